@@ -1,66 +1,66 @@
-"""A storm: everything that may go wrong in a ring, drawn from one seed."""
+"""Storm: a run of the ring with faults drawn from one seed."""
 
 from pathlib import Path
 from random import Random
 
 from fedbus.simulation.network_faults import NO_FAULTS, ROUGH_LINKS
 from fedbus.simulation.services import SERVICES
-from tests.ring.house import House, chance_of
+from tests.ring.ring_cluster import RingCluster, fault_rng
 
 MOST_FAULTS = 6
 SECONDS = 8.0
 SIZES = (200, 200, 3_000, 3_000, 3_000, 70_000, 150_000)
-"""Numbers in the model: from what rides in an offer to what takes three chunks."""
+"""Numbers in the model: from an update inside the offer to one of three chunks."""
 
 
-def storm(folder: Path, seed: int) -> House:
-    """Run one job through a storm until it has ended, or raise with the seed."""
-    chance = chance_of(seed)
-    house = House(
+def storm(folder: Path, seed: int) -> RingCluster:
+    """Run one job with faults until it has ended."""
+    rng = fault_rng(seed)
+    cluster = RingCluster(
         folder,
         seed=seed,
-        agents=chance.randint(2, 5),
-        evaluators=chance.randint(0, 2),
-        numbers=chance.choice(SIZES),
-        faults=chance.choice([NO_FAULTS, ROUGH_LINKS, ROUGH_LINKS]),
+        agents=rng.randint(2, 5),
+        evaluators=rng.randint(0, 2),
+        numbers=rng.choice(SIZES),
+        faults=rng.choice([NO_FAULTS, ROUGH_LINKS, ROUGH_LINKS]),
     )
-    for _ in range(chance.randint(1, MOST_FAULTS)):
-        _plan_a_fault(house, chance)
-    house.submit(rounds=chance.randint(1, 3), wish={"deadline_seconds": 20})
-    house.run(seconds=1800)
-    return house
+    for _ in range(rng.randint(1, MOST_FAULTS)):
+        _plan_a_fault(cluster, rng)
+    cluster.submit(rounds=rng.randint(1, 3), wish={"deadline_seconds": 20})
+    cluster.run(seconds=1800)
+    return cluster
 
 
-def _plan_a_fault(house: House, chance: Random) -> None:
-    ring = house.ring
-    victim = chance.choice([*SERVICES, *ring.hosts])
-    back = chance.uniform(0.1, 8.0)
-    match chance.choice(["time", "step", "step", "cut", "broker"]):
+def _plan_a_fault(cluster: RingCluster, rng: Random) -> None:
+    ring = cluster.ring
+    victim = rng.choice([*SERVICES, *ring.hosts])
+    back = rng.uniform(0.1, 8.0)
+    match rng.choice(["time", "step", "step", "cut", "broker"]):
         case "time":
-            ring.at(chance.uniform(0, SECONDS), lambda: _kill(house, victim, back))
+            ring.at(rng.uniform(0, SECONDS), lambda: _kill(cluster, victim, back))
         case "step":
-            _kill_at_step(house, victim, chance.randint(2, 40), back)
+            _kill_at_step(cluster, victim, rng.randint(2, 40), back)
         case "cut":
-            ring.at(chance.uniform(0, SECONDS), lambda: _cut(house, victim, back))
+            ring.at(rng.uniform(0, SECONDS), lambda: _cut(cluster, victim, back))
         case "broker":
-            ring.at(chance.uniform(0, SECONDS), ring.restart_broker)
+            ring.at(rng.uniform(0, SECONDS), ring.restart_broker)
 
 
-def _kill(house: House, victim: str, back: float) -> None:
-    if house.ring.hosts[victim].node is not None:
-        house.ring.kill(victim)
-        house.ring.at(house.ring.now + back, lambda: house.ring.start(victim))
+def _kill(cluster: RingCluster, victim: str, back: float) -> None:
+    if cluster.ring.hosts[victim].node is not None:
+        cluster.ring.kill(victim)
+        cluster.ring.at(cluster.ring.now + back, lambda: cluster.ring.start(victim))
 
 
-def _cut(house: House, victim: str, back: float) -> None:
-    if house.ring.hosts[victim].node is not None:
-        house.ring.cut(victim)
-        house.ring.reconnect(victim, back)
+def _cut(cluster: RingCluster, victim: str, back: float) -> None:
+    if cluster.ring.hosts[victim].node is not None:
+        cluster.ring.cut(victim)
+        cluster.ring.reconnect(victim, back)
 
 
-def _kill_at_step(house: House, victim: str, count: int, back: float) -> None:
-    """Kill a service in the middle of what it decides, after so many of its steps."""
-    before, left = house.ring.on_step, count
+def _kill_at_step(cluster: RingCluster, victim: str, count: int, back: float) -> None:
+    """Kill a service at its `count`-th step, before the actions of that step are performed."""
+    before, left = cluster.ring.on_step, count
 
     def on_step(host: str, step: str) -> None:
         nonlocal left
@@ -68,7 +68,7 @@ def _kill_at_step(house: House, victim: str, count: int, back: float) -> None:
         if host == victim and step not in ("woke", "received:Heartbeat"):
             left -= 1
             if left == 0:
-                house.ring.kill_before_actions(victim)
-                house.ring.at(house.ring.now, lambda: _kill(house, victim, back))
+                cluster.ring.kill_before_actions(victim)
+                cluster.ring.at(cluster.ring.now, lambda: _kill(cluster, victim, back))
 
-    house.ring.on_step = on_step
+    cluster.ring.on_step = on_step

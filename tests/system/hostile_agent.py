@@ -1,9 +1,9 @@
-"""An agent whose updates are wrong, in one way or another; see `WRONG`.
+"""Process of an agent that sends wrong updates; see `WRONG` for the kinds.
 
     FEDBUS_NAME=h0 FEDBUS_HOME=DIR FEDBUS_WRONG=nan python -m tests.system.hostile_agent
 
-It is what somebody with an account at the broker can send. What the access rules keep it from
-sending at all is tried by `test_hostile.py` itself.
+These are updates that an agent with an account at the broker can send. `test_hostile_agents.py`
+also sends what the access rules deny.
 """
 
 from dataclasses import replace
@@ -22,33 +22,33 @@ from fedbus.wire.messages import Offer, TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
 from fedbus_edge_agent.training.task_runner import EvaluationResult, Model, TrainingResult
-from tests.system.light_agent import LightSettings, build_with, write_down
+from tests.system.light_agent import LightSettings, build_with, record_update
 
 Wrong = Literal[
-    "shape",  # another model's size
-    "layout",  # the right size, another layout
-    "plain",  # weights where a difference belongs
+    "shape",  # with one more tensor
+    "layout",  # of the right size, with the tensors in another order
+    "plain",  # encoded as weights instead of a difference
     "nan",
     "infinity",
-    "digest",  # other bytes than the digest it named
-    "short",  # fewer bytes than it claimed
+    "digest",  # other bytes than those of the offered digest
+    "short",  # fewer bytes than offered
     "base",  # trained from a version that is not the round's
     "round",  # for a round that is not the task's
-    "foreign",  # for a job nobody gave it
-    "replay",  # for its first task, again and again
+    "foreign",  # for a job that the agent has no task of
+    "replay",  # for its first task in every round
     "future",  # for a task that is not planned yet
 ]
 WRONG: tuple[str, ...] = get_args(Wrong)
 
 
 class HostileSettings(LightSettings):
-    """What a hostile agent needs to know."""
+    """Settings of a hostile agent."""
 
     wrong: Wrong
 
 
 class HostileTrainer:
-    """Makes updates that must not count."""
+    """A trainer whose updates must be refused."""
 
     def __init__(self, settings: HostileSettings, agent: str, outbox: Outbox) -> None:
         self._wrong = settings.wrong
@@ -77,14 +77,14 @@ class HostileTrainer:
             metrics={"loss": 0.0},
         )
         if self._wrong == "replay":
-            write_down(self._home, self._agent, task, blob)  # the first one may well count
+            record_update(self._home, self._agent, task, blob)  # the first one is correct
         kept = StoredOffer(collector=task.collector, offer=self._lie(offer))
         return TrainingResult(kept, self._outbox.save(kept, blob), None)
 
     def evaluate(
         self, _task: object, _model: Model, _weights: Blob, _control: TaskControl
     ) -> EvaluationResult:
-        """Is asked by nobody: it says that it trains."""
+        """Raise: this agent announces the role `train` only."""
         raise NotImplementedError
 
     def _blob(self, layout: Layout) -> bytes:
@@ -95,7 +95,7 @@ class HostileTrainer:
                 layout = Layout(tuple(reversed(layout.tensors)))
         blob = blank(layout, "plain" if self._wrong == "plain" else "delta")
         numbers = flat(blob, layout)
-        numbers[:] = 1e6  # it would be seen if it counted
+        numbers[:] = 1e6  # large enough to change the aggregate visibly
         if self._wrong == "nan":
             numbers[-1] = np.nan
         if self._wrong == "infinity":
@@ -118,7 +118,7 @@ class HostileTrainer:
 
 
 def build(settings: HostileSettings, identity: Identity) -> service.Built:
-    """Make a hostile agent."""
+    """Build a hostile agent."""
     outbox = Outbox(settings.home / identity.name)
     return build_with(HostileTrainer(settings, identity.name, outbox), outbox, settings)
 

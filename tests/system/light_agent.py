@@ -1,9 +1,9 @@
-"""An agent as a process that trains nothing and writes down every update it makes.
+"""Process of an agent with a simulated trainer that records each update for the oracle.
 
     FEDBUS_NAME=a0 FEDBUS_HOME=DIR python -m tests.system.light_agent
 
-What it writes under `DIR/made` is what the oracle sums: it is there before the update is offered,
-and a life that makes the update of a task again must make the same bytes.
+The oracle sums the files under `DIR/made`. Each is written before its update is offered; an
+agent that makes the update of a task again after a restart must make the same bytes.
 """
 
 import threading
@@ -32,17 +32,17 @@ IN_MEMORY = 2**30
 
 
 class LightSettings(ServiceSettings):
-    """What a light agent needs to know."""
+    """Settings of a light agent."""
 
-    home: Annotated[Path, Field(description="where it keeps its updates, and writes them down")]
+    home: Annotated[Path, Field(description="the folder of its outbox and of its recorded updates")]
     role: Literal["train", "evaluate"] = "train"
     examples: Annotated[int, Field(ge=1)] = 10
-    train_seconds: Annotated[float, Field(ge=0, description="how long a training takes")] = 0.0
+    train_seconds: Annotated[float, Field(ge=0, description="duration of a training")] = 0.0
     threads: Annotated[int, Field(ge=1)] = 1
 
 
-def made(home: Path, job: str) -> dict[tuple[str, int], bytes]:
-    """Read what agents below a folder wrote down: every update of a job by (agent, task)."""
+def read_updates(home: Path, job: str) -> dict[tuple[str, int], bytes]:
+    """Read the recorded updates of a job, by (agent, task)."""
     found = {}
     for path in home.glob(f"made/{job}~*"):
         _, agent, task = path.name.split("~")
@@ -50,16 +50,16 @@ def made(home: Path, job: str) -> dict[tuple[str, int], bytes]:
     return found
 
 
-def write_down(home: Path, agent: str, task: TrainTask, update: Blob) -> None:
-    """Note an update for the oracle.
+def record_update(home: Path, agent: str, task: TrainTask, update: Blob) -> None:
+    """Record an update for the oracle.
 
     Raises:
-        TrainingError: another was made for this task before.
+        TrainingError: A different update was recorded for this task.
     """
     path = home / "made" / f"{task.job}~{agent}~{task.task}"
     if path.exists():
         if path.read_bytes() != update:
-            raise TrainingError(f"task {task.task}: made twice, and not alike")
+            raise TrainingError(f"task {task.task}: made twice, with different bytes")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     new = home / f"{agent}.made"
@@ -68,16 +68,16 @@ def write_down(home: Path, agent: str, task: TrainTask, update: Blob) -> None:
 
 
 class SlowTrainer(SimulatedTrainer):
-    """Takes its time, in batches, as training does."""
+    """A simulated trainer that takes time for each batch."""
 
     def __init__(self, settings: LightSettings, agent: str, outbox: Outbox) -> None:
-        super().__init__(outbox, settings.examples, partial(write_down, settings.home, agent))
+        super().__init__(outbox, settings.examples, partial(record_update, settings.home, agent))
         self._seconds = settings.train_seconds
 
     def train(
         self, task: TrainTask, model: Model, base: Blob, control: TaskControl
     ) -> TrainingResult:
-        """Wait, then draw an update.
+        """Wait, then make an update.
 
         Raises:
             Stopped: The task was cancelled.
@@ -90,13 +90,13 @@ class SlowTrainer(SimulatedTrainer):
 
 
 def build_with(runner: TaskRunner, outbox: Outbox, settings: LightSettings) -> service.Built:
-    """Build an agent with a task runner."""
+    """Build an agent with this task runner."""
     facts = partial(measure, (settings.role,), settings.examples, {}, settings.home)
     return service.Built(AgentCore(runner, outbox, Spools(IN_MEMORY, settings.home), facts))
 
 
 def build(settings: LightSettings, identity: Identity) -> service.Built:
-    """Make a light agent."""
+    """Build a light agent."""
     outbox = Outbox(settings.home / identity.name)
     return build_with(SlowTrainer(settings, identity.name, outbox), outbox, settings)
 

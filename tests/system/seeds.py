@@ -1,6 +1,6 @@
-"""How many seeds a fault is tried with, and what each draws.
+"""Seeds of the fault tests, and the random choices of each.
 
-FEDBUS_STORM_SEEDS=20 tries twenty; FEDBUS_STORM_SEED=17 replays that one.
+FEDBUS_STORM_SEEDS=20 runs twenty seeds; FEDBUS_STORM_SEED=17 runs seed 17 alone.
 """
 
 import os
@@ -13,25 +13,25 @@ FEW = 2
 
 
 def seeds() -> list[int]:
-    """List the seeds to try."""
-    alone = os.environ.get("FEDBUS_STORM_SEED")
-    return [int(alone)] if alone else list(range(int(os.environ.get("FEDBUS_STORM_SEEDS", FEW))))
+    """List the seeds to run."""
+    only = os.environ.get("FEDBUS_STORM_SEED")
+    return [int(only)] if only else list(range(int(os.environ.get("FEDBUS_STORM_SEEDS", FEW))))
 
 
-def chance_of(what: str, seed: int) -> Random:
-    """Make the chance by which one test draws its fault."""
+def fault_rng(what: str, seed: int) -> Random:
+    """Return the random number generator of one test and seed."""
     return Random(f"{what} {seed}")
 
 
 def point_of(what: str, points: Mapping[str, int], seed: int) -> str:
-    """Draw a step to be killed at, as FEDBUS_FAULT_AT has it; no two of few seeds draw the same.
+    """Return the step at which a node is killed, as FEDBUS_FAULT_AT takes it.
 
-    `points` says how often each step is sure to come.
+    Consecutive seeds get different steps. `points` has the least number of times each step occurs.
     """
     steps = sorted(points)
     Random(what).shuffle(steps)
     step = steps[seed % len(steps)]
-    return f"{step}:{chance_of(what, seed).randint(1, points[step])}"
+    return f"{step}:{fault_rng(what, seed).randint(1, points[step])}"
 
 
 storm = pytest.mark.parametrize("seed", seeds())

@@ -1,4 +1,4 @@
-"""The Python client against whole clusters: real processes, a real broker with access rules."""
+"""Python client against clusters of real processes and a real broker with access rules."""
 
 import asyncio
 import re
@@ -14,31 +14,31 @@ import fedbus
 from fedbus.client import Awaiting, JobRefused, PulledModel, Refused, RoundState
 from fedbus.model.layout import Array
 from tests.page_commands import ROOT
-from tests.system.house import MODEL, House, Plan
-from tests.system.people import Up, digits_job
+from tests.system.fedbus_up import FedbusUp, digits_job
+from tests.system.process_cluster import MODEL, Plan, ProcessCluster
 
 pytestmark = pytest.mark.system
 LONG = 90.0
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FedbusUp]:
     """A cluster of three agents that train on handwritten digits."""
     pytest.importorskip("sklearn")
     pytest.importorskip("tflite_runtime")
-    with Up(tmp_path_factory.mktemp("up"), "--agents", "3") as cluster:
+    with FedbusUp(tmp_path_factory.mktemp("up"), "--agents", "3") as cluster:
         yield cluster
 
 
-def held_out(up: Up) -> tuple[Array, Array]:
+def held_out(up: FedbusUp) -> tuple[Array, Array]:
     """Digits that no agent trains on."""
     with np.load(up.home / "data" / "held_out.npz", allow_pickle=False) as shard:
         return shard["x"], shard["y"]
 
 
-async def test_a_job_is_submitted_and_watched_to_its_end(up: Up) -> None:
+async def test_a_job_is_submitted_and_watched_to_its_end(up: FedbusUp) -> None:
     """The last state says how it ended; report and list say the same."""
-    async with fedbus.connect(up.place.address.url) as fed, asyncio.timeout(LONG):
+    async with fedbus.connect(up.running.address.url) as fed, asyncio.timeout(LONG):
         job = await fed.submit(digits_job("api"))
         states = [state async for state in fed.watch(job)]
         report = await fed.job(job)
@@ -52,7 +52,7 @@ async def test_a_job_is_submitted_and_watched_to_its_end(up: Up) -> None:
     assert (again.known, again.over, again.phase) == (True, True, "finished")
 
 
-async def test_following_a_job_tells_of_its_rounds(up: Up) -> None:
+async def test_following_a_job_tells_of_its_rounds(up: FedbusUp) -> None:
     """Each once, on one connection, in order."""
     async with fedbus.connect(cluster=up.home) as fed, asyncio.timeout(LONG):
         job = await fed.submit(digits_job("rounds"), job_id="rounds.7")
@@ -62,9 +62,9 @@ async def test_following_a_job_tells_of_its_rounds(up: Up) -> None:
     assert not [each for each in news if isinstance(each, Awaiting)]
 
 
-async def test_a_refused_job_names_each_fault(up: Up) -> None:
+async def test_a_refused_job_names_each_fault(up: FedbusUp) -> None:
     """With its key; a job that is over cannot be cancelled."""
-    async with fedbus.connect(up.place.address.url) as fed, asyncio.timeout(LONG):
+    async with fedbus.connect(up.running.address.url) as fed, asyncio.timeout(LONG):
         with pytest.raises(JobRefused, match="unknown key") as refused:
             await fed.submit(digits_job("wrong", num_round=3, config=[{"lerning_rate": 1}]))
         with pytest.raises(Refused, match="job nothing is not cancelled"):
@@ -76,9 +76,9 @@ async def test_a_refused_job_names_each_fault(up: Up) -> None:
     assert {fault.key for fault in refused.value.faults} == {"num_round", "config[0].lerning_rate"}
 
 
-async def test_a_job_is_cancelled_and_forgotten(up: Up) -> None:
+async def test_a_job_is_cancelled_and_forgotten(up: FedbusUp) -> None:
     """Its watch ends with the state that says so."""
-    async with fedbus.connect(up.place.address.url) as fed, asyncio.timeout(LONG):
+    async with fedbus.connect(up.running.address.url) as fed, asyncio.timeout(LONG):
         job = await fed.submit(digits_job("long", num_rounds=1000))
         async for state in fed.watch(job):
             if state.phase == "running":
@@ -88,9 +88,9 @@ async def test_a_job_is_cancelled_and_forgotten(up: Up) -> None:
     assert state.phase == "cancelled"
 
 
-async def test_agents_say_what_they_can_do(up: Up) -> None:
+async def test_agents_say_what_they_can_do(up: FedbusUp) -> None:
     """Of services it is known that they are there."""
-    async with fedbus.connect(up.place.address.url) as fed:
+    async with fedbus.connect(up.running.address.url) as fed:
         agents = await fed.agents()
         nodes = await fed.nodes()
     facts = {one.node: one.facts for one in agents if one.facts is not None}
@@ -100,11 +100,11 @@ async def test_agents_say_what_they_can_do(up: Up) -> None:
     assert {"controller", "repository", "collector", "inference"} <= {one.role for one in nodes}
 
 
-async def test_a_model_is_pulled_changed_pushed_and_asked(up: Up, tmp_path: Path) -> None:
+async def test_a_model_is_pulled_changed_pushed_and_asked(up: FedbusUp, tmp_path: Path) -> None:
     """What was pushed is what is served a moment later."""
     x, y = held_out(up)
     moved: list[int] = []
-    async with fedbus.connect(up.place.address.url) as fed, asyncio.timeout(LONG):
+    async with fedbus.connect(up.running.address.url) as fed, asyncio.timeout(LONG):
         before = await fed.pull("digits", progress=moved.append)
         report = await fed.model("digits")
         changed = {name: array * np.float32(0.5) for name, array in before.weights.items()}
@@ -139,10 +139,10 @@ def spec_of(pulled: PulledModel) -> dict[str, object]:
     return {"layout": layout, "architectures": {"own": {"name": "none"}}}
 
 
-def test_the_sync_client_does_the_same(up: Up) -> None:
+def test_the_sync_client_does_the_same(up: FedbusUp) -> None:
     """In the order in which a script says it."""
     x, _ = held_out(up)
-    with fedbus.connect_sync(up.place.address.url) as fed:
+    with fedbus.connect_sync(up.running.address.url) as fed:
         job = fed.submit(digits_job("sync", num_rounds=1))
         assert [state.phase for state in fed.watch(job)][-1] == "finished"
         assert fed.job(job).state.round == 1
@@ -155,9 +155,9 @@ def test_the_sync_client_does_the_same(up: Up) -> None:
             fed.cancel(job)
 
 
-async def test_a_job_is_watched_over_the_end_of_a_broker(up: Up) -> None:
+async def test_a_job_is_watched_over_the_end_of_a_broker(up: FedbusUp) -> None:
     """The broker is killed with -9 and started again; the watch and the next method go on."""
-    async with fedbus.connect(up.place.address.url) as fed, asyncio.timeout(LONG):
+    async with fedbus.connect(up.running.address.url) as fed, asyncio.timeout(LONG):
         job = await fed.submit(digits_job("killed", num_rounds=6))
         killed = False
         async for state in fed.watch(job):
@@ -169,7 +169,7 @@ async def test_a_job_is_watched_over_the_end_of_a_broker(up: Up) -> None:
         assert (await fed.pull("digits")).version == state.version
 
 
-def test_the_page_of_the_client_runs_as_printed(up: Up) -> None:
+def test_the_page_of_the_client_runs_as_printed(up: FedbusUp) -> None:
     """Each example by itself, beside a cluster that it finds."""
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
@@ -177,7 +177,7 @@ def test_the_page_of_the_client_runs_as_printed(up: Up) -> None:
     (shown,) = re.findall(r"```python\n(import fedbus\n.+?)```", readme, re.DOTALL)
     address = "mqtt://user:password@host:1883"
     assert address in shown
-    examples.append(shown.replace(address, up.place.address.url))
+    examples.append(shown.replace(address, up.running.address.url))
     said = [up.python(example) for example in examples]
     assert len(said) == 5
     assert said[0].splitlines()[0].startswith(("accepted 0", "running"))
@@ -204,9 +204,9 @@ async def test_one_account_serves_many_clients_where_a_broker_lets_each_in_once(
 ) -> None:
     """As deployed brokers do: each new login ends the one before, and no request is lost by it."""
     plan = Plan(seed=1, accounts=("user.me",), numbers=300_000, train_seconds=0.2)
-    async with House(tmp_path, plan) as house, asyncio.timeout(LONG):
-        await house.submit(rounds=8)
-        url = house.broker.address("user.me").url
+    async with ProcessCluster(tmp_path, plan) as cluster, asyncio.timeout(LONG):
+        await cluster.submit(rounds=8)
+        url = cluster.broker.address("user.me").url
         other = await asyncio.create_subprocess_exec(
             sys.executable, "-c", OTHER, url, MODEL, stdout=subprocess.PIPE
         )
@@ -222,7 +222,7 @@ async def test_one_account_serves_many_clients_where_a_broker_lets_each_in_once(
             said, _ = await other.communicate()
             assert said == b"begun\ndone\n"
             assert (await watching) == "finished"
-        await house.finish(rounds=8)
+        await cluster.finish(rounds=8)
 
 
 async def last(fed: fedbus.client.Client, job: str) -> str:

@@ -1,4 +1,4 @@
-"""The data of an agent that runs change: it says so, and trains on what is there by then."""
+"""Changed data of a running agent: it announces them, and trains on them."""
 
 from pathlib import Path
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from fedbus import demo_data
-from tests.system.people import Up, digits_job, until
+from tests.system.fedbus_up import FedbusUp, digits_job, until
 
 pytestmark = pytest.mark.system
 
 
 def shard(file: Path, rows: int) -> None:
-    """Write a shard beside the old one and rename it, so that nobody ever reads a half."""
+    """Write a shard beside the old one and rename it, so that no process reads a part."""
     rng = np.random.default_rng(rows)
     x = rng.uniform(0, 1, (rows, 64)).astype(np.float32)
     new = file.with_name(f".{file.name}")
@@ -22,7 +22,7 @@ def shard(file: Path, rows: int) -> None:
 
 
 def test_data_that_change_are_announced_and_trained_upon(tmp_path: Path) -> None:
-    """By a real agent between two jobs; its neighbour, whose data stay, says what it said."""
+    """The data change between two jobs; an agent with unchanged data announces the same number."""
     pytest.importorskip("tflite_runtime")
     data = tmp_path / "data"
     data.mkdir()
@@ -30,11 +30,11 @@ def test_data_that_change_are_announced_and_trained_upon(tmp_path: Path) -> None
         shard(data / f"{name}.npz", rows)
     for name in ("model.json", "digits.tflite"):
         (tmp_path / name).write_bytes(demo_data.read(name))
-    with Up(tmp_path, "--data", str(data)) as cluster:
+    with FedbusUp(tmp_path, "--data", str(data)) as cluster:
         assert cluster.run("models", "push", "model.json").returncode == 0
 
         def announced() -> dict[str, Any]:
-            agents = cluster.ask("agents")
+            agents = cluster.run_json("agents")
             return {each["node"]: each["agent"]["examples"] for each in agents}
 
         def trained(job: str) -> set[str]:
@@ -48,7 +48,7 @@ def test_data_that_change_are_announced_and_trained_upon(tmp_path: Path) -> None
         assert announced() == {"agent.kitchen": 60, "agent.cellar": 40, "agent.evaluator": 20}
         assert trained("before") == {"100"}
         shard(data / "agent.kitchen.npz", 75)
-        until("the kitchen says that it has 75", lambda: announced()["agent.kitchen"] == 75)
+        until("the kitchen announces 75", lambda: announced()["agent.kitchen"] == 75)
         assert announced() == {"agent.kitchen": 75, "agent.cellar": 40, "agent.evaluator": 20}
         assert trained("after") == {"115"}
         assert cluster.interrupt() == 0

@@ -1,6 +1,6 @@
-"""A service is killed with -9 at a named step of a round and started again: the job finishes.
+"""Services killed with SIGKILL at a named step of a round, and restarted: the job finishes.
 
-Each seed draws another step; see `seeds.py` for how one is replayed.
+Each seed selects another step; `seeds.py` describes how to run one seed.
 """
 
 import asyncio
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.house import COLLECTOR, CONTROLLER, REPOSITORY, House, Plan
-from tests.system.seeds import chance_of, point_of, storm
+from tests.system.process_cluster import COLLECTOR, CONTROLLER, REPOSITORY, Plan, ProcessCluster
+from tests.system.seeds import fault_rng, point_of, storm
 
 pytestmark = [pytest.mark.system, pytest.mark.storm]
 
-# How often each step is sure to come in three rounds of three agents and an evaluator. Where a node
-# might miss a round on a slow machine, one round less is counted.
-AGENT = {
+# Least number of times each step occurs in three rounds of three agents and an evaluator: one round
+# less where a node can miss a round on a slow machine.
+AGENT_STEPS = {
     "received:TrainTask": 2,
     "fetch:TaskInputFetch": 3,
     "fetched:TaskInputFetch": 3,
@@ -29,7 +29,7 @@ AGENT = {
     "ran:UpdateRemoval": 2,
     "received:StopJob": 1,
 }
-COLLECTING = {
+COLLECTOR_STEPS = {
     "received:OpenRound": 3,
     "send:RoundOpened": 3,
     "fetch:LayoutFetch": 1,
@@ -51,7 +51,7 @@ COLLECTING = {
     "received:RoundEndNoted": 3,
     "received:StopJob": 1,
 }
-CONTROLLING = {
+CONTROLLER_STEPS = {
     "send:TakeLease": 1,
     "received:LeaseGranted": 1,
     "requested": 1,
@@ -73,7 +73,7 @@ CONTROLLING = {
     "send:StopJob": 4,
     "received:JobStopped": 4,
 }
-KEEPING = {
+REPOSITORY_STEPS = {
     "received:TakeLease": 1,
     "ran:TakeLease": 1,
     "received:StoreJob": 1,
@@ -99,21 +99,21 @@ KEEPING = {
     "store:insert": 8,
 }
 VICTIMS = {
-    "agent.a1": AGENT,
-    COLLECTOR: COLLECTING,
-    CONTROLLER: CONTROLLING,
-    REPOSITORY: KEEPING,
+    "agent.a1": AGENT_STEPS,
+    COLLECTOR: COLLECTOR_STEPS,
+    CONTROLLER: CONTROLLER_STEPS,
+    REPOSITORY: REPOSITORY_STEPS,
 }
 
 
 @pytest.mark.parametrize("node", VICTIMS, ids=lambda node: str(node).partition(".")[0])
 @storm
-async def test_a_killed_service_goes_on(node: str, seed: int, tmp_path: Path) -> None:
-    """Killed at a step, back after up to six seconds: nothing is lost, nothing counts twice."""
+async def test_a_job_finishes_after_a_killed_service(node: str, seed: int, tmp_path: Path) -> None:
+    """Restarted after up to six seconds: no update is lost or counted twice."""
     fault = point_of(node, VICTIMS[node], seed)
-    pause = chance_of(f"pause of {node}", seed).choice([0.1, 0.5, 2.0, 6.0])
+    pause = fault_rng(f"pause of {node}", seed).choice([0.1, 0.5, 2.0, 6.0])
     plan = Plan(seed=seed, evaluators=1, faults={node: fault})
-    async with House(tmp_path, plan) as house:
-        house.note(f"{node} is to die at {fault}")
-        await asyncio.gather(house.revive(node, pause), house.submit(rounds=3))
-        await house.finish(rounds=3)
+    async with ProcessCluster(tmp_path, plan) as cluster:
+        cluster.note(f"{node} is killed at {fault}")
+        await asyncio.gather(cluster.restart_after_fault(node, pause), cluster.submit(rounds=3))
+        await cluster.finish(rounds=3)

@@ -1,4 +1,4 @@
-"""One job, three frameworks: each agent trains with its own, and they average one model."""
+"""Job with agents of three frameworks that train one model."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from fedbus import demo_data
 from fedbus.cluster.process import die_with_parent_prefix
 from fedbus.data.digits import write_digits
-from tests.system.people import Up, digits_job, until
+from tests.system.fedbus_up import FedbusUp, digits_job, until
 
 FRAMEWORKS = {"1": "tflite", "2": "keras", "3": "torch"}
 
@@ -25,15 +25,17 @@ pytest.importorskip("sklearn")
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Up]:
+def fleet(tmp_path: Path) -> Iterator[FedbusUp]:
     """Start a cluster with one agent, and two more processes beside it, as on other machines."""
     data = tmp_path / "data"
     data.mkdir()
     write_digits(data, len(FRAMEWORKS))
     with ExitStack() as stack:
-        up = Up(tmp_path, "--data", str(data), "--agents", "1", "--framework", "tflite", "--open")
+        up = FedbusUp(
+            tmp_path, "--data", str(data), "--agents", "1", "--framework", "tflite", "--open"
+        )
         stack.enter_context(up)
-        broker = up.ask("env")["FEDBUS_BROKER"]
+        broker = up.run_json("env")["FEDBUS_BROKER"]
         for name in ("2", "3"):
             process = stack.enter_context(started(tmp_path, name, broker))
             stack.callback(process.kill)
@@ -43,7 +45,7 @@ def fleet(tmp_path: Path) -> Iterator[Up]:
 
 
 def started(folder: Path, name: str, broker: str) -> "subprocess.Popen[bytes]":
-    """Start an agent with a framework of its own."""
+    """Start an agent with its own framework."""
     environ = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -59,13 +61,13 @@ def started(folder: Path, name: str, broker: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(line, env=environ, stdout=log, stderr=log)
 
 
-def trainers(up: Up) -> list[str]:
+def trainers(up: FedbusUp) -> list[str]:
     """Name the agents that are online and train."""
-    return [each["node"] for each in up.ask("agents") if "train" in each["agent"]["roles"]]
+    return [each["node"] for each in up.run_json("agents") if "train" in each["agent"]["roles"]]
 
 
-def test_agents_of_three_frameworks_train_one_model(fleet: Up, tmp_path: Path) -> None:
-    """Nobody's update is missing in any round, and what they made together has learnt."""
+def test_agents_of_three_frameworks_train_one_model(fleet: FedbusUp, tmp_path: Path) -> None:
+    """No update is missing in any round, and the model learns."""
     (tmp_path / "model.json").write_bytes(demo_data.read("model.json"))
     (tmp_path / "digits.tflite").write_bytes(demo_data.read("digits.tflite"))
     pushed = fleet.run("models", "push", str(tmp_path / "model.json"))
@@ -74,6 +76,6 @@ def test_agents_of_three_frameworks_train_one_model(fleet: Up, tmp_path: Path) -
     file = fleet.write("job.json", digits_job("mixed", num_rounds=4, round=round_))
     watched = fleet.run("job", "submit", file, "--watch")
     assert watched.returncode == 0, watched.stdout + watched.stderr
-    shown = fleet.ask("job", "show", "mixed")
+    shown = fleet.run_json("job", "show", "mixed")
     assert shown["round"] == 4
     assert shown["metrics"]["accuracy"] > 0.6

@@ -1,4 +1,4 @@
-"""A package of somebody else is installed, and trains: nothing of ours was edited for it."""
+"""Third-party package with a trainer, a loader, a transform and a selector."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import settings_from
 from fedbus_edge_agent.app import build
 from fedbus_edge_agent.settings import AgentSettings
-from tests.system.people import FEDBUS, Up
+from tests.system.fedbus_up import FEDBUS, FedbusUp
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "own_trainer"
@@ -26,7 +26,7 @@ pytest.importorskip("sklearn")
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the package as pip does, into a folder, from nothing but its sources."""
+    """Install the package from its sources into a folder."""
     folder = tmp_path_factory.mktemp("own")
     source, target = folder / "source", folder / "target"
     shutil.copytree(EXAMPLE, source)  # a build may leave things beside the sources
@@ -42,7 +42,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tried(target: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command where the package is installed, for better or worse."""
+    """Run a command with the package on the path; it may fail."""
     environ = {**os.environ, "PYTHONPATH": str(target), "COLUMNS": "200"}
     return subprocess.run(
         [*FEDBUS, *words], check=False, capture_output=True, text=True, env=environ
@@ -50,14 +50,14 @@ def tried(target: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def run(target: Path, *words: str) -> str:
-    """Run a command where the package is installed."""
+    """Run a command with the package on the path; return its output."""
     done = tried(target, *words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_nothing_is_wrong_with_it(target: Path) -> None:
-    """It is listed, and each part of it does what it should."""
+    """Its plug-ins are listed, and each passes `fedbus plugins check`."""
     rows = [line.split() for line in run(target, "plugins").splitlines()]
     mine = [row for row in rows if "own-trainer" in row]
     assert [row[:2] for row in mine] == [
@@ -76,14 +76,14 @@ def test_nothing_is_wrong_with_it(target: Path) -> None:
 
 
 def test_it_is_simulated(target: Path) -> None:
-    """With no broker; its own model learns the digits."""
+    """Without a broker; its model learns the digits."""
     said = run(target, "simulate", JOB, "--model", MODEL, "--agents", "3")
     assert "job softmax-1 finished: all 5 rounds are done" in said
     assert float(said.split("accuracy ")[-1].split(" %")[0]) > 80
 
 
 def test_a_job_chooses_the_loader_too(target: Path, tmp_path: Path) -> None:
-    """Files that fedbus could not read by itself are what agents train on."""
+    """Agents train on files that only the package's loader reads."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -108,7 +108,7 @@ def test_a_job_chooses_the_loader_too(target: Path, tmp_path: Path) -> None:
 def test_an_agent_reads_its_data_with_its_loader(
     target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The agent's owner names it; no other permission is needed."""
+    """The owner's settings name the loader; no other permission is needed."""
     rows = np.hstack([np.full((5, 64), 16), np.arange(5)[:, None]])
     np.savetxt(tmp_path / "digits.csv", rows, delimiter=",")
     monkeypatch.syspath_prepend(str(target))
@@ -124,16 +124,16 @@ def test_an_agent_reads_its_data_with_its_loader(
 def test_real_agents_train_with_it(
     target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whose settings allow it; those that do not decline the job with its name."""
+    """The settings of these agents allow the package."""
     pytest.importorskip("tflite_runtime")
     monkeypatch.setenv("PYTHONPATH", str(target))
-    with Up(tmp_path, "--agents", "3", environ={"FEDBUS_PLUGINS": "own-trainer"}) as cluster:
+    with FedbusUp(tmp_path, "--agents", "3", environ={"FEDBUS_PLUGINS": "own-trainer"}) as cluster:
         pushed = cluster.run("models", "push", MODEL)
         assert pushed.returncode == 0, pushed.stderr
         watched = cluster.run("job", "submit", JOB, "--watch")
         assert watched.returncode == 0, watched.stdout + watched.stderr
         assert "job softmax-1 finished" in watched.stdout
-        assert cluster.ask("job", "show", "softmax-1")["metrics"]["accuracy"] > 0.8
+        assert cluster.run_json("job", "show", "softmax-1")["metrics"]["accuracy"] > 0.8
         cluster.interrupt()
 
 
@@ -141,10 +141,10 @@ def test_real_agents_train_with_it(
 def test_a_cluster_that_does_not_allow_it_refuses_the_job(
     target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the plug-in's name, and the words that would allow it."""
+    """The message names the plug-in and the setting that allows it."""
     pytest.importorskip("tflite_runtime")
     monkeypatch.setenv("PYTHONPATH", str(target))
-    with Up(tmp_path, "--agents", "1") as cluster:
+    with FedbusUp(tmp_path, "--agents", "1") as cluster:
         assert cluster.run("models", "push", MODEL).returncode == 0
         refused = cluster.run("job", "submit", JOB, "--watch")
         assert refused.returncode == 4

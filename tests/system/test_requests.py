@@ -1,4 +1,4 @@
-"""Requests published once on a real broker, while the controller is killed with -9."""
+"""Requests published once to a real broker, while the controller is killed."""
 
 import asyncio
 import json
@@ -9,22 +9,22 @@ import pytest
 
 from fedbus.mqtt.bus import Packet
 from fedbus.wire.topics import ROOT
-from tests.system.house import CONTROLLER, JOB, MODEL, House, Plan
+from tests.system.process_cluster import CONTROLLER, JOB, MODEL, Plan, ProcessCluster
 
 pytestmark = pytest.mark.system
 
 
 def job_file() -> bytes:
-    """One round of two agents."""
+    """Return a job file of one round with two agents."""
     wish = {"agents": 2, "quorum": 2, "deadline_seconds": 30}
     plain = {"training_id": JOB, "model_name": MODEL, "num_rounds": 1, "round": wish}
     return json.dumps(plain).encode()
 
 
-async def retained(house: House) -> list[Packet]:
-    """What the broker keeps under the job, its state and its file."""
+async def retained(cluster: ProcessCluster) -> list[Packet]:
+    """Return the retained packets of the job: its state and its file."""
     found: list[Packet] = []
-    async with house.spying(f"jobs/{JOB}/request", f"jobs/{JOB}/state") as bus:
+    async with cluster.subscribed(f"jobs/{JOB}/request", f"jobs/{JOB}/state") as bus:
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 while True:
@@ -35,31 +35,33 @@ async def retained(house: House) -> list[Packet]:
 async def test_a_controller_killed_between_receipt_and_store_gets_the_job_again(
     tmp_path: Path,
 ) -> None:
-    """The broker had its word once, and nobody says it twice; neither is it stored twice."""
+    """The job is published once and stored once."""
     plan = Plan(seed=1, agents=2, faults={CONTROLLER: "send:StoreJob:1"})
-    async with House(tmp_path, plan) as house:
-        connected = lambda: house.notes(CONTROLLER, "lease_taken")  # noqa: E731
-        await house.until("the controller leads", connected)
-        await house.publish_once("submit", job_file())
-        await house.revive(CONTROLLER, 0.5)
-        await house.finish(rounds=1)
-        # Its next life acknowledged it: the one after that gets nothing.
-        begun = len(house.notes(CONTROLLER, "job_started"))
-        await house.restart([CONTROLLER])
+    async with ProcessCluster(tmp_path, plan) as cluster:
+        connected = lambda: cluster.log_entries(CONTROLLER, "lease_taken")  # noqa: E731
+        await cluster.until("the controller leads", connected)
+        await cluster.publish_once("submit", job_file())
+        await cluster.restart_after_fault(CONTROLLER, 0.5)
+        await cluster.finish(rounds=1)
+        # The restarted controller acknowledged it: the next one receives nothing.
+        begun = len(cluster.log_entries(CONTROLLER, "job_started"))
+        await cluster.restart([CONTROLLER])
         await asyncio.sleep(2.0)
-        assert len(house.notes(CONTROLLER, "job_started")) == begun
+        assert len(cluster.log_entries(CONTROLLER, "job_started")) == begun
 
 
 async def test_a_retained_job_survives_the_brokers_restart_and_is_cleared(tmp_path: Path) -> None:
     """Published while the controller is dead, and the broker is stopped before it is back."""
-    async with House(tmp_path, Plan(seed=2, agents=2)) as house:
-        await house.until("it is there", lambda: house.notes(CONTROLLER, "bus_connected"))
-        house.kill(CONTROLLER)
-        await house.publish_once(f"jobs/{JOB}/request", job_file(), retain=True)
-        await asyncio.to_thread(house.broker.stop)
-        await asyncio.to_thread(house.broker.start)
-        assert [packet.topic for packet in await retained(house)] == [f"{ROOT}/jobs/{JOB}/request"]
-        await house.restart([CONTROLLER])
-        await house.until("it is over", house.ended)
-        assert [packet.topic for packet in await retained(house)] == [f"{ROOT}/jobs/{JOB}/state"]
-        await house.finish(rounds=1)
+    async with ProcessCluster(tmp_path, Plan(seed=2, agents=2)) as cluster:
+        await cluster.until("it is there", lambda: cluster.log_entries(CONTROLLER, "bus_connected"))
+        cluster.kill(CONTROLLER)
+        await cluster.publish_once(f"jobs/{JOB}/request", job_file(), retain=True)
+        await asyncio.to_thread(cluster.broker.stop)
+        await asyncio.to_thread(cluster.broker.start)
+        assert [packet.topic for packet in await retained(cluster)] == [
+            f"{ROOT}/jobs/{JOB}/request"
+        ]
+        await cluster.restart([CONTROLLER])
+        await cluster.until("it is over", cluster.ended)
+        assert [packet.topic for packet in await retained(cluster)] == [f"{ROOT}/jobs/{JOB}/state"]
+        await cluster.finish(rounds=1)

@@ -1,4 +1,4 @@
-"""A standalone job by curl alone: a process on its own, no controller, and no broker anywhere."""
+"""Standalone jobs over HTTP with curl: one agent process, no controller, no broker."""
 
 import json
 import os
@@ -41,8 +41,8 @@ pytestmark = [
 ]
 
 
-class Agent:
-    """A process, and what curl says to it."""
+class AgentProcess:
+    """An agent process, and requests to it by curl."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,13 +64,13 @@ class Agent:
                 "FEDBUS_HOME": str(self.folder / "home"),
                 "FEDBUS_HTTP": self.http,
                 "FEDBUS_HTTP_TOKEN_FILE": str(self.folder / "token"),
-                "FEDBUS_BROKER": f"mqtt://127.0.0.1:{free_port()}",  # where nobody is
+                "FEDBUS_BROKER": f"mqtt://127.0.0.1:{free_port()}",  # no broker listens there
             },
         )
         self.until("it answers", lambda: self.curl("/openapi.json")[0] == 200)
 
     def data(self, rows: int, width: int = 64) -> None:
-        """Write rows that can be learnt: where a row is brightest, that is its class."""
+        """Write rows that can be learnt: the index of the largest input gives the class."""
         rng = np.random.default_rng(1)
         y = rng.integers(0, 10, rows)
         x = rng.uniform(0, 0.2, (rows, width)).astype(np.float32)
@@ -80,7 +80,7 @@ class Agent:
         new.rename(self.folder / "data.npz")
 
     def curl(self, path: str, *words: str, token: str | None = TOKEN) -> tuple[int, Any]:
-        """Ask as a person would; returns the status, and what the answer says."""
+        """Send a request; return the status and the parsed body."""
         header = () if token is None else ("-H", f"Authorization: Bearer {token}")
         done = subprocess.run(
             [*CURL, *header, *words, f"http://{self.http}{path}"],
@@ -93,7 +93,7 @@ class Agent:
         return int(status), json.loads(body) if document else body
 
     def post(self, path: str, body: object, *words: str) -> tuple[int, Any]:
-        """Post a document, or what is none."""
+        """Post a JSON value, or a text as it is."""
         text = body if isinstance(body, str) else json.dumps(body)
         file = self.folder / "body"
         file.write_text(text)
@@ -118,8 +118,8 @@ class Agent:
 
         return dict(self.until(f"{job} is {' or '.join(phases)}", there))
 
-    def bring(self) -> None:
-        """Bring the digits model: its spec, and the file that the spec names."""
+    def add_model(self) -> None:
+        """Add the digits model: its spec, and the file that the spec names."""
         (self.folder / "model.json").write_bytes(demo_data.read("model.json"))
         (self.folder / "digits.tflite").write_bytes(demo_data.read("digits.tflite"))
         spec = f"@{self.folder / 'model.json'}"
@@ -128,16 +128,16 @@ class Agent:
         assert self.curl("/model/digits/1", "-X", "PUT", "-F", architecture)[0] == 204
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Tell it to end; returns its exit code."""
+        """Send a signal, wait for the end, and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(20)
 
-    def again(self) -> None:
-        """Start it again, on the same disk."""
+    def restart(self) -> None:
+        """Start the agent again, on the same disk."""
         self._start()
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Kill the process if it runs."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -145,16 +145,16 @@ class Agent:
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Agent]:
-    """Start an agent that nobody but curl talks to."""
-    agent = Agent(tmp_path)
+def agent(tmp_path: Path) -> Iterator[AgentProcess]:
+    """Start an agent without a broker."""
+    agent = AgentProcess(tmp_path)
     yield agent
     agent.close()
 
 
-def test_a_standalone_job_by_curl_alone(agent: Agent) -> None:
-    """Start, status, stop and result; over a kill, what is done is still there."""
-    agent.bring()
+def test_a_standalone_job_by_curl_alone(agent: AgentProcess) -> None:
+    """Start, status, stop and result; finished rounds survive a kill."""
+    agent.add_model()
     assert agent.curl("/model/")[1][0]["missing"] == []
     status, report = agent.post("/job/config/solo/", JOB)
     assert (status, report["phase"] in {"WAITING", "TRAINING"}) == (200, True)
@@ -166,7 +166,7 @@ def test_a_standalone_job_by_curl_alone(agent: Agent) -> None:
     with np.load(weights, allow_pickle=False) as arrays:
         assert {name: arrays[name].shape for name in arrays}["layers.0.weight"] == (64, 32)
 
-    # What it gave is a model's next version, by the same doors.
+    # The result becomes the next version of a model, over the same API.
     spec = {**json.loads((agent.folder / "model.json").read_text()), "model_version": "2"}
     assert agent.post("/model/", spec)[0] == 201
     parts = ("-F", f"architecture=@{agent.folder / 'digits.tflite'}", "-F", f"weights=@{weights}")
@@ -184,7 +184,7 @@ def test_a_standalone_job_by_curl_alone(agent: Agent) -> None:
     assert agent.post("/job/config/cut/", {**long, "training_id": "cut"})[0] == 200
     agent.until("a round is done", lambda: agent.curl("/job/status/cut")[1]["round"])
     agent.end(signal.SIGKILL)
-    agent.again()
+    agent.restart()
     assert agent.curl("/job/result/solo")[1] == report
     cut = agent.curl("/job/status/cut")[1]
     assert (cut["phase"], cut["reason"]) == ("INTERRUPTED", "the agent was restarted meanwhile")
@@ -192,9 +192,9 @@ def test_a_standalone_job_by_curl_alone(agent: Agent) -> None:
     assert agent.end() == 0
 
 
-def test_what_curl_may_not_say(agent: Agent) -> None:
-    """Each refusal is a 4xx with a sentence that names the mend; the agent lives on."""
-    agent.bring()
+def test_wrong_requests_are_refused_with_the_reason(agent: AgentProcess) -> None:
+    """Each has a 4xx status and a message that says what to do; the agent continues."""
+    agent.add_model()
     spec = json.loads((agent.folder / "model.json").read_text())
     big, pickled = agent.folder / "big", agent.folder / "pickled.npz"
     with big.open("wb") as file:
@@ -219,8 +219,8 @@ def test_what_curl_may_not_say(agent: Agent) -> None:
         (agent.curl("/model/digits/1", *put, "-F", "weights=@" + str(wide)), 400, "float64"),
         (agent.curl("/model/digits/1", *put, "-F", "weights=@" + str(pickled)), 400, "the layout"),
         (agent.curl("/model/digits/1", *put, "-F", "weights=@" + str(big)), 413, "at most"),
-        (agent.curl("/job/stop/nobody", "-X", "POST"), 404, "nobody"),
-        (agent.curl("/job/result/nobody/weights"), 404, "nobody"),
+        (agent.curl("/job/stop/unknown", "-X", "POST"), 404, "unknown"),
+        (agent.curl("/job/result/unknown/weights"), 404, "unknown"),
         (agent.curl("/job/config/solo/"), 404, "see /docs"),
     ):
         assert (status, mend in said["error"]) == (expected, True), said
@@ -230,9 +230,9 @@ def test_what_curl_may_not_say(agent: Agent) -> None:
     assert peak < 300_000, "kB"  # 2 GiB were offered
 
 
-def test_data_that_change_are_announced_with_no_broker(agent: Agent) -> None:
-    """So that a job for what is there now is not refused for what was."""
-    agent.bring()
+def test_data_that_change_are_announced_with_no_broker(agent: AgentProcess) -> None:
+    """A job for the new data is checked against the new format."""
+    agent.add_model()
 
     def size() -> Any:  # noqa: ANN401 - a document's
         return agent.curl("/format")[1]["x"]["data_types"]["numerical"]["size"]
@@ -244,14 +244,14 @@ def test_data_that_change_are_announced_with_no_broker(agent: Agent) -> None:
     assert (status, "64" in said["error"], "32" in said["error"]) == (422, True, True)
 
 
-def test_the_page_of_the_doors_runs_as_printed(agent: Agent) -> None:
+def test_the_page_of_the_agents_api_runs_as_printed(agent: AgentProcess) -> None:
     """Each line, in its order, in a shell that has the two variables it names."""
     lines = commands_of("agent.md")
     assert len(lines) == 11
     said = {}
-    doors = {"AGENT": f"http://{agent.http}", "AUTH": f"Authorization: Bearer {TOKEN}"}
+    variables = {"AGENT": f"http://{agent.http}", "AUTH": f"Authorization: Bearer {TOKEN}"}
     for line in lines:
-        said[line.partition("$AGENT")[2].split()[0]] = run_line(line, **doors)
+        said[line.partition("$AGENT")[2].split()[0]] = run_line(line, **variables)
     assert json.loads(said["/job/config/solo/"])["num_rounds"] == 3
     assert json.loads(said["/job/result/solo"])["phase"] == "FINISHED"
     assert said["/job/total"] == "0\n"

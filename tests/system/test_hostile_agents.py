@@ -1,4 +1,4 @@
-"""Agents that send what must not count: it does not, the record says why, and the job finishes."""
+"""Agents that send wrong updates: they are refused with the reason, and the job finishes."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
 from fedbus.wire.topics import ROOT
 from tests.system.hostile_agent import WRONG
-from tests.system.house import COLLECTOR, JOB, MODEL, REPOSITORY, House, Plan
-from tests.system.seeds import chance_of, storm
+from tests.system.process_cluster import COLLECTOR, JOB, MODEL, REPOSITORY, Plan, ProcessCluster
+from tests.system.seeds import fault_rng, storm
 
 pytestmark = [pytest.mark.system, pytest.mark.storm]
 
 THIEF = "agent.thief"
 SIGN = b"stolen"
 ALLOWED = f"link/{THIEF}/{COLLECTOR}/offer"
-"""Its own topic: it arrives, and is misread."""
+"""Its own topic: the message arrives, and is logged as misread."""
 SILENT = "no update by the deadline"
 REASONS = {
     "shape": "expected an update of",
@@ -35,7 +35,7 @@ REASONS = {
     "future": SILENT,
 }
 BY_THEN = {"future": "trained from version"}
-"""What is said in the second round, where it is not the same."""
+"""Reasons in the second round that differ from the first."""
 DENIED = (
     f"link/agent.a0/{COLLECTOR}/offer",
     f"link/agent.a0/{COLLECTOR}/chunk",
@@ -55,17 +55,17 @@ DENIED = (
 
 @storm
 async def test_wrong_updates_are_refused_with_reasons(seed: int, tmp_path: Path) -> None:
-    """Each of them says what was wrong in the round's record; those of honest agents count."""
-    chance = chance_of("hostile", seed)
-    wrong = chance.sample(WRONG, 6)
+    """The round's record has the reason of each; the updates of honest agents count."""
+    rng = fault_rng("hostile", seed)
+    wrong = rng.sample(WRONG, 6)
     hostile = {f"agent.h{number}": kind for number, kind in enumerate(wrong)}
-    async with House(tmp_path, Plan(seed=seed, hostile=hostile)) as house:
-        house.note(str(hostile))
-        await house.submit(rounds=2, deadline_seconds=6)
-        await house.finish(rounds=2)
+    async with ProcessCluster(tmp_path, Plan(seed=seed, hostile=hostile)) as cluster:
+        cluster.note(str(hostile))
+        await cluster.submit(rounds=2, deadline_seconds=6)
+        await cluster.finish(rounds=2)
         for number in (1, 2):
-            round_ = house.rounds[JOB, number]
-            # The first time, what is replayed later is what was asked.
+            round_ = cluster.rounds[JOB, number]
+            # In the first round, the update that is replayed later is correct.
             wrong_now = {a: k for a, k in hostile.items() if (k, number) != ("replay", 1)}
             assert not wrong_now.keys() & {*round_.contributors}
             for agent, kind in wrong_now.items():
@@ -74,30 +74,30 @@ async def test_wrong_updates_are_refused_with_reasons(seed: int, tmp_path: Path)
 
 
 @storm
-async def test_nobody_publishes_in_another_ones_name(seed: int, tmp_path: Path) -> None:
-    """The broker's access rules keep an agent to its own topics, whatever it tries."""
-    chance = chance_of("thief", seed)
+async def test_no_agent_publishes_under_another_name(seed: int, tmp_path: Path) -> None:
+    """The broker's access rules allow an agent its own topics only."""
+    rng = fault_rng("thief", seed)
     plan = Plan(seed=seed, train_seconds=0.3, accounts=(THIEF,))
-    async with House(tmp_path, plan) as house, house.spying("#") as spy:
-        await house.submit(rounds=2)
+    async with ProcessCluster(tmp_path, plan) as cluster, cluster.subscribed("#") as spy:
+        await cluster.submit(rounds=2)
         seen: set[str] = set()
         stolen: set[str] = set()
         listening = [
             asyncio.create_task(_hear(spy, seen, lambda packet: packet.payload == SIGN)),
         ]
-        address = house.broker.address(THIEF)
+        address = cluster.broker.address(THIEF)
         async with mqtt.connect(address, name=THIEF, listen=[f"{ROOT}/#", "#"]) as thief:
             listening.append(asyncio.create_task(_hear(thief, stolen, lambda _: True)))
-            for topic in chance.sample(DENIED, len(DENIED)):
+            for topic in rng.sample(DENIED, len(DENIED)):
                 await thief.publish(Packet(f"{ROOT}/{topic}", SIGN, retain=True))
             await thief.publish(Packet(f"{ROOT}/{ALLOWED}", SIGN))
-            await house.until("the job is over", house.ended)
+            await cluster.until("the job is over", cluster.ended)
             for task in listening:
                 task.cancel()
             await asyncio.gather(*listening, return_exceptions=True)
-        await house.finish(rounds=2, allowed=(ALLOWED,))
+        await cluster.finish(rounds=2, allowed=(ALLOWED,))
         assert seen == {f"{ROOT}/{ALLOWED}"}
-        # Models are for all agents; nothing else is for this one.
+        # Each agent may read models; this agent may read nothing else.
         assert {topic.split("/")[2] for topic in stolen} <= {"blobs"}
 
 

@@ -1,4 +1,4 @@
-"""All five services in one ring, with light agents, on real stores."""
+"""Cluster on the ring: all services in one process, with simulated trainers and real stores."""
 
 import hashlib
 import json
@@ -33,13 +33,14 @@ MODEL = "tiny"
 BEAT = 1.0
 
 
-class House:
+class RingCluster:
     """A ring with a repository, a controller, a collector, trainers and an evaluator.
 
     Attributes:
-        ring: Where they live.
-        updates: Every update that an agent ever made, by (agent, task).
-        states: What the controller announced of each job, oldest first.
+        ring: The simulated network with its hosts.
+        updates: Each update that an agent made, by (agent, task).
+        states: The published states of each job, oldest first.
+        answers: The replies to the user.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class House:
         for number in range(evaluators):
             self.ring.add(f"agent.e{number}", self._agent(number, "evaluate"))
 
-    # ── what a test does ───────────────────────────────────────────────────────────────────────
+    # ── actions of a test ──────────────────────────────────────────────────────────────────────
 
     def submit(
         self,
@@ -89,7 +90,7 @@ class House:
         again: bool = True,
         **more: object,
     ) -> bytes:
-        """Submit a job, as a foreign client does, until it is heard of; `wish` is its `round`."""
+        """Submit a job, again until its state is published; `wish` updates its `round`."""
         round_ = {"agents": len(self.agents), "quorum": 2, "deadline_seconds": 30, **(wish or {})}
         job_file = {"training_id": job, "model_name": MODEL, "num_rounds": rounds, "round": round_}
         file = json.dumps({**job_file, **more}).encode()
@@ -110,17 +111,17 @@ class House:
         self.ring.publish(USER, Packet(f"{topics.ROOT}/cancel", job.encode()))
 
     def ended(self, job: str = "job-1") -> bool:
-        """Say whether the controller announced a last phase."""
+        """Return whether the last published phase of a job is final."""
         return bool(self.states.get(job)) and self.states[job][-1].phase in ENDED_PHASES
 
     def run(self, job: str = "job-1", seconds: float = 900.0) -> JobState:
-        """Go on until a job has ended; return how."""
+        """Run until a job has ended; return its last state."""
         self.ring.run(lambda: self.ended(job), seconds)
         return self.states[job][-1]
 
     @contextmanager
     def store(self) -> Iterator[SqliteStore]:
-        """Open what the repository holds, once it has let go of it."""
+        """Kill the repository, and open its store."""
         self.ring.kill(REPOSITORY)
         store = SqliteStore(self.folder / "repository", durable=False)
         try:
@@ -129,7 +130,7 @@ class House:
             store.close()
 
     def close(self) -> None:
-        """End every life that is left."""
+        """Kill all hosts."""
         for name in list(self.ring.hosts):
             self.ring.kill(name)
 
@@ -178,6 +179,6 @@ def _kept(store: SqliteStore, content: bytes) -> BlobRef:
     return blob_ref
 
 
-def chance_of(seed: int) -> Random:
-    """Make the chance by which a test draws its own faults, apart from the ring's."""
+def fault_rng(seed: int) -> Random:
+    """Return the random number generator of a test's faults, independent of the ring's."""
     return Random(f"faults of {seed}")

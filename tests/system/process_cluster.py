@@ -1,15 +1,15 @@
-"""All services as people run them: processes, a real broker with access rules, a store on a disk.
+"""Cluster of real processes for fault tests: all services, a broker with access rules, a store.
 
-    async with House(tmp_path, Plan(seed=7)) as house:
-        await house.submit()
-        await house.until("a round is committed", lambda: house.state().round)
-        house.kill("collector.1")
-        house.start("collector.1")
-        await house.finish()
+    async with ProcessCluster(tmp_path, Plan(seed=7)) as cluster:
+        await cluster.submit()
+        await cluster.until("a round is committed", lambda: cluster.state().round)
+        cluster.kill("collector.1")
+        cluster.start("collector.1")
+        await cluster.finish()
 
-`finish` holds what every fault must leave true: the job ended as it should, all updates are let go
-of, everybody ends cleanly when told to, nobody logged what must not be, and the oracle agrees.
-A test that fails says what every process said last.
+`finish` checks what must hold after each fault: the job ended in the expected phase, agents hold no
+update, each process exits with code 0 on SIGTERM, no process logged an error, and the oracle finds
+no wrong record. A test that fails reports the last log lines of each process.
 """
 
 import asyncio
@@ -45,8 +45,8 @@ from fedbus.wire.topic_names import wildcard
 from fedbus.wire.topics import JOB_STATE, ROOT, ROUND_STATE
 from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
-from tests.system.light_agent import made
-from tests.system.nursery import Child, nursery
+from tests.system.fork_server import ForkedProcess, fork_server
+from tests.system.light_agent import read_updates
 
 REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
 USER, SPY = "user.test", "user.spy"
@@ -60,16 +60,16 @@ TAIL = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Who lives in the house.
+    """The members of a cluster, and its faults.
 
     Attributes:
-        numbers: Of the model, float32; a chunk holds 65,536.
-        faults: FEDBUS_FAULT_AT of a node's first life.
-        slow: Bits a second, each way, of nodes with a slow link.
-        hostile: What is wrong with the updates of more agents, by name; see `hostile_agent.py`.
-        accounts: Who else may log in.
-        shipped: Agents as people run them, by node, with the settings of each.
-        architectures: Of the model, by trainer.
+        numbers: Float32 numbers of the model; a chunk holds 65,536.
+        faults: FEDBUS_FAULT_AT of a node's first run, by node.
+        slow: Bits per second of a slow link, each way, by node.
+        hostile: The kind of wrong update, by name of an additional agent; see `hostile_agent.py`.
+        accounts: Additional logins.
+        shipped: Settings of additional `fedbus_edge_agent` processes, by node.
+        architectures: Architectures of the model, by trainer.
     """
 
     seed: int
@@ -90,50 +90,50 @@ class Plan:
     )
 
 
-class Resident:
-    """A node's process, over all its lives."""
+class NodeProcess:
+    """The process of a node, over all its runs."""
 
     def __init__(self, member: Member, broker: str, log: Path) -> None:
         self.log = log
         self._member = member
         self._broker = broker
-        self.lives: list[Child] = []
+        self.runs: list[ForkedProcess] = []
 
     @property
-    def ended(self) -> int | None:
-        """How its last life ended, as `subprocess` says it; None while it runs."""
-        return self.lives[-1].poll() if self.lives else 0
+    def exit_code(self) -> int | None:
+        """Exit code of the last run, as `subprocess` returns it; None while it runs."""
+        return self.runs[-1].poll() if self.runs else 0
 
     def start(self) -> None:
-        """Begin a life; a planted fault is of the first one only."""
-        environ = self._member.environment(os.environ, self._broker, first=not self.lives)
-        self.lives.append(nursery().fork(self._member.module, environ, self.log))
+        """Start a run; a planted fault belongs to the first run only."""
+        environ = self._member.environment(os.environ, self._broker, first=not self.runs)
+        self.runs.append(fork_server().fork(self._member.module, environ, self.log))
 
     def signal(self, number: signal.Signals) -> None:
-        """Tell it something, if it runs."""
-        if self.lives:
-            self.lives[-1].signal(number)
+        """Send a signal to the process, if it runs."""
+        if self.runs:
+            self.runs[-1].signal(number)
 
     def reap(self) -> None:
-        """Kill it, and wait until it is gone."""
-        if self.lives:
-            self.lives[-1].reap()
+        """Kill the process, and wait for its end."""
+        if self.runs:
+            self.runs[-1].reap()
 
-    def said(self) -> list[str]:
-        """Read its log, all lives."""
+    def log_lines(self) -> list[str]:
+        """Read the log of all runs."""
         if not self.log.exists():
             return []
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-class House:
-    """Everything a job needs, as processes.
+class ProcessCluster:
+    """All services of a job, as processes.
 
     Attributes:
-        states: What was announced of each job, oldest first.
-        rounds: What was announced of each round, by (job, round).
-        answers: What was answered to this foreign client.
-        story: What the test did to whom, for whoever reads its failure.
+        states: The published states of each job, oldest first.
+        rounds: The last published state of each round, by (job, round).
+        answers: The replies to this foreign client.
+        steps: What the test did, for the report of a failure.
     """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
@@ -144,7 +144,7 @@ class House:
         self.states: dict[str, list[JobState]] = {}
         self.rounds: dict[tuple[str, int], RoundState] = {}
         self.answers: list[dict[str, Any]] = []
-        self.story: list[str] = [f"seed {plan.seed}"]
+        self.steps: list[str] = [f"seed {plan.seed}"]
         members = list(self._members())
         names = [*(member.node for member in members), USER, SPY, *plan.accounts]
         self.broker = LocalBroker(
@@ -153,11 +153,11 @@ class House:
             rules=_rules,
             launcher=die_with_parent_prefix(),
         )
-        # The broker does not listen yet, so its own port still looks free.
+        # The broker does not listen yet, so its port still counts as free.
         free = (port for port in iter(free_port, None) if port != self.broker.port)
-        self._doors = {node: next(free) for node in plan.slow}
-        self._proxies: list[Child] = []
-        self.processes = {member.node: self._resident(member) for member in members}
+        self._proxy_ports = {node: next(free) for node in plan.slow}
+        self._proxies: list[ForkedProcess] = []
+        self.processes = {member.node: self._process(member) for member in members}
         self._tasks: list[asyncio.Task[None]] = []
         self._news = asyncio.Event()
         self._bus: Bus | None = None
@@ -166,7 +166,7 @@ class House:
         seed_model(self.folder / "repository", self.plan.numbers, self.plan.architectures)
         self.broker.start()
         try:
-            for node in self._doors:
+            for node in self._proxy_ports:
                 self._proxies.append(self._slow_down(node))
             for node in self.processes:
                 self.start(node)
@@ -184,136 +184,140 @@ class House:
     ) -> None:
         await self._end()
         if error is not None:
-            error.add_note(self.tale())
+            error.add_note(self.failure_report())
 
-    # ── what a test does to processes ───────────────────────────────────────────────────────────
+    # ── actions on processes ────────────────────────────────────────────────────────────────────
 
     def start(self, node: str) -> None:
-        """Begin a life."""
+        """Start a node."""
         self.processes[node].start()
 
     def kill(self, node: str) -> None:
-        """Kill it with -9."""
+        """Kill a node with SIGKILL."""
         self.note(f"{node} killed")
         self.processes[node].reap()
 
     def freeze(self, node: str) -> None:
-        """Stop it where it is."""
+        """Stop a node with SIGSTOP."""
         self.note(f"{node} frozen")
         self.processes[node].signal(signal.SIGSTOP)
 
     def thaw(self, node: str) -> None:
-        """Let it go on."""
+        """Continue a stopped node."""
         self.note(f"{node} thawed")
         self.processes[node].signal(signal.SIGCONT)
 
-    async def revive(self, node: str, pause: float, seconds: float = JOB_SECONDS) -> None:
-        """Wait until a planted fault has killed a node; start it again a moment later."""
+    async def restart_after_fault(
+        self, node: str, pause: float, seconds: float = JOB_SECONDS
+    ) -> None:
+        """Wait until a planted fault has killed a node; start it again after a pause in seconds."""
         process = self.processes[node]
-        await self.until(f"{node} dies", lambda: process.ended is not None, seconds)
-        assert process.ended == -signal.SIGKILL, f"{node} {cause_of(process.ended or 0)}"
+        await self.until(f"{node} dies", lambda: process.exit_code is not None, seconds)
+        assert process.exit_code == -signal.SIGKILL, f"{node} {cause_of(process.exit_code or 0)}"
         self.note(f"{node} died of {self.plan.faults.get(node)}, back in {pause:.1f} s")
         await asyncio.sleep(pause)
         await self.restart([node])
 
     async def restart(self, nodes: Iterable[str]) -> None:
-        """Begin a new life of each, and wait until all are on the bus."""
-        lives = {node: self._connections(node) for node in nodes}
-        for node in lives:
+        """Start nodes again, and wait until all are connected."""
+        connections = {node: self._connections(node) for node in nodes}
+        for node in connections:
             self.start(node)
         await self.until(
-            f"all are on the bus again: {', '.join(lives)}",
-            lambda: all(self._connections(n) > before for n, before in lives.items()),
+            f"all are connected again: {', '.join(connections)}",
+            lambda: all(self._connections(n) > before for n, before in connections.items()),
         )
 
     def _connections(self, node: str) -> int:
-        return len(self.notes(node, "bus_connected"))
+        return len(self.log_entries(node, "bus_connected"))
 
     def note(self, what: str) -> None:
-        """Remember something for the tale."""
-        self.story.append(f"{clock.monotonic():.2f} {what}")
+        """Record a step of the test for the report of a failure."""
+        self.steps.append(f"{clock.monotonic():.2f} {what}")
 
-    # ── what a person does ──────────────────────────────────────────────────────────────────────
+    # ── actions of a user ───────────────────────────────────────────────────────────────────────
 
     async def submit(self, rounds: int = 3, job: str = JOB, **wish: object) -> None:
-        """Submit a job, again until it is heard of; `wish` is its `round`."""
+        """Submit a job, again until its state is published; `wish` updates its `round`."""
         agents = len(self.agents) + len(self.plan.hostile) + len(self.plan.shipped)
         round_ = {"agents": agents, "quorum": 2, "deadline_seconds": 30, **wish}
         file = {"training_id": job, "model_name": MODEL, "num_rounds": rounds, "round": round_}
         self.note(f"{job} submitted: {rounds} rounds, {round_}")
-        self._tasks.append(asyncio.create_task(self._insist("submit", json.dumps(file), job)))
-        await self.until(f"{job} is heard of", lambda: job in self.states)
+        self._tasks.append(
+            asyncio.create_task(self._publish_until_known("submit", json.dumps(file), job))
+        )
+        await self.until(f"{job} is published", lambda: job in self.states)
 
     async def cancel(self, job: str = JOB) -> None:
         """Cancel a job, again until it has ended."""
-        self.note(f"{job} canceled")
+        self.note(f"{job} cancelled")
         while not self.ended(job):
-            await self._say("cancel", job.encode())
+            await self._publish("cancel", job.encode())
             with suppress(AssertionError):
-                await self.until("it is canceled", lambda: self.ended(job), 2.0)
+                await self.until("it is cancelled", lambda: self.ended(job), 2.0)
 
     async def publish_once(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish with QoS 1, as a client that goes away then; the broker has it on return."""
+        """Publish with QoS 1, as a client that then disconnects; return when acknowledged."""
         self.note(f"published once to {topic}")
         await self.until("the broker is there", lambda: self._bus is not None)
         assert self._bus is not None
         assert await self._bus.deliver(Packet(f"{ROOT}/{topic}", payload, retain=retain)) or retain
 
-    async def _insist(self, topic: str, text: str, job: str) -> None:
+    async def _publish_until_known(self, topic: str, text: str, job: str) -> None:
         while job not in self.states:
-            await self._say(topic, text.encode())
+            await self._publish(topic, text.encode())
             with suppress(AssertionError):
-                await self.until("it is heard of", lambda: job in self.states, 2.0)
+                await self.until("it is published", lambda: job in self.states, 2.0)
 
-    async def _say(self, topic: str, payload: bytes) -> None:
+    async def _publish(self, topic: str, payload: bytes) -> None:
         if self._bus is not None:
             with suppress(BusError):
                 to = f"{ROOT}/replies/test"
                 await self._bus.publish(Packet(f"{ROOT}/{topic}", payload, response_topic=to))
 
     def state(self, job: str = JOB) -> JobState:
-        """Where a job stands, as it was announced last."""
+        """Return the last published state of a job."""
         return self.states[job][-1]
 
     def ended(self, job: str = JOB) -> bool:
-        """Tell whether it was announced that a job is over."""
+        """Return whether the last published phase of a job is final."""
         return bool(self.states.get(job)) and self.state(job).phase in ENDED_PHASES
 
-    def held(self) -> list[str]:
-        """Name the updates that honest agents keep."""
+    def held_updates(self) -> list[str]:
+        """List the update files that honest agents hold."""
         folders = [self.folder / "agents" / agent for agent in self.agents]
         return [f"{f.name}/{path.name}" for f in folders for path in sorted(f.glob("*.update"))]
 
-    def made(self, job: str = JOB) -> dict[tuple[str, int], bytes]:
-        """Read every update that was ever made for a job, by (agent, task)."""
-        return made(self.folder / "agents", job)
+    def updates_made(self, job: str = JOB) -> dict[tuple[str, int], bytes]:
+        """Read each update that was made for a job, by (agent, task)."""
+        return read_updates(self.folder / "agents", job)
 
-    def notes(self, node: str, event: str) -> list[dict[str, Any]]:
-        """Find what a node logged under one name, in all its lives."""
+    def log_entries(self, node: str, event: str) -> list[dict[str, Any]]:
+        """Return the log entries of a node with one event name, over all its runs."""
         mark = f'"event": "{event}"'
-        return [json.loads(line) for line in self.processes[node].said() if mark in line]
+        return [json.loads(line) for line in self.processes[node].log_lines() if mark in line]
 
     def traffic(self, node: str, what: str) -> int:
-        """Read what a node counted in its last life, told as it ended: `sent_bytes`, say."""
-        return int(self.notes(node, "service_stopped")[-1][what])
+        """Return a counter of a node's last run, logged at its stop, such as `sent_bytes`."""
+        return int(self.log_entries(node, "service_stopped")[-1][what])
 
     async def until(
         self, what: str, holds: Callable[[], object], seconds: float = JOB_SECONDS
     ) -> None:
-        """Wait for something, no longer than that.
+        """Wait until a condition holds.
 
         Raises:
-            AssertionError: it did not come.
+            AssertionError: It did not hold within these seconds.
         """
         by = clock.monotonic() + seconds
         while not holds():
-            assert clock.monotonic() < by, f"within {seconds:g} s it did not come to this: {what}"
+            assert clock.monotonic() < by, f"not within {seconds:g} s: {what}"
             self._news.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._news.wait()
 
-    # ── what must hold at the end ───────────────────────────────────────────────────────────────
+    # ── checks at the end ───────────────────────────────────────────────────────────────────────
 
     async def finish(
         self,
@@ -323,53 +327,55 @@ class House:
         phase: str = "finished",
         allowed: tuple[str, ...] = (),
     ) -> None:
-        """Wait for the end of a job, then of everybody; check what must hold.
+        """Wait for the end of a job, stop all processes, and check what must hold.
 
-        `allowed` are warnings that this fault may well cause, each a part of its log line.
+        `allowed` are parts of log lines that this fault may cause.
         """
         await self.until(f"{job} is over", lambda: self.ended(job))
         state = self.state(job)
         assert state.phase == phase, f"{state.phase}: {state.reason}"
-        await self.until("no update is held any more", lambda: not self.held(), 45.0)
-        await self.leave()
-        complaints = [line for line in self.complaints() if not any(a in line for a in allowed)]
-        assert complaints == [], "\n".join(complaints)
-        last = replace(self.state(job), at=state.at)  # it may be said again, at another time
-        assert last == state, f"the last word about a job changed: {last}"
+        await self.until("no update is held any more", lambda: not self.held_updates(), 45.0)
+        await self.stop_all()
+        unexpected = [
+            line for line in self.unexpected_lines() if not any(a in line for a in allowed)
+        ]
+        assert unexpected == [], "\n".join(unexpected)
+        last = replace(self.state(job), at=state.at)  # it may be published again, at another time
+        assert last == state, f"the final state of a job changed: {last}"
         made = self.check(job)
         assert made == state.round, f"{made} rounds were committed, {state.round} announced"
         assert made == rounds or phase != "finished", f"{made} rounds, {rounds} were wanted"
 
-    async def leave(self) -> None:
-        """Tell everybody who lives to end; within seconds all have, with exit code 0."""
-        living = {n: one for n, one in self.processes.items() if one.ended is None}
+    async def stop_all(self) -> None:
+        """Send SIGTERM to all running processes; check that each exits with code 0 in time."""
+        living = {n: one for n, one in self.processes.items() if one.exit_code is None}
         for process in living.values():
             process.signal(signal.SIGCONT)
             process.signal(signal.SIGTERM)
         await self.until(
             "all end when told to",
-            lambda: all(one.ended is not None for one in living.values()),
+            lambda: all(one.exit_code is not None for one in living.values()),
             STOP_SECONDS,
         )
-        codes = {node: one.ended for node, one in living.items()}
+        codes = {node: one.exit_code for node, one in living.items()}
         assert set(codes.values()) <= {0}, str(codes)
 
     def check(self, job: str = JOB) -> int:
-        """Ask the oracle; return how many rounds of a job were committed."""
-        trail = SqliteHistory(self.folder / "repository")
+        """Check the records with the oracle; return the number of committed rounds of a job."""
+        history = SqliteHistory(self.folder / "repository")
         try:
-            checked = check_records(trail, self.made(job), job=job)
-            records = [each.record for each in trail.history() if each.record is not None]
+            checked = check_records(history, self.updates_made(job), job=job)
+            records = [each.record for each in history.history() if each.record is not None]
         finally:
-            trail.close()
+            history.close()
         rounds = sum(record.job == job for record in records)
         assert checked.summed == rounds, f"{checked.summed} of {rounds} rounds were summed again"
         return rounds
 
-    def complaints(self) -> Iterator[str]:
-        """Find what no fault should make anybody say: errors, tracebacks, what was misread."""
+    def unexpected_lines(self) -> Iterator[str]:
+        """Yield log lines that no fault may cause: errors, tracebacks, misread messages."""
         for node, process in self.processes.items():
-            for line in process.said():
+            for line in process.log_lines():
                 try:
                     said = json.loads(line)
                 except ValueError:
@@ -378,20 +384,20 @@ class House:
                 if said.get("level") == "error" or said.get("event") == "message_misread":
                     yield f"{node}: {line}"
 
-    def tale(self) -> str:
-        """Tell what was done, what was announced, and what everybody said last."""
-        parts = ["what happened:", *self.story, "what was announced:"]
+    def failure_report(self) -> str:
+        """Report the steps of the test, the published states, and the last log lines."""
+        parts = ["steps:", *self.steps, "published states:"]
         parts += [str(state) for states in self.states.values() for state in states[-3:]]
-        parts += [f"held: {self.held()}"]
+        parts += [f"held: {self.held_updates()}"]
         for node, process in self.processes.items():
-            parts += [f"── {node}: {len(process.lives)} lives", *process.said()[-TAIL:]]
+            parts += [f"── {node}: {len(process.runs)} runs", *process.log_lines()[-TAIL:]]
         return "\n".join(parts)
 
-    # ── inside ──────────────────────────────────────────────────────────────────────────────────
+    # ── internals ───────────────────────────────────────────────────────────────────────────────
 
     @asynccontextmanager
-    async def spying(self, *topics: str) -> AsyncIterator[Bus]:
-        """Hear what crosses the bus under our root."""
+    async def subscribed(self, *topics: str) -> AsyncIterator[Bus]:
+        """Subscribe to topics under the root, with the account that may read all of them."""
         listen = [f"{ROOT}/{topic}" for topic in topics]
         async with mqtt.connect(self.broker.address(SPY), name=SPY, listen=listen) as bus:
             yield bus
@@ -469,21 +475,21 @@ class House:
             first_start={} if fault is None else {"FEDBUS_FAULT_AT": fault},
         )
 
-    def _slow_down(self, node: str) -> Child:
+    def _slow_down(self, node: str) -> ForkedProcess:
         to, bits = f"{self.broker.host}:{self.broker.port}", str(self.plan.slow[node])
-        arguments = ["--listen", str(self._doors[node]), "--to", to, "--bits", bits]
+        arguments = ["--listen", str(self._proxy_ports[node]), "--to", to, "--bits", bits]
         log = self.folder / f"proxy of {node}.log"
-        return nursery().fork("benchmarks.proxy", dict(os.environ), log, arguments)
+        return fork_server().fork("benchmarks.proxy", dict(os.environ), log, arguments)
 
-    def _resident(self, member: Member) -> Resident:
-        port = self._doors.get(member.node, self.broker.port)
+    def _process(self, member: Member) -> NodeProcess:
+        port = self._proxy_ports.get(member.node, self.broker.port)
         where = BrokerAddress(self.broker.host, port)
         address = broker_of(member, self.broker.accounts, where)
-        return Resident(member, address, self.folder / f"{member.node}.log")
+        return NodeProcess(member, address, self.folder / f"{member.node}.log")
 
 
 def _rules(user: str) -> Iterator[tuple[str, str]]:
-    """Give everyone what the topic table does, and the spy all that crosses the bus."""
+    """Yield the access rules of the topic table, and for the spy the right to read all topics."""
     if user == SPY:
         yield "read", f"{ROOT}/#"
     else:
@@ -491,12 +497,12 @@ def _rules(user: str) -> Iterator[tuple[str, str]]:
 
 
 def seed_model(folder: Path, numbers: int, architectures: Mapping[str, Mapping[str, str]]) -> None:
-    """Put a first version into a repository that is not started yet."""
+    """Store a first model version in the folder of a repository that is not started yet."""
     weights = {"w": np.linspace(-1, 1, numbers, dtype=np.float32), "b": np.ones(3, np.float32)}
     layout = Layout.of(weights)
     specs = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in layout.tensors)
-    told = {name: dict(architecture) for name, architecture in architectures.items()}
-    spec = ModelSpec(model=MODEL, layout=specs, architectures=told)
+    plain = {name: dict(architecture) for name, architecture in architectures.items()}
+    spec = ModelSpec(model=MODEL, layout=specs, architectures=plain)
     store = SqliteStore(folder)
     blob_refs = [_kept(store, blob) for blob in (codec.to_json(spec), encode(weights, layout))]
     store.push(MODEL, blob_refs[0], blob_refs[1], ())

@@ -1,4 +1,4 @@
-"""`fedbus up` and the commands, run as people run them."""
+"""`fedbus up` and other commands, run as processes."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 def until(what: str, look: Callable[[], T | None], seconds: float = 30.0) -> T:
-    """Wait for a condition, and return what it found; `what` stands in the failure."""
+    """Wait until `look` finds something, and return it; a failure quotes `what`."""
     deadline = time.monotonic() + seconds
     while True:
         found = look()
@@ -45,26 +45,26 @@ def until(what: str, look: Callable[[], T | None], seconds: float = 30.0) -> T:
         time.sleep(0.05)
 
 
-def left_of(folder: Path) -> list[str]:
-    """Name the processes that were told of a folder and still run, by their command lines."""
+def processes_of(folder: Path) -> list[str]:
+    """List running processes with a folder in their command line or environment."""
     found = []
     for process in psutil.process_iter():
         try:
-            told = [*process.cmdline(), *process.environ().values()]
-            if process.status() != psutil.STATUS_ZOMBIE and any(str(folder) in t for t in told):
+            texts = [*process.cmdline(), *process.environ().values()]
+            if process.status() != psutil.STATUS_ZOMBIE and any(str(folder) in t for t in texts):
                 found.append(f"{process.pid}: {shlex.join(process.cmdline())}")
         except psutil.Error:
             continue
     return found
 
 
-class Up:
-    """A cluster that a person started with `fedbus up`, and a shell beside it.
+class FedbusUp:
+    """A cluster started with `fedbus up`, and commands that use it.
 
     Args:
-        folder: Where everything lies; the cluster's home is in it.
-        options: Of `fedbus up`.
-        environ: More environment of `fedbus up`.
+        folder: The folder of all files; the cluster's home is in it.
+        options: Options of `fedbus up`.
+        environ: Additional environment variables of `fedbus up`.
     """
 
     def __init__(
@@ -107,13 +107,13 @@ class Up:
             self.interrupt()
 
     @property
-    def said(self) -> str:
-        """All that `fedbus up` has printed."""
+    def output(self) -> str:
+        """The output of `fedbus up` until now."""
         return self._log.read_text(encoding="utf-8")
 
     @property
-    def place(self) -> RunningCluster:
-        """What it tells other commands."""
+    def running(self) -> RunningCluster:
+        """The entry by which other commands find the cluster."""
         return until("cluster.json", lambda: registry.read(self.home))
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -128,14 +128,14 @@ class Up:
             env=self._environ,
         )
 
-    def ask(self, *words: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-        """Run a command that must succeed, and read what it prints for programs."""
+    def run_json(self, *words: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+        """Run a command with `--json` that must succeed, and return its output."""
         done = self.run(*words, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def python(self, script: str) -> str:
-        """Run a script in the folder, and return what it printed."""
+        """Run a script in the folder, and return its output."""
         done = subprocess.run(
             [sys.executable, "-c", script],
             check=False,
@@ -149,7 +149,7 @@ class Up:
         return done.stdout
 
     def state(self, job: str) -> JobState | None:
-        """Read where a job stands, without the price of a process."""
+        """Return a job's state, in this process, which is faster than a command."""
         return asyncio.run(self._state(find_login({}, self.home), job))
 
     async def _state(self, here: BrokerLogin, job: str) -> JobState | None:
@@ -160,12 +160,12 @@ class Up:
             return None
 
     def round(self, job: str) -> int:
-        """How many rounds of a job are done."""
+        """Return the number of a job's finished rounds."""
         state = self.state(job)
         return state.round if state else 0
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        """Start a `fedbus` command that stays."""
+        """Start a `fedbus` command that runs until it is stopped."""
         with sigint_enabled():
             return subprocess.Popen(
                 [*FEDBUS, *words],
@@ -175,20 +175,20 @@ class Up:
                 env=self._environ,
             )
 
-    def mosquitto(self, program: str, *words: str) -> list[str]:
-        """Write a foreign client's command line: MQTT 5, the person's account.
+    def mosquitto_command(self, program: str, *words: str) -> list[str]:
+        """Return the command line of a foreign client: MQTT 5, with the user's account.
 
         Skips the test where the program is not installed.
         """
         found = shutil.which(f"mosquitto_{program}")
         if found is None:
             pytest.skip(f"mosquitto_{program} is not installed")
-        return [found, *mosquitto_options(self.place.address), *words]
+        return [found, *mosquitto_options(self.running.address), *words]
 
-    def foreign(self, program: str, *words: str) -> str:
-        """Run a foreign client to its end, and return what it printed."""
+    def run_mosquitto(self, program: str, *words: str) -> str:
+        """Run a foreign client to its end, and return its output."""
         done = subprocess.run(
-            self.mosquitto(program, *words, "-W", "20"),
+            self.mosquitto_command(program, *words, "-W", "20"),
             check=False,
             capture_output=True,
             text=True,
@@ -198,13 +198,13 @@ class Up:
         return done.stdout
 
     def kill(self, node: str) -> None:
-        """Kill a member with -9, and wait until it is started again."""
-        old = self.place.processes[node]
+        """Kill a process of the cluster with SIGKILL, and wait until it is started again."""
+        old = self.running.processes[node]
         os.kill(old, signal.SIGKILL)
-        until(f"{node} lives again", lambda: self.place.processes.get(node, old) != old)
+        until(f"{node} runs again", lambda: self.running.processes.get(node, old) != old)
 
     def interrupt(self) -> int:
-        """Press Ctrl-C, and wait for the end; returns the exit code."""
+        """Send SIGINT, wait for the end, and return the exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(STOP_SECONDS)
 
@@ -214,12 +214,12 @@ class Up:
         return str(self.folder / name)
 
     def _ready(self) -> bool:
-        assert self.process.poll() is None, f"`fedbus up` ended:\n{self.said}"
-        return "Ctrl-C ends it." in self.said
+        assert self.process.poll() is None, f"`fedbus up` ended:\n{self.output}"
+        return "Ctrl-C ends it." in self.output
 
 
 def digits_job(name: str, **changes: object) -> dict[str, object]:
-    """A job for three agents that ends after two rounds."""
+    """Return a job file for three agents that ends after two rounds."""
     return {
         "training_id": name,
         "model_name": "digits",

@@ -1,12 +1,12 @@
-"""Starts services quickly: a process that has imported everything once, and forks for each.
+"""Fork server: a process that has imported the services once, and forks to start one.
 
-To start Python and import a service takes a second of processor time, and a house has seven: most
-of what a fault test would do is start. A process forked from here is as real as any other: it has
-its own memory, sockets, threads and end. (`fedbus up` is tested with processes started afresh.)
+To start Python and import a service takes a second of processor time, and a cluster has seven: a
+fault test would spend most of its time on starts. A forked process is as real as any other: it has
+its own memory, sockets, threads and exit code. (`fedbus up` is tested without the fork server.)
 
-    python -m tests.system.nursery         reads requests, a JSON line each, from a pipe
+    python -m tests.system.fork_server         reads requests, a JSON line each, from stdin
 
-All of them die with the nursery, and the nursery with whoever started it.
+Forked processes die with the fork server, and the fork server dies with the test run.
 """
 
 import atexit
@@ -39,38 +39,38 @@ IMPORTED = (
 )
 
 
-class Child:
+class ForkedProcess:
     """A process that was forked."""
 
-    def __init__(self, nursery: "Nursery", pid: int) -> None:
+    def __init__(self, fork_server: "ForkServer", pid: int) -> None:
         self.pid = pid
-        self._nursery = nursery
+        self._nursery = fork_server
         self._code: int | None = None
 
     def poll(self) -> int | None:
-        """How it ended, as `subprocess` says it; None while it runs."""
+        """Return the exit code, as `subprocess` does; None while it runs."""
         if self._code is None:
-            self._code = self._nursery.ask({"poll": self.pid})
+            self._code = self._nursery.request({"poll": self.pid})
         return self._code
 
     def signal(self, number: signal.Signals) -> None:
-        """Tell it something, if it runs."""
+        """Send a signal to the process, if it runs."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def reap(self) -> None:
-        """Kill it, and wait until it is gone."""
+        """Kill the process, and wait for its end."""
         self.signal(signal.SIGKILL)
         if self._code is None:
-            self._code = self._nursery.ask({"wait": self.pid})
+            self._code = self._nursery.request({"wait": self.pid})
 
 
-class Nursery:
-    """The tests' end of the pipe."""
+class ForkServer:
+    """The client side of the fork server, in the test run."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [*die_with_parent_prefix(), sys.executable, "-m", "tests.system.nursery"],
+            [*die_with_parent_prefix(), sys.executable, "-m", "tests.system.fork_server"],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
@@ -80,15 +80,15 @@ class Nursery:
 
     def fork(
         self, module: str, environ: dict[str, str], log: Path, arguments: Sequence[str] = ()
-    ) -> Child:
-        """Start a module as `python -m` does; what it says is appended to its log."""
+    ) -> ForkedProcess:
+        """Start a module as `python -m` does; append its output to a log."""
         what = {"module": module, "arguments": list(arguments)}
-        pid = self.ask({**what, "environ": environ, "log": str(log)})
+        pid = self.request({**what, "environ": environ, "log": str(log)})
         assert pid is not None
-        return Child(self, pid)
+        return ForkedProcess(self, pid)
 
-    def ask(self, request: dict[str, Any]) -> int | None:
-        """Have something done; returns a number or nothing."""
+    def request(self, request: dict[str, Any]) -> int | None:
+        """Send a request; return the process id, the exit code or None."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -97,20 +97,20 @@ class Nursery:
         return answer
 
     def close(self) -> None:
-        """End it, and all that are left."""
+        """End the fork server and all forked processes."""
         self._process.communicate()
 
 
 @cache
-def nursery() -> Nursery:
-    """Start the one nursery of this test run; it ends with it."""
-    started = Nursery()
+def fork_server() -> ForkServer:
+    """Start the fork server of this test run; it ends with the run."""
+    started = ForkServer()
     atexit.register(started.close)
     return started
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> dict[str, Any] | None:
-    """Answer requests until there are no more; in a forked child, return what it is to be."""
+    """Answer requests until stdin is closed; in a forked process, return its request."""
     for line in requests:
         request = json.loads(line)
         answer: int | None
@@ -129,10 +129,10 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> dict[str, Any] | None:
     return None
 
 
-def become(request: dict[str, Any], parent: int) -> None:
-    """Be the service that was asked for."""
+def run_module(request: dict[str, Any], parent: int) -> None:
+    """Run the requested module in this forked process."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we could say so
+    if os.getppid() != parent:  # it died before prctl took effect
         sys.exit(1)
     os.setpgid(0, 0)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -149,14 +149,14 @@ def become(request: dict[str, Any], parent: int) -> None:
 
 
 def main() -> None:
-    """Import, then fork whatever is asked for."""
+    """Import the services, then fork a process for each request."""
     for name in IMPORTED:
         importlib.import_module(name)
-    gc.freeze()  # or the first collection of each child would copy all of it
+    gc.freeze()  # or the first collection of each forked process would copy all of it
     own = os.getpid()
     request = serve(sys.stdin.buffer, sys.stdout.buffer)
     if request is not None:
-        become(request, own)
+        run_module(request, own)
 
 
 if __name__ == "__main__":
