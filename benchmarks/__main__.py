@@ -1,7 +1,7 @@
-"""Run every benchmark at a modest size, each as a program of its own, and print their tables.
+"""Command that runs each benchmark at a small size, each in its own process.
 
-`--json FILE` writes all their figures into one file. With `--peer PYTHON` rounds are compared with
-Flower's, see peers/README.md.
+`--json FILE` writes all results into one file. `--peer PYTHON` compares the rounds with Flower's;
+see peers/README.md.
 """
 
 import argparse
@@ -25,7 +25,7 @@ RUNS: dict[str, tuple[str, ...]] = {
 
 
 def main() -> None:
-    """Run them all."""
+    """Run all benchmarks, and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures there")
     parser.add_argument("--peer", metavar="PYTHON", help="an environment with flwr==1.13.1")

@@ -1,7 +1,7 @@
-"""A whole ring as people run it, for benchmarks: a broker with access rules, services as processes.
+"""Cluster for benchmarks: a broker with access rules, and services as processes.
 
-What is measured comes from outside: the services' own logs (their times share one clock, the
-machine's), /proc, and the broker's `$SYS`.
+Measurements come from the services' logs (their times share the machine's clock), from /proc, and
+from the broker's `$SYS` topics.
 """
 
 import asyncio
@@ -53,25 +53,25 @@ STOP_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class PushRequest(Key):
-    """Request of the repository to take a model."""
+    """Key of the request to store a model."""
 
 
 @dataclass
 class Running:
-    """A process of the ring, and where its log goes."""
+    """A process of the cluster, and its log."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
 
     def notes(self, event: str) -> list[dict[str, Any]]:
-        """Read what it has noted under one name."""
+        """Return its log entries with one event name."""
         mark = f'"event": "{event}"'
         with self.log.open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines if mark in line]
 
     def traffic(self) -> dict[str, int]:
-        """Read what it sent and received in its life, once it has ended."""
+        """Return the bytes it sent and received, after its end."""
         total = dict.fromkeys(("sent", "sent_bytes", "received", "received_bytes"), 0)
         for note in self.notes("service_stopped"):
             for name in total:
@@ -81,12 +81,12 @@ class Running:
 
 @dataclass
 class Cluster:
-    """Everything a job needs; `with Cluster(…) as cluster` starts and ends it."""
+    """All services of a job; `with Cluster(…) as cluster` starts and ends them."""
 
     agents: Sequence[str]
     per_process: int = 1
     behind: Mapping[str, int] = field(default_factory=dict)
-    """The port, other than the broker's, through which an agent connects."""
+    """The proxy's port for each agent that does not connect to the broker directly."""
     settings: Mapping[str, str] = field(default_factory=dict)
     home: Path = field(init=False)
     broker: LocalBroker = field(init=False)
@@ -123,21 +123,21 @@ class Cluster:
         self._exit.__exit__(kind, error, trace)
 
     def peaks(self) -> dict[str, float]:
-        """Read the peak memory of every process, MB; of agents the largest."""
+        """Return the peak memory of each process in MB; of agents the largest."""
         assert self.broker.pid is not None
         found = {name: peak_mb(one.process.pid) for name, one in self.running.items()}
         agents = [found.pop(name) for name in list(found) if name.startswith("agents")]
         return {**found, "agents": max(agents, default=0.0), "broker": peak_mb(self.broker.pid)}
 
     def cpu(self) -> dict[str, float]:
-        """Read the processor time every process has taken, seconds; of agents the sum."""
+        """Return the processor time of each process in seconds; of agents the sum."""
         assert self.broker.pid is not None
         found = {name: cpu_seconds(one.process.pid) for name, one in self.running.items()}
         agents = [found.pop(name) for name in list(found) if name.startswith("agents")]
         return {**found, "agents": sum(agents), "broker": cpu_seconds(self.broker.pid)}
 
     def end(self, name: str) -> Running:
-        """End one service as SIGTERM does, so that it says its last."""
+        """End one service with SIGTERM, so that it logs its totals."""
         one = self.running[name]
         one.process.terminate()
         try:
@@ -148,7 +148,7 @@ class Cluster:
         return one
 
     def complaints(self) -> str:
-        """Gather the last lines of every log, for when something does not work."""
+        """Return the last lines of each log, for an error message."""
         return "\n".join(
             f"── {name}\n" + "\n".join(one.log.read_text(encoding="utf-8").splitlines()[-8:])
             for name, one in self.running.items()
@@ -191,7 +191,7 @@ class Cluster:
 
 
 def _rules(user: str) -> Iterator[tuple[str, str]]:
-    """Give everyone what the topic table does, and the watcher the broker's own figures."""
+    """Yield the access rules of the topic table, and for the watcher `$SYS`."""
     yield from access_rules(user)
     if user == WATCHER:
         yield "read", "$SYS/#"
@@ -201,7 +201,7 @@ def _rules(user: str) -> Iterator[tuple[str, str]]:
 
 
 class Pusher:
-    """Pushes a model of zeros to the repository."""
+    """A core that pushes a model of zeros to the repository."""
 
     listens: tuple[Topic, ...] = ()
 
@@ -212,15 +212,15 @@ class Pusher:
         self._push = PushModel(model=MODEL, spec=blob_refs[0], weights=blob_refs[1])
 
     def facts(self) -> AgentFacts | None:
-        """It is no agent."""
+        """Return None: it is no agent."""
         return None
 
     def progress(self) -> float:
-        """It does no work."""
+        """Return 0: it has no task."""
         return 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:  # noqa: ARG002 - see Core
-        """Push until it is stored."""
+        """Push the model until it is stored."""
         match event:
             case Connected():
                 for blob_ref, blob in zip(
@@ -236,7 +236,7 @@ class Pusher:
 
 
 def blobs(parameters: int, place: Path) -> tuple[Spool, Spool]:
-    """Make a model's spec and its weights, all zeros, in unlinked files."""
+    """Write a model's spec and its weights, all zeros, into unlinked files."""
     tensor_spec = TensorSpec(name="w", shape=(parameters,), dtype="float32")
     layout = Layout((Tensor("w", (parameters,), "float32"),))
     spec = codec.to_json(ModelSpec(model=MODEL, layout=(tensor_spec,), architectures={}))
@@ -249,7 +249,7 @@ def blobs(parameters: int, place: Path) -> tuple[Spool, Spool]:
 
 
 async def push(cluster: Cluster, parameters: int) -> int:
-    """Store the model of zeros; returns its size, bytes."""
+    """Store the model of zeros; return its size in bytes."""
     spec, weights = blobs(parameters, cluster.home)
     pusher, chance = Pusher(spec, weights), random.Random()
     identity = Identity(name=USER, incarnation=clock.incarnation())
@@ -273,7 +273,7 @@ async def push(cluster: Cluster, parameters: int) -> int:
 
 @dataclass(frozen=True)
 class Wish:
-    """A job to run."""
+    """The options of a job."""
 
     job: str
     rounds: int
@@ -282,7 +282,7 @@ class Wish:
     deadline_seconds: float = 120.0
 
     def file(self) -> bytes:
-        """Write the job file."""
+        """Return the job file."""
         wanted = {
             "agents": self.agents,
             "quorum": self.quorum,
@@ -298,7 +298,7 @@ class Wish:
 
 
 async def run(cluster: Cluster, wish: Wish, patience: float) -> int:
-    """Run a job to its end; returns the bytes the broker has sent by then."""
+    """Run a job to its end; return the bytes that the broker has sent by then."""
     try:
         async with asyncio.timeout(patience):
             return await _run(cluster, wish)
@@ -325,30 +325,30 @@ async def _run(cluster: Cluster, wish: Wish) -> int:
                     if state.phase in ENDED_PHASES and not ended:
                         ended = True
                         sent.clear()
-            if ended and len(sent) > 1:  # one that was counted after the end
+            if ended and len(sent) > 1:  # a count taken after the end
                 return sent[-1]
     raise AssertionError
 
 
 async def _submit(bus: Bus, file: bytes) -> None:
-    """Hand a job to the broker, which keeps it once a controller has ever logged in."""
+    """Publish a job file until the broker has a session of a controller that receives it."""
     while not await bus.deliver(Packet(address(ROOT, SUBMIT), file)):  # noqa: ASYNC110 - asks the broker
         await asyncio.sleep(0.5)
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """Seconds from each round's opening to its aggregate and to its commit; the first left out."""
+    """Seconds from each round's opening to its aggregate and commit, without the first rounds."""
 
     planned: list[float]
-    """From the decision to plan to the opening: the plan is being stored."""
+    """Seconds from the planning to the opening, in which the plan is stored."""
     aggregate: list[float]
     commit: list[float]
     quorum: list[float]
 
 
 def rounds(cluster: Cluster, job: str, skip: int = 1) -> Rounds:
-    """Read a job's times out of the logs, but for the first rounds of it."""
+    """Read the times of a job's rounds from the logs, without the first rounds."""
 
     def times(name: str, event: str) -> dict[int, float]:
         noted = cluster.running[name].notes(event)

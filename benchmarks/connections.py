@@ -1,4 +1,4 @@
-"""A service's shell over many connections: some are left, some break."""
+"""Shell of a service over many connections, half of which break."""
 
 import asyncio
 import socket
@@ -25,43 +25,43 @@ PATIENCE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ModelsRequest(Key):
-    """Request for the list of models."""
+    """Key of the request for the list of models."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaterTimer(Key):
-    """Timer that never matters."""
+    """Key of a timer that is replaced before it fires."""
 
 
 class Asking:
-    """Retries the repository on every connection, as services do, and is told what is retained."""
+    """A core that asks the repository on each connection, and receives retained messages."""
 
     listens: tuple[Topic, ...] = (MODEL_LATEST,)
 
     def facts(self) -> AgentFacts | None:
-        """It is no agent."""
+        """Return None: it is no agent."""
         return None
 
     def progress(self) -> float:
-        """It does no work."""
+        """Return 0: it has no task."""
         return 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
-        """Ask when the bus is there."""
+        """Ask on each connection."""
         if isinstance(event, Connected):
             yield Ask(ModelsRequest(), "repository.1", ListModels())
             yield WakeAt(LaterTimer(), now + 60)
 
 
 async def reconnect(broker: BrokerAddress, count: int, chance: Random) -> None:
-    """Connect so often, and serve until the first answer; every other connection breaks then."""
+    """Connect `count` times until the first answer; break every other connection."""
     identity = Identity(name=broker.username or "user.bench", incarnation=clock.incarnation())
     shell = Shell(Node(identity, Asking(), chance), threads=1)
     for number in range(count):
         try:
             await _connect(shell, broker, breaks=number % 2 == 0)
         except* (BusError, TimeoutError):
-            pass  # it was to end
+            pass  # the connection was ended on purpose
     shell.close()
 
 
@@ -83,9 +83,9 @@ async def _connect(shell: Shell, broker: BrokerAddress, *, breaks: bool) -> None
 
 
 async def _end(shell: Shell, bus: Bus | None, patience: asyncio.Timeout) -> None:
-    """Break a connection as a bad link does, or have it left, once something has come."""
+    """Break the connection, or leave it, after the first message."""
     before = shell.traffic["received"][0]
-    # The shell counts what it receives, and tells nobody.
+    # The shell counts received messages, and sends no signal of them.
     while shell.traffic["received"][0] == before:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     if bus is None:

@@ -1,11 +1,11 @@
-"""The two ends of the scale: hundreds of agents, and a model of a gigabyte.
+"""Benchmark of large sizes: hundreds of agents, and a model of a gigabyte.
 
     python -m benchmarks.fleet                        500 agents x 100 KB, then 1 GB x 2 agents
     python -m benchmarks.fleet --agents 500 --parameters 25000 --rounds 5
     python -m benchmarks.fleet --agents 2 --parameters 250000000 --rounds 2
 
-Agents train nothing. `sent_per_update` counts the bytes that agents sent, all messages included,
-against the bytes of all updates: what was sent twice would show.
+Agents train nothing. `sent_per_update` is the number of bytes that agents sent, all messages
+included, per byte of all updates: a repeated transfer increases it.
 """
 
 import argparse
@@ -20,7 +20,7 @@ SHAPES = ((500, 25_000, 3), (2, 250_000_000, 2))
 
 
 def measure(agents: int, parameters: int, count: int, deadline: float) -> dict[str, Any]:
-    """Run one job; the first of its rounds is left out where there are more."""
+    """Run one job; ignore its first round if there are more."""
     names = [f"agent.light-{number}" for number in range(agents)]
     with Cluster(names, per_process=PER_PROCESS if agents > 10 else 1) as cluster:
         model = asyncio.run(push(cluster, parameters))
@@ -48,7 +48,7 @@ def measure(agents: int, parameters: int, count: int, deadline: float) -> dict[s
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--agents", type=int)
     parser.add_argument("--parameters", type=int, default=25_000)

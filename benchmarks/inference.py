@@ -1,10 +1,10 @@
-"""How long a prediction takes through the broker, beside an echo in a process of its own.
+"""Latency of predictions through the broker, compared with an echo process.
 
     python -m benchmarks.inference --requests 500
 
-A real broker, the inference service as people start it, and an echo that answers in paho's own
-callback: nothing in Python answers faster. One client asks both in turn, one request at a time, for
-one of the demo's digits; `ratio` is that of their medians.
+A real broker, a real inference service, and an echo that answers in paho's callback, the fastest
+way in Python. One client asks both in turn, one request at a time, for one of the demo's digits;
+`ratio` is the ratio of their medians.
 """
 
 import argparse
@@ -43,11 +43,11 @@ WARM_UP = 50
 PATIENCE_SECONDS = 20.0
 
 
-# ── what answers ──────────────────────────────────────────────────────────────────────────────────
+# ── the services ──────────────────────────────────────────────────────────────────────────────────
 
 
 def echo(host: str, port: int) -> None:
-    """Answer every request with its own payload, for ever."""
+    """Answer each request with its own payload, until killed."""
 
     def on_connect(client: Client, *_: object) -> None:
         client.subscribe(ECHO)
@@ -67,7 +67,7 @@ def echo(host: str, port: int) -> None:
 
 @contextmanager
 def process(*arguments: str, broker: BrokerAddress, log: Path) -> Iterator[None]:
-    """Run a Python module beside us."""
+    """Run a Python module as a process in this block."""
     environ = os.environ | {
         "FEDBUS_BROKER": broker.url,
         "FEDBUS_NAME": "bench",
@@ -82,18 +82,18 @@ def process(*arguments: str, broker: BrokerAddress, log: Path) -> Iterator[None]
         running.wait(10)
 
 
-# ── who asks ──────────────────────────────────────────────────────────────────────────────────────
+# ── the client ────────────────────────────────────────────────────────────────────────────────────
 
 
-class Asker:
-    """Retries one thing at a time and takes the time."""
+class Requester:
+    """A client that sends one request at a time and measures its time."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._count = 0
 
     async def ask(self, topic: str, payload: bytes, content_type: str) -> tuple[float, bytes]:
-        """Publish a request and wait for its answer; returns seconds and the answer."""
+        """Publish a request and wait for its answer; return the seconds and the answer."""
         self._count += 1
         mark = self._count.to_bytes(4, "big")
         request = Packet(
@@ -108,7 +108,7 @@ class Asker:
                         return time.perf_counter() - began, packet.payload
 
     async def until(self, topic: str, answered: Callable[[bytes], bool]) -> None:
-        """Ask again until whoever answers is there and ready."""
+        """Ask until the service is ready."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
@@ -122,7 +122,7 @@ class Asker:
 
 
 def question(encoding: str = "json") -> bytes:
-    """One digit, in one of the encodings a client may choose."""
+    """Return the request for one digit in one encoding."""
     pixels = np.random.default_rng(1).integers(0, 17, 64).astype("<f4") / 16
     match encoding:
         case "json":
@@ -136,17 +136,17 @@ def question(encoding: str = "json") -> bytes:
 
 
 async def measure(bus: Bus, requests: int, encoding: str) -> dict[str, Any]:
-    """Ask both in turn."""
-    asker = Asker(bus)
+    """Send requests to both in turn."""
+    requester = Requester(bus)
     infer = address(ROOT, INFERENCE, model="digits")
-    await asker.until(ECHO, bool)
-    await asker.until(infer, lambda answer: b"outputs" in answer)
+    await requester.until(ECHO, bool)
+    await requester.until(infer, lambda answer: b"outputs" in answer)
     payload = question(encoding)
     kind = "application/json" if encoding == "json" else "application/msgpack"
     seconds: dict[str, list[float]] = {ECHO: [], infer: []}
     for _ in range(WARM_UP + requests):
         for topic, taken in seconds.items():
-            took, _ = await asker.ask(topic, payload, kind)
+            took, _ = await requester.ask(topic, payload, kind)
             taken.append(took)
     echoed, inferred = (figures(taken[WARM_UP:]) for taken in seconds.values())
     ratio = round(inferred["p50_ms"] / echoed["p50_ms"], 2)
@@ -160,7 +160,7 @@ async def measure(bus: Bus, requests: int, encoding: str) -> dict[str, Any]:
 
 
 def figures(seconds: list[float]) -> dict[str, float]:
-    """Sum up in milliseconds."""
+    """Compute the median and the 99th percentile in milliseconds."""
     return {
         "p50_ms": round(median(seconds) * 1000, 3),
         "p99_ms": round(quantiles(seconds, n=100)[98] * 1000, 3),
@@ -168,7 +168,7 @@ def figures(seconds: list[float]) -> dict[str, float]:
 
 
 async def bench(broker: BrokerAddress, requests: int, encodings: list[str]) -> list[Any]:
-    """Serve the model and ask for it, in each encoding."""
+    """Serve the model, and measure predictions in each encoding."""
     async with (
         repository(broker),
         mqtt.connect(broker, name="user.bench", listen=[REPLIES]) as bus,
@@ -177,7 +177,7 @@ async def bench(broker: BrokerAddress, requests: int, encodings: list[str]) -> l
 
 
 def run(requests: int, encodings: list[str]) -> dict[str, Any]:
-    """Start everything, measure, end everything."""
+    """Start the processes, measure, and end them."""
     with (
         tempfile.TemporaryDirectory(prefix="fedbus-bench-") as folder,
         LocalBroker(Path(folder)) as local,
@@ -192,12 +192,12 @@ def run(requests: int, encodings: list[str]) -> dict[str, Any]:
                 measured = asyncio.run(bench(broker, requests, encodings))
             except TimeoutError:
                 words = "".join(log.read_text() for log in logs.glob("*.log"))
-                sys.exit(f"no answer within {PATIENCE_SECONDS:g} s; the processes said:\n{words}")
+                sys.exit(f"no answer within {PATIENCE_SECONDS:g} s; the logs:\n{words}")
     return {"benchmark": "inference", "requests": requests, "measured": measured}
 
 
 def rows(result: dict[str, Any]) -> list[dict[str, object]]:
-    """Lay the figures out for people."""
+    """Return the rows of the table."""
     return [
         {
             "encoding": figures["encoding"],
@@ -211,7 +211,7 @@ def rows(result: dict[str, Any]) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Print the figures as JSON."""
+    """Print the results as a table and as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--requests", type=int, default=500, help="of each kind, after a warm-up")
     parser.add_argument(

@@ -1,10 +1,10 @@
-"""Agents that train nothing, as many in one process as are wanted.
+"""Many agents with simulated training in one process.
 
     python -m benchmarks.light_agents --agents 250 --name-prefix a --home DIR
     python -m benchmarks.light_agents --names agent.a agent.b --passwords FILE --home DIR
 
-Each has a node, a connection and an outbox of its own, as agents on machines of their own do. The
-broker's address, without a user, comes from FEDBUS_BROKER; FILE is a JSON map, node to password.
+Each has its own node, connection and outbox, as agents on separate machines have. FEDBUS_BROKER is
+the broker's address without a user; FILE is a JSON object of passwords by node.
 """
 
 import argparse
@@ -40,7 +40,7 @@ FORM = {"kind": "none"}
 
 
 def agent(name: str, home: Path) -> Shell:
-    """Make one agent."""
+    """Build one agent."""
     outbox = Outbox(home / name)
     facts = partial(measure, ("train",), EXAMPLES, FORM, home)
     core = AgentCore(SimulatedTrainer(outbox, EXAMPLES), outbox, Spools(IN_MEMORY, home), facts)
@@ -49,7 +49,7 @@ def agent(name: str, home: Path) -> Shell:
 
 
 def log_traffic(shells: list[Shell]) -> None:
-    """Say at the end what all of them sent and received, as a service does."""
+    """Log the bytes that all agents sent and received, as a service does at its stop."""
     facts = {}
     for way in ("received", "sent"):
         counts = [shell.traffic[way] for shell in shells]
@@ -59,7 +59,7 @@ def log_traffic(shells: list[Shell]) -> None:
 
 
 async def live(names: list[str], passwords: dict[str, str], home: Path) -> None:
-    """Keep the agents going until SIGTERM."""
+    """Run the agents until SIGTERM."""
     broker = BrokerAddress.parse(os.environ["FEDBUS_BROKER"])
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -79,7 +79,7 @@ async def live(names: list[str], passwords: dict[str, str], home: Path) -> None:
 
 
 def main() -> None:
-    """Be a fleet."""
+    """Run a fleet of light agents."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--agents", type=int, default=1)
     parser.add_argument("--name-prefix", default="light-")

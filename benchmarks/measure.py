@@ -1,4 +1,4 @@
-"""What the benchmarks share: reading /proc, medians, figures out."""
+"""Measurement and output for benchmarks: /proc, medians, tables, JSON."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ MIB = 2**20
 
 
 def peak_mb(pid: int) -> float:
-    """Read the most memory a process has had resident so far, MB (of 1e6 bytes)."""
+    """Return the peak resident memory of a process, in MB of 1e6 bytes."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return round(int(line.split()[1]) * 1024 / MB, 1)
@@ -21,21 +21,21 @@ def peak_mb(pid: int) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Read the processor time that a process's threads have taken so far, seconds."""
+    """Return the processor time of a process and its threads, in seconds."""
     nanoseconds = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # the thread has ended
             nanoseconds += int((thread / "schedstat").read_text(encoding="ascii").split()[0])
     return nanoseconds / 1e9
 
 
 def middle(values: Sequence[float], digits: int = 4) -> float:
-    """Take the median, rounded; 0 of nothing."""
+    """Return the rounded median; 0 if there are no values."""
     return round(median(values), digits) if values else 0.0
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Lay out rows with the columns of all of them; a single row upright."""
+    """Format rows as a table with the columns of all rows; a single row vertically."""
     if len(rows) == 1:
         width = max(len(name) for name in rows[0])
         return "\n".join(f"{name.ljust(width)}  {figure}" for name, figure in rows[0].items())
@@ -51,7 +51,7 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
 def publish(
     result: Mapping[str, Any], rows: Sequence[Mapping[str, object]], to: str | None
 ) -> None:
-    """Print the rows for people, and write the whole result where programs want it."""
+    """Print the rows as a table, and write the whole result as JSON if a path is given."""
     print(table(rows), flush=True)
     if to == "-":
         json.dump(result, sys.stdout, indent=2)

@@ -1,12 +1,11 @@
-"""What a long life leaves in memory: resident size, descriptors and threads of every service.
+"""Memory growth of long runs: resident size, descriptors and threads of each service.
 
     python -m benchmarks.memory --count 2000 --json FILE
 
-A cluster as `fedbus up` starts it, with HTTP doors, lives through so many rounds of one job, then
-through so many rounds of jobs of one round each, so many refused requests of every kind (each with
-a name of its own), and the services' own shell through so many connections. Each is done for a
-fifth more at first, to warm up; what is resident then is compared with what is resident at the end.
-Exit code 1 says that something grew by more than `--limit` MB.
+A cluster started with `fedbus up --http` runs `--count` rounds of one job, then as many jobs of one
+round each, then as many refused requests of each kind (each with a new name); a service's shell
+connects as many times. Each step is preceded by a fifth of it as a warm-up; resident memory after
+the warm-up is compared with that at the end. Exit code 1: it grew by more than `--limit` MB.
 """
 
 import argparse
@@ -39,16 +38,16 @@ from fedbus.wire.topics import CANCEL, INFERENCE, JOB_STATE, ROOT, SUBMIT
 
 START_SECONDS = 180.0
 STEP_SECONDS = 60.0
-"""Nothing happened for so long: something is wrong."""
+"""Time without progress after which the benchmark fails."""
 LIMIT_MB = 5.0
 IN_TURN = 20
-"""Refused requests that are under way at once."""
+"""Refused requests in flight at a time."""
 REPLY = f"{ROOT}/replies/memory"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One process at one moment."""
+    """Resources of a process at one time."""
 
     rss: float
     descriptors: int
@@ -56,7 +55,7 @@ class Measured:
 
 
 def measured(pid: int) -> Measured:
-    """Read what a process holds."""
+    """Measure a process."""
     folder = Path(f"/proc/{pid}")
     told = dict(
         line.split(":", 1)
@@ -71,13 +70,13 @@ def measured(pid: int) -> Measured:
 
 
 def all_of(here: RunningCluster) -> dict[str, Measured]:
-    """Measure every process of a cluster."""
+    """Measure each process of a cluster."""
     return {node: measured(pid) for node, pid in sorted(here.processes.items())}
 
 
 @contextmanager
 def cluster(agents: int, framework: str) -> Iterator[RunningCluster]:
-    """Start a cluster of agents that train the digits, and end it."""
+    """Run a cluster of agents that train on the digits, in this block."""
     with TemporaryDirectory(prefix="fedbus-memory-") as folder:
         home, log = Path(folder) / "home", Path(folder) / "log"
         line = [sys.executable, "-m", "fedbus.cli", "--cluster", str(home), "up", "--http"]
@@ -108,16 +107,16 @@ def _wait_for(process: "subprocess.Popen[bytes]", log: Path) -> None:
         time.sleep(0.2)
 
 
-# ── what is lived through ─────────────────────────────────────────────────────────────────────────
+# ── the workloads ─────────────────────────────────────────────────────────────────────────────────
 
 
-class Life:
-    """A person beside a cluster.
+class Workload:
+    """The workloads that a user causes in a cluster.
 
     Args:
         here: The cluster.
-        bus: A connection with the person's login, which follows all jobs' states.
-        count: How often each thing is done between the two measurements.
+        bus: A connection with the user's login, subscribed to the states of all jobs.
+        count: The number of repetitions between the two measurements.
     """
 
     def __init__(self, here: RunningCluster, bus: Bus, count: int) -> None:
@@ -125,7 +124,7 @@ class Life:
         self.warm_up = max(1, count // 5)
 
     async def rounds(self) -> dict[str, Any]:
-        """Have one job train many rounds."""
+        """Run one job of many rounds."""
         await self._submit("long", self.warm_up + self._count)
         await self._until("long", self.warm_up)
         before = all_of(self._here)
@@ -133,7 +132,7 @@ class Life:
         return compared(before, all_of(self._here))
 
     async def jobs(self) -> dict[str, Any]:
-        """Have many jobs train one round each."""
+        """Run many jobs of one round."""
         before: dict[str, Measured] = {}
         for number in range(self.warm_up + self._count):
             if number == self.warm_up:
@@ -143,7 +142,7 @@ class Life:
         return compared(before, all_of(self._here))
 
     async def refused(self) -> dict[str, Any]:
-        """Ask what is refused, each time under another name and with another reply topic."""
+        """Send requests that are refused, each with a new name and reply topic."""
         before: dict[str, Measured] = {}
         for number in range(0, self.warm_up + self._count, IN_TURN):
             if number // IN_TURN == self.warm_up // IN_TURN:
@@ -156,10 +155,10 @@ class Life:
         return compared(before, all_of(self._here))
 
     def _knock(self, numbers: range) -> None:
-        """Ask every HTTP door for what it does not have."""
+        """Request unknown paths of each HTTP server."""
         for number in numbers:
             for door in self._here.http.values():
-                for path in (f"/nothing-{number}", f"/job/status/nobody-{number}", "/metrics"):
+                for path in (f"/nothing-{number}", f"/job/status/unknown-{number}", "/metrics"):
                     with (
                         suppress(urllib.error.HTTPError),
                         urllib.request.urlopen(f"http://{door}{path}", timeout=30) as answer,
@@ -200,7 +199,7 @@ class Life:
 
 
 def bad_packets(number: int) -> Iterator[Packet]:
-    """Make requests that are refused: three of inference, two of the controller."""
+    """Return requests that are refused: three by inference, two by the controller."""
     reply = f"{REPLY}-{number}"
 
     def packet(topic: str, payload: bytes) -> Packet:
@@ -218,13 +217,13 @@ def bad_packets(number: int) -> Iterator[Packet]:
     yield packet(digits, b"{" * (1 + number % 100))
     job = {"training_id": f"bad-{number}", f"key-{number}": 1}
     yield packet(f"{ROOT}/{SUBMIT.pattern}", json.dumps(job).encode())
-    yield packet(f"{ROOT}/{CANCEL.pattern}", b"nobody-%d" % number)
+    yield packet(f"{ROOT}/{CANCEL.pattern}", b"unknown-%d" % number)
 
 
 def compared(
     before: Mapping[str, Measured], after: Mapping[str, Measured]
 ) -> dict[str, dict[str, float]]:
-    """Put beside each other what was and what is."""
+    """Compare two measurements of each process."""
     return {
         node: {
             "before_mb": round(was.rss, 2),
@@ -239,16 +238,16 @@ def compared(
 
 
 async def live(here: RunningCluster, what: str, count: int) -> dict[str, Any]:
-    """Live through one thing."""
+    """Run one workload, and measure before and after."""
     topics = [f"{ROOT}/jobs/+/state", f"{ROOT}/replies/#"]
     name = f"{here.address.username}"
     async with mqtt.connect(here.address, name=name, listen=topics) as bus:
-        found: dict[str, Any] = await getattr(Life(here, bus, count), what)()
+        found: dict[str, Any] = await getattr(Workload(here, bus, count), what)()
         return found
 
 
 async def connections(here: RunningCluster, count: int) -> dict[str, Any]:
-    """Let the shell of a service connect again and again, in this process."""
+    """Run the shell of a service over many connections, in this process."""
     warm_up = max(1, count // 5)
     chance = Random(1)
     await reconnect(here.address, warm_up, chance)
@@ -261,7 +260,7 @@ THINGS = ("rounds", "jobs", "refused", "connections")
 
 
 def main() -> None:
-    """Live through all of it, and say what it has left."""
+    """Run all workloads, and print the growth of each process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--count", type=int, default=2000, help="of rounds, jobs, requests each")
     parser.add_argument("--agents", type=int, default=2)
@@ -282,7 +281,7 @@ def main() -> None:
     ]
     result = {"count": options.count, "framework": options.framework, **found}
     publish(result, rows, options.json)
-    # Mosquitto never forgets a topic's name, and where each job stands is retained for a month.
+    # Mosquitto keeps each topic's name, and the state of each job is retained for a month.
     grown = [
         f"{row['service']} by {row['grown_mb']} MB over {options.count} {row['through']}"
         for row in rows

@@ -1,4 +1,4 @@
-"""As much of a repository as an inference service sees: one version of the digits, untrained."""
+"""Core that serves one untrained version of the digits, in place of a repository."""
 
 import asyncio
 import random
@@ -30,35 +30,35 @@ DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
 
 @dataclass(frozen=True)
 class Bytes:
-    """A blob in memory, to be served."""
+    """A blob in memory."""
 
     data: bytes
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
+        """The size in bytes."""
         return len(self.data)
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Take a slice."""
+        """Return a slice of the bytes."""
         return self.data[offset : offset + length]
 
 
 class Repository:
-    """As much of a repository as the inference service sees: one version of the digits."""
+    """The part of a repository that an inference service uses, with one version of the digits."""
 
     listens: tuple[Topic, ...] = ()
 
     def facts(self) -> AgentFacts | None:
-        """It is no agent."""
+        """Return None: it is no agent."""
         return None
 
     def progress(self) -> float:
-        """It does no work."""
+        """Return 0: it has no task."""
         return 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:  # noqa: ARG002 - see Core
-        """Serve the version's blobs and announce it, on every connection."""
+        """Serve the version's blobs and announce it, on each connection."""
         if not isinstance(event, Connected):
             return
         spec = DEMO.joinpath("model.json").read_bytes()
@@ -85,7 +85,7 @@ class Repository:
 
 @asynccontextmanager
 async def repository(broker: BrokerAddress) -> AsyncIterator[None]:
-    """Serve the model while the block lasts."""
+    """Serve the model in this block."""
     chance = random.Random(7)
     identity = Identity(name="repository.bench", incarnation=1)
     shell = Shell(Node(identity, Repository(), chance), threads=1)

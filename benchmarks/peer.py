@@ -1,4 +1,4 @@
-"""Run the peer: Flower's server and its clients, one process each, resident through all blocks."""
+"""Flower for comparison: its server and clients, one process each, through all blocks."""
 
 import json
 import os
@@ -17,12 +17,12 @@ START_SECONDS = 60.0
 
 
 class Peer:
-    """Flower, waiting to be told to run some rounds; `with Peer(…) as peer` starts and ends it."""
+    """Flower's processes; `with Peer(…) as peer` starts and ends them."""
 
     def __init__(self, python: str, agents: int, parameters: int, rounds: int) -> None:
         self._port = free_port()
         self._python = python
-        # or it calls home as it starts
+        # otherwise it sends telemetry at its start
         self._environ = os.environ | {"FLWR_TELEMETRY_ENABLED": "0"}
         sizes = (str(agents), str(parameters), str(rounds))
         self._server = self._start("flower_server.py", *sizes, stdin=subprocess.PIPE)
@@ -31,7 +31,7 @@ class Peer:
 
     def __enter__(self) -> Self:
         try:
-            _wait_for(self._port)  # a client that finds no server gives up
+            _wait_for(self._port)  # a client that finds no server exits
             for _ in range(self._agents):
                 self._clients.append(self._start("flower_client.py"))
         except BaseException:
@@ -45,7 +45,7 @@ class Peer:
             process.communicate()
 
     def block(self, rounds: int) -> list[float]:
-        """Run so many rounds; returns the seconds of each."""
+        """Run some rounds; return the seconds of each."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(f"{rounds}\n".encode())
@@ -54,11 +54,11 @@ class Peer:
         return [line["seconds"] for line in lines]
 
     def peak_mb(self) -> float:
-        """Read the server's peak memory, MB."""
+        """Return the server's peak memory in MB."""
         return peak_mb(self._server.pid)
 
     def cpu(self) -> float:
-        """Read the processor time of all its processes, seconds."""
+        """Return the processor time of all its processes in seconds."""
         return sum(cpu_seconds(process.pid) for process in (self._server, *self._clients))
 
     def _start(self, script: str, *arguments: str, **pipes: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - Popen's own
@@ -72,7 +72,7 @@ class Peer:
 
 
 def _wait_for(port: int) -> None:
-    """Wait until somebody listens."""
+    """Wait until a process listens on the port."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):

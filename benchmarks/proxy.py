@@ -1,9 +1,9 @@
-"""A TCP proxy in front of the broker that lets a link be slow.
+"""TCP proxy in front of the broker that limits the rate of a link.
 
     python -m benchmarks.proxy --listen 2883 --to 127.0.0.1:1883 --bits 1000000
 
-It holds little, so that whoever sends faster than the link carries has to wait: the same that a
-radio link does to a sender, and unlike a proxy with a buffer without end.
+Its buffers are small, so that a sender that is faster than the link has to wait, as with a radio
+link, and unlike with a proxy of unbounded buffers.
 """
 
 import argparse
@@ -12,11 +12,11 @@ import socket
 from contextlib import suppress
 
 HELD = 16 * 1024
-"""Bytes read at once; the sockets' own buffers are this small too."""
+"""Bytes per read; the sockets' buffers have this size too."""
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bits: float) -> None:
-    """Move bytes one way at a rate, until either side closes."""
+    """Copy bytes one way at a rate, until either side closes."""
     loop = asyncio.get_running_loop()
     free_at = loop.time()
     with suppress(ConnectionError):
@@ -29,7 +29,7 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bits
 
 
 async def serve(port: int, host: str, to: int, bits: float) -> None:
-    """Listen, and carry every connection at the rate, each way for itself."""
+    """Listen, and copy each connection's bytes at the rate, independently each way."""
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sock = socket.socket()
@@ -44,7 +44,7 @@ async def serve(port: int, host: str, to: int, bits: float) -> None:
             ways.create_task(carry(far_reader, writer, bits), name="down")
 
     listening = socket.create_server(("127.0.0.1", port))
-    _narrow(listening)  # what it accepts inherits the narrowness
+    _narrow(listening)  # accepted sockets inherit the small buffers
     server = await asyncio.start_server(meet, sock=listening, limit=HELD)
     async with server:
         await server.serve_forever()
@@ -56,7 +56,7 @@ def _narrow(sock: socket.socket) -> None:
 
 
 def main() -> None:
-    """Proxy until killed."""
+    """Run the proxy until killed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--listen", type=int, required=True, metavar="PORT")
     parser.add_argument("--to", required=True, metavar="HOST:PORT")

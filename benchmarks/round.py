@@ -1,12 +1,12 @@
-"""Rounds without training: what the ring itself costs, against Flower where it is installed.
+"""Duration of rounds without training, compared with Flower where it is installed.
 
     python -m benchmarks.round --agents 10 --parameters 250000 --rounds 30
     python -m benchmarks.round … --peer .peers/bin/python      see peers/README.md
     python -m benchmarks.round --agents 5 --slow-agent 1       one agent at 1 Mbit/s, and without it
 
-Seconds run from the moment the controller opens a round (its plan is stored) to the aggregate, and
-to the commit; `planning` is what storing the plan took before. The first round of every block is
-left out: then agents fetch the model's spec. With a peer, both run in turn, block by block.
+Seconds are counted from the opening of a round (its plan is stored) to the aggregate, and to the
+commit; `planning` is the time to store the plan before. The first round of each block is ignored:
+in it agents fetch the model's spec. With a peer, both run in turn, block by block.
 """
 
 import argparse
@@ -26,17 +26,17 @@ SLOW_BITS = 1e6
 
 
 def names(count: int) -> list[str]:
-    """Name the agents."""
+    """List the names of the agents."""
     return [f"agent.light-{number}" for number in range(count)]
 
 
 def patience(parameters: int, agents: int, count: int) -> float:
-    """Bound how long a job may take, seconds: generously."""
+    """Return a generous limit for the duration of a job, in seconds."""
     return 120.0 + count * (2.0 + agents * parameters * 4 / 20e6)
 
 
 def alternate(options: argparse.Namespace) -> dict[str, Any]:
-    """Run blocks of rounds, the peer's and ours in turn, on one ring that stays."""
+    """Run blocks of rounds, the peer's and ours in turn, on one cluster."""
     agents, parameters = options.agents, options.parameters
     per_block = -(-options.rounds // options.blocks) + 1
     planning: list[float] = []
@@ -50,9 +50,9 @@ def alternate(options: argparse.Namespace) -> dict[str, Any]:
         cluster = stack.enter_context(Cluster(names(agents), per_process))
         other: Peer | None = None
         if options.peer:
-            total = per_block * options.blocks + 2  # it never ends by itself
+            total = per_block * options.blocks + 2  # more than are run: it is killed at the end
             other = stack.enter_context(Peer(options.peer, agents, parameters, total))
-            other.block(1)  # all clients are there
+            other.block(1)  # wait until all clients are connected
         model = asyncio.run(push(cluster, parameters))
         broker_bytes = []
         for block in range(options.blocks):
@@ -109,7 +109,7 @@ def alternate(options: argparse.Namespace) -> dict[str, Any]:
 
 @contextmanager
 def slow_link(port: int, broker: int) -> Iterator[None]:
-    """Put a slow proxy in front of the broker."""
+    """Run a slow proxy in front of the broker in this block."""
     where = ["--listen", str(port), "--to", f"127.0.0.1:{broker}", "--bits", str(SLOW_BITS)]
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.proxy", *where])
     try:
@@ -120,9 +120,9 @@ def slow_link(port: int, broker: int) -> Iterator[None]:
 
 
 def slowed(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure how long a quorum of all but one takes, with that one slow and with it fast.
+    """Measure the time to a quorum of all agents but one, with that one slow and with it fast.
 
-    Two rings stand side by side, and work in turn.
+    Two clusters run side by side, and work in turn.
     """
     kinds = ("fast", "slow")
     quorum: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -158,7 +158,7 @@ def slowed(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def row(result: dict[str, Any]) -> dict[str, object]:
-    """Choose what people want to see."""
+    """Return the columns of the table."""
     shown = {
         name: figure
         for name, figure in result.items()
@@ -174,7 +174,7 @@ def row(result: dict[str, Any]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--agents", type=int, default=10)
     parser.add_argument("--parameters", type=int, default=250_000)
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PYTHON", help="an environment with flwr==1.13.1")
     parser.add_argument("--slow-agent", type=int, default=0, choices=[0, 1])
     parser.add_argument("--deadline", type=float, default=3.0, help="with a slow agent, seconds")
-    parser.add_argument("--logs", action="store_true", help="show the services' last words")
+    parser.add_argument("--logs", action="store_true", help="print the end of the services' logs")
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - is stdout")
     options = parser.parse_args()
     result = slowed(options) if options.slow_agent else alternate(options)

@@ -1,4 +1,4 @@
-"""One blob from a process to another through the broker, against raw publishing of as many bytes.
+"""Transfer of one blob through the broker, compared with raw publishing of as many bytes.
 
     python -m benchmarks.transfer --megabytes 512 --repetitions 5
 
@@ -54,23 +54,23 @@ QUIET_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class MeasuredFetch(Key):
-    """Fetch of the blob that is measured."""
+    """Key of the download that is measured."""
 
 
 class Pattern:
-    """A blob of chunks that all differ, and take no memory of their own."""
+    """A blob of distinct chunks that are computed when they are read."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._noise = random.Random(1).randbytes(2 * CHUNK_BYTES)
 
     def read(self, offset: int, length: int, /) -> memoryview:
-        """Take bytes at an offset that begins a chunk."""
+        """Return bytes at an offset that begins a chunk."""
         at = offset // CHUNK_BYTES % CHUNK_BYTES
         return memoryview(self._noise)[at : at + length]
 
     def digest(self) -> str:
-        """Name the content."""
+        """Return the digest of the content."""
         sha = hasher()
         for offset in range(0, self.size, CHUNK_BYTES):
             sha.update(self.read(offset, min(CHUNK_BYTES, self.size - offset)))
@@ -78,35 +78,35 @@ class Pattern:
 
 
 class Bench:
-    """A core with nothing to announce."""
+    """A core of a node without tasks."""
 
     listens: tuple[Topic, ...] = ()
 
     def facts(self) -> AgentFacts | None:
-        """It is no agent."""
+        """Return None: it is no agent."""
         return None
 
     def progress(self) -> float:
-        """It does no work."""
+        """Return 0: it has no task."""
         return 0.0
 
 
 class Source(Bench):
-    """Serves one blob."""
+    """A core that serves one blob."""
 
     def __init__(self, blob_ref: BlobRef) -> None:
         self._blob = Pattern(blob_ref.size)
         self._digest = blob_ref.digest
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:  # noqa: ARG002 - see Core
-        """Serve it from the first connection on."""
+        """Serve the blob from the first connection on."""
         if isinstance(event, Connected):
             yield Serve(self._digest, self._blob)
-            say(ready=True)
+            report(ready=True)
 
 
-class Sinkhole(Bench):
-    """Fetches one blob into memory, says how long it took, and whether it is that blob."""
+class Sink(Bench):
+    """A core that fetches one blob into memory, and reports the time and the digest."""
 
     def __init__(self, blob_ref: BlobRef, members: int) -> None:
         self._members = members
@@ -115,7 +115,7 @@ class Sinkhole(Bench):
         self._began = 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
-        """Fetch on connecting."""
+        """Fetch the blob on the first connection."""
         match event:
             case Connected():
                 self._began = now
@@ -123,47 +123,47 @@ class Sinkhole(Bench):
             case Fetched():
                 took = clock.monotonic() - self._began
                 right = self._spool.digest() == self._reference.blob_ref.digest
-                say(seconds=took, arrived=self._reference.blob_ref.count, right=right)
+                report(seconds=took, arrived=self._reference.blob_ref.count, right=right)
             case FetchFailed(reason=reason):
-                say(failed=reason)
+                report(failed=reason)
 
 
-def say(**facts: object) -> None:
-    """Tell the parent."""
+def report(**facts: object) -> None:
+    """Send a value to the parent process."""
     print(json.dumps(facts), flush=True)
 
 
 # ── the four ways, each end in a process of its own ───────────────────────────────────────────────
 
 
-async def live(name: str, core: Source | Sinkhole, address: BrokerAddress) -> None:
-    """Keep a core going until the parent ends this process."""
+async def live(name: str, core: Source | Sink, address: BrokerAddress) -> None:
+    """Run a core until the parent ends this process."""
     rng = random.Random()
     identity = Identity(name=name, incarnation=clock.incarnation())
     await keep_connected(Shell(Node(identity, core, rng), threads=1), address, rng)
 
 
 async def publish_bus(address: BrokerAddress, size: int) -> None:
-    """Publish raw chunks through our own door, once told to."""
+    """Publish raw chunks through fedbus.mqtt, when the parent asks for it."""
     async with mqtt.connect(address, name=SOURCE) as bus:
         payload = Pattern(CHUNK_BYTES).read(0, CHUNK_BYTES).tobytes()
-        say(ready=True)
+        report(ready=True)
         await asyncio.to_thread(sys.stdin.readline)
-        say(began=clock.monotonic())
+        report(began=clock.monotonic())
         for _ in range(size // CHUNK_BYTES):
             await bus.publish(Packet(RAW_TOPIC, payload))
         await asyncio.sleep(PATIENCE_SECONDS)
 
 
 class Count:
-    """Counts raw chunks, and tells when the last one came."""
+    """A counter of raw chunks, with the time of the last."""
 
     def __init__(self, size: int) -> None:
         self._all = self._left = size // CHUNK_BYTES
         self._last = 0.0
 
     async def all(self, arrivals: AsyncIterator[int]) -> None:
-        """Count until all are here, or nothing has come for some seconds: QoS 0 may lose."""
+        """Count until all arrived, or none has for some seconds: QoS 0 may lose chunks."""
         with suppress(TimeoutError):
             async with asyncio.timeout(None) as quiet:
                 async for count in arrivals:
@@ -172,18 +172,18 @@ class Count:
                     quiet.reschedule(self._last + QUIET_SECONDS)
                     if self._left <= 0:
                         break
-        say(ended=self._last, arrived=self._all - self._left)
+        report(ended=self._last, arrived=self._all - self._left)
 
 
 async def receive_bus(address: BrokerAddress, size: int) -> None:
-    """Count raw chunks through our own door."""
+    """Count raw chunks received through fedbus.mqtt."""
     async with mqtt.connect(address, name=RECEIVER, listen=[RAW_TOPIC]) as bus:
-        say(ready=True)
+        report(ready=True)
         await Count(size).all(len(packets) async for packets in bus.batches())
 
 
 def client(address: BrokerAddress, name: str) -> aiomqtt.Client:
-    """Make a client in the ordinary way, with the one option without which it would be slow."""
+    """Return an ordinary aiomqtt client with TCP_NODELAY, without which it is slow."""
     nodelay = [(6, 1, 1)]  # IPPROTO_TCP, TCP_NODELAY
     return aiomqtt.Client(
         address.host,
@@ -197,12 +197,12 @@ def client(address: BrokerAddress, name: str) -> aiomqtt.Client:
 
 
 async def publish_aiomqtt(address: BrokerAddress, size: int) -> None:
-    """Publish raw chunks with aiomqtt, once told to."""
+    """Publish raw chunks with aiomqtt, when the parent asks for it."""
     async with client(address, SOURCE) as door:
         payload = Pattern(CHUNK_BYTES).read(0, CHUNK_BYTES).tobytes()
-        say(ready=True)
+        report(ready=True)
         await asyncio.to_thread(sys.stdin.readline)
-        say(began=clock.monotonic())
+        report(began=clock.monotonic())
         for _ in range(size // CHUNK_BYTES):
             await door.publish(RAW_TOPIC, payload)
         await asyncio.sleep(PATIENCE_SECONDS)
@@ -212,18 +212,18 @@ async def receive_aiomqtt(address: BrokerAddress, size: int) -> None:
     """Count raw chunks with aiomqtt."""
     async with client(address, RECEIVER) as door:
         await door.subscribe(RAW_TOPIC)
-        say(ready=True)
+        report(ready=True)
         await Count(size).all(1 async for _ in door.messages)
 
 
 async def child(role: str, address: BrokerAddress, size: int, digest: str) -> None:
-    """Be one end of one way."""
+    """Run one end of a transfer in this process."""
     blob_ref = BlobRef(digest=digest or "0" * 64, size=size)
     match role:
         case "source":
             await live(SOURCE, Source(blob_ref), address)
         case "unicast" | "multicast":
-            await live(RECEIVER, Sinkhole(blob_ref, int(role == "multicast")), address)
+            await live(RECEIVER, Sink(blob_ref, int(role == "multicast")), address)
         case "publish raw bus":
             await publish_bus(address, size)
         case "receive raw bus":
@@ -238,7 +238,7 @@ async def child(role: str, address: BrokerAddress, size: int, digest: str) -> No
 
 
 class Child:
-    """One end, and what it says."""
+    """A process that runs one end of a transfer, and its reports."""
 
     def __init__(self, role: str, address: BrokerAddress, size: int, digest: str = "") -> None:
         arguments = ("--role", role, "--broker", address.url, "--size", str(size))
@@ -256,13 +256,13 @@ class Child:
         self._process.communicate()
 
     def go(self) -> None:
-        """Let it begin."""
+        """Start the transfer."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"\n")
         self._process.stdin.flush()
 
     def heard(self) -> dict[str, Any]:
-        """Wait for the next thing it says."""
+        """Wait for its next report."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -272,7 +272,7 @@ class Child:
 
 
 def once(way: str, broker: LocalBroker, size: int, digest: str) -> dict[str, Any]:
-    """Measure one way once: seconds, and chunks that arrived."""
+    """Measure one transfer: seconds, and chunks that arrived."""
     source, receiver = broker.address(SOURCE), broker.address(RECEIVER)
     with ExitStack() as ends:
         if way.startswith("raw"):
@@ -292,7 +292,7 @@ def once(way: str, broker: LocalBroker, size: int, digest: str) -> dict[str, Any
 
 
 async def sent(broker: LocalBroker) -> int:
-    """Ask the broker how many bytes it has sent; its count is a second old at most."""
+    """Return the bytes that the broker has sent; its count is at most a second old."""
     await asyncio.sleep(1.5)
     async with mqtt.connect(
         broker.address("user.bench"), name="user.bench", listen=[SYS_SENT]
@@ -301,14 +301,14 @@ async def sent(broker: LocalBroker) -> int:
 
 
 def rules(user: str) -> Iterator[tuple[str, str]]:
-    """Give everyone what the topic table does, and the benchmark the broker's own figures."""
+    """Yield the access rules of the topic table, and for the benchmark `$SYS`."""
     yield from access_rules(user)
     if user == "user.bench":
         yield "read", "$SYS/#"
 
 
 def compare(megabytes: int, repetitions: int, ways: list[str]) -> dict[str, Any]:
-    """Measure every way in turn, on a fresh broker each; for raw, on one that drops nothing."""
+    """Measure each way in turn, each with a new broker; raw ones with unbounded queues."""
     size = megabytes * MIB
     digest = Pattern(size).digest()
     accounts = {user: f"{user}-secret" for user in (SOURCE, RECEIVER, "user.bench")}
@@ -349,7 +349,7 @@ def compare(megabytes: int, repetitions: int, ways: list[str]) -> dict[str, Any]
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--megabytes", type=int, default=512, help="MiB of the blob")
     parser.add_argument("--repetitions", type=int, default=5)
