@@ -1,4 +1,4 @@
-"""The generated pages say what the code says."""
+"""Pages of `docs/`: generated ones are up to date, commands run as printed."""
 
 import json
 import os
@@ -7,6 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
@@ -15,11 +18,12 @@ import pytest
 
 from fedbus.core import actions, events
 from fedbus.jobs import parse
+from fedbus.plugins.discovery import Group
 from tests.page_commands import ROOT, commands_of, run_line
 
 
 def test_the_generated_pages_are_what_the_code_says() -> None:
-    """Whoever changes the topic table or the job file runs `make docs`."""
+    """A change of the topic table, the job file or a setting needs `make docs`."""
     command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -47,7 +51,7 @@ def test_every_decision_has_a_number_a_status_and_a_date_and_is_listed_with_them
 
 
 def test_the_page_of_the_architecture_lists_every_event_and_every_action() -> None:
-    """They are the vocabulary of all cores; a newcomer reads them there first."""
+    """They are the vocabulary of all cores; a new reader learns them there first."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for heading, union in (("event", events.Event), ("action", actions.Action)):
         _, _, table = page.partition(f"| {heading} | meaning |\n|---|---|\n")
@@ -76,6 +80,46 @@ def long_lines(page: Path) -> Iterator[str]:
             yield f"{page.relative_to(ROOT)}:{number}: {len(line)} columns"
 
 
+FOLDERS = ("benchmarks", "docs", "examples", "libs", "mosquitto", "services", "tests")
+FILE_NAME = re.compile(rf"(?:[\w.-]+/)*[\w.-]+\.py|(?:{'|'.join(FOLDERS)})(?:/[\w.-]+)*/?")
+MODULE_NAME = re.compile(r"fedbus(?:_[a-z]+)*(?:\.\w+)+")
+ABSENT = {"utils.py"}
+"""Files that a page names because they do not exist."""
+
+
+def test_every_file_and_module_that_a_page_names_exists() -> None:
+    """A renamed file leaves wrong names in pages; the changelog keeps old names on purpose."""
+    paths = {path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("*")}
+    places = {f"/{path.as_posix()}" for path in paths} | {f"/{folder}" for folder in FOLDERS}
+    groups = {f"fedbus.{group}" for group in get_args(Group)}
+    named = 0
+    unknown = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / path for path in paths if path.suffix == ".md")]:
+        text = "" if page.name == "CHANGELOG.md" else page.read_text(encoding="utf-8")
+        for name in re.findall(r"`([^`\s]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+            if FILE_NAME.fullmatch(name) and name not in ABSENT:
+                known = any(place.endswith(f"/{name.rstrip('/')}") for place in places)
+            elif MODULE_NAME.fullmatch(name) and name not in groups:
+                known = module_exists(name)
+            else:
+                continue
+            named += 1
+            unknown += [] if known else [f"{page.relative_to(ROOT)}: {name}"]
+    assert named > 100
+    assert unknown == []
+
+
+def module_exists(name: str) -> bool:
+    """Return whether a name is a module, or is defined or imported in one."""
+    module, _, attribute = name.rpartition(".")
+    with suppress(ModuleNotFoundError):
+        if find_spec(name) is not None:
+            return True
+    with suppress(ModuleNotFoundError):
+        return hasattr(import_module(module), attribute)
+    return False
+
+
 def run_as_printed(line: str, target: Path) -> str:
     """Run a line of a page at the root, where pip installs into a folder and asks no network."""
     return run_line(
@@ -90,7 +134,7 @@ def run_as_printed(line: str, target: Path) -> str:
 
 
 def test_the_page_of_plug_ins_runs_as_printed(tmp_path: Path) -> None:
-    """Whoever types what it says sees what it says."""
+    """Its output is the printed output."""
     pytest.importorskip("hatchling")
     pytest.importorskip("sklearn")
     lines = commands_of("plugins.md", "Try the example")
@@ -122,7 +166,7 @@ def test_the_page_of_the_job_file_runs_as_printed(tmp_path: Path) -> None:
 
 @pytest.mark.system
 def test_the_page_of_data_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Describe, deal with a picture, deal otherwise, train on that."""
+    """Describe a data set, partition it with a plot, partition it differently, train on that."""
     for needed in ("sklearn", "matplotlib", "tflite_runtime"):
         pytest.importorskip(needed)
     monkeypatch.setenv("FOLDER", str(tmp_path))
@@ -137,7 +181,7 @@ def test_the_page_of_data_runs_as_printed(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.system
 def test_two_hundred_agents_reach_what_the_page_says_in_two_minutes(tmp_path: Path) -> None:
-    """On two cores, as the issue that asked for it wants it."""
+    """On two cores."""
     pytest.importorskip("tflite_runtime")
     pytest.importorskip("sklearn")
     (line,) = commands_of("plugins.md", "A fleet on your desk")
@@ -157,7 +201,7 @@ def test_the_page_of_frameworks_runs_as_printed(tmp_path: Path) -> None:
 
 
 def test_the_page_of_frameworks_trains_with_torch_as_printed(tmp_path: Path) -> None:
-    """Warm-up and a schedule that go on from round to round."""
+    """Warm-up and a schedule continue from round to round."""
     pytest.importorskip("torch")
     pytest.importorskip("sklearn")
     (line,) = commands_of("frameworks.md", "Try PyTorch")
@@ -165,7 +209,7 @@ def test_the_page_of_frameworks_trains_with_torch_as_printed(tmp_path: Path) -> 
 
 
 def test_a_secret_setting_is_shown_as_text_and_not_as_a_path() -> None:
-    """A token was listed as a path, so that people named its file there."""
+    """A token was listed as a path, so users set its file name there."""
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert "| `FEDBUS_HTTP_TOKEN` | text, secret |" in page
     assert "| `FEDBUS_HTTP_TOKEN_FILE` | path |" in page

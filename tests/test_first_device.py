@@ -1,4 +1,4 @@
-"""The page of the first device, its unit and its settings, as a newcomer follows them."""
+"""`docs/first-device.md`, its systemd unit and its settings, followed step by step."""
 
 import os
 import re
@@ -27,19 +27,19 @@ SCRIPT_SECONDS = 240
 
 
 def of_unit(key: str, instance: str = "pi-7") -> list[str]:
-    """What the unit says under a key, for one of its instances."""
+    """Return the values of a key of the unit, for one of its instances."""
     lines = UNIT.read_text(encoding="utf-8").splitlines()
     found = [line.partition("=")[2] for line in lines if line.startswith(f"{key}=")]
     return [value.replace("%i", instance) for value in found]
 
 
 def environment_of(instance: str, places: dict[str, str]) -> dict[str, str]:
-    """What systemd would start an instance with; `places` are folders that lie elsewhere here."""
+    """Return the environment of an instance; `places` maps its folders to those of the test."""
     (file,) = of_unit("EnvironmentFile", instance)
     assert file == f"/etc/fedbus/{instance}.env"
     lines = (DEVICE / f"{instance}.env").read_text(encoding="utf-8").splitlines()
-    said = [*of_unit("Environment", instance), *(one for one in lines if one[:1] not in ("#", ""))]
-    environment = dict(one.split("=", 1) for one in said)
+    lines = [*of_unit("Environment", instance), *(one for one in lines if one[:1] not in ("#", ""))]
+    environment = dict(one.split("=", 1) for one in lines)
     for name, value in environment.items():
         for there, here in places.items():
             value = value.replace(there, here)  # noqa: PLW2901 - each place in turn
@@ -49,7 +49,7 @@ def environment_of(instance: str, places: dict[str, str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("instance", ["pi-7", "evaluator"])
 def test_the_settings_of_the_unit_are_settings(instance: str, tmp_path: Path) -> None:
-    """Every name is known, every value is taken, and the login names the agent."""
+    """Each name is known, each value is valid, and the login is the agent's name."""
     environment = environment_of(instance, {"/etc/fedbus": str(tmp_path)})
     (tmp_path / f"{instance}.password").write_text("secret\n")
     assert set(environment) <= KNOWN
@@ -61,7 +61,7 @@ def test_the_settings_of_the_unit_are_settings(instance: str, tmp_path: Path) ->
 
 
 def test_the_unit_starts_the_agent_that_the_page_installs() -> None:
-    """Its module is there, and so is everything that the page's `pip install` names."""
+    """Its module exists, and so do the folders and extras of the page's `pip install`."""
     (start,) = of_unit("ExecStart")
     python, *words = start.split()
     assert python == "/opt/fedbus/bin/python"
@@ -79,8 +79,8 @@ def test_the_unit_starts_the_agent_that_the_page_installs() -> None:
         assert not extra or extra in project["optional-dependencies"]
 
 
-def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
-    """Without a remark; and what it may do is little."""
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    """Without a warning, and with an exposure of at most 2.0."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not installed")
@@ -102,8 +102,8 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
         assert judged.returncode == 0, judged.stdout[-300:]
 
 
-def test_every_file_that_the_page_names_is_there() -> None:
-    """Links and what is installed."""
+def test_every_file_that_the_page_names_exists() -> None:
+    """Targets of links, and files that the page installs."""
     linked = re.findall(r"\]\(([^)#]+)", PAGE)
     installed = re.findall(r"^# install .* (examples/\S+) ", PAGE, re.MULTILINE)
     assert {path for path in linked if not (ROOT / "docs" / path).exists()} == set()
@@ -113,14 +113,14 @@ def test_every_file_that_the_page_names_is_there() -> None:
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """A newcomer's shell."""
+    """Return the environment of a new user's shell."""
     told = {name: value for name, value in os.environ.items() if not name.startswith("FEDBUS_")}
     path = f"{Path(sys.executable).parent}:/usr/sbin:{os.environ['PATH']}"
     return {**told, "PATH": path, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
 
 
 def run_all(script: str, environ: dict[str, str], said: Path) -> "subprocess.Popen[bytes]":
-    """Run lines in one shell, as they are typed one after the other; what it starts stays."""
+    """Run lines in one shell, one after the other; processes they start keep running."""
     with said.open("wb") as out:
         return subprocess.Popen(
             ["/bin/sh", "-ec", script],
@@ -144,7 +144,7 @@ def wait_for(text: str, log: Path, seconds: float = 30) -> None:
 
 @pytest.mark.system
 def test_the_page_runs_as_printed(tmp_path: Path, environ: dict[str, str]) -> None:
-    """But for the port: broker, services, a device, an evaluator, a job; then the unit's agent."""
+    """Except the port: broker, services, a device, an evaluator, a job; then the unit's agent."""
     pytest.importorskip("tflite_runtime")
     pytest.importorskip("sklearn")
     port = str(free_port())
@@ -163,7 +163,7 @@ def test_the_page_runs_as_printed(tmp_path: Path, environ: dict[str, str]) -> No
         assert listed["agent.pi-7"] == ["online", "train"]
         assert listed["agent.evaluator"] == ["online", "evaluate"]
         assert "job digits-1 finished: accuracy 0.9" in text
-        # The same device once more, as systemd starts it.
+        # The same device again, as systemd starts it.
         etc, var = tmp_path / "etc", tmp_path / "var"
         (var / "data").mkdir(parents=True)
         etc.mkdir()
@@ -186,10 +186,8 @@ def test_the_page_runs_as_printed(tmp_path: Path, environ: dict[str, str]) -> No
 @pytest.mark.skipif(
     not (shutil.which("mosquitto_pub") and shutil.which("mosquitto")), reason="needs Mosquitto"
 )
-def test_a_device_that_is_taken_away_is_listed_no_more(
-    tmp_path: Path, environ: dict[str, str]
-) -> None:
-    """The lines of the page, on a machine without systemd, at a port of the test's own."""
+def test_a_removed_device_is_no_longer_listed(tmp_path: Path, environ: dict[str, str]) -> None:
+    """The commands of the page, without systemd, at a free port."""
     port = str(free_port())
     section = PAGE.split("## Taking a device away\n")[1].split("\n## ")[0]
     stop, *lines = re.findall(r"^# (.+)$", section, re.MULTILINE)

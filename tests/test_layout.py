@@ -1,4 +1,4 @@
-"""Boundaries of the code base: who may import what, and what stays out of an agent's memory."""
+"""Boundaries of the code base: allowed imports, unique names, and modules that stay unloaded."""
 
 import ast
 import re
@@ -106,17 +106,17 @@ PURE = sorted(
 )
 
 
-def says_pure(path: Path) -> bool:
-    """Tell whether a module's docstring claims what docs/architecture.md calls pure."""
+def claims_pure(path: Path) -> bool:
+    """Return whether a module's docstring claims to be pure as docs/architecture.md defines it."""
     docstring = ast.get_docstring(ast.parse(path.read_text(), path)) or ""
     return docstring.partition("\n\n")[0].endswith("Pure.")
 
 
-SAID_PURE = sorted(
+CLAIMED_PURE = sorted(
     path
     for folder in (FEDBUS, *SERVICES)
     for path in folder.rglob("*.py")
-    if path not in PURE and says_pure(path)
+    if path not in PURE and claims_pure(path)
 )
 WAITING = {"asyncio", "aiomqtt", "aiohttp", "sqlite3", "time"}
 LOCAL_STORAGE = {
@@ -142,7 +142,7 @@ HEAVY = {
 
 
 def imported_by(path: Path) -> Iterator[str]:
-    """Name the package behind every import in a file, those inside functions included."""
+    """Yield the package of each import in a file, including those in functions."""
     for node in ast.walk(ast.parse(path.read_text(), path)):
         match node:
             case ast.Import(names=names):
@@ -152,7 +152,7 @@ def imported_by(path: Path) -> Iterator[str]:
 
 
 def modules_imported_by(path: Path) -> Iterator[str]:
-    """Name the module behind every import in a file, those inside functions included."""
+    """Yield the module of each import in a file, including those in functions."""
     for node in ast.walk(ast.parse(path.read_text(), path)):
         match node:
             case ast.Import(names=names):
@@ -162,13 +162,13 @@ def modules_imported_by(path: Path) -> Iterator[str]:
 
 
 def relative(path: Path) -> str:
-    """Name a file as a person at the root of the repository would."""
+    """Return the path of a file relative to the root of the repository."""
     return path.relative_to(ROOT).as_posix()
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
 def test_a_service_imports_no_other_service(service: Path) -> None:
-    """Each can be installed, replaced and understood alone; they share only `fedbus`."""
+    """Each can be installed, replaced and understood separately; they share only `fedbus`."""
     imports = {
         (relative(path), package)
         for path in service.rglob("*.py")
@@ -182,7 +182,7 @@ LIMIT = re.compile(r"_?(?P<name>(?:MAX|MIN|MOST|LONGEST|LARGEST)(?:_[A-Z_]+)?)")
 
 
 def limits_in(path: Path) -> Iterator[str]:
-    """Name the limits that a module defines, without the underscore of a private one."""
+    """Yield the names of the limits that a module defines, without a leading underscore."""
     for node in ast.parse(path.read_text(), path).body:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
@@ -196,16 +196,16 @@ def test_no_two_modules_define_a_limit_of_one_name() -> None:
     for path in chain(FEDBUS.rglob("*.py"), *(service.rglob("*.py") for service in SERVICES)):
         for name in limits_in(path):
             places.setdefault(name, []).append(relative(path))
-    assert len(places) > 50  # it finds what it looks for
+    assert len(places) > 50  # the pattern matches limits
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 RING = {FEDBUS / "simulation" / "services.py", FEDBUS / "simulation" / "simulated_job.py"}
-"""Where all services meet in one process: the only files of the library that know them."""
+"""The only files of the library that import services, to run them in one process."""
 
 
 def test_the_library_imports_no_service_but_for_the_ring() -> None:
-    """The command starts services as processes, so that it needs none of them to be installed."""
+    """The command starts services as processes, so it does not need to import them."""
     imports = {
         (relative(path), package)
         for path in set(FEDBUS.rglob("*.py")) - RING
@@ -227,15 +227,15 @@ def test_the_client_needs_nothing_of_the_command_line() -> None:
     assert imports == set()
 
 
-@pytest.mark.parametrize("path", [*PURE, *SAID_PURE], ids=relative)
+@pytest.mark.parametrize("path", [*PURE, *CLAIMED_PURE], ids=relative)
 def test_a_pure_file_cannot_wait(path: Path) -> None:
-    """What decides can be tested without a broker, a disk or a clock, and replayed from a seed."""
+    """Pure code is tested without a broker, a disk or a clock, and replayed from a seed."""
     assert set(imported_by(path)) & WAITING == set()
 
 
-@pytest.mark.parametrize("path", SAID_PURE, ids=relative)
+@pytest.mark.parametrize("path", CLAIMED_PURE, ids=relative)
 def test_a_pure_file_opens_no_file_and_starts_no_process(path: Path) -> None:
-    """But for a spool or the outbox, which only the modules named in docs/architecture.md touch."""
+    """Except a spool or the outbox, in the modules that docs/architecture.md names."""
     touching = {"mmap", "os", "selectors", "shutil", "socket", "subprocess", "tempfile"}
     assert set(imported_by(path)) & touching == set()
     calls = (
@@ -250,17 +250,17 @@ def test_a_pure_file_opens_no_file_and_starts_no_process(path: Path) -> None:
     assert not opened or relative(path) in LOCAL_STORAGE, opened
 
 
-def test_the_linter_holds_every_pure_file_to_it() -> None:
-    """No exception in the linter's settings covers a pure file, or bans less than we say here."""
+def test_the_linter_bans_these_imports_in_every_pure_file() -> None:
+    """No exception in the linter's settings covers a pure file, and its list equals WAITING."""
     lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
-    doors = [glob for glob, rules in lint["per-file-ignores"].items() if "TID251" in rules]
-    excused = [relative(path) for path in PURE if any(fnmatch(relative(path), g) for g in doors)]
+    exempt = [glob for glob, rules in lint["per-file-ignores"].items() if "TID251" in rules]
+    excused = [relative(path) for path in PURE if any(fnmatch(relative(path), g) for g in exempt)]
     assert excused == []
     assert set(lint["flake8-tidy-imports"]["banned-api"]) == WAITING
 
 
 def test_importing_fedbus_loads_nothing_heavy() -> None:
-    """An agent on a small device pays only for the framework it uses, and for no HTTP."""
+    """An agent on a small device loads only the framework it uses, and no HTTP server."""
     script = "import sys, fedbus; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -269,15 +269,15 @@ def test_importing_fedbus_loads_nothing_heavy() -> None:
 
 
 def test_nothing_that_is_installed_later_brings_numpy_2_where_tflite_runtime_is() -> None:
-    """`pip install "fedbus[tensorflow]"` would, if the base let it."""
-    said = tomllib.loads((ROOT / "libs/fedbus/pyproject.toml").read_text())["project"]
+    """`pip install "fedbus[tensorflow]"` would, if the base package allowed it."""
+    project = tomllib.loads((ROOT / "libs/fedbus/pyproject.toml").read_text())["project"]
     device = {"python_version": "3.11", "sys_platform": "linux"}
     newer = {"python_version": "3.12", "sys_platform": "linux"}
 
     def takes(numpy: str, environment: dict[str, str]) -> bool:
         return all(
             numpy in each.specifier
-            for each in map(Requirement, said["dependencies"])
+            for each in map(Requirement, project["dependencies"])
             if each.name == "numpy" and (each.marker is None or each.marker.evaluate(environment))
         )
 
@@ -287,7 +287,7 @@ def test_nothing_that_is_installed_later_brings_numpy_2_where_tflite_runtime_is(
 
 
 def module_name(path: Path) -> str:
-    """Name the module of a file: `fedbus.wire.codec`; a package's is the package's own."""
+    """Return the module name of a file, such as `fedbus.wire.codec`."""
     source = next(parent for parent in path.parents if parent.name == "src")
     parts = path.relative_to(source).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -301,7 +301,7 @@ MODULES = {
 
 
 def local_imports(path: Path) -> Iterator[str]:
-    """Name each module of this repository that a file imports, those inside functions included."""
+    """Yield each module of this repository that a file imports, including those in functions."""
     for node in ast.walk(ast.parse(path.read_text(), path)):
         match node:
             case ast.Import(names=names):
@@ -323,28 +323,28 @@ def is_inside(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-def room_of(module: str) -> str:
+def root_package_of(module: str) -> str:
     """Return the package or module at the library's root that a module belongs to."""
     return module.split(".")[1]
 
 
 def test_every_package_of_the_library_has_a_floor() -> None:
     """A new package is placed on a floor on purpose."""
-    rooms = {room_of(name) for name in MODULES if name.startswith("fedbus.")}
-    assert rooms == set().union(*FLOORS)
+    packages = {root_package_of(name) for name in MODULES if name.startswith("fedbus.")}
+    assert packages == set().union(*FLOORS)
 
 
 def test_nothing_in_the_library_imports_upward() -> None:
-    """A reader goes down only: what a module uses is explained on a lower floor."""
-    floor_of = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    """What a module uses is defined on a lower floor."""
+    floor_of = {package: number for number, packages in enumerate(FLOORS) for package in packages}
     upward = [
         f"{name} imports {other}"
         for name, others in IMPORTS.items()
         for other in others
         if name.startswith("fedbus.")
         and other.startswith("fedbus.")
-        and room_of(name) != room_of(other)
-        and floor_of[room_of(other)] >= floor_of[room_of(name)]
+        and root_package_of(name) != root_package_of(other)
+        and floor_of[root_package_of(other)] >= floor_of[root_package_of(name)]
     ]
     assert upward == []
 
@@ -361,7 +361,7 @@ def test_a_package_does_not_import_what_it_must_not_know(package: str, barred: s
     assert known == []
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_no_imports_form_a_circle() -> None:
     """Inside a package as well, each module can be read after those it imports."""
     remaining = {name: set(others) for name, others in IMPORTS.items()}
     while free := {name for name, others in remaining.items() if not others & remaining.keys()}:
@@ -371,7 +371,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 def test_no_two_modules_of_a_distribution_have_one_name() -> None:
-    """A file's name alone says what lives there, in a traceback as in a search."""
+    """A file's name alone identifies it, in a traceback as in a search."""
     places = defaultdict(list)
     for distribution in DISTRIBUTIONS:
         for path in distribution.rglob("*.py"):

@@ -47,9 +47,7 @@ def wait(cluster: RingCluster, seconds: float) -> None:
     cluster.ring.run(lambda: cluster.ring.now >= until, seconds + 1)
 
 
-def entries_of_all(
-    cluster: RingCluster, seconds: float = SETTLE_SECONDS
-) -> dict[str, Counter[str]]:
+def all_entries(cluster: RingCluster, seconds: float = SETTLE_SECONDS) -> dict[str, Counter[str]]:
     """Count the container entries of all hosts, after all messages have arrived."""
     wait(cluster, seconds)
     retained: list[Packet] = []
@@ -86,10 +84,10 @@ def test_nothing_is_kept_of_rounds(tmp_path: Path) -> None:
     cluster = RingCluster(tmp_path, agents=2, numbers=20)
     cluster.submit("warm", rounds=5 * FEW)
     cluster.run("warm")
-    before = entries_of_all(cluster)
+    before = all_entries(cluster)
     cluster.submit("long", rounds=ROUNDS)
     cluster.run("long", 10.0 * ROUNDS)
-    after = entries_of_all(cluster)
+    after = all_entries(cluster)
     cluster.close()
     assert grew(before, after, ROUNDS // 20) == {}
 
@@ -102,7 +100,7 @@ def test_nothing_is_kept_of_jobs_that_are_over(tmp_path: Path) -> None:
         for number in range(count):
             cluster.submit(f"{kind}-{number}", rounds=1)
             cluster.run(f"{kind}-{number}")
-        counts.append(entries_of_all(cluster))
+        counts.append(all_entries(cluster))
     cluster.close()
     assert grew(counts[0], counts[1], JOBS * 3 // 4) == {}
 
@@ -121,7 +119,7 @@ def test_nothing_is_kept_of_refused_requests(tmp_path: Path) -> None:
                 (CANCEL.pattern, f"unknown-{kind}-{number}".encode()),
             ):
                 cluster.ring.publish(USER, Packet(f"{ROOT}/{topic}", payload, response_topic=reply))
-        counts.append(entries_of_all(cluster, 60.0))
+        counts.append(all_entries(cluster, 60.0))
     cluster.close()
     assert len(cluster.answers) >= 3 * REQUESTS
     assert grew(counts[0], counts[1], REQUESTS // 10) == {}
@@ -141,6 +139,6 @@ def test_nothing_is_kept_of_connections(tmp_path: Path) -> None:
         wait(cluster, 10.0)
         cluster.cancel(kind)
         cluster.run(kind)
-        counts.append(entries_of_all(cluster))
+        counts.append(all_entries(cluster))
     cluster.close()
     assert grew(counts[0], counts[1], CONNECTIONS // 20) == {}
