@@ -1,6 +1,6 @@
-"""Write the pages that are made of the code, and the list of settings' names.
+"""Generator of the pages made from the code, and of the list of settings' names.
 
-`make docs` writes them; with `--check` nothing is written and a difference fails, as the tests do.
+`make docs` writes them; `--check` writes nothing, and fails if a page differs from the code.
 """
 
 import argparse
@@ -24,53 +24,54 @@ HERE = Path(__file__).parent
 WIRE = HERE / "wire.md"
 NAMES = HERE.parent / "libs/fedbus/src/fedbus/runtime/known_settings.py"
 
-HEAD = f"""# What crosses the bus
+HEAD = f"""# Topics and messages
 
 Generated from `fedbus/wire/topics.py` by `make docs`; do not edit.
 
-Everything lives under the root `{ROOT}`, which is configurable. A node is named `role.name`, where
+All topics are below the root `{ROOT}`, which is configurable. A node is named `role.name`, where
 the role is one of {", ".join(f"`{role}`" for role in identifiers.ROLES)}
-and the name matches `{IDENT}`. Its user name at the broker is its node name, and the access
-rules let it write only under its own name, so a sender's role is known from the address.
+and the name matches `{IDENT}`. Its login at the broker is its node name, and the access
+rules allow it to publish only under its own name, so a topic states its sender and its role.
 
-Messages between nodes are msgpack maps, field by field as below; unknown fields are ignored. Public
-documents are JSON unless the table says otherwise. Nothing larger than 1 MiB is read.
+Messages between nodes are msgpack maps with the fields below; unknown fields are ignored. Public
+documents are JSON unless the table has another encoding. Messages over 1 MiB are not read.
 
 ## Jobs by any client
 
-Publish a job file to `submit` with QoS 1, MQTT 5 or 3.1.1, once: a controller that is down or has
-no lease takes it when it leads again. It must have logged in to this broker before, and the
-broker must live, be stopped cleanly, or have saved its state (Mosquitto killed with -9 forgets
-what it acknowledged since its last save). A file without `training_id` is one job too if the
-controller dies before it has acknowledged it, or a standby takes over: the repository knows it by
-its bytes and its response topic. The same file from the same response topic (or from none) is
-therefore the same job for 120 seconds, or for eight times `FEDBUS_LEASE_SECONDS` if that is more,
-and a new job later; with MQTT 5, correlation data tell two requests apart at once. `cancel` is
-kept in the same way. Without QoS 1, wait for the answer and publish again.
+Publish a job file to `submit` with QoS 1, over MQTT 5 or 3.1.1, once: a controller that is down or
+has no lease accepts it when it leads again. Two conditions apply: a controller has logged in to
+this broker before, and the broker keeps running, is stopped cleanly, or has saved its state
+(Mosquitto killed with SIGKILL loses messages that it acknowledged after its last save). A file
+without `training_id` also becomes one job only, even if the controller dies before its
+acknowledgement or a standby takes over: the repository identifies the file by its bytes and its
+response topic. An equal file with the same response topic (or with none) is therefore the same job
+for 120 seconds, or for eight times `FEDBUS_LEASE_SECONDS` if that is more, and a new job after
+that; with MQTT 5, correlation data distinguish two requests. `cancel` is kept in the same way.
+Without QoS 1, wait for the reply and publish again.
 
-Or publish it with the retain flag to `jobs/ID/request`: it lies there, over restarts of the
-broker too, until it is stored or refused, and is then cleared. On `submit` and `cancel`
-themselves a packet that is retained is ignored, with a line in the controller's log; one that is
-published with the flag while a controller listens counts once.
+Or publish the file with the retain flag to `jobs/ID/request`: the broker retains it, over its
+restarts too, until it is stored or refused; then it is cleared. A retained packet on `submit` or
+`cancel` is ignored, and the controller logs it; a packet that is published there with the flag
+while a controller is connected is processed once.
 
-With MQTT 5, name a response topic under `replies/` for the answer. Without one, look at
-`jobs/ID/state` (accepted) and `jobs/ID/request/refused` (refused, with every fault; kept for an
-hour). A request for inference without one is not answered, and its service's log says so.
+With MQTT 5, name a response topic under `replies/` for the reply. Without one, read
+`jobs/ID/state` (accepted) and `jobs/ID/request/refused` (refused, with all faults; kept for an
+hour). An inference request without a response topic is not answered; the service logs it.
 
-JSON is UTF-8, with or without a byte order mark. A key given twice, NaN and infinity, whole
-numbers of more than 32 digits, more than 32 levels, and anything behind the value are refused,
-here as in files and over HTTP.
+JSON is UTF-8, with or without a byte order mark. Duplicate keys, NaN and infinity, whole numbers of
+more than 32 digits, more than 32 levels of nesting, and text after the value are refused, here as
+in files and over HTTP.
 
 ## Public topics
 
-| topic | message | encoding | retained | written by | read by | what it says |
+| topic | message | encoding | retained | written by | read by | meaning |
 |---|---|---|---|---|---|---|
 """
 
 LINKED = """
 ## Between nodes: `link/{from}/{to}/{message}`
 
-| message | from | to | what it says |
+| message | from | to | meaning |
 |---|---|---|---|
 """
 
@@ -78,11 +79,11 @@ CHUNKS = f"""
 ## Chunks: `link/{{source}}/{{receiver}}/chunk` and `blobs/{{source}}/{{digest}}`
 
 A chunk is the msgpack array `[serial, index, crc32, data]`, which any msgpack library reads. It is
-written in the fixed widths below, whatever its values are: a header of {HEADER_BYTES} bytes, then
-at most {blobs.CHUNK_BYTES // 1024} KiB of the blob. A receiver refuses any other form, such as one
-with shorter integers, and logs what it expected. Integers are unsigned and big-endian.
+written with the fixed widths below for all values: a header of {HEADER_BYTES} bytes, then at most
+{blobs.CHUNK_BYTES // 1024} KiB of the blob. A receiver refuses any other form, such as one with
+shorter integers, and logs what it expected. Integers are unsigned and big-endian.
 
-| offset | bytes | what |
+| offset | bytes | content |
 |---|---|---|
 | 0 | 1 | `94`, an array of 4 |
 | 1 | 5 | `ce`, then the serial of the chunk request, in a multicast 0 or (confirm) 1, as uint32 |
@@ -118,7 +119,7 @@ def _time(seconds: int) -> str:
 
 
 def write() -> str:
-    """Make the whole page."""
+    """Return the page of topics and messages."""
     parts = [HEAD]
     for topic in PUBLIC:
         name = _name(topic.message)
@@ -152,9 +153,9 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _kinds() -> list[type[Any]]:
-    said: set[Any] = {link.message for link in LINKS} | {t.message for t in PUBLIC if t.message}
+    kinds: set[Any] = {link.message for link in LINKS} | {t.message for t in PUBLIC if t.message}
     found: set[Any] = set()
-    waiting = [*said, documents.ModelSpec]  # a spec crosses the bus as a blob
+    waiting = [*kinds, documents.ModelSpec]  # a spec is sent as a blob
     while waiting:
         kind = waiting.pop()
         if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind not in found:
@@ -180,7 +181,7 @@ def _default(field: "dataclasses.Field[Any]") -> str:
     return "empty" if field.default_factory is not dataclasses.MISSING else ""
 
 
-def _type(hint: Any) -> str:  # noqa: ANN401 - whatever a field may be typed as
+def _type(hint: Any) -> str:  # noqa: ANN401 - any annotation
     text = str(hint) if not isinstance(hint, type) or hasattr(hint, "__args__") else hint.__name__
     for noise in (
         "typing.",
@@ -204,7 +205,7 @@ def _name(kind: type[Any] | None) -> str:
 
 
 def main() -> None:
-    """Write the pages, or check them."""
+    """Write the pages, or check them with `--check`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if a page is not up to date")
     check = parser.parse_args().check
@@ -219,7 +220,7 @@ def main() -> None:
         if not check:
             path.write_text(page, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != page:
-            sys.exit(f"{path.name} is not what the code says: run `make docs`")
+            sys.exit(f"{path.name} differs from the code: run `make docs`")
 
 
 if __name__ == "__main__":

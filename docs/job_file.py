@@ -1,4 +1,4 @@
-"""Make `docs/job-file.md` of the job file's model and the catalogue of what frameworks take."""
+"""Generator of `docs/job-file.md` from the job file's schema and the frameworks' options."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,13 +17,14 @@ HEAD = """# The job file
 
 Generated from `fedbus/jobs/` and `fedbus/training/options/` by `make docs`; do not edit.
 
-A job is one JSON object, sent with `fedbus job submit FILE` or published to `fedbus/v1/submit` by
-any MQTT client. Every key of an aerOS job is understood; numbers and flags may be written as text
-(`"64"`, `"0.005"`, `"True"`), and `null` is as good as leaving a key out. All faults of a file are
-found in one go, each with its key and the nearest valid one, before anybody trains. An argument
-that the chosen optimizer, scheduler or callback does not take is a fault that names those it takes.
-What only the model can tell (there is none of that name, it is being trained, no framework of it
-takes what the job asks) is looked up for a file without faults, so it may be a second answer.
+A job file is one JSON object, sent with `fedbus job submit FILE` or published to
+`fedbus/v1/submit` by any MQTT client. Every key of an aerOS job is accepted; numbers and flags may
+be written as text (`"64"`, `"0.005"`, `"True"`), and `null` has the effect of an absent key. All
+faults of a file are reported together, each with its key and the most similar valid key, before any
+agent trains. An argument that the chosen optimizer, scheduler or callback does not take is a fault;
+its message lists the valid arguments. A file without faults is then checked against the model: the
+model must exist, must not be in training, and must have a framework that supports the job's
+options.
 
 ```json
 {"training_id": "first", "model_name": "digits", "num_rounds": 30,
@@ -31,32 +32,32 @@ takes what the job asks) is looked up for a file without faults, so it may be a 
  "stopping_target": {"accuracy": 0.9}, "round": {"agents": 3}}
 ```
 
-## Send one again
+## Submit a job again
 
-A job is known by its id. The same file under the same id is the same job, so a client that is not
-sure that it was heard may send it again; files are the same when they say the same, whatever the
-order of their keys, white space, the form of numbers and the defaults they state. The answer then
-has `"known": true`, how the job stands (`phase`, `rounds`, `metrics`, `submitted`, `ended`) and a
-`note`; a job that has ended is not run again. Another file under a known id is refused, with the
-keys in which the two differ.
+A job is identified by its id. An equal file with the same id is the same job, so a client that got
+no reply may send the file again. Files are equal when they have the same content: the order of
+keys, white space, the form of numbers and stated defaults do not matter. The reply then has
+`"known": true`, the state of the job (`phase`, `rounds`, `metrics`, `submitted`, `ended`) and a
+`note`; a job that has ended is not run again. A different file with a known id is refused, and the
+reply names the keys that differ.
 
 ```
 $ fedbus job submit job.json              # job first finished already at …; nothing runs
 $ fedbus job submit job.json --again      # accepted: job first.2
 $ fedbus job submit job.json --id second
-$ fedbus job forget first first.2         # listed no more; their versions and their ids stay
+$ fedbus job forget first first.2         # no longer listed; versions and ids are kept
 ```
 
-Without `training_id` an id is made (`digits-20261129-085328-4f1c`), and the answer names it. A
-request with the same reply topic and correlation data is the same job. Without correlation data the
-same file from the same reply topic, or from none, is the same job for 120 seconds (eight times the
-repository's `FEDBUS_LEASE_SECONDS`, if that is more), and a new one later; what the broker delivers
-again after a crash is the job that it became, whenever that is. A model is trained by one job at a
-time; another one for it is refused until that has ended.
+Without `training_id` an id is generated (`digits-20261129-085328-4f1c`) and stated in the reply. A
+request with the same response topic and correlation data is the same job. Without correlation data,
+an equal file with the same response topic, or with none, is the same job for 120 seconds (eight
+times the repository's `FEDBUS_LEASE_SECONDS`, if that is more), and a new job after that. A request
+that the broker delivers again after a crash is always the job that was created from it. A model is
+trained by one job at a time: a second job for it is refused until the first has ended.
 
 ## Try one
 
-With no broker, on the digits of scikit-learn, dealt to eight agents:
+Without a broker, on scikit-learn's digits, partitioned among eight agents:
 
 ```
 $ fedbus simulate examples/digits/job.json --agents 8
@@ -67,7 +68,7 @@ $ fedbus simulate examples/digits/job.json --agents 8
 EARLIER_NAMES = """
 ### Earlier names
 
-A key of an earlier name is a fault that states the present name.
+A key with an earlier name is a fault; its message states the new name.
 
 | earlier | now |
 |---|---|
@@ -76,25 +77,25 @@ A key of an earlier name is a fault that states the present name.
 OPTIMIZERS = """
 ## Optimizers
 
-The learning rate is `lr` or `learning_rate` here, else that of `config`, else 0.01. What a job
-leaves out is the framework's own default. With `round.keep_optimizer_state` each agent keeps the
-state of its optimizer between rounds; without it every round starts with a new optimizer. A
-`.tflite` file keeps its state if it was exported with `get_state` and `set_state`, as
-`fedbus models push` does.
+The learning rate is `lr` or `learning_rate` of `optimizer_config`, else that of `config`, else
+0.01. An argument that the job leaves out has the framework's default. With
+`round.keep_optimizer_state` each agent keeps the state of its optimizer between rounds; otherwise
+each round starts with a new optimizer. A `.tflite` file supports this if it was exported with
+`get_state` and `set_state`, as `fedbus models push` does.
 
 """
 
 SCHEDULERS = """
 ## Schedulers and callbacks
 
-`monitor` names a metric that is measured while training (`val_loss` is read as `loss`). In
-PyTorch {by_step} step after each batch, the others after each epoch. `chainedscheduler` and
-`sequentiallr` are made of `schedulers`, a list of objects like this one. Each part of a chain steps
-at its own time; a sequence has one count, of batches where one of its parts steps after each, else
-of epochs, and its `milestones` are counted so.
+`monitor` names a metric that is measured during training (`val_loss` is read as `loss`). In
+PyTorch {by_step} step after each batch, all others after each epoch. `chainedscheduler` and
+`sequentiallr` combine the schedulers of the list `schedulers`, each an object like this one. Each
+part of a chain steps after its own unit, a batch or an epoch. A sequence has one unit, in which its
+`milestones` are counted: batches if one of its parts steps after each batch, else epochs.
 
-Without `round.keep_optimizer_state` a scheduler or callback starts again in every round: with
-`epochs: 1` one that acts after an epoch has no effect. `fedbus job submit` and `fedbus simulate`
+Without `round.keep_optimizer_state` a scheduler or callback starts again in each round: with
+`epochs: 1`, one that acts after an epoch has no effect. `fedbus job submit` and `fedbus simulate`
 warn of it.
 
 """
@@ -102,10 +103,10 @@ warn of it.
 RULES = """
 ### Functions for `lr_lambda`
 
-No code crosses the bus, so `lambdalr` and `multiplicativelr` take a function by name; its
-parameters stand beside it. x is the number of epochs done.
+No code crosses the bus, so `lambdalr` and `multiplicativelr` take a function by its name, with its
+parameters as further keys. x is the number of finished epochs.
 
-| `lr_lambda` | the factor | parameters |
+| `lr_lambda` | factor | parameters |
 |---|---|---|
 """
 
@@ -126,17 +127,17 @@ WORDS = {
     "integer": "a whole number",
     "number": "a number",
 }
-OF_CATALOGUE = (OptimizerConfig, SingleSchedulerConfig)
+FRAMEWORK_OPTIONS = (OptimizerConfig, SingleSchedulerConfig)
 
 
 def write() -> str:
-    """Make the whole page."""
+    """Return the page."""
     parts = [HEAD, "## Keys\n"]
     for path, part in PARTS.items():
-        if path and not issubclass(part, OF_CATALOGUE):
+        if path and not issubclass(part, FRAMEWORK_OPTIONS):
             parts.append(f"\n### `{'.'.join(path)}`\n")
             parts.append(f"\n{_first(part)}\n")
-        if not issubclass(part, OF_CATALOGUE):
+        if not issubclass(part, FRAMEWORK_OPTIONS):
             parts.append(_keys(path, part))
     parts.append(EARLIER_NAMES)
     parts.extend(_row(f"`{old}`", f"`{new}`") for old, new in RENAMED_KEYS.items())
@@ -158,13 +159,18 @@ def write() -> str:
 
 def _keys(path: tuple[str, ...], part: type[JobFileObject]) -> str:
     rows = [
-        _row(f"`{field.alias or name}`", _kind(field), _default(field), _said(path, name, field))
+        _row(
+            f"`{field.alias or name}`",
+            _kind(field),
+            _default(field),
+            _description(path, name, field),
+        )
         for name, field in part.model_fields.items()
     ]
-    return "\n| key | what | default | |\n|---|---|---|---|\n" + "".join(rows)
+    return "\n| key | value | default | meaning |\n|---|---|---|---|\n" + "".join(rows)
 
 
-def _said(path: tuple[str, ...], name: str, field: FieldInfo) -> str:
+def _description(path: tuple[str, ...], name: str, field: FieldInfo) -> str:
     key = ".".join((*path, field.alias or name))
     sentence = field.description or ""
     if key in UNSUPPORTED_KEYS:
@@ -197,14 +203,14 @@ def _of_schema(schema: Mapping[str, Any]) -> str:
         ("more than", schema.get("exclusiveMinimum")),
         ("at most", schema.get("maximum")),
     )
-    return ", ".join([WORDS[kind], *(f"{said} {n:,}" for said, n in bounds if n is not None)])
+    return ", ".join([WORDS[kind], *(f"{words} {n:,}" for words, n in bounds if n is not None)])
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
     if field.default_factory is not None:
-        return "see there"
+        return "see right"
     value = field.default
     if value is None or isinstance(value, JobFileObject) or value in ((), {}):
         return ""
@@ -221,11 +227,11 @@ def _table(what: str, tables: Mapping[str, Mapping[str, ArgumentDomains]]) -> It
 
 
 def _arguments(takes: ArgumentDomains) -> str:
-    said = (
+    arguments = (
         f"`{name}` ({domain}{', required' if domain.required else ''})"
         for name, domain in takes.items()
     )
-    return "; ".join(said) or "none"
+    return "; ".join(arguments) or "none"
 
 
 def _words(names: frozenset[str]) -> str:

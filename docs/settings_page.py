@@ -1,4 +1,4 @@
-"""Make `docs/settings.md`, and the list of all names, of the services' settings classes."""
+"""Generator of `docs/settings.md` and `known_settings.py` from the services' settings classes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,42 +23,42 @@ SERVICES: dict[str, type[ServiceSettings]] = {
 }
 COMMAND = {
     "broker": "overrides the cluster that runs on this machine; `--broker` overrides it",
-    "password_file": "the same, for FEDBUS_BROKER",
-    "root": "the same, for FEDBUS_BROKER",
-    "repository": "whom `fedbus models` asks",
-    "plugins": "`fedbus plugins` marks what this lets a job choose; `fedbus up` passes it on",
+    "password_file": "the password for FEDBUS_BROKER",
+    "root": "the root of FEDBUS_BROKER's topics",
+    "repository": "the repository that `fedbus models` asks",
+    "plugins": "`fedbus plugins` marks the plug-ins that it allows; `fedbus up` passes it on",
     "log_level": "`fedbus up` passes it on to its services",
 }
-"""What the `fedbus` command reads, and what it makes of it."""
+"""Settings that the `fedbus` command reads, with their effect."""
 OTHERS = {
     "FAULT_AT": "every service, for tests: `step:count` kills it with SIGKILL at that step",
-    "FRAMEWORK": "compose.yaml: what agents and inference are built with; `tflite`",
+    "FRAMEWORK": "compose.yaml: the framework in the images of agents and inference; `tflite`",
     "MEMORY": "compose.yaml: memory limit of agents and inference; `512m`",
     "PORT": "compose.yaml: the broker's port on 127.0.0.1; `1883`",
-    "RING_SEED": "tests: one seed of the ring's fault tests",
-    "SLOTS": "compose.yaml: how many agents can have an account; `20`",
-    "STORM_SEED": "tests: one seed of the storm",
-    "STORM_SEEDS": "tests: how many seeds `make storm` runs",
-    "WRONG": "tests: how the hostile agent lies",
+    "RING_SEED": "tests: run one seed of the ring's fault tests",
+    "SLOTS": "compose.yaml: the number of accounts for agents; `20`",
+    "STORM_SEED": "tests: run one seed of the fault tests on processes",
+    "STORM_SEEDS": "tests: the number of seeds that `make storm` runs",
+    "WRONG": "tests: the kind of wrong updates of the hostile agent",
 }
 HEAD = """# Settings
 
 Generated from the services' settings classes by `make docs`; do not edit.
 
-A service reads its settings once, at its start, from variables of its environment; there is no
-file of settings. A bad value is refused (exit code 2) with the variable's name and what was
-expected. A misspelt variable, such as `FEDBUS_PIPELIN`, is refused too, with the setting that is
-probably meant; any other unknown variable `FEDBUS_…` is logged. The `fedbus` command warns of both.
-A service ignores settings of other services, so several services may share one environment. An
-empty value counts as not set.
+A service reads its settings once, at its start, from environment variables; there is no settings
+file. An invalid value ends the service (exit code 2) with a message that names the variable and the
+expected values. A misspelt variable, such as `FEDBUS_PIPELIN`, ends it too, with the most similar
+setting; any other unknown variable `FEDBUS_…` is logged. The `fedbus` command warns of both. A
+service ignores settings of other services, so several services may share one environment. An empty
+value counts as not set.
 
-Flags are `true` or `false`; the items of a list are separated by commas.
+Flags are `true` or `false`. List items are separated by commas.
 
 ## Every service
 
 """
-TABLE = "| setting | value | default | what it is |\n|---|---|---|---|\n"
-NAMES_HEAD = '''"""Every FEDBUS_ variable that any part of fedbus reads.
+TABLE = "| setting | value | default | meaning |\n|---|---|---|---|\n"
+NAMES_HEAD = '''"""Names of all FEDBUS_ variables that any part of fedbus reads.
 
 Generated from the services' settings classes by `make docs`; do not edit.
 """
@@ -70,7 +70,7 @@ KNOWN: frozenset[str] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One field of a settings class, as the page shows it."""
+    """A field of a settings class, as a row of the page."""
 
     name: str
     value: str
@@ -78,57 +78,59 @@ class Setting:
     what: str
 
     def row(self) -> str:
-        """Write it as a line of a table."""
+        """Format the setting as a table row."""
         cells = (f"`{PREFIX}{self.name.upper()}`", self.value, self.default, self.what)
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
 def write() -> str:
-    """Make the page."""
+    """Return the page."""
     shared = {setting.name: setting for setting in settings_of(ServiceSettings)}
     parts = [HEAD, TABLE, *(setting.row() for setting in shared.values())]
     for service, kind in SERVICES.items():
         own = [s for s in settings_of(kind) if s != shared.get(s.name)]
         parts += [f"\n## Service `{service}`\n\n", TABLE, *(setting.row() for setting in own)]
-    parts.append("\n## The `fedbus` command\n\n| setting | what it does |\n|---|---|\n")
+    parts.append("\n## The `fedbus` command\n\n| setting | effect |\n|---|---|\n")
     parts += [f"| `{PREFIX}{name.upper()}` | {what} |\n" for name, what in COMMAND.items()]
-    parts.append("\n## Elsewhere\n\n| variable | who reads it, and for what |\n|---|---|\n")
+    parts.append("\n## Elsewhere\n\n| variable | reader and purpose |\n|---|---|\n")
     parts += [f"| `{PREFIX}{name}` | {what} |\n" for name, what in OTHERS.items()]
     return "".join(parts)
 
 
 def write_names() -> str:
-    """Make `known_settings.py`."""
+    """Return the text of `known_settings.py`."""
     fields = {name for kind in SERVICES.values() for name in kind.model_fields}
     names = sorted({PREFIX + name.upper() for name in fields | set(COMMAND) | set(OTHERS)})
     return NAMES_HEAD + "".join(f'        "{name}",\n' for name in names) + "    }\n)\n"
 
 
 def settings_of(kind: type[ServiceSettings]) -> Iterator[Setting]:
-    """Read the fields of a class, in its order."""
+    """Yield the settings of a class, in the order of its fields."""
     schema = kind.model_json_schema()
     for name, field in kind.model_fields.items():
-        said = schema["properties"][name]
-        yield Setting(name, _value(said), _default(field.default), field.description or "")
+        value = schema["properties"][name]
+        yield Setting(name, _value(value), _default(field.default), field.description or "")
 
 
-def _value(said: dict[str, Any]) -> str:
-    if "anyOf" in said:
-        (said,) = (each for each in said["anyOf"] if each.get("type") != "null")
-    if "enum" in said:
-        return " or ".join(f"`{word}`" for word in said["enum"])
-    kind, form = said["type"], said.get("format", "")
+def _value(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        (schema,) = (each for each in schema["anyOf"] if each.get("type") != "null")
+    if "enum" in schema:
+        return " or ".join(f"`{word}`" for word in schema["enum"])
+    kind, form = schema["type"], schema.get("format", "")
     if kind == "array":
-        return f"list of {_value(said['items'])}" if "enum" in said["items"] else "list of words"
+        return (
+            f"list of {_value(schema['items'])}" if "enum" in schema["items"] else "list of names"
+        )
     if kind in ("integer", "number"):
-        return ("whole number" if kind == "integer" else "number") + _range(said)
+        return ("whole number" if kind == "integer" else "number") + _range(schema)
     text = {"path": "path", "password": "text, secret"}.get(form, "text")
     return {"object": "JSON object", "boolean": "flag"}.get(kind, text)
 
 
-def _range(said: dict[str, Any]) -> str:
-    low, high = said.get("minimum"), said.get("maximum")
-    above = said.get("exclusiveMinimum")
+def _range(schema: dict[str, Any]) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above = schema.get("exclusiveMinimum")
     words = [f"{low} or more"] if low is not None and high is None else []
     words += [f"{low} to {high}"] if low is not None and high is not None else []
     words += [f"above {above}"] if above is not None else []
@@ -148,4 +150,4 @@ def _default(value: object) -> str:
             return f"`{','.join(map(str, value))}`"
         case Path():
             return f"`{value.as_posix()}`"
-    return "**needed**" if value is PydanticUndefined else f"`{value}`"
+    return "**required**" if value is PydanticUndefined else f"`{value}`"

@@ -1,4 +1,4 @@
-"""Every FEDBUS_ variable that any part of fedbus reads.
+"""Names of all FEDBUS_ variables that any part of fedbus reads.
 
 Generated from the services' settings classes by `make docs`; do not edit.
 """
