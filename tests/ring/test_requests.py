@@ -42,13 +42,13 @@ def finished(cluster: RingCluster, count: int = 1) -> bool:
 
 def accepted(cluster: RingCluster) -> int:
     """Return how many times `job-1` was started."""
-    return [facts["job"] for facts in cluster.ring.told("job_started")].count("job-1")
+    return [facts["job"] for facts in cluster.ring.noted("job_started")].count("job-1")
 
 
 def test_a_job_published_while_the_controller_is_dead_is_taken(tmp_path: Path) -> None:
     """The broker keeps it for the session of the controller, which is restarted."""
     cluster = RingCluster(tmp_path)
-    cluster.ring.run(lambda: any(cluster.ring.told("lease_taken")))
+    cluster.ring.run(lambda: any(cluster.ring.noted("lease_taken")))
     cluster.ring.kill(CONTROLLER)
     publish_once(cluster, job_file("job-1"))
     cluster.ring.at(cluster.ring.now + 20.0, lambda: cluster.ring.start(CONTROLLER))
@@ -59,7 +59,7 @@ def test_a_job_published_while_the_controller_is_dead_is_taken(tmp_path: Path) -
 def test_a_job_published_while_the_repository_is_away_is_taken(tmp_path: Path) -> None:
     """No controller has a lease then; it holds the request."""
     cluster = RingCluster(tmp_path)
-    cluster.ring.run(lambda: any(cluster.ring.told("lease_taken")))
+    cluster.ring.run(lambda: any(cluster.ring.noted("lease_taken")))
     cluster.ring.kill(REPOSITORY)
     cluster.ring.at(cluster.ring.now + 20.0, lambda: publish_once(cluster, job_file("job-1")))
     cluster.ring.at(cluster.ring.now + 40.0, lambda: cluster.ring.start(REPOSITORY))
@@ -70,7 +70,7 @@ def test_a_job_published_while_the_repository_is_away_is_taken(tmp_path: Path) -
 def test_a_cancel_published_while_the_controller_is_dead_ends_the_job(tmp_path: Path) -> None:
     """The job is loaded again first."""
     cluster = RingCluster(tmp_path)
-    cluster.ring.run(lambda: any(cluster.ring.told("lease_taken")))
+    cluster.ring.run(lambda: any(cluster.ring.noted("lease_taken")))
     publish_once(cluster, job_file("job-1", rounds=500))
     cluster.ring.run(lambda: bool(cluster.states.get("job-1")))
     cluster.ring.kill(CONTROLLER)
@@ -100,7 +100,7 @@ def test_of_two_controllers_one_accepts_it_and_the_other_drops_it(tmp_path: Path
     cluster = RingCluster(tmp_path, controllers=2)
     both = [cluster.ring.hosts[name] for name in (CONTROLLER, "controller.2")]
     cluster.ring.run(lambda: all(host.connected for host in both))
-    cluster.ring.run(lambda: any(cluster.ring.told("lease_taken")))
+    cluster.ring.run(lambda: any(cluster.ring.noted("lease_taken")))
     publish_once(cluster, job_file("job-1", rounds=3))
     cluster.run()
     (leader,) = {host for _, host, event, _ in cluster.ring.notes if event == "lease_taken"}
@@ -108,7 +108,7 @@ def test_of_two_controllers_one_accepts_it_and_the_other_drops_it(tmp_path: Path
     cluster.ring.run(lambda: cluster.ring.now > 60.0)
     cluster.ring.kill(leader)
     begun = accepted(cluster)
-    cluster.ring.run(lambda: sum(1 for _ in cluster.ring.told("lease_taken")) > 1)
+    cluster.ring.run(lambda: sum(1 for _ in cluster.ring.noted("lease_taken")) > 1)
     cluster.ring.run(lambda: cluster.ring.now > 120.0)
     assert accepted(cluster) == begun
     assert not any(cluster.ring.broker.waiting(controller) for controller in (leader, standby))
@@ -119,7 +119,7 @@ def die_before_acknowledging(cluster: RingCluster) -> str:
     """Publish a file without an id; kill the leader when the repository has stored its job."""
     ring = cluster.ring
     ring.run(lambda: all(ring.hosts[n].connected for n in ring.hosts if n.startswith("controller")))
-    ring.run(lambda: any(ring.told("lease_taken")))
+    ring.run(lambda: any(ring.noted("lease_taken")))
     (leader,) = {host for _, host, event, _ in ring.notes if event == "lease_taken"}
 
     def on_step(host: str, step: str) -> None:
@@ -148,7 +148,7 @@ def test_a_job_without_an_id_is_one_job_however_long_its_controller_is_dead(
     cluster.ring.run(lambda: finished(cluster))
     wait(cluster, 100.0)
     assert finished(cluster)
-    assert list(cluster.ring.told("job_refused")) == []
+    assert list(cluster.ring.noted("job_refused")) == []
     assert cluster.ring.broker.waiting(leader) == []
     wait(cluster, 100.0)
     publish_once(cluster, job_file(None))  # this is a new job
@@ -168,7 +168,7 @@ def test_a_job_that_a_standby_ended_is_not_started_again(tmp_path: Path) -> None
     cluster.ring.start(leader)
     wait(cluster, 100.0)
     assert finished(cluster)
-    assert list(cluster.ring.told("job_refused")) == []
+    assert list(cluster.ring.noted("job_refused")) == []
     assert cluster.ring.broker.waiting(leader) == []
     cluster.close()
 
@@ -178,7 +178,7 @@ def test_a_file_of_every_night_is_a_job_every_night_although_a_controller_dies(
 ) -> None:
     """The repository was down; the restarted controller receives the file as a redelivery."""
     cluster = RingCluster(tmp_path)
-    cluster.ring.run(lambda: any(cluster.ring.told("lease_taken")))
+    cluster.ring.run(lambda: any(cluster.ring.noted("lease_taken")))
     publish_once(cluster, job_file(None))
     cluster.ring.run(lambda: finished(cluster))
     wait(cluster, 1000.0)

@@ -188,7 +188,7 @@ def test_a_shard_is_loaded_in_batches(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({"x": np.ones((2, 3))}, "a shard has two arrays, x and y"),
+        ({"x": np.ones((2, 3))}, "expected two arrays, x and y"),
         ({"x": np.ones((2, 3)), "y": np.zeros(3, int)}, r"x is \(2, 3\) and y is \(3,\)"),
         ({"x": np.ones((2, 3)), "y": np.int64(1)}, r"y is \(\)"),
         ({"x": np.ones((0, 3)), "y": np.zeros(0, int)}, r"x is \(0, 3\) .*: not a single row"),
@@ -210,7 +210,7 @@ def test_a_file_that_is_no_shard_is_refused(tmp_path: Path, content: bytes) -> N
     """Torn, foreign or pickled."""
     path = tmp_path / "file.npz"
     path.write_bytes(content)
-    with pytest.raises(TrainingError, match=r"file\.npz: not a shard"):
+    with pytest.raises(TrainingError, match=r"file\.npz: not an \.npz file"):
         npz(str(path))
 
 

@@ -313,7 +313,7 @@ def test_class_ids_are_made_of_whatever_way_classes_are_written() -> None:
         assert (made.tolist(), str(made.dtype)) == (ids.tolist(), "int64")
         assert form.y == Field(kind="categorical", size=(), dtype="int64")
     wrong: list[tuple[Any, dict[str, Any], str]] = [
-        (ids, {"first": 1}, "y holds 0, and the first class is said to be 1"),
+        (ids, {"first": 1}, "y holds 0, expected class numbers from 1"),
         (ids + 0.5, {}, "y holds 0.5, which is no class number"),
         (np.eye(3)[ids] * 0.7 + 0.1, {}, r'y\[0\] is \[0.7.*"nearest": true'),
         (np.ones((3, 2)), {}, r"y\[0\] is \[1.0, 1.0\], not one 1 among zeros"),

@@ -151,9 +151,11 @@ def test_data_that_cannot_be_loaded_any_more_are_trouble_until_they_are_mended(
     path.write_bytes(b"torn")
     assert [data.has_settled_change(), data.has_settled_change()] == [False, True]
     data.reload()
-    assert "not a shard" in data.trouble
+    assert "not an .npz file" in data.trouble
     assert data.has_settled_change() is False
-    with pytest.raises(TrainingError, match=r"changed and cannot be loaded: .*a\.npz: not a shard"):
+    with pytest.raises(
+        TrainingError, match=r"changed and cannot be loaded: .*a\.npz: not an \.npz"
+    ):
         data.for_task({})
     path.unlink()
     with pytest.raises(TrainingError, match=r"cannot be loaded: .*No such file"):

@@ -115,10 +115,10 @@ def test_what_systems_write_is_no_class_and_no_picture(tmp_path: Path) -> None:
     hidden = ".DS_Store, .git, .ipynb_checkpoints, @eaDir"
     assert (data.examples, data.info.classes) == (3, ("ok", "scrap"))
     assert data.info.notes == (
-        f"hidden files and folders are passed over: {hidden} and 4 more",
+        f"hidden files and folders are skipped: {hidden} and 4 more",
         "folders without pictures are no class: aaa_not_yet",
-        "1 pictures outside the folders of classes are passed over",
-        "files that are no pictures by their names are passed over: 1 .heic, 1 without a suffix",
+        "1 pictures outside the folders of classes are skipped",
+        "files that are no pictures by their names are skipped: 1 .heic, 1 without a suffix",
     )
     named = images(str(tmp_path), classes=["ok", "scrap", "aaa_not_yet"]).info
     assert named.classes == ("ok", "scrap", "aaa_not_yet")

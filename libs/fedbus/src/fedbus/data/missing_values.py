@@ -23,6 +23,6 @@ def missing_value_notes(
         (mean, {name: n for name, n in counts.items() if name not in words}),
         ("no word", {name: n for name, n in counts.items() if name in words}),
     ):
-        told = ", ".join(f"{n} in {name!r}" for name, n in list(chosen.items())[:_SHOWN])
-        if told:
-            yield f"{sum(chosen.values())} missing values became {what} ({told})"
+        listed = ", ".join(f"{n} in {name!r}" for name, n in list(chosen.items())[:_SHOWN])
+        if listed:
+            yield f"{sum(chosen.values())} missing values became {what} ({listed})"

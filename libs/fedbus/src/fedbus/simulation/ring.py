@@ -123,7 +123,7 @@ class Ring(VirtualClock):
     def restart_broker(self, after: float = RECONNECT_SECONDS, *, saved: bool = False) -> None:
         """Restart the broker; hosts reconnect after 0.5 to 1.5 times `after` seconds.
 
-        Retained messages and sessions survive only if they are `saved`, as at a clean stop.
+        Retained messages and sessions survive only if `saved`, as at a clean stop.
         """
         self.broker.restart(saved=saved)
         for user, (topics, _) in self.listeners.items():
@@ -142,7 +142,7 @@ class Ring(VirtualClock):
         """Publish a packet as a foreign client, without faults."""
         self.broker.publish(user, packet, qos)
 
-    def told(self, event: str) -> Iterator[dict[str, Any]]:
+    def noted(self, event: str) -> Iterator[dict[str, Any]]:
         """Yield the facts of each log event of this name."""
         return (facts for _, _, name, facts in self.notes if name == event)
 
@@ -153,9 +153,8 @@ class Ring(VirtualClock):
             return
         host.connected = True
         node = host.node
-        self.broker.connect(
-            host.name, node.subscriptions(), node.will_packet(), node.kept_subscriptions()
-        )
+        will, kept = node.will_packet(), node.kept_subscriptions()
+        self.broker.connect(host.name, node.subscriptions(), will, kept)
         node.connected(self.now)
         self._perform(host)
 
@@ -232,8 +231,7 @@ class Ring(VirtualClock):
         self.at(self.now + self.rng.uniform(0.2, 1.8) * mean, work)
 
     def _schedule(self, host: Host) -> None:
-        node = host.node
-        at = node.next_wake() if node is not None else None
+        at = host.node.next_wake() if host.node is not None else None
         if at is None or (host.wake is not None and self.now < host.wake <= at):
             return
         host.wake = max(at, self.now)

@@ -80,10 +80,10 @@ class CsvColumns:
             return value
         if is_missing(text) and column in self.fill:
             return self.fill[column]
-        said = repr(text) if text.strip() else "nothing"
+        shown = repr(text) if text.strip() else "nothing"
         hint = self.cells.hint(text) or self._hint_of_word(text, column)
         where = self.sheet.where(line, column)
-        raise TrainingError(f"{where}: {said} where a finite number belongs{hint}")
+        raise TrainingError(f"{where}: {shown} where a finite number belongs{hint}")
 
     def _hint_of_word(self, text: str, column: int) -> str:
         if column == self.label:

@@ -83,9 +83,9 @@ class CsvTable:
         self.file = file
         self._encoding = check_encoding(encoding)
         sample = self._sample()
-        said = _SEP.match(sample)
-        self._first = 1 if said else 0
-        self.delimiter = delimiter or (said[1] if said else detect_delimiter(sample))
+        sep_line = _SEP.match(sample)
+        self._first = 1 if sep_line else 0
+        self.delimiter = delimiter or (sep_line[1] if sep_line else detect_delimiter(sample))
         self.named = header is not False
         with self._lines() as lines:
             first = next(lines, None)

@@ -64,16 +64,16 @@ class _Skipped:
 
     def notes(self, classes: Sequence[str] | None) -> Iterator[str]:
         if self.hidden:
-            yield f"hidden files and folders are passed over: {_some(self.hidden)}"
+            yield f"hidden files and folders are skipped: {_some(self.hidden)}"
         if self.empty:
             how = "no class" if classes is None else "classes without a row here"
             yield f"folders without pictures are {how}: {_some(self.empty)}"
         if self.outside:
-            yield f"{self.outside} pictures outside the folders of classes are passed over"
+            yield f"{self.outside} pictures outside the folders of classes are skipped"
         if self.others:
-            told = ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in
+            counts = ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in
                              self.others.most_common(_SHOWN))  # fmt: skip
-            yield f"files that are no pictures by their names are passed over: {told}"
+            yield f"files that are no pictures by their names are skipped: {counts}"
 
 
 def scan_image_folder(folder: Path, classes: Sequence[str] | None, *, nested: bool) -> ImageFolder:

@@ -43,9 +43,9 @@ def memmap(
     Args:
         path: The folder.
         batch: Rows read at once.
-        x: What `numpy.memmap` was told of x.dat: `{"dtype": "uint8", "shape": [28, 28, 1]}`, the
+        x: Arguments of `numpy.memmap` for x.dat: `{"dtype": "uint8", "shape": [28, 28, 1]}`, the
             shape being that of a row.
-        y: The same of y.dat; `"shape": []` for a bare number.
+        y: Arguments for y.dat; `"shape": []` for a bare number.
         classes: The names of the classes, in the order of their numbers in y.
 
     Raises:

@@ -105,7 +105,7 @@ def _opened(file: OpenFile) -> Iterator[zipfile.ZipFile]:
     except TrainingError as error:
         raise TrainingError(_named(file, str(error))) from error
     except (OSError, *UNREADABLE) as error:
-        raise TrainingError(_named(file, f"not a shard: {error}")) from error
+        raise TrainingError(_named(file, f"not an .npz file with x and y: {error}")) from error
 
 
 def _check_zip(raw: BinaryIO) -> None:
@@ -114,7 +114,7 @@ def _check_zip(raw: BinaryIO) -> None:
         what = (
             "one bare array" if head == NPY_MAGIC else "an .npz file is a zip archive, this is none"
         )
-        raise TrainingError(f"not a shard: {what}")
+        raise TrainingError(f"not an .npz file with x and y: {what}")
 
 
 def _named(file: OpenFile, sentence: str) -> str:
@@ -126,6 +126,6 @@ def _named(file: OpenFile, sentence: str) -> str:
 def _members(archive: zipfile.ZipFile) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     missing = {"x.npy", "y.npy"} - {*archive.namelist()}
     if missing:
-        raise TrainingError("a shard has two arrays, x and y")
+        raise TrainingError("expected two arrays, x and y")
     with archive.open("x.npy") as x_file, archive.open("y.npy") as y_file:
         yield cast("BinaryIO", x_file), cast("BinaryIO", y_file)

@@ -13,8 +13,8 @@ def pandas_index(schema: Any) -> tuple[int, ...]:  # noqa: ANN401 - pyarrow has 
     """Return the columns of the row index of pandas, by its metadata and by their names."""
     names = list(schema.names)
     try:
-        said = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
-        index = [names.index(name) for name in said if isinstance(name, str) and name in names]
+        stated = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+        index = [names.index(name) for name in stated if isinstance(name, str) and name in names]
     except (ValueError, AttributeError, TypeError):
         index = []  # metadata of another program
     return tuple(sorted({*index, *index_columns(names)}))

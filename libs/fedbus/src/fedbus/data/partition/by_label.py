@@ -197,8 +197,7 @@ def orthogonal(  # noqa: PLR0913, PLR0917 - the parameters of all samplers, and 
     `partition_size` each of its agents has that many rows.
 
     Raises:
-        TrainingError: the institutions do not have each class exactly once, an institution has no
-            agent, or too few rows for its agents.
+        TrainingError: a class has not exactly one institution, or one lacks agents or rows.
     """
     check_enough(len(labels), agents, min_rows)
     classes: list[int] = np.unique(labels).tolist()

@@ -164,9 +164,9 @@ def draw_classes(
 
     Classes are drawn without replacement until all have been, so each is drawn if agents suffice.
     """
-    drawn: list[set[int]] = [set() for _ in range(agents)]
+    draw_classes: list[set[int]] = [set() for _ in range(agents)]
     left: list[int] = []
-    for classes in drawn:
+    for classes in draw_classes:
         while len(classes) < each:
             candidates = [label for label in left if label not in classes]
             if not candidates:
@@ -174,4 +174,4 @@ def draw_classes(
                 continue
             classes.add(candidates[0])
             left.remove(candidates[0])
-    return [frozenset(classes) for classes in drawn]
+    return [frozenset(classes) for classes in draw_classes]

@@ -36,9 +36,7 @@ class ClassIds:
         if (whole != ids).any():
             raise TrainingError(f"y holds {ids[whole != ids][0]}, which is no class number")
         if whole.size and whole.min() < self._first:
-            raise TrainingError(
-                f"y holds {whole.min()}, and the first class is said to be {self._first}"
-            )
+            raise TrainingError(f"y holds {whole.min()}, expected class numbers from {self._first}")
         return x, whole - self._first
 
     def _of_rows(self, y: Array) -> Array:
