@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
+from fedbus.errors import StoreError
 from fedbus.interruption import deferred_signals
 
 PRIVATE: Final = 0o600
@@ -82,3 +83,13 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def os_errors_as_store_errors(path: Path, operation: str = "") -> Iterator[None]:
+    """Raise StoreError for OSError in the block, with the operation, the path and the reason."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{operation}: {path}" if operation else f"{path}"
+        raise StoreError(f"{what}: {error.strerror or error}") from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fedbus.atomic_write import atomic_write
+from fedbus.atomic_write import atomic_write, os_errors_as_store_errors
 from fedbus.digest import digest_of_file
 from fedbus.errors import FedbusError, TransferError
 from fedbus.frameworks.tflite.admission import TFLITE
@@ -27,7 +27,6 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.model_spec import files_of, named_files
-from fedbus_edge_agent.host.disk import disk_errors
 from fedbus_edge_agent.standalone.schemas import ModelMetadata, ModelReport
 
 _NAME = re.compile(IDENT)
@@ -124,7 +123,7 @@ class UploadedModels:
         if known is not None:
             return "same" if known.spec == spec else "other"
         folder = self._folder / f"{metadata.model}~{metadata.model_version}"
-        with disk_errors(folder):
+        with os_errors_as_store_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             atomic_write(folder / "spec.json", codec.to_json(spec))
         return "new"
@@ -136,7 +135,7 @@ class UploadedModels:
         Raises:
             StoreError: The disk is full.
         """
-        with disk_errors(model.folder):
+        with os_errors_as_store_errors(model.folder):
             handle, name = tempfile.mkstemp(dir=model.folder, prefix=".upload-")
             os.close(handle)
         try:
@@ -152,7 +151,7 @@ class UploadedModels:
             StoreError: The disk is full.
         """
         blob = read_blob(upload, Layout.read(model.spec.layout))
-        with disk_errors(model.folder):
+        with os_errors_as_store_errors(model.folder):
             atomic_write(model.weights, blob)
 
     def store_file(self, model: UploadedModel, upload: Path) -> None:
@@ -163,7 +162,7 @@ class UploadedModels:
             TrainingError: The file is the spec's `.tflite` file, and damaged or not trainable.
             StoreError: The disk is full.
         """
-        with disk_errors(model.folder):
+        with os_errors_as_store_errors(model.folder):
             size, digest = upload.stat().st_size, _digest(upload)
             for blob_ref in files_of(model.spec):
                 if (blob_ref.size, blob_ref.digest) == (size, digest):

@@ -5,7 +5,7 @@ Each job has a folder: its job file as it was sent, its report, and the weights 
 
 from pathlib import Path
 
-from fedbus.atomic_write import atomic_write
+from fedbus.atomic_write import atomic_write, os_errors_as_store_errors
 from fedbus.errors import TrainingError, WireError
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout, Weights
@@ -13,7 +13,6 @@ from fedbus.model.npz import read_blob, write_npz
 from fedbus.wire import codec
 from fedbus.wire.model_spec import named_files
 from fedbus_edge_agent.host.capabilities import free_storage
-from fedbus_edge_agent.host.disk import disk_errors
 from fedbus_edge_agent.standalone.jobs import MAX_KEPT_REPORTS, RoundRequest, RoundResult
 from fedbus_edge_agent.standalone.models import UploadedModel, UploadedModels
 from fedbus_edge_agent.standalone.schemas import JobReport
@@ -62,7 +61,7 @@ class StandaloneRunner:
         path = self._folder / job / "job.json"
         if (known := self.job_file(job)) is not None:
             return known == file and not path.with_name("report.json").exists()
-        with disk_errors(path):
+        with os_errors_as_store_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(path, file)
         return True
@@ -82,7 +81,7 @@ class StandaloneRunner:
             StoreError: The disk is full, or not writable.
         """
         path = self._folder / report.training_id / "report.json"
-        with disk_errors(path):
+        with os_errors_as_store_errors(path):
             atomic_write(path, codec.to_json(report))
 
     def run_round(self, request: RoundRequest, control: TaskControl) -> RoundResult:
@@ -102,7 +101,7 @@ class StandaloneRunner:
         update = self._trainer.train_weights(request, model, weights, control)
         metrics = checked_metrics(update.metrics)
         path = self.weights_path(request.job)
-        with disk_errors(path):
+        with os_errors_as_store_errors(path):
             write_npz(path, update.weights)
         self._trainer.save_optimizer_state(request, control)
         return RoundResult(int(update.examples), metrics)
@@ -135,5 +134,5 @@ class StandaloneRunner:
 
 
 def _read_bytes(path: Path) -> bytes:
-    with disk_errors(path):
+    with os_errors_as_store_errors(path):
         return path.read_bytes()

@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import StoreError, WireError
 from fedbus.model.blob_header import Blob
 from fedbus.wire import codec
 from fedbus.wire.identifiers import NodeName
 from fedbus.wire.messages import Offer
-from fedbus_edge_agent.host.disk import disk_errors
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _LENGTH_BYTES = 4
@@ -42,7 +42,7 @@ class Outbox:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with disk_errors(folder):
+        with os_errors_as_store_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, stored: StoredOffer, update: Blob) -> FileBlob:
@@ -53,7 +53,7 @@ class Outbox:
         """
         job, task, size = stored.offer.job, stored.offer.task, memoryview(update).nbytes
         offer = codec.to_json(stored)
-        with disk_errors(self.folder):
+        with os_errors_as_store_errors(self.folder):
             file = self._open(self._path(job, task))
             try:
                 for part in (update, offer + len(offer).to_bytes(_LENGTH_BYTES)):

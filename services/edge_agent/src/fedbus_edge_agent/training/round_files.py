@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.model.layout import Weights
 from fedbus.model.npz import write_npz
-from fedbus_edge_agent.host.disk import disk_errors
 
 MAX_JOBS_WITH_FILES: Final = 8
 KEPT_ROUNDS: Final = 2
@@ -36,9 +36,9 @@ class RoundFiles:
             StoreError: The disk is full, or not writable.
         """
         path = self.folder / f"{job}~{round_}{self.suffix}"
-        with disk_errors(self.folder):
+        with os_errors_as_store_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with disk_errors(path):
+        with os_errors_as_store_errors(path):
             write_npz(path, arrays)
         self._prune(job, round_)
 

@@ -14,11 +14,11 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from fedbus.atomic_write import sync_folder
+from fedbus.atomic_write import os_errors_as_store_errors, sync_folder
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import TransferError
 from fedbus.wire.blobs import BlobRef
-from fedbus_repository.stores.disk import OnStep, os_errors_as_store_errors
+from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.upload import FileUpload, UploadContext
 
 MAX_OPEN_FILES = 64
@@ -51,7 +51,7 @@ class BlobFolder:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._context = UploadContext(self._pool, on_step, self._keep)
-        with os_errors_as_store_errors("preparing the store", folder):
+        with os_errors_as_store_errors(folder, "preparing the store"):
             for each in (folder / "blobs", self._uploads):
                 each.mkdir(parents=True, exist_ok=True)
             self._sync_folder(folder)
@@ -69,7 +69,7 @@ class BlobFolder:
             StoreError: There is not enough space.
         """
         path = self._uploads / f"{blob.digest}.{next(self._numbers)}"
-        with os_errors_as_store_errors(f"reserving {blob.size} bytes", path):
+        with os_errors_as_store_errors(path, f"reserving {blob.size} bytes"):
             self._on_step("reserve")
             return FileUpload(path, blob, self._context)
 
@@ -115,7 +115,7 @@ class BlobFolder:
 
     def _keep(self, upload: FileUpload) -> None:
         try:
-            with os_errors_as_store_errors(f"writing {upload.blob_ref.size} bytes", upload.path):
+            with os_errors_as_store_errors(upload.path, f"writing {upload.blob_ref.size} bytes"):
                 self._verify(upload)
                 self._move(upload)
         finally:

@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.digest import digest_of_file, hasher
 from fedbus.wire.blobs import BlobRef
-from fedbus_repository.stores.disk import OnStep, os_errors_as_store_errors
+from fedbus_repository.stores.disk import OnStep
 
 HASH_BLOCK_BYTES = 1024 * 1024
 """Bytes hashed at a time; a smaller blob is hashed at its end."""
@@ -72,7 +73,7 @@ class FileUpload:
         Raises:
             StoreError: A write failed, so the bytes may be wrong, or the file cannot be read.
         """
-        with os_errors_as_store_errors("reading an upload", self.path):
+        with os_errors_as_store_errors(self.path, "reading an upload"):
             self._raise_error()
             return os.pread(self.fd, length, offset)
 

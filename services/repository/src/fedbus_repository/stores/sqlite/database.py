@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.errors import StoreError
-from fedbus_repository.stores.disk import OnStep, os_errors_as_store_errors
+from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.sqlite.tables import SCHEMA, TABLES, UPGRADES
 
 DATABASE = "repository.db"
@@ -34,7 +35,7 @@ class Database:
         self.folder = folder
         self._on_step: OnStep = lambda _: None  # fault tests count from the first request
         self.lock = threading.RLock()
-        with os_errors_as_store_errors("opening the store", folder):
+        with os_errors_as_store_errors(folder, "opening the store"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_fd = _lock_folder(folder / "lock")
         try:
@@ -104,7 +105,7 @@ class Database:
     @contextmanager
     def _errors_as_store_errors(self, operation: str) -> Iterator[None]:
         try:
-            with os_errors_as_store_errors(operation, self.folder):
+            with os_errors_as_store_errors(self.folder, operation):
                 yield
         except sqlite3.Error as error:
             raise StoreError(f"{operation}: {self.folder / DATABASE}: {error}") from error
