@@ -19,6 +19,7 @@ from pathlib import Path
 
 import structlog
 
+from benchmarks.simulated_trainer import SimulatedTrainer
 from fedbus.blobs.spool import Spools
 from fedbus.core import clock
 from fedbus.mqtt.bus import BrokerAddress
@@ -30,7 +31,6 @@ from fedbus.runtime.shell import Shell
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.capabilities import measure
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.simulated import SimulatedTrainer
 
 log = structlog.get_logger()
 

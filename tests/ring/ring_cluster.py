@@ -9,6 +9,7 @@ from random import Random
 
 import numpy as np
 
+from benchmarks.simulated_trainer import SimulatedTrainer
 from fedbus.digest import digest_of
 from fedbus.model.blob import encode
 from fedbus.model.blob_header import Blob
@@ -25,7 +26,6 @@ from fedbus.wire.documents import ENDED_PHASES, JobState, ModelSpec, TensorSpec
 from fedbus.wire.messages import TrainTask
 from fedbus.wire.timestamps import format_timestamp
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.simulated import SimulatedTrainer
 from fedbus_repository.stores.sqlite.store import SqliteStore
 
 USER = "user.test"

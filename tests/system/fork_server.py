@@ -32,7 +32,7 @@ IMPORTED = (
     "fedbus_collector.app",
     "fedbus_controller.app",
     "fedbus_edge_agent.app",
-    "fedbus_edge_agent.training.simulated",
+    "benchmarks.simulated_trainer",
     "fedbus_repository.app",
     "fedbus.strategies.aggregation",
     "fedbus.strategies.selection",

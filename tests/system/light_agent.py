@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from benchmarks.simulated_trainer import SimulatedTrainer
 from fedbus.blobs.spool import Spools
 from fedbus.errors import Stopped, TrainingError
 from fedbus.model.blob_header import Blob
@@ -24,7 +25,6 @@ from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.capabilities import measure
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.simulated import SimulatedTrainer
 from fedbus_edge_agent.training.task_runner import Model, TaskRunner, TrainingResult
 
 BATCH_SECONDS = 0.02

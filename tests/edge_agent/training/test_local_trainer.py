@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from benchmarks.simulated_trainer import SimulatedTrainer
 from fedbus import demo_data
 from fedbus.blobs.spool import Spools
 from fedbus.data import Dataset, from_arrays
@@ -40,7 +41,6 @@ from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.checks import checked_metrics
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.simulated import SimulatedTrainer
 from fedbus_edge_agent.training.task_runner import Model, store_update
 from tests.edge_agent.harness import REPOSITORY, train
 from tests.plugin_package import Install

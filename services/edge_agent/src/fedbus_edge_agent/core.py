@@ -53,12 +53,7 @@ ACKNOWLEDGE_SECONDS = 0.25
 
 
 class AgentCore:
-    """An agent without clock, network and threads.
-
-    Attributes:
-        standalone: Jobs that were started over this agent's HTTP API.
-        counters: Numbers for `/metrics`.
-    """
+    """An agent without clock, network and threads."""
 
     listens: tuple[Topic, ...] = ()
 
@@ -145,26 +140,17 @@ class AgentCore:
                 key == self._thread.key
             ):
                 yield from self._scheduler.work_ended(key, result, now)
-            case Local(message):
-                yield from self._handle_local(message, now)
+            case Local(StartJob() as request):
+                yield from self.standalone.start(request)
+                yield from self._scheduler.begin_next(now)
+            case Local(CancelJob(job)):
+                yield from self.standalone.cancel(job)
+            case Local(HttpStarted()):
+                yield from self._data_watch.begin(now)
             case Stopping():
                 self.standalone.stop()
                 for task in self._scheduler.tasks.values():
                     task.control.stop()
-            case _:
-                pass
-
-    def _handle_local(
-        self, message: StartJob | CancelJob | HttpStarted, now: float
-    ) -> Iterator[Action]:
-        match message:
-            case StartJob():
-                yield from self.standalone.start(message)
-                yield from self._scheduler.begin_next(now)
-            case CancelJob(job):
-                yield from self.standalone.cancel(job)
-            case HttpStarted():
-                yield from self._data_watch.begin(now)
 
     def _handle_timer(self, key: Key, now: float) -> Iterator[Action]:
         match key:
@@ -182,8 +168,6 @@ class AgentCore:
             case keys.TaskInputRetry(waiting) if task := self._scheduler.tasks.get(waiting):
                 task.paused = False
                 yield from self._scheduler.begin_next(now)
-            case _:
-                pass
 
     def _handle_controller(
         self, sender: str, message: TaskMessage | StopJob, now: float

@@ -24,26 +24,22 @@ class WorkKey(Key):
         return [self.kind, self.job, self.number]
 
 
-@dataclass(frozen=True, slots=True)
 class TaskKey(WorkKey):
     """Base of the keys of a controller's tasks."""
 
 
-@dataclass(frozen=True, slots=True)
 class TrainingWork(TaskKey):
     """Training task."""
 
     kind: ClassVar[str] = "train"
 
 
-@dataclass(frozen=True, slots=True)
 class EvaluationWork(TaskKey):
     """Evaluation task."""
 
     kind: ClassVar[str] = "evaluate"
 
 
-@dataclass(frozen=True, slots=True)
 class StandaloneWork(WorkKey):
     """Round of a standalone job."""
 
@@ -66,27 +62,23 @@ class TaskInputRetry(Key):
 
 
 @dataclass(frozen=True, slots=True)
-class TaskAcknowledgement(Key):
+class TrainingTaskKey(Key):
+    """Base of the keys of a training task's reply and update."""
+
+    job: str
+    task: int
+
+
+class TaskAcknowledgement(TrainingTaskKey):
     """Timer: confirm to the controller that a task was accepted."""
 
-    job: str
-    task: int
 
-
-@dataclass(frozen=True, slots=True)
-class TaskReply(Key):
+class TaskReply(TrainingTaskKey):
     """Ask: an offer or a decline, repeated until the collector's receipt."""
 
-    job: str
-    task: int
 
-
-@dataclass(frozen=True, slots=True)
-class UpdateRemoval(Key):
+class UpdateRemoval(TrainingTaskKey):
     """Run that removes an update from the disk."""
-
-    job: str
-    task: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,10 +108,10 @@ class WorkScheduler:
         elif task is not None:
             confirmed = yield from self._acceptance.confirm(task, result, now)
             if isinstance(result, TrainingResult) and confirmed is not result:
-                yield self._results.discard(result)
+                yield self._results.replies.discard(result.stored.offer)
             yield from self._finish(task, confirmed, now)
         elif isinstance(result, TrainingResult):  # its task was dropped
-            yield self._results.discard(result)
+            yield self._results.replies.discard(result.stored.offer)
         yield from self.begin_next(now)
 
     def check_thread(self, now: float) -> Iterator[Action]:

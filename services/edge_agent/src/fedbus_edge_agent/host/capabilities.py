@@ -71,7 +71,6 @@ def measure(  # noqa: PLR0913, PLR0917 - one argument for each value that differ
     Args:
         examples: Number of rows to train on.
         folder: Where the agent stores files.
-        task: The running task, as published.
         models: Bytes of files of each cached model, by name.
         trainers: Names that a job may choose here, as are `loaders` and `transforms`.
     """

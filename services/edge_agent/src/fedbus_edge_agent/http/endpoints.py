@@ -1,7 +1,8 @@
 """Table of the agent's HTTP endpoints, the source of routes, `/openapi.json` and `/docs`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from fedbus_edge_agent.standalone.schemas import (
@@ -33,9 +34,9 @@ class Endpoint:
 
     Attributes:
         handler: Name of the method of `Handlers`.
-        body: Content type and schema of the request body.
         response: Status, content type and schema of a successful response.
         errors: Descriptions of the other responses, by status.
+        body: Content type and schema of the request body.
         public: Whether no token is needed.
     """
 
@@ -43,9 +44,9 @@ class Endpoint:
     path: str
     handler: str
     summary: str
+    response: tuple[int, str, Mapping[str, Any]]
+    errors: Mapping[int, str] = field(default_factory=dict)
     body: tuple[str, Mapping[str, Any]] | None = None
-    response: tuple[int, str, Mapping[str, Any]] | None = None
-    errors: Mapping[int, str] | None = None
     public: bool = False
 
 
@@ -54,15 +55,14 @@ def schema_of(kind: type[Any] | str) -> dict[str, Any]:
     return {"$ref": REFERENCE.format(model=kind if isinstance(kind, str) else kind.__name__)}
 
 
-def _json(kind: type[Any] | str) -> tuple[str, dict[str, Any]]:
-    return "application/json", schema_of(kind)
-
-
-def _json_response(
-    schema: Mapping[str, Any], status: int = 200
-) -> tuple[int, str, Mapping[str, Any]]:
+def _json(schema: Mapping[str, Any], status: int = 200) -> tuple[int, str, Mapping[str, Any]]:
     return status, "application/json", schema
 
+
+_REPORT = _json(schema_of(JobReport))
+_get = partial(Endpoint, "GET")
+_NO_JOB = {404: "no such job"}
+_NOT_STOPPED = {**_NO_JOB, 409: "a controller runs it"}
 
 ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
@@ -70,8 +70,8 @@ ENDPOINTS: Sequence[Endpoint] = (
         "/job/config/{training_id}/",
         "start_job",
         "Train an uploaded model on this agent's own data, without a controller.",
-        body=_json(JOB_FILE),
-        response=_json_response(schema_of(JobReport)),
+        _REPORT,
+        body=("application/json", schema_of(JOB_FILE)),
         errors={
             400: "the job file is not valid; every fault is listed",
             404: "the model was not uploaded",
@@ -81,83 +81,71 @@ ENDPOINTS: Sequence[Endpoint] = (
             503: "too many jobs wait, or the agent accepts none at the moment",
         },
     ),
-    Endpoint(
-        "GET",
+    _get(
         "/job/status",
         "count_jobs",
         "Number of waiting and running trainings of each job, standalone or a controller's.",
-        response=_json_response(_COUNTS),
+        _json(_COUNTS),
     ),
-    Endpoint(
-        "GET",
-        "/job/status/{training_id}",
-        "show_job",
-        "State of a standalone job.",
-        response=_json_response(schema_of(JobReport)),
-        errors={404: "no such job"},
-    ),
-    Endpoint(
-        "GET",
+    _get("/job/status/{training_id}", "show_job", "State of a standalone job.", _REPORT, _NO_JOB),
+    _get(
         "/job/total",
         "total_jobs",
         "Number of all waiting and running trainings.",
-        response=_json_response({"type": "integer"}),
+        _json({"type": "integer"}),
     ),
     Endpoint(
         "POST",
         "/job/stop/{training_id}",
         "stop_job",
         "Stop a standalone job at its next batch. The results of finished rounds are kept.",
-        response=_json_response(schema_of(JobReport)),
-        errors={404: "no such job", 409: "a controller runs it"},
+        _REPORT,
+        _NOT_STOPPED,
     ),
     Endpoint(
         "DELETE",
         "/job/{training_id}",
         "stop_job",
         "Stop a standalone job, as `POST /job/stop/{training_id}` does.",
-        response=_json_response(schema_of(JobReport)),
-        errors={404: "no such job", 409: "a controller runs it"},
+        _REPORT,
+        _NOT_STOPPED,
     ),
-    Endpoint(
-        "GET",
+    _get(
         "/job/result/{training_id}",
         "show_job",
         "Result of a standalone job: metrics of each round, and the path of its weights.",
-        response=_json_response(schema_of(JobReport)),
-        errors={404: "no such job"},
+        _REPORT,
+        _NO_JOB,
     ),
-    Endpoint(
-        "GET",
+    _get(
         "/job/result/{training_id}/weights",
         "job_weights",
         "Weights of the last round, as an .npz file of named arrays.",
-        response=(200, "application/octet-stream", _FILE),
-        errors={404: "no such job", 409: "no round is done yet"},
+        (200, "application/octet-stream", _FILE),
+        {404: "no such job", 409: "no round is done yet"},
     ),
     Endpoint(
         "POST",
         "/model/",
         "add_model",
         "Upload a model's metadata: its spec, as `fedbus models push` reads it.",
-        body=_json(ModelMetadata),
-        response=_json_response(schema_of(ModelReport), 201),
+        _json(schema_of(ModelReport), 201),
+        body=("application/json", schema_of(ModelMetadata)),
         errors={400: "not a spec", 409: "this version was uploaded with another spec"},
     ),
-    Endpoint(
-        "GET",
+    _get(
         "/model/",
         "list_models",
         "Uploaded models, and the files that each lacks.",
-        response=_json_response({"type": "array", "items": schema_of(ModelReport)}),
+        _json({"type": "array", "items": schema_of(ModelReport)}),
     ),
     Endpoint(
         "PUT",
         "/model/{name}/{version}",
         "upload_model",
         "Upload a model's weights (.npz) and the files that its spec names, as a form.",
+        (204, "", {}),
         body=("multipart/form-data", _UPLOAD),
-        response=(204, "", {}),
         errors={
             400: "a file that the spec does not name, or weights of another layout",
             404: "its metadata was not uploaded",
@@ -166,34 +154,21 @@ ENDPOINTS: Sequence[Endpoint] = (
             507: "too little free disk space, or memory to train it",
         },
     ),
-    Endpoint(
-        "GET",
+    _get(
         "/capabilities",
         "capabilities",
         "Capabilities of this machine.",
-        response=_json_response(schema_of(Capabilities)),
+        _json(schema_of(Capabilities)),
     ),
-    Endpoint(
-        "GET",
-        "/format",
-        "data_format",
-        "Format of this agent's data.",
-        response=_json_response(_ANYTHING),
-    ),
-    Endpoint(
-        "GET",
+    Endpoint("GET", "/format", "data_format", "Format of this agent's data.", _json(_ANYTHING)),
+    _get(
         "/openapi.json",
         "openapi",
         "This description, as OpenAPI 3.1.",
-        response=_json_response(_ANYTHING),
+        _json(_ANYTHING),
         public=True,
     ),
     Endpoint(
-        "GET",
-        "/docs",
-        "docs",
-        "This description, as a page.",
-        response=(200, "text/html", {}),
-        public=True,
+        "GET", "/docs", "docs", "This description, as a page.", (200, "text/html", {}), public=True
     ),
 )

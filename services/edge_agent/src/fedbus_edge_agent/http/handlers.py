@@ -136,8 +136,6 @@ class Handlers:
             raise ApiError(409, f"job {job} is a controller's; `fedbus job cancel {job}` ends it")
         raise ApiError(404, f"no standalone job {job} here")
 
-    # ── models ────────────────────────────────────────────────────────────────────────────────────
-
     async def add_model(self, request: web.Request) -> web.Response:
         """Store an uploaded spec."""
         metadata = codec.from_foreign_json(ModelMetadata, await read_body(request, MAX_SPEC_BYTES))
@@ -194,8 +192,6 @@ class Handlers:
             weights = part.name == "weights"
             store = self.models.store_weights if weights else self.models.store_file
             await asyncio.to_thread(store, model, upload)
-
-    # ── the machine ───────────────────────────────────────────────────────────────────────────────
 
     async def capabilities(self, _: web.Request) -> web.Response:
         """Return free resources, installed packages and uploaded models."""

@@ -53,18 +53,17 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.body is not None:
         kind, schema = endpoint.body
         operation["requestBody"] = {"required": True, "content": {kind: {"schema": schema}}}
-    if endpoint.response is not None:
-        status, kind, schema = endpoint.response
-        content = {"content": {kind: {"schema": schema}}} if kind else {}
-        operation["responses"][str(status)] = {"description": "success", **content}
-    errors = dict(endpoint.errors or {})
+    success, kind, schema = endpoint.response
+    content = {"content": {kind: {"schema": schema}}} if kind else {}
+    operation["responses"][str(success)] = {"description": "success", **content}
+    errors = dict(endpoint.errors)
     if endpoint.public:
         operation["security"] = []
     else:
         errors[401] = "no token, or another one"
     for status, reason in sorted(errors.items()):
-        content = {"application/json": {"schema": schema_of(Problem)}}
-        operation["responses"][str(status)] = {"description": reason, "content": content}
+        problem = {"application/json": {"schema": schema_of(Problem)}}
+        operation["responses"][str(status)] = {"description": reason, "content": problem}
     return operation
 
 

@@ -22,25 +22,13 @@ class AgentMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges and counters."""
+        storage, memory = free_storage(self._folder), memory_mb() * 2**20
         for name, description, value in (
-            (
-                "free_storage",
-                "free bytes of the disk that the agent stores files on",
-                free_storage(self._folder),
-            ),
-            (
-                "free_memory",
-                "bytes that a process may still allocate; 0: unknown",
-                memory_mb() * 2**20,
-            ),
+            ("free_storage", "free bytes of the disk that the agent stores files on", storage),
+            ("free_memory", "bytes that a process may still allocate; 0: unknown", memory),
             ("gpu", "1 if an NVIDIA device is visible", gpu()),
         ):
-            gauge = GaugeMetricFamily(f"machine_capabilities_{name}", description)
-            gauge.add_metric([], float(value))
-            yield gauge
-        yield from self._work()
-
-    def _work(self) -> Iterator[Metric]:
+            yield GaugeMetricFamily(f"machine_capabilities_{name}", description, value)
         counters = self._core.counters
         tasks = CounterMetricFamily(
             "fedbus_agent_tasks", "tasks by kind and outcome", labels=["kind", "outcome"]
@@ -48,9 +36,8 @@ class AgentMetrics(Collector):
         for (kind, outcome), count in sorted(counters.outcomes.items()):
             tasks.add_metric([kind, outcome], count)
         yield tasks
-        active = GaugeMetricFamily("fedbus_agent_jobs", "waiting and running trainings")
-        active.add_metric([], sum(self._core.active_jobs().values()))
-        yield active
+        active = sum(self._core.active_jobs().values())
+        yield GaugeMetricFamily("fedbus_agent_jobs", "waiting and running trainings", active)
 
 
 class JobMetrics(Collector):

@@ -52,18 +52,19 @@ def _guard(handle: Handler, auth: TokenAuth | None) -> Handler:
     """Check a request before its body is read, and convert errors to responses."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
+        if auth is not None and (reason := _refusal(auth, request)):
+            if auth.token is None:
+                return error_response(ApiError(403, reason))
+            return error_response(ApiError(401, reason, WWW_Authenticate="Bearer"))
         try:
-            if auth is not None:
-                _check(auth, request)
             return await handle(request)
         except ApiError as error:
             return error_response(error)
         except JobFileError as error:
             return error_response(ApiError(400, str(error)), error.faults)
-        except StoreError as error:
-            return error_response(ApiError(507, str(error)))
         except FedbusError as error:
-            return error_response(ApiError(400, str(error)))
+            status = 507 if isinstance(error, StoreError) else 400
+            return error_response(ApiError(status, str(error)))
 
     return guarded
 
@@ -72,11 +73,3 @@ def _refusal(auth: TokenAuth, request: web.Request) -> str | None:
     headers = request.headers
     authorization, host = headers.get("Authorization", ""), headers.get("Host", "")
     return auth.refusal(authorization, host, headers.get("Origin"))
-
-
-def _check(auth: TokenAuth, request: web.Request) -> None:
-    reason = _refusal(auth, request)
-    if reason and auth.token is not None:
-        raise ApiError(401, reason, WWW_Authenticate="Bearer")
-    if reason:
-        raise ApiError(403, reason)

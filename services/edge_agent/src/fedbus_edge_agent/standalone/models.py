@@ -64,15 +64,12 @@ class UploadedModel:
 
     def missing(self, architecture: str | None = None) -> list[str]:
         """Describe the files that were not uploaded yet, of one architecture or of all."""
-        architectures = self.spec.architectures
-        chosen = (
-            architectures.items()
-            if architecture is None
-            else [(architecture, architectures[architecture])]
-        )
+        chosen = self.spec.architectures
+        if architecture is not None:
+            chosen = {architecture: chosen[architecture]}
         return [
             f"the file of {blob_ref.size} bytes with digest {blob_ref.digest}"
-            for blob_ref in named_files(chosen)
+            for blob_ref in named_files(chosen.items())
             if not self.file(blob_ref).exists()
         ]
 

@@ -18,12 +18,7 @@ from fedbus_edge_agent.training.trainers import TaskChecker
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """Result of the judgement.
-
-    Attributes:
-        format: Format of the rows that the trainer would get.
-        reason: Why the task cannot be done; "" if the agent is eligible.
-    """
+    """Format of the rows that the trainer would get, and why the task cannot be done, else ""."""
 
     format: Mapping[str, Any]
     reason: str = ""
@@ -39,10 +34,7 @@ def eligibility(
     """Judge a training or an evaluation before it is accepted.
 
     Args:
-        trainer: The trainer that the job names, if any.
-        params: The job's training parameters.
         weights_bytes: Size of the weights to train; None for an evaluation.
-        facts: The agent's facts.
         checker: Checks the job's plug-ins; None accepts any plug-in.
     """
     rows = RowFormat.announced(facts.format)

@@ -52,10 +52,6 @@ class CachedModels:
     def missing(self, ref: ModelRef, wanted: str | None = None) -> list[BlobRef]:
         """Return the blobs to fetch next: the files of a spec are known once the spec is cached.
 
-        Args:
-            ref: The version.
-            wanted: The trainer that the job names, if any.
-
         Raises:
             FedbusError: No architecture of the spec can be used, or the spec is too large.
         """
@@ -88,7 +84,10 @@ class CachedModels:
         finally:
             spool.close()
         if blob_ref == ref.spec:
-            self._add_spec(ref, codec.from_json(ModelSpec, data))
+            spec = codec.from_json(ModelSpec, data)
+            files_of(spec)  # raises now for a spec that would fail at each later use
+            self._specs[ref.spec.digest] = Model(spec, Layout.read(spec.layout), {})
+            self._keep(MAX_INCOMPLETE_MODELS)
         elif ref.spec.digest in self._specs:
             self._specs[ref.spec.digest].files[blob_ref.digest] = data
 
@@ -125,11 +124,6 @@ class CachedModels:
             return files_of(spec)
         name = self._choose(spec, wanted)
         return named_files([(name, spec.architectures[name])])
-
-    def _add_spec(self, ref: ModelRef, spec: ModelSpec) -> None:
-        files_of(spec)  # raises now for a spec that would fail at each later use
-        self._specs[ref.spec.digest] = Model(spec, Layout.read(spec.layout), {})
-        self._keep(MAX_INCOMPLETE_MODELS)
 
     def _keep(self, most: int) -> None:
         while len(self._specs) > most:

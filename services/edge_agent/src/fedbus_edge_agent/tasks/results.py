@@ -15,16 +15,11 @@ MAX_EVALUATION_RESULTS = 64
 
 
 class TaskResults:
-    """Reports results; keeps those of evaluations, which a controller asks for until one arrives.
-
-    Attributes:
-        replies: Offers and declines of training tasks.
-        evaluations: Successful evaluations, the oldest first.
-    """
+    """Reports results; keeps those of evaluations, which a controller asks for again."""
 
     def __init__(self, replies: TaskReplies, counters: AgentCounters) -> None:
         self.replies = replies
-        self.evaluations = dict[TaskKey, Evaluated]()
+        self.evaluations = dict[TaskKey, Evaluated]()  # successful ones, the oldest first
         self._counters = counters
 
     def report(self, task: Task, result: object, reason: str = "") -> Iterator[Action]:
@@ -46,10 +41,6 @@ class TaskResults:
             yield Send(task.controller, evaluated)
         else:
             yield Send(task.controller, _evaluated(message, EvaluationResult(0, {}), reason))
-
-    def discard(self, result: TrainingResult) -> Action:
-        """Return the action that removes an update that will not be offered."""
-        return self.replies.discard(result.stored.offer)
 
 
 def _evaluated(message: EvaluateTask, result: EvaluationResult, reason: str) -> Evaluated:

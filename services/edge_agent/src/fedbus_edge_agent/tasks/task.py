@@ -25,12 +25,9 @@ class Task:
     """One task.
 
     Attributes:
-        message: What the controller sent.
-        controller: Address of the controller.
         data_format: Format of the rows that the trainer would get when the task was accepted.
-        control: Cancellation and progress of the training or evaluation.
         downloads: Inputs that are being fetched, by digest.
-        failures: Number of failed downloads.
+        failures: Number of downloads that failed.
         paused: Whether the task waits before it fetches again.
         inputs_complete: Whether all inputs were here at least once.
         input_checked: Whether the model's input format was compared with the data.

@@ -13,7 +13,6 @@ class TaskControl:
     """Cancellation flag and progress of one task or round.
 
     Attributes:
-        stopped: Whether the work was cancelled.
         data: The data set that is being iterated; None before it is loaded.
         batches_requested: Number of batches requested before cancellation; the watchdog reads it.
         thread: Identifier of the thread that works; 0 before it has begun.
@@ -27,11 +26,7 @@ class TaskControl:
     notes: list[tuple[str, str]] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Record the calling thread: loading before the first batch can hang too.
-
-        Raises:
-            Stopped: The work was cancelled.
-        """
+        """Record the calling thread, since loading can hang too, then `check`."""
         self.thread = threading.get_ident()
         self.check()
 

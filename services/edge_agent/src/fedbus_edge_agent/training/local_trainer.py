@@ -13,7 +13,7 @@ from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs.eligibility import RowFormat, batch_memory_reason
 from fedbus.model.blob import decode, encode_delta
 from fedbus.model.blob_header import Blob
-from fedbus.model.layout import Layout, Weights
+from fedbus.model.layout import Weights
 from fedbus.plugins import Evaluates, Stateful, TrainerFactory
 from fedbus.training.params import DataOverrides, TrainingParams, Update
 from fedbus.wire.documents import ModelSpec
@@ -27,7 +27,6 @@ from fedbus_edge_agent.training.checks import (
     checked_metrics,
 )
 from fedbus_edge_agent.training.errors import contain_exits, describe_error
-from fedbus_edge_agent.training.loaded_trainers import LoadedTrainers
 from fedbus_edge_agent.training.local_tensors import LocalTensors
 from fedbus_edge_agent.training.optimizer_state import OptimizerStates
 from fedbus_edge_agent.training.outbox import Outbox
@@ -38,6 +37,7 @@ from fedbus_edge_agent.training.task_runner import (
     TrainingResult,
     store_update,
 )
+from fedbus_edge_agent.training.trainer_cache import LoadedTrainers
 from fedbus_edge_agent.training.trainers import Trainers
 
 _AFTER_ALL_ROUNDS = 2**31
@@ -61,15 +61,9 @@ class LocalTraining(Protocol):
 
 
 class LocalTrainer:
-    """Trains and evaluates with the trainers that this machine has.
+    """Trains and evaluates on `data` with the trainers that this machine has, see `Trainers`.
 
-    Args:
-        outbox: Where updates are stored.
-        data: The agent's data.
-        preferred: Trainer that the agent's settings name, if any; see `Trainers`.
-        factories: Trainers without an entry point, by name; see `Trainers`.
-        allowed: Plug-ins that the agent's settings allow; see `Trainers`.
-        admission: Decides which `.tflite` files are opened in this process.
+    `admission` decides which `.tflite` files are opened in this process.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all but three have a good default
@@ -109,17 +103,12 @@ class LocalTrainer:
         update = self.train_weights(task, model, begin or weights, control)
         blob = encode_delta(update.weights, base, model.layout)
         result = store_update(self._outbox, task, blob, update.examples, update.metrics)
-        self._save_local_tensors(task, model.layout, update.weights, control)
-        self.save_optimizer_state(task, control)
-        return result
-
-    def _save_local_tensors(
-        self, task: TrainTask, layout: Layout, weights: Weights, control: TaskControl
-    ) -> None:
         try:
-            self._local_tensors.save(weights, layout, task.job, task.round)
+            self._local_tensors.save(update.weights, model.layout, task.job, task.round)
         except StoreError as error:  # the update is stored, and counts
             control.notes.append(("local_tensors_lost", describe_error(error)))
+        self.save_optimizer_state(task, control)
+        return result
 
     def initial_weights(self, model: Model, wanted: str | None) -> Weights:
         """Return the weights of an untrained model.
@@ -148,8 +137,11 @@ class LocalTrainer:
             data = control.watch(self._load_data(model, params).train)
         with contain_exits(), self._loaded.use(model, training.trainer) as trainer:
             control.check()
-            if joins_last_row(data.examples, params.batch_size):
-                control.notes.append(("last_row_joined", _joined(data.examples, params.batch_size)))
+            rows, size = data.examples, params.batch_size
+            if joins_last_row(rows, size):
+                reason = f"{rows} rows in batches of {size} leave one row"
+                reason += f": the last batch has {size + 1}"
+                control.notes.append(("last_row_joined", reason))
             if params.keep_optimizer_state and isinstance(trainer, Stateful) and params.round > 1:
                 if not self._optimizer_states.restore(trainer, training.job, params):
                     reason = "there is no optimizer state of an earlier round that can be used"
@@ -174,7 +166,7 @@ class LocalTrainer:
             with contain_exits():
                 self._optimizer_states.save(loaded.trainer, training.job, training.params)
         except Exception as error:  # noqa: BLE001 - a full disk, or a fault of a plug-in
-            self._optimizer_states.remove(training.job)
+            self._optimizer_states.files.remove(training.job)
             control.notes.append(("optimizer_state_lost", describe_error(error)))
 
     def _load_data(self, model: Model, params: TrainingParams) -> LoadedData:
@@ -220,10 +212,6 @@ class LocalTrainer:
     def choose(self, spec: ModelSpec, wanted: str | None) -> str:
         """Return the name of the architecture that will be used; see `Trainers.choose`."""
         return self.trainers.choose(spec, wanted)
-
-
-def _joined(rows: int, size: int) -> str:
-    return f"{rows} rows in batches of {size} leave one row: the last batch has {size + 1}"
 
 
 def _row_format(pipeline: Pipeline) -> RowFormat:

@@ -25,15 +25,13 @@ class OptimizerStates:
 
     files: RoundFiles
 
-    def restore(self, trainer: Trainer, job: str, params: TrainingParams) -> bool:
+    def restore(self, trainer: Stateful, job: str, params: TrainingParams) -> bool:
         """Load the state of the latest earlier round into a trainer.
 
         Return False if there is none, it is another optimizer's, or its file is damaged.
         """
         path = self.files.latest_before(job, params.round)
-        if not isinstance(trainer, Stateful) or path is None:
-            return False
-        state = _read(path, _made_for(params))
+        state = None if path is None else _read(path, _made_for(params))
         if state is not None:
             trainer.load_optimizer_state(state)
         return state is not None
@@ -55,10 +53,6 @@ class OptimizerStates:
                     f"optimizer state {name!r}: expected an array of numbers, got {got}"
                 )
         self.files.save(job, params.round, {**state, _MADE_FOR: np.array(_made_for(params))})
-
-    def remove(self, job: str) -> None:
-        """Remove the states of a job, as far as the disk allows it."""
-        self.files.remove(job)
 
 
 def _made_for(params: TrainingParams) -> str:

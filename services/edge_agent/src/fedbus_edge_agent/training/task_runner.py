@@ -28,12 +28,9 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """An update in the outbox.
+    """An update in the outbox: `source` is its file, to be served.
 
-    Attributes:
-        stored: The offer and the collector that it is for.
-        source: The update's file, to be served.
-        inline: The update's bytes, if they are few enough to be part of the offer.
+    `inline` has its bytes, if they are few enough to be part of the offer.
     """
 
     stored: StoredOffer

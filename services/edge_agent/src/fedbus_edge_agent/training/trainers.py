@@ -45,10 +45,9 @@ class Trainers:
     """The trainers of an agent.
 
     Args:
-        preferred: Trainer that the agent's settings name; it is allowed.
+        preferred: Trainer of the agent's settings; it is allowed.
         factories: Trainers without an entry point, by name, such as those of a simulation.
-        allowed: Installed trainers that a job may choose beside those of fedbus; see
-            `plugins.load`.
+        allowed: Installed trainers that a job may choose beside fedbus's; see `plugins.load`.
     """
 
     def __init__(
