@@ -88,26 +88,21 @@ class ReportWrite(Key):
     job: str
 
 
-@dataclass(frozen=True, slots=True)
 class DataCheck(Key):
     """Timer: check whether the data have changed."""
 
 
-@dataclass(frozen=True, slots=True)
 class DataReload(Key):
     """Run that loads changed data."""
 
 
-@dataclass(frozen=True, slots=True)
 class StallCheck(Key):
     """Timer: check whether the training thread makes progress."""
 
 
-@dataclass(frozen=True, slots=True)
 class HungExit(Key):
     """Timer: exit the process, because its training thread hangs."""
 
 
-@dataclass(frozen=True, slots=True)
 class StateRefresh(Key):
     """Timer: publish the agent's state again if it has changed."""

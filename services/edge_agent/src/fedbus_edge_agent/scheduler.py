@@ -1,6 +1,7 @@
 """Schedule of the training thread: tasks whose inputs are complete and standalone rounds. Pure."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 
 from fedbus.core.actions import Action, Note, WakeAt
@@ -22,37 +23,27 @@ STATE_REFRESH_SECONDS = 1.0
 """Delay after which a changed state is published: a short task is over by then."""
 
 
+@dataclass(slots=True)
 class WorkScheduler:
     """Accepted tasks, and which of them or of the standalone jobs the training thread runs next.
 
     Tasks and standalone rounds take turns. A task is in `tasks` until its result is reported.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts that it connects
-        self,
-        runner: TaskRunner,
-        *,
-        thread: TrainingThread,
-        standalone: StandaloneJobs,
-        inputs: TaskInputs,
-        acceptance: TaskAcceptance,
-        results: TaskResults,
-        counters: AgentCounters,
-    ) -> None:
-        self.tasks: dict[TaskKey, Task] = {}
-        self._runner = runner
-        self._thread = thread
-        self._standalone = standalone
-        self._inputs = inputs
-        self._acceptance = acceptance
-        self._results = results
-        self._counters = counters
-        self._standalone_first = False  # a task ran last
+    runner: TaskRunner
+    thread: TrainingThread
+    standalone: StandaloneJobs
+    inputs: TaskInputs
+    acceptance: TaskAcceptance
+    results: TaskResults
+    counters: AgentCounters
+    tasks: dict[TaskKey, Task] = field(default_factory=dict)
+    _standalone_first: bool = False  # a task ran last
 
     def running(self) -> WorkKey | None:
         """Return the key of the running work, else of the oldest task, else None."""
         task = self._running_task() or next(iter(self.tasks.values()), None)
-        return self._thread.key if task is None else task.key
+        return self.thread.key if task is None else task.key
 
     def add(self, task: Task, now: float) -> Iterator[Action]:
         """Begin with an accepted task."""
@@ -65,7 +56,7 @@ class WorkScheduler:
         task = self.tasks.pop(key, None)
         if task is not None:
             task.control.stop()
-            yield from self._inputs.stop(task)
+            yield from self.inputs.stop(task)
 
     def drop_older(self, new: TaskKey) -> Iterator[Action]:
         """Cancel the tasks of the same job and kind that a new one supersedes."""
@@ -78,7 +69,7 @@ class WorkScheduler:
         if self._standalone_first:
             yield from self._begin_round(now)
         for task in list(self.tasks.values()):
-            if task.control is self._thread.control:
+            if task.control is self.thread.control:
                 continue
             try:
                 yield from self._advance(task, now)
@@ -91,83 +82,83 @@ class WorkScheduler:
     ) -> Iterator[Action]:
         """Continue a task after a download."""
         try:
-            yield from self._inputs.fetch_ended(task, digest, event, now)
+            yield from self.inputs.fetch_ended(task, digest, event, now)
         except FedbusError as error:
             yield from self._finish(task, error, now)
         yield from self.begin_next(now)
 
     def work_ended(self, key: WorkKey, result: object, now: float) -> Iterator[Action]:
         """Report the result or the exception of the thread's work, and begin the next."""
-        control, task = self._thread.control, self._running_task()
-        yield from self._thread.ended()
+        control, task = self.thread.control, self._running_task()
+        yield from self.thread.ended()
         for event, reason in control.notes if control is not None else ():
             yield Note(event, {"work": key.parts(), "reason": reason})
         self._standalone_first = not isinstance(key, StandaloneWork)
         if isinstance(key, StandaloneWork):
             yield from self._round_ended(key, result, now)
         elif task is not None:
-            confirmed = yield from self._acceptance.confirm(task, result, now)
+            confirmed = yield from self.acceptance.confirm(task, result, now)
             if isinstance(result, TrainingResult) and confirmed is not result:
-                yield self._results.replies.discard(result.stored.offer)
+                yield self.results.replies.discard(result.stored.offer)
             yield from self._finish(task, confirmed, now)
         elif isinstance(result, TrainingResult):  # its task was dropped
-            yield self._results.replies.discard(result.stored.offer)
+            yield self.results.replies.discard(result.stored.offer)
         yield from self.begin_next(now)
 
     def check_thread(self, now: float) -> Iterator[Action]:
         """Check the training thread; if it hangs, all tasks and standalone jobs fail."""
-        yield from self._thread.check(now)
-        if self._thread.trouble:
-            yield from self._standalone.fail_all(self._thread.trouble)
+        yield from self.thread.check(now)
+        if self.thread.trouble:
+            yield from self.standalone.fail_all(self.thread.trouble)
             for task in list(self.tasks.values()):
-                yield from self._finish(task, TrainingError(self._thread.trouble), now)
+                yield from self._finish(task, TrainingError(self.thread.trouble), now)
 
     def _running_task(self) -> Task | None:
-        control = self._thread.control
+        control = self.thread.control
         return next((task for task in self.tasks.values() if task.control is control), None)
 
     def _advance(self, task: Task, now: float) -> Iterator[Action]:
-        missing = self._inputs.missing(task)
+        missing = self.inputs.missing(task)
         if not missing:
             task.inputs_complete = True
-            if self._thread.idle:
+            if self.thread.idle:
                 yield from self._run(task, now)
-        elif not task.paused and (self._thread.idle or not task.inputs_complete):
+        elif not task.paused and (self.thread.idle or not task.inputs_complete):
             # Two waiting tasks whose weights replace each other must not fetch in turns.
-            yield from self._inputs.fetch(task, missing)
+            yield from self.inputs.fetch(task, missing)
 
     def _run(self, task: Task, now: float) -> Iterator[Action]:
-        weights = self._inputs.models.weights(task.ref)
-        model = self._inputs.models.model(task.ref)
-        message, runner = task.message, self._runner
+        weights = self.inputs.models.weights(task.ref)
+        model = self.inputs.models.model(task.ref)
+        message, runner = task.message, self.runner
         call: Callable[[], TrainingResult | EvaluationResult] = (
             partial(runner.train, message, model, weights, task.control)
             if isinstance(message, TrainTask)
             else partial(runner.evaluate, message, model, weights, task.control)
         )
-        yield from self._thread.begin(task.key, task.control, call, now)
+        yield from self.thread.begin(task.key, task.control, call, now)
 
     def _finish(self, task: Task, result: object, now: float) -> Iterator[Action]:
         del self.tasks[task.key]
-        yield from self._inputs.stop(task)
+        yield from self.inputs.stop(task)
         reason = ""
         if isinstance(result, Exception):
-            self._inputs.models.drop_weights(task.ref)
+            self.inputs.models.drop_weights(task.ref)
             reason = describe_error(result)
         if not isinstance(result, Stopped):  # else the process exits
-            yield from self._results.report(task, result, reason)
+            yield from self.results.report(task, result, reason)
         yield WakeAt(StateRefresh(), now + STATE_REFRESH_SECONDS)
 
     def _begin_round(self, now: float) -> Iterator[Action]:
-        if self._thread.usable and (following := self._standalone.next_round()):
+        if self.thread.usable and (following := self.standalone.next_round()):
             key, control, call, report = following
             yield report
-            yield from self._thread.begin(key, control, call, now)
+            yield from self.thread.begin(key, control, call, now)
             yield WakeAt(StateRefresh(), now + STATE_REFRESH_SECONDS)
 
     def _round_ended(self, key: StandaloneWork, result: object, now: float) -> Iterator[Action]:
-        yield from self._standalone.round_ended(key, result)
-        self._counters.count(key.kind, "done" if isinstance(result, RoundResult) else "failed")
+        yield from self.standalone.round_ended(key, result)
+        self.counters.count(key.kind, "done" if isinstance(result, RoundResult) else "failed")
         if isinstance(result, RoundResult):
-            self._counters.record_metrics(key.job, key.number, result.metrics)
+            self.counters.record_metrics(key.job, key.number, result.metrics)
         yield WakeAt(StateRefresh(), now + STATE_REFRESH_SECONDS)

@@ -54,6 +54,7 @@ def read_token_auth(
     """
     if token and token_file is not None:
         raise SettingsError("FEDBUS_HTTP_TOKEN and FEDBUS_HTTP_TOKEN_FILE: set one of them only")
+    name = "FEDBUS_HTTP_TOKEN"
     if token_file is not None:
         name = "FEDBUS_HTTP_TOKEN_FILE"
         try:
@@ -62,8 +63,6 @@ def read_token_auth(
             raise SettingsError(f"{name}: {token_file}: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise SettingsError(f"{name}: {token_file}: not ASCII") from error
-    else:
-        name = "FEDBUS_HTTP_TOKEN"
     if token is not None and not (len(token) >= MIN_TOKEN_CHARACTERS and _TOKEN.fullmatch(token)):
         # The message does not quote the token, since messages are logged.
         raise SettingsError(

@@ -177,10 +177,10 @@ class Handlers:
         return web.Response(status=204)
 
     async def _store(self, model: UploadedModel, part: BodyPartReader) -> None:
-        if part.name == "weights":  # a small file may hold large weights, compressed
+        weights = part.name == "weights"
+        if weights:  # a small file may hold large weights, compressed
             facts = self.core.current_facts()
-            reason = resources_reason(model.weights_bytes, TrainingParams(), facts)
-            if reason:
+            if reason := resources_reason(model.weights_bytes, TrainingParams(), facts):
                 raise ApiError(507, reason)
         with self.models.receiving(model) as upload:
             with upload.open("wb") as file:
@@ -189,7 +189,6 @@ class Handlers:
                         await asyncio.to_thread(file.write, block)
                     except OSError as error:
                         raise ApiError(507, f"{error.strerror}") from error
-            weights = part.name == "weights"
             store = self.models.store_weights if weights else self.models.store_file
             await asyncio.to_thread(store, model, upload)
 

@@ -83,24 +83,24 @@ class UploadedModel:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class UploadedModels:
     """All uploaded models, below one folder that the first upload creates."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    folder: Path
 
     def all(self) -> list[UploadedModel]:
         """Return all versions, the newest upload at the end; skip those it cannot read."""
-        specs = sorted(self._folder.glob("*~*/spec.json"), key=lambda path: path.stat().st_mtime_ns)
+        specs = sorted(self.folder.glob("*~*/spec.json"), key=lambda path: path.stat().st_mtime_ns)
         return [model for spec in specs if (model := _read(spec)) is not None]
 
     def find(self, name: str, version: str | None) -> UploadedModel | None:
         """Return a version, or with None the newest upload of a model; None if there is none."""
-        if version is not None and not _NAME.fullmatch(version):
+        if version is None:
+            return next((each for each in reversed(self.all()) if each.spec.model == name), None)
+        if not _NAME.fullmatch(version):
             return None  # it could be a path to another folder
-        if version is not None:
-            return _read(self._folder / f"{name}~{version}" / "spec.json")
-        return next((each for each in reversed(self.all()) if each.spec.model == name), None)
+        return _read(self.folder / f"{name}~{version}" / "spec.json")
 
     def add(self, metadata: ModelMetadata) -> Literal["new", "same", "other"]:
         """Store a spec, unless the version has one; return how that compares with the given one.
@@ -119,7 +119,7 @@ class UploadedModels:
         known = self.find(metadata.model, metadata.model_version)
         if known is not None:
             return "same" if known.spec == spec else "other"
-        folder = self._folder / f"{metadata.model}~{metadata.model_version}"
+        folder = self.folder / f"{metadata.model}~{metadata.model_version}"
         with os_errors_as_store_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             atomic_write(folder / "spec.json", codec.to_json(spec))
@@ -160,7 +160,8 @@ class UploadedModels:
             StoreError: The disk is full.
         """
         with os_errors_as_store_errors(model.folder):
-            size, digest = upload.stat().st_size, _digest(upload)
+            with upload.open("rb") as file:
+                size, digest = upload.stat().st_size, digest_of_file(file.fileno())
             for blob_ref in files_of(model.spec):
                 if (blob_ref.size, blob_ref.digest) == (size, digest):
                     _check_file(model.spec, blob_ref, upload)
@@ -187,8 +188,3 @@ def _read(path: Path) -> UploadedModel | None:
     except (OSError, FedbusError):
         return None
     return UploadedModel(path.parent, path.parent.name.partition("~")[2], spec)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return digest_of_file(file.fileno())

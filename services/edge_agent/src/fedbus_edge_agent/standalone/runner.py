@@ -3,6 +3,7 @@
 Each job has a folder: its job file as it was sent, its report, and the weights of its last round.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedbus.atomic_write import atomic_write, os_errors_as_store_errors
@@ -22,18 +23,18 @@ from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.task_runner import Model
 
 
+@dataclass(slots=True)
 class StandaloneRunner:
     """Trains the rounds of standalone jobs and stores their files below one folder."""
 
-    def __init__(self, folder: Path, trainer: LocalTrainer, models: UploadedModels) -> None:
-        self._folder = folder
-        self._trainer = trainer
-        self._models = models
-        self._held: tuple[Path, Model] | None = None
+    folder: Path
+    trainer: LocalTrainer
+    models: UploadedModels
+    _held: tuple[Path, Model] | None = None
 
     def load_reports(self) -> list[JobReport]:
         """Read the reports of earlier processes, the oldest first; skip those it cannot read."""
-        reports = self._folder.glob("*/report.json")
+        reports = self.folder.glob("*/report.json")
         paths = sorted(reports, key=lambda path: path.stat().st_mtime_ns)
         found = []
         for path in paths[-MAX_KEPT_REPORTS:]:
@@ -46,7 +47,7 @@ class StandaloneRunner:
     def job_file(self, job: str) -> bytes | None:
         """Read a job's file; None if no such job was ever started."""
         try:
-            return (self._folder / job / "job.json").read_bytes()
+            return (self.folder / job / "job.json").read_bytes()
         except OSError:
             return None
 
@@ -58,7 +59,7 @@ class StandaloneRunner:
         Raises:
             StoreError: The disk is full, or not writable.
         """
-        path = self._folder / job / "job.json"
+        path = self.folder / job / "job.json"
         if (known := self.job_file(job)) is not None:
             return known == file and not path.with_name("report.json").exists()
         with os_errors_as_store_errors(path):
@@ -68,11 +69,11 @@ class StandaloneRunner:
 
     def weights_path(self, job: str) -> Path:
         """Return the path of a job's weights, which exist once a round is done."""
-        return self._folder / job / "weights.npz"
+        return self.folder / job / "weights.npz"
 
     def free_bytes(self) -> int:
         """Return the free bytes of the disk for models and results."""
-        return free_storage(self._folder)
+        return free_storage(self.folder)
 
     def save_report(self, report: JobReport) -> None:
         """Write a report.
@@ -80,7 +81,7 @@ class StandaloneRunner:
         Raises:
             StoreError: The disk is full, or not writable.
         """
-        path = self._folder / report.training_id / "report.json"
+        path = self.folder / report.training_id / "report.json"
         with os_errors_as_store_errors(path):
             atomic_write(path, codec.to_json(report))
 
@@ -92,18 +93,18 @@ class StandaloneRunner:
             Stopped: The round was cancelled.
         """
         control.begin()
-        uploaded = self._models.find(request.model, request.version)
+        uploaded = self.models.find(request.model, request.version)
         if uploaded is None:
             raise TrainingError(f"model {request.model} {request.version} is not here any more")
-        name = self._trainer.choose(uploaded.spec, request.trainer)
+        name = self.trainer.choose(uploaded.spec, request.trainer)
         model = self._load_model(uploaded, name)
         weights = self._load_weights(request, uploaded, model)
-        update = self._trainer.train_weights(request, model, weights, control)
+        update = self.trainer.train_weights(request, model, weights, control)
         metrics = checked_metrics(update.metrics)
         path = self.weights_path(request.job)
         with os_errors_as_store_errors(path):
             write_npz(path, update.weights)
-        self._trainer.save_optimizer_state(request, control)
+        self.trainer.save_optimizer_state(request, control)
         return RoundResult(int(update.examples), metrics)
 
     def _load_model(self, uploaded: UploadedModel, name: str) -> Model:
@@ -130,7 +131,7 @@ class StandaloneRunner:
             return decode(read_blob(self.weights_path(request.job), model.layout), model.layout)
         if uploaded.weights.exists():
             return decode(_read_bytes(uploaded.weights), model.layout, "plain")
-        return self._trainer.initial_weights(model, request.trainer)
+        return self.trainer.initial_weights(model, request.trainer)
 
 
 def _read_bytes(path: Path) -> bytes:

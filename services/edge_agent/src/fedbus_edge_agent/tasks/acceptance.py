@@ -1,6 +1,7 @@
 """Acceptance of tasks before their inputs are fetched, and of results after data changed. Pure."""
 
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
 from fedbus.core.actions import Action
 from fedbus.errors import TrainingError
@@ -19,21 +20,15 @@ MeasureFacts = Callable[[str, dict[str, int]], AgentFacts]
 """Returns an agent's facts, given its running task and the size in bytes of each cached model."""
 
 
+@dataclass(slots=True)
 class TaskAcceptance:
     """Judges tasks with facts that are at most a few seconds old."""
 
-    def __init__(
-        self,
-        checker: TaskChecker | None,
-        measure: MeasureFacts,
-        thread: TrainingThread,
-        data_watch: DataWatch,
-    ) -> None:
-        self._checker = checker
-        self._measure = measure
-        self._thread = thread
-        self._data_watch = data_watch
-        self._measured: tuple[float, AgentFacts] | None = None
+    checker: TaskChecker | None
+    measure: MeasureFacts
+    thread: TrainingThread
+    data_watch: DataWatch
+    _measured: tuple[float, AgentFacts] | None = None
 
     def eligibility(self, message: TaskMessage, now: float) -> Eligibility:
         """Judge a task; before it is rejected, the facts are measured again."""
@@ -52,22 +47,22 @@ class TaskAcceptance:
 
         A result does not count if the data's names differ from those when the task was accepted.
         """
-        if not self._data_watch.unannounced:
+        if not self.data_watch.unannounced:
             return result
         current = self._judge(task.message, self._measure_now(now))
-        yield from self._data_watch.announce(now)
+        yield from self.data_watch.announce(now)
         reason = changed_names_reason(task.data_format, current.format)
         if not reason or isinstance(result, Exception):
             return result
         return TrainingError(reason)
 
     def _measure_now(self, now: float) -> AgentFacts:
-        facts = self._measure("", {})
+        facts = self.measure("", {})
         self._measured = now, facts
         return facts
 
     def _judge(self, message: TaskMessage, facts: AgentFacts) -> Eligibility:
-        if self._thread.trouble:
-            return Eligibility(facts.format, self._thread.trouble)
+        if self.thread.trouble:
+            return Eligibility(facts.format, self.thread.trouble)
         size = message.base.weights.size if isinstance(message, TrainTask) else None
-        return eligibility(message.trainer, message.params, size, facts, self._checker)
+        return eligibility(message.trainer, message.params, size, facts, self.checker)

@@ -6,6 +6,7 @@ into one, in the event loop.
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 from fedbus.blobs.spool import Spools
 from fedbus.core.actions import Action, Cancel, Fetch, WakeAt
@@ -21,18 +22,18 @@ RETRY_SECONDS = 2.0
 MAX_FAILURES = 10
 
 
+@dataclass(frozen=True, slots=True)
 class TaskInputs:
     """Fetches what tasks need and the model cache lacks."""
 
-    def __init__(self, models: CachedModels, spools: Spools) -> None:
-        self.models = models
-        self._spools = spools
+    models: CachedModels
+    spools: Spools
 
     def unpack(self, ref: ModelRef, weights: bytes) -> None:
         """Cache weights that came inside a task; the training thread checks their digest."""
         if not self.models.has_weights(ref) and len(weights) == ref.weights.size:
             with suppress(StoreError):  # the fetch of the weights will report the full disk
-                spool = self._spools.make(len(weights))
+                spool = self.spools.make(len(weights))
                 spool.write(0, weights)
                 self.models.add(ref, ref.weights, spool)
 
@@ -57,7 +58,7 @@ class TaskInputs:
         """
         for blob_ref in missing:
             if blob_ref.digest not in task.downloads:
-                sink = self._spools.make(blob_ref.size)
+                sink = self.spools.make(blob_ref.size)
                 task.downloads[blob_ref.digest] = blob_ref, sink
                 location = task.ref.location(blob_ref)
                 key = TaskInputFetch(task.key, blob_ref.digest)

@@ -1,6 +1,7 @@
 """Results of tasks, reported to collectors and controllers. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from fedbus.core.actions import Action, Send
 from fedbus.limits import MAX_TEXT_CHARACTERS
@@ -14,22 +15,23 @@ from fedbus_edge_agent.training.task_runner import EvaluationResult, TrainingRes
 MAX_EVALUATION_RESULTS = 64
 
 
+@dataclass(frozen=True, slots=True)
 class TaskResults:
     """Reports results; keeps those of evaluations, which a controller asks for again."""
 
-    def __init__(self, replies: TaskReplies, counters: AgentCounters) -> None:
-        self.replies = replies
-        self.evaluations = dict[TaskKey, Evaluated]()  # successful ones, the oldest first
-        self._counters = counters
+    replies: TaskReplies
+    counters: AgentCounters
+    evaluations: dict[TaskKey, Evaluated] = field(default_factory=dict)
+    """Successful ones, the oldest first."""
 
     def report(self, task: Task, result: object, reason: str = "") -> Iterator[Action]:
         """Report a result, or with a reason the failure of a task."""
         message = task.message
-        self._counters.count(task.key.kind, "declined" if reason else "done")
+        self.counters.count(task.key.kind, "declined" if reason else "done")
         if isinstance(message, TrainTask):
             if isinstance(result, TrainingResult):
                 metrics = result.stored.offer.metrics
-                self._counters.record_metrics(message.job, message.round, metrics)
+                self.counters.record_metrics(message.job, message.round, metrics)
                 yield from self.replies.offer(result)
             else:
                 yield from self.replies.decline(message, reason)

@@ -1,15 +1,12 @@
 """Optimizer state on disk: optimizers and schedulers, from round to round of a job."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from fedbus.errors import LayoutError, TrainingError
 from fedbus.model import npz
-from fedbus.model.layout import Array
 from fedbus.plugins import Stateful, Trainer
 from fedbus.training.params import TrainingParams
 from fedbus_edge_agent.training.round_files import RoundFiles
@@ -31,10 +28,16 @@ class OptimizerStates:
         Return False if there is none, it is another optimizer's, or its file is damaged.
         """
         path = self.files.latest_before(job, params.round)
-        state = None if path is None else _read(path, _made_for(params))
-        if state is not None:
-            trainer.load_optimizer_state(state)
-        return state is not None
+        if path is None:
+            return False
+        try:
+            state = npz.read_npz(path, _KINDS)
+        except (OSError, LayoutError):
+            return False
+        if str(state.pop(_MADE_FOR, "")) != _made_for(params):
+            return False
+        trainer.load_optimizer_state(state)
+        return True
 
     def save(self, trainer: Trainer, job: str, params: TrainingParams) -> None:
         """Write the state that a trainer has after a round.
@@ -59,11 +62,3 @@ def _made_for(params: TrainingParams) -> str:
     """Format the parameters that a state depends on: all of them but the learning rate."""
     args = sorted(params.optimizer_args.items())
     return f"{params.optimizer} {args} {params.scheduler} {params.warmup}"
-
-
-def _read(path: Path, made_for: str) -> Mapping[str, Array] | None:
-    try:
-        state = npz.read_npz(path, _KINDS)
-    except (OSError, LayoutError):
-        return None
-    return state if str(state.pop(_MADE_FOR, "")) == made_for else None

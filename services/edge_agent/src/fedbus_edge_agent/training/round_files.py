@@ -50,12 +50,8 @@ class RoundFiles:
 
     def _of(self, job: str) -> list[tuple[int, Path]]:
         paths = self.folder.glob(f"{job}~*{self.suffix}")
-        found = [(self._round(path), path) for path in paths]
-        return sorted((number, path) for number, path in found if number is not None)
-
-    def _round(self, path: Path) -> int | None:
-        number = path.name.removesuffix(self.suffix).rpartition("~")[2]
-        return int(number) if number.isdecimal() else None
+        rounds = ((path.name.removesuffix(self.suffix).rpartition("~")[2], path) for path in paths)
+        return sorted((int(number), path) for number, path in rounds if number.isdecimal())
 
     def _prune(self, job: str, last: int) -> None:
         for number, path in self._of(job):
