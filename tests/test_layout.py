@@ -53,12 +53,6 @@ COUNTERPARTS = ("frameworks/keras/", "frameworks/torch/", "frameworks/tflite/")
 SHARED_CLASSES: Mapping[str, str] = {}
 """Classes of one name that are deliberate counterparts, each with the reason."""
 
-RENAMING_CLASSES: set[str] = {
-    "Client",
-    "Offer",
-}
-"""Class names that still have two meanings; each is removed here when it is renamed."""
-
 PURE = sorted(
     path
     for path in chain(
@@ -390,4 +384,4 @@ def test_no_two_classes_have_one_name() -> None:
             if isinstance(node, ast.ClassDef):
                 places[node.name].add(name)
     twice = {kind for kind, modules in places.items() if len(modules) > 1}
-    assert twice == SHARED_CLASSES.keys() | RENAMING_CLASSES
+    assert twice == SHARED_CLASSES.keys()

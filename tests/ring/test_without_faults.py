@@ -13,3 +13,4 @@ def test_a_job_runs_all_its_rounds(tmp_path: Path) -> None:
     assert (state.phase, state.round, state.version) == ("finished", 3, 4)
     assert cluster.ring.broker.violations == []
     assert cluster.ring.misread == []
+    cluster.close()

@@ -10,12 +10,12 @@ methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
     connection        retained documents and subscriptions of one client
     request_channel   its requests to services
     jobs, nodes, stored_models, inference    what the methods do, one file for each subject
-    repository        requests to the repository, as cores of a node; performs no I/O
+    repository        requests to the repository, as cores of a node; pure
     session_node      runs such a core, with blobs, in a session
     model_source      a model to be pushed: read or made (packing, model_factory), tried
                       (model_rehearsal, tflite_check), its outputs named (model_outputs)
     job_files         job files, and their ids
-    missing_services  what a job waits for outside of itself; performs no I/O
+    missing_services  what a job waits for outside of itself; pure
 """
 
 from importlib import import_module

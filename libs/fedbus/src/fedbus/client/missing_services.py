@@ -1,4 +1,4 @@
-"""Services that a watched job waits for: the broker, a controller, a repository. No I/O."""
+"""Services that a watched job waits for: the broker, a controller, a repository. Pure."""
 
 from collections.abc import Iterable
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Requests to the repository: queries, pushes of models, pulls of blobs. Performs no I/O.
+"""Requests to the repository: queries, pushes of models, pulls of blobs. Pure.
 
 Each is a core for a node, so that a blob crosses the bus by the code that services use;
 `session_node.py` runs it.

@@ -45,7 +45,7 @@ class Connection:
         self, address: BrokerAddress, client: aiomqtt.Client, *, lend: bool, keep: bool
     ) -> None:
         self.client = client
-        self.offer = login.Offer()
+        self.features = login.BrokerFeatures()
         self.lacks: list[str] = []
         self.deliveries = Deliveries()
         self.who = address.username or "an anonymous client (no user name was given)"
@@ -78,14 +78,14 @@ class Connection:
         opened: Any = self._paho.on_socket_open
 
         def on_connect(client: Client, data: object, flags: object, code: Any, more: Any) -> None:  # noqa: ANN401
-            self.offer = login.Offer.of(more)
+            self.features = login.BrokerFeatures.of(more)
             if code.is_failure:
                 self._lose(login.refused(self.who, code.value, str(code)), code.value)
-            elif self.offer.unfit:
-                self._lose(self.offer.unfit)
-            self.lacks += self.offer.lacks(keeps=self._keep)
-            self.pipe.limit = self.offer.longest or MAX_PACKET_BYTES
-            self.deliveries = Deliveries(self.offer.unacknowledged)
+            elif self.features.unfit:
+                self._lose(self.features.unfit)
+            self.lacks += self.features.lacks(keeps=self._keep)
+            self.pipe.limit = self.features.longest or MAX_PACKET_BYTES
+            self.deliveries = Deliveries(self.features.unacknowledged)
             answered(client, data, flags, code, more)
 
         def on_socket_open(client: Client, data: object, sock: object) -> None:

@@ -130,7 +130,7 @@ class MqttBus:
     async def deliver(self, packet: Packet) -> bool:
         """Publish with QoS 1 and wait for the broker's acknowledgement."""
         connection = self._connection
-        if not connection.offer.most_qos:
+        if not connection.features.most_qos:
             await self.publish(packet)  # and hope
             return True
         async with connection.deliveries.slots:
@@ -189,7 +189,7 @@ class MqttBus:
 
     async def _share(self, topic: str) -> None:
         """Subscribe to a share of a topic; where the broker has no shares, to all of it."""
-        if self._connection.offer.shares:
+        if self._connection.features.shares:
             (code,) = await self._subscribe([topic], ())
             if not code.is_failure:
                 return

@@ -143,8 +143,8 @@ def unreachable(said: str, *, tls: bool) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """What a broker announces of itself; MQTT 5's defaults where it says nothing."""
+class BrokerFeatures:
+    """Features and limits that a broker announces at login; by default those of MQTT 5."""
 
     most_qos: int = 2
     retains: bool = True
@@ -155,7 +155,7 @@ class Offer:
     unacknowledged: int = 65_535
 
     @classmethod
-    def of(cls, said: object) -> "Offer":
+    def of(cls, said: object) -> "BrokerFeatures":
         """Read the properties of an answer to a login."""
         return cls(
             most_qos=getattr(said, "MaximumQoS", 2),

@@ -20,7 +20,7 @@ from fedbus.mqtt.publications import (
     write_acknowledgement,
     write_publication,
 )
-from fedbus.mqtt.writer import Client, Writer
+from fedbus.mqtt.writer import PahoClient, Writer
 
 INBOX_BYTES = 16 * 2**20
 """With more than this not yet received, the network waits."""
@@ -35,7 +35,7 @@ class Pipe:
 
     def __init__(  # noqa: PLR0913 - one argument for each thing it is given
         self,
-        client: Client,
+        client: PahoClient,
         on_fault: Callable[[Exception], None],
         on_control: Callable[[Frame], None],
         on_bytes: Callable[[], None] = lambda: None,

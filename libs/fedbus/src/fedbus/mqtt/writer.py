@@ -23,7 +23,7 @@ MAX_PARTS = 512
 """Parts in one system call; POSIX allows 1024 on the systems that fedbus supports."""
 
 
-class Client(Protocol):
+class PahoClient(Protocol):
     """The public methods of a paho client that a foreign event loop calls."""
 
     on_socket_register_write: Any
@@ -45,7 +45,7 @@ class Client(Protocol):
 class Writer:
     """Write to the socket of a paho client; let publishers wait while it takes no more."""
 
-    def __init__(self, client: Client, on_failure: Callable[[], None]) -> None:
+    def __init__(self, client: PahoClient, on_failure: Callable[[], None]) -> None:
         self._client = client
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
