@@ -184,7 +184,7 @@ def test_two_hundred_agents_reach_what_the_page_says_in_two_minutes(tmp_path: Pa
     """On two cores."""
     pytest.importorskip("tflite_runtime")
     pytest.importorskip("sklearn")
-    (line,) = commands_of("plugins.md", "A fleet on your desk")
+    (line,) = commands_of("plugins.md", "Many agents on one machine")
     began = time.monotonic()
     said = json.loads(run_as_printed(f"{line} --json", tmp_path))
     assert said["phase"] == "finished"
