@@ -66,7 +66,7 @@ def test_a_shipped_transform_is_checked_before_the_job_begins() -> None:
         {"id": "acme", "parameters": {"what": "ever"}},
     ]
     size, argument = faults(Plugins.model_validate({"loader": "acme", "transforms": steps}))
-    assert size.startswith("plugins.transforms[0]: resize: size is [0, 4]; 2 whole numbers")
+    assert size.startswith("plugins.transforms[0]: resize: size is [0, 4]: expected 2 whole")
     assert argument.startswith("plugins.transforms[2]: normalize: ")
     assert argument.endswith("it takes low, high")
 

@@ -30,13 +30,9 @@ class CollectorSettings(ServiceSettings):
 
 @cache
 def aggregator(name: str, allowed: tuple[str, ...] | None = None) -> Aggregator:
-    """Load an aggregator by name; `allowed` as for `plugins.load`.
+    """Load an aggregator by name; `allowed` as for `plugins.load`, which raises PluginError.
 
     An aggregator that fedbus does not ship runs isolated, with a time limit.
-
-    Raises:
-        PluginError: no aggregator has that name, it is not allowed, or it cannot fold updates one
-            by one.
     """
     loaded = plugins.load("aggregators", name, allowed)
     shipped = name in plugins.allowed_names("aggregators", ())

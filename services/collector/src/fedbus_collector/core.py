@@ -84,8 +84,6 @@ class CollectorCore(Core):
             case _:
                 pass
 
-    # ── commands of the controller ────────────────────────────────────────────────────────────────
-
     def _on_command(
         self, sender: str, command: OpenRound | Dismiss | StopJob, now: float
     ) -> Iterator[Action]:
@@ -99,12 +97,10 @@ class CollectorCore(Core):
                 if open_round is not None:
                     yield from self._advance(open_round, open_round.refuse(agents, reason, now))
                 # Not yet open, the round can dismiss no agent: the controller must ask again.
-                if open_round is not None or (job, task) in self._ended:
+                if open_round is not None or self._ended.get(job, task) is not None:
                     yield Send(sender, Dismissed(job=job, task=task, agents=agents))
             case _:
                 yield from self._abandon(command.job, "the job has ended")
-                for report in self._ended.take_reports(command.job):
-                    yield Cancel(report)
                 yield Send(sender, JobStopped(job=command.job))
 
     def _open_round(self, sender: str, request: OpenRound, now: float) -> Iterator[Action]:
@@ -118,15 +114,11 @@ class CollectorCore(Core):
             return
         if self._ended.has_later(plan):
             return
+        # The controller that plans the next round knows how the last one ended.
         yield from self._abandon(plan.job, "the round was planned again")
-        for report in self._ended.take_reports(plan.job):
-            # The controller that plans the next round knows how the last one ended.
-            yield Cancel(report)
         open_round = RoundCollector(RoundProgress(request, now), sender, self._resources)
         self._open[plan.job] = open_round
         yield from self._advance(open_round, open_round.begin(now))
-
-    # ── agents ────────────────────────────────────────────────────────────────────────────────────
 
     def _on_answer(self, agent: str, answer: Offer | Decline, now: float) -> Iterator[Action]:
         job, task = answer.job, answer.task
@@ -156,8 +148,6 @@ class CollectorCore(Core):
         reason = "" if counted else f"round {offer.round} ended without this update"
         yield Send(agent, Receipt(job=offer.job, task=offer.task, verdict=verdict, reason=reason))
 
-    # ── replies of the repository and the controller ──────────────────────────────────────────────
-
     def _on_reply(self, message: object, now: float) -> Iterator[Action]:
         match message:
             case LookedUp(job=job, agent=agent, task=task, verdict=verdict):
@@ -178,8 +168,6 @@ class CollectorCore(Core):
                 yield Cancel(report)
             case _:
                 pass
-
-    # ── the end of a round ────────────────────────────────────────────────────────────────────────
 
     def _advance(self, open_round: RoundCollector, steps: Iterator[Action]) -> Iterator[Action]:
         """Yield a round's actions; if they end the round, report that to its controller."""
@@ -214,11 +202,10 @@ class CollectorCore(Core):
                 ended.close()
 
     def _abandon(self, job: str, reason: str) -> Iterator[Action]:
-        """Fail the open round of a job, without a report to its controller."""
+        """Fail the open round of a job, and report no end of its rounds to a controller."""
         if open_round := self._open.get(job):
             yield from self._advance(open_round, open_round.fail(reason))
-            report = keys.RoundEndReport(*open_round.progress.key)
-            self._ended.remove_report(report)
+        for report in self._ended.take_reports(job):
             yield Cancel(report)
 
     def _find(self, job: str, task: int) -> RoundCollector | None:

@@ -24,11 +24,7 @@ class ControllerSettings(ServiceSettings):
 
 @cache  # called in every round; a search of the installed packages takes 10 ms
 def selector(name: str, allowed: tuple[str, ...] | None = None) -> Selector:
-    """Load a selector by name, isolated; `allowed` as for `plugins.load`.
-
-    Raises:
-        PluginError: no selector has that name, or it is not allowed.
-    """
+    """Load a selector, isolated; `allowed` as for `plugins.load`, which raises PluginError."""
     return IsolatedSelector(name, plugins.load("selectors", name, allowed))
 
 

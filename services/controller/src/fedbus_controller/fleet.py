@@ -33,11 +33,7 @@ class Liveness(StrEnum):
 
 @dataclass(slots=True)
 class KnownNode:
-    """One node: its last state, and when it was heard.
-
-    Attributes:
-        past: Incarnations before the current one.
-    """
+    """One node: its last state, when it was heard, and the incarnations before the current one."""
 
     state: NodeState
     heard: float

@@ -8,11 +8,7 @@ from fedbus_controller.keys import LeaseRenewal, LeaseRequest
 
 
 class Leadership:
-    """The lease as this controller knows it.
-
-    Attributes:
-        epoch: The lease epoch under which this controller leads; None if it does not lead.
-    """
+    """The lease as this controller knows it; `epoch` is None while it does not lead."""
 
     def __init__(self, incarnation: int, repository: str) -> None:
         self.epoch: int | None = None

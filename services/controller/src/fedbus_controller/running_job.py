@@ -42,12 +42,7 @@ EndPhase = Literal["finished", "failed", "cancelled"]
 
 
 class RunningJob:
-    """Runs one job under one lease epoch.
-
-    Attributes:
-        progress: The job's stage, facts and documents.
-        asked_nodes: The nodes to stop when the job ends.
-    """
+    """Runs one job under one lease epoch; `asked_nodes` must stop when it ends."""
 
     def __init__(
         self, loaded: JobLoaded, file: JobFile, epoch: int, services: Services, now: float

@@ -21,10 +21,7 @@ STOP_SECONDS = 600.0
 
 
 class RunningJobs:
-    """Loads, begins and ends jobs.
-
-    Args:
-        open_asks: The keys of all requests that are not answered; the core updates them.
+    """Loads, begins and ends jobs; the core updates `open_asks`, the unanswered requests.
 
     Attributes:
         running: The running jobs, by id.

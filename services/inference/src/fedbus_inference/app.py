@@ -19,11 +19,7 @@ LAST_GOOD = "last-good"
 
 
 def build(settings: InferenceSettings, identity: Identity) -> Built:
-    """Build an inference service.
-
-    Raises:
-        SettingsError: No framework that runs models is installed.
-    """
+    """Build an inference service; raise SettingsError if no framework is installed."""
     admission = Admission(settings.home / TRIALS, identity.name)
     runtime = runtime_for(settings.runtime, allowed=settings.plugins, admission=admission)
     core = InferenceCore(runtime, settings, LastGood(settings.home / LAST_GOOD))

@@ -50,10 +50,8 @@ def check_normalized(array: Array) -> None:
     if outside.any():
         index = int(outside.argmax())
         value = float(array.flat[index])
-        path, shown = (
-            element_path(index, array.shape),
-            format_against(value, 1 if value > 0 else -1),
-        )
+        path = element_path(index, array.shape)
+        shown = format_against(value, 1 if value > 0 else -1)
         raise WireError(
             f"{path} is {shown}; "
             "this model takes numbers from -1 to 1, as in training: scale the inputs as the "

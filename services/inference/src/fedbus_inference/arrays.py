@@ -6,7 +6,7 @@ size are checked before an array is created.
 
 import math
 from itertools import chain
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 
@@ -33,13 +33,8 @@ _TYPE_NAMES: Final[dict[type, str]] = {
 def parse_inputs(value: object, input_spec: InputSpec, max_elements: int) -> Array:
     """Parse a request's `inputs`, one example or a batch, into an array of (examples, …).
 
-    Args:
-        value: The decoded JSON or msgpack value.
-        input_spec: The input of one example; the array has its dtype.
-        max_elements: Maximum number of elements.
-
-    Raises:
-        WireError: Names the element, what was expected and what was found.
+    The array has the dtype of `input_spec` and at most `max_elements` elements. A WireError names
+    the element, what was expected and what was found.
     """
     match value:
         case list():
@@ -56,18 +51,10 @@ def parse_inputs(value: object, input_spec: InputSpec, max_elements: int) -> Arr
     return input_spec.to_batch(array)
 
 
-def to_nested_lists(array: Array) -> list[Any]:
-    """Return an array as nested lists of numbers."""
-    return cast("list[Any]", array.tolist())
-
-
 def to_raw(array: Array) -> dict[str, Any]:
     """Return an array as dtype, shape and little-endian bytes."""
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return {"dtype": array.dtype.name, "shape": list(array.shape), "data": little.tobytes()}
-
-
-# ── nested lists ─────────────────────────────────────────────────────────────────────────────────
 
 
 def _flatten(
@@ -125,9 +112,6 @@ def _whole(number: Any, at: int, shape: tuple[int, ...], dtype: str) -> int:  # 
             f"{element_path(at, shape)}: expected a whole number ({dtype}), got {number}"
         )
     return int(number)
-
-
-# ── raw ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _raw_array(dtype: object, stated: object, data: bytes, max_elements: int) -> Array:

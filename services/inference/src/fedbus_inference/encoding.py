@@ -27,11 +27,7 @@ _BY_TYPE: Final = {
 
 
 def encoding_of(content_type: str | None) -> Encoding:
-    """Return the encoding of a content type; none means JSON.
-
-    Raises:
-        WireError: It is neither JSON nor msgpack.
-    """
+    """Return the encoding of a content type, JSON if there is none; raise WireError for others."""
     found = _BY_TYPE.get((content_type or "").partition(";")[0].strip().lower())
     if found is None:
         raise WireError(
@@ -42,10 +38,9 @@ def encoding_of(content_type: str | None) -> Encoding:
 
 
 def unpack(encoding: Encoding, payload: bytes) -> object:
-    """Decode a payload; the size and the depth of the value are bounded by the payload's length.
+    """Decode a payload; raise WireError if it is not valid in this encoding.
 
-    Raises:
-        WireError: It is not valid in this encoding.
+    The size and the depth of the value are bounded by the payload's length.
     """
     if encoding is Encoding.JSON:
         try:

@@ -38,11 +38,7 @@ class InputSpec:
         return f"{list(self.shape)} ({self.dtype}{range_}), or [{batch}] for n examples"
 
     def to_batch(self, array: Array) -> Array:
-        """Return one example or a batch as an array of shape (examples, …).
-
-        Raises:
-            WireError: The shape or the range is not that of this spec.
-        """
+        """Return one example or a batch as an array of (examples, …), or raise WireError."""
         if self.normalized:
             check_normalized(array)
         if self.shape is None:
@@ -61,14 +57,13 @@ class InputSpec:
 def read_input_spec(stated: Mapping[str, Any], max_elements: int) -> InputSpec:
     """Read a model spec's `input`; without a shape, any shape is accepted.
 
-    Raises:
-        WireError: See `read_input`; or one example has more than `max_elements` elements.
+    Raise WireError as `read_input` does, or if one example has more than `max_elements` elements.
     """
     found = read_input(stated)
-    if found.row is None:
-        return InputSpec(None, found.dtype, found.normalized)
-    check_count(found.row.size, max_elements)
-    return InputSpec(found.row.size, found.dtype, found.normalized)
+    shape = None if found.row is None else found.row.size
+    if shape is not None:
+        check_count(shape, max_elements)
+    return InputSpec(shape, found.dtype, found.normalized)
 
 
 def _reshape_hint(found: tuple[int, ...], expected: tuple[int, ...]) -> str:

@@ -14,11 +14,7 @@ from fedbus.wire.documents import ModelLatest
 
 
 class LastGood:
-    """One small file for each model. Called in threads.
-
-    Args:
-        folder: Folder of the files; with None, or if it cannot be written, nothing is stored.
-    """
+    """One small file for each model; without a writable folder, nothing is stored. For threads."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
@@ -27,7 +23,7 @@ class LastGood:
         """Store that a version answers."""
         if self._folder is None:
             return
-        path = self._path(self._folder, latest.model)
+        path = self._folder / f"{latest.model}.json"
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(path, codec.to_json(latest), shared=True)
@@ -37,11 +33,8 @@ class LastGood:
         if self._folder is None:
             return None
         try:
-            latest = codec.from_json(ModelLatest, self._path(self._folder, model).read_bytes())
+            stored = (self._folder / f"{model}.json").read_bytes()
+            latest = codec.from_json(ModelLatest, stored)
         except (OSError, WireError):
             return None
         return latest if latest.model == model else None
-
-    @staticmethod
-    def _path(folder: Path, model: str) -> Path:
-        return folder / f"{model}.json"

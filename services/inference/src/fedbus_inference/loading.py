@@ -45,17 +45,12 @@ class OpenedSpec:
     blob: BlobRef | None
 
 
-def _save_nothing(_: ModelLatest) -> None:
-    """Store nothing."""
-
-
 def open_spec(
     data: Blob, blob_ref: BlobRef, runtime: Runtime, settings: InferenceSettings
 ) -> OpenedSpec:
     """Verify and read a spec, and choose the framework.
 
-    Raises:
-        FedbusError: The spec is damaged or invalid, or no framework here runs the model.
+    Raise FedbusError if the spec is damaged or invalid, or no framework here runs the model.
     """
     _check_digest("spec", data, blob_ref)
     spec = codec.from_json(ModelSpec, bytes(data))
@@ -81,7 +76,7 @@ def load_version(  # noqa: PLR0913, PLR0917 - the parts of a version, and what l
     weights: Blob,
     load: Load,
     spare: Predictor | None = None,
-    save: Callable[[ModelLatest], None] = _save_nothing,
+    save: Callable[[ModelLatest], None] = lambda _: None,
 ) -> ServedVersion:
     """Verify the blobs, load the model, and reject it if it cannot predict a row of zeros.
 
@@ -133,11 +128,7 @@ def weights_ref(latest: ModelLatest) -> BlobRef:
 
 
 def check_size(what: str, size: int, limit: int) -> None:
-    """Reject a blob that is too large to be fetched.
-
-    Raises:
-        TransferError: Names the size and the limit.
-    """
+    """Raise TransferError for a blob that is too large to be fetched."""
     if size > limit:
         raise TransferError(f"{what}: expected at most {limit} bytes, got {size}")
 

@@ -41,7 +41,6 @@ class ModelServer:
 
     Attributes:
         served: The version that answers; None until the first is loaded.
-        updater: Loads the versions.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class ModelServer:
         runtime: Runtime,
         settings: InferenceSettings,
         counts: "Counter[str]",
-        last_good: LastGood | None = None,
+        last_good: LastGood,
     ) -> None:
         self.served: ServedVersion | None = None
         self.updater = ModelUpdater(model, runtime, settings, last_good)

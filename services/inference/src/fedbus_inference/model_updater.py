@@ -61,18 +61,14 @@ class ModelUpdater:
     """
 
     def __init__(
-        self,
-        model: str,
-        runtime: Runtime,
-        settings: InferenceSettings,
-        last_good: LastGood | None = None,
+        self, model: str, runtime: Runtime, settings: InferenceSettings, last_good: LastGood
     ) -> None:
         self.incoming: ModelLatest | None = None
         self.problem = ""
         self._model = model
         self._runtime = runtime
         self._settings = settings
-        self._last_good = last_good or LastGood()
+        self._last_good = last_good
         self._newest: ModelLatest | None = None
         self._put_aside: ModelLatest | None = None
         self._reusable: ServedVersion | None = None

@@ -4,7 +4,7 @@ Queued requests are predicted as one batch. If that fails, each is predicted alo
 request is refused because of another one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -17,7 +17,7 @@ from fedbus.frameworks.outputs import OutputActivation, derived_outputs, to_prob
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.model.layout import DTYPES, Array
 from fedbus.wire.output_kinds import OutputKind
-from fedbus_inference.arrays import parse_inputs, to_nested_lists, to_raw
+from fedbus_inference.arrays import parse_inputs, to_raw
 from fedbus_inference.encoding import Encoding, pack, unpack
 from fedbus_inference.input_spec import InputSpec
 
@@ -74,11 +74,7 @@ class ServedVersion:
         return cast("OutputActivation | None", getattr(self.predictor, "output_activation", None))
 
     def outputs(self, inputs: Array) -> Outputs:
-        """Return the outputs for inputs of (rows, …).
-
-        Raises:
-            TrainingError: The model did not return one output for each row.
-        """
+        """Return outputs for inputs of (rows, …); raise TrainingError if not one for each row."""
         found = self.predictor.predict(inputs)
         if isinstance(found, Mapping):
             return {name: _check_outputs(np.asarray(each), inputs) for name, each in found.items()}
@@ -88,7 +84,7 @@ class ServedVersion:
 
     def to_answer(self, outputs: Outputs, *, as_raw: bool) -> dict[str, Any]:
         """Return the fields of an answer, with arrays raw or as nested lists."""
-        write = to_raw if as_raw else to_nested_lists
+        write: Callable[[Array], Any] = to_raw if as_raw else np.ndarray.tolist
         answer: dict[str, Any] = {"model": self.model, "version": self.version}
         if isinstance(outputs, Mapping):
             return answer | {"outputs": {name: write(each) for name, each in outputs.items()}}

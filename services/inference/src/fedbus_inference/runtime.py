@@ -32,15 +32,9 @@ def runtime_for(
 ) -> Runtime:
     """Return a runtime for `auto`, or for the name of one runtime or trainer plug-in.
 
-    Args:
-        name: `auto` chooses only among frameworks that fedbus ships, because settings, not a
-            model spec, decide which third-party code may answer.
-        is_installed: Returns whether a package is installed.
-        allowed: Model plug-ins that a spec may name, as for `plugins.load`.
-        admission: Decides which `.tflite` files are opened.
-
-    Raises:
-        SettingsError: No framework is installed, or no plug-in of that name.
+    `auto` chooses only among frameworks that fedbus ships, because settings, not a model spec,
+    decide which third-party code may answer. A spec may name the model plug-ins `allowed`, as for
+    `plugins.load`. Raise SettingsError if no framework, or no plug-in of that name, is installed.
     """
     if name == AUTO:
         names = tuple(

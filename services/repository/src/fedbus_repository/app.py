@@ -20,8 +20,7 @@ class RepositorySettings(ServiceSettings):
         int, Field(ge=1, description="versions of a model that keep their weights")
     ] = 10
     lease_seconds: Annotated[
-        float,
-        Field(gt=0, le=3600, description="how long a controller may act without a renewal"),
+        float, Field(gt=0, le=3600, description="how long a controller may act without a renewal")
     ] = 15.0
 
 

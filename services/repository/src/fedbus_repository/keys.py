@@ -12,13 +12,7 @@ class AnnouncementTimer(Key):
 
 @dataclass(frozen=True, slots=True)
 class RequestRun(Key):
-    """Run of one step of a request.
-
-    Attributes:
-        request: Class name of the message.
-        sender: Node that sent it.
-        subject: Fields that distinguish it from other requests of this kind and sender.
-    """
+    """Run of one step of a request; `subject` distinguishes it within its kind and sender."""
 
     request: str
     sender: str

@@ -27,11 +27,7 @@ class InvalidNumber(LayoutError):  # noqa: N818 - names the number, not the erro
 
 
 def check_difference(numbers: Array, dtype: str) -> None:
-    """Validate a block of differences.
-
-    Args:
-        numbers: Differences of the update to its base, shape (numbers,).
-        dtype: The dtype of the tensor in the model.
+    """Validate the differences of an update to its base, shape (numbers,); `dtype` is the base's.
 
     Raises:
         InvalidNumber: a difference is not finite, or larger than the range of `dtype`.
@@ -45,11 +41,9 @@ def check_difference(numbers: Array, dtype: str) -> None:
 
 
 def add_mean(old: Array, mean: NDArray[np.float64]) -> Array:
-    """Add mean differences to the base's numbers and return the new numbers, in the base's dtype.
+    """Return the base's numbers plus the mean differences, in the base's dtype; overwrite `mean`.
 
-    Args:
-        old: Numbers of the base, shape (numbers,).
-        mean: Mean differences, shape (numbers,); overwritten.
+    Both have the shape (numbers,).
 
     Raises:
         InvalidNumber: a sum is outside the range of the dtype.

@@ -6,6 +6,7 @@ The aggregate of the built-in aggregator is the weighted mean of FedAvg: McMahan
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ from fedbus.blobs.spool import Spool
 from fedbus.errors import FedbusError, LayoutError, TransferError
 from fedbus.model.blob import BLOCK_NUMBERS
 from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header, header_bytes
-from fedbus.model.layout import Array, Layout
+from fedbus.model.layout import Layout
 from fedbus.plugins import Aggregator
 from fedbus_collector.aggregation.dtypes import InvalidNumber, add_mean, check_difference
 from fedbus_collector.aggregation.tensor_runs import Block, TensorRun, blocks_of, read, runs_of
@@ -71,18 +72,19 @@ def _verify(total: RunningTotal, update: ArrivedUpdate) -> int:
     for run in _shared(total):
         for block in blocks_of(run):
             numbers = read(spool, offset + run.delta, run.difference, block)
-            try:
+            with _tensor_named(total.layout, run, block):
                 check_difference(numbers, run.dtype)
-            except InvalidNumber as error:
-                raise _with_tensor_name(total.layout, run, block, error) from error
     return offset
 
 
-def _with_tensor_name(
-    layout: Layout, run: TensorRun, block: Block, error: InvalidNumber
-) -> LayoutError:
-    where = layout.name_at(run.first + block.at + error.index)
-    return LayoutError(f"tensor {where!r}: {error}")
+@contextmanager
+def _tensor_named(layout: Layout, run: TensorRun, block: Block) -> Iterator[None]:
+    """Add the name of the tensor to the message of an InvalidNumber."""
+    try:
+        yield
+    except InvalidNumber as error:
+        where = layout.name_at(run.first + block.at + error.index)
+        raise LayoutError(f"tensor {where!r}: {error}") from error
 
 
 def _fold_one(total: RunningTotal, update: ArrivedUpdate, offset: int) -> None:
@@ -91,14 +93,13 @@ def _fold_one(total: RunningTotal, update: ArrivedUpdate, offset: int) -> None:
             numbers = read(update.spool, offset + run.delta, run.difference, block)
             if run.dtype != "float32":
                 numbers = numbers.astype(np.float64)
-            at = (run.total + block.at) * 8
-            held = np.frombuffer(total.spool.read(at, block.numbers * 8), np.float64)
+            held = read(total.spool, run.total * 8, "float64", block)
             if total.spool.in_memory:
                 total.aggregator.fold(held, numbers, update.weight)
             else:
                 held = held.copy()
                 total.aggregator.fold(held, numbers, update.weight)
-                total.spool.write(at, held.data.cast("B"))
+                total.spool.write((run.total + block.at) * 8, held.data.cast("B"))
 
 
 def _shared(total: RunningTotal) -> Iterator[TensorRun]:
@@ -119,30 +120,14 @@ def aggregate(total: RunningTotal, base: Spool, total_weight: float, out: Spool)
         offset = check_header(prefix, base.size, layout, "plain").offset
     head = header_bytes(layout, "plain")
     out.write(0, head)
-    scratch = np.empty(
-        BLOCK_NUMBERS
-    )  # reused: a new one for each block would take most of the time
+    scratch = np.empty(BLOCK_NUMBERS)  # a new one for each block would take most of the time
     for run in total.runs:
         size = np.dtype(run.dtype).itemsize
         for block in blocks_of(run):
-            old = read(base, offset + run.plain, run.dtype, block)
-            mean = scratch[: block.numbers]
-            new = old if run.local else _add_mean(total, run, block, old, total_weight, mean)
+            new = read(base, offset + run.plain, run.dtype, block)
+            if not run.local:
+                held, mean = read(total.spool, run.total * 8, "float64", block), scratch[: len(new)]
+                with _tensor_named(layout, run, block):
+                    new = add_mean(new, np.divide(held, total_weight, out=mean))
             out.write(len(head) + run.plain + block.at * size, new.data.cast("B"))
     return out.digest()
-
-
-def _add_mean(  # noqa: PLR0913, PLR0917 - a block of a run, its numbers and their weight
-    total: RunningTotal,
-    run: TensorRun,
-    block: Block,
-    old: Array,
-    total_weight: float,
-    mean: Array,
-) -> Array:
-    raw = total.spool.read((run.total + block.at) * 8, block.numbers * 8)
-    np.divide(np.frombuffer(raw, np.float64), total_weight, out=mean)
-    try:
-        return add_mean(old, mean)
-    except InvalidNumber as error:
-        raise _with_tensor_name(total.layout, run, block, error) from error

@@ -73,11 +73,7 @@ def blocks_of(run: TensorRun) -> Iterator[Block]:
 
 
 def read(spool: Spool, start: int, dtype: str, block: Block) -> Array:
-    """Return a block of a run that begins at byte `start` of a spool, as a view of the spool.
-
-    Raises:
-        StoreError: see `Spool.read`.
-    """
+    """Return a block of a run that begins at byte `start` of a spool, as a view of the spool."""
     kind = np.dtype(dtype).newbyteorder("<")
     raw = spool.read(start + block.at * kind.itemsize, block.numbers * kind.itemsize)
     return np.frombuffer(raw, kind)

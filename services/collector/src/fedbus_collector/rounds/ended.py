@@ -20,9 +20,6 @@ class EndedRounds:
         self._updates = 0
         self._reports: dict[RoundEndReport, None] = {}
 
-    def __contains__(self, key: tuple[str, int]) -> bool:
-        return key in self._rounds
-
     def get(self, job: str, task: int) -> RoundEnded | None:
         """Return how a round ended; None if it is not kept."""
         return self._rounds.get((job, task))

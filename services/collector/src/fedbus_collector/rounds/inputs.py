@@ -45,8 +45,7 @@ class RoundInputs:
         """Fetch each input that is neither present nor being fetched.
 
         Raises:
-            TransferError: the spec is larger than MAX_SPEC_BYTES.
-            StoreError: there is no room for a spool.
+            FedbusError: the spec is larger than MAX_SPEC_BYTES, or there is no room for a spool.
         """
         base = self._plan.base
         if base.spec.size > MAX_SPEC_BYTES:
@@ -64,11 +63,7 @@ class RoundInputs:
             yield Fetch(keys.BaseFetch(*self._key), location, self._sinks["base"], members)
 
     def read_spec(self) -> None:
-        """Read the model's layout from the spec that arrived, and cache it.
-
-        Raises:
-            FedbusError: the spec is damaged, or is no model spec.
-        """
+        """Cache the layout of the spec that arrived; raise FedbusError if it is damaged."""
         spec, spool = self._plan.base.spec, self._sinks.pop("spec")
         try:
             if spool.digest() != spec.digest:
@@ -85,11 +80,7 @@ class RoundInputs:
         yield Run(keys.BaseCheck(*self._key), self._sinks["base"].digest)
 
     def base_checked(self, digest: str) -> None:
-        """Accept the base if `digest` is the expected one.
-
-        Raises:
-            TransferError: the digest is another one.
-        """
+        """Accept the base if `digest` is the expected one, else raise TransferError."""
         self.checking = False
         if digest != self._plan.base.weights.digest:
             raise TransferError("the base's bytes are not those of its digest")

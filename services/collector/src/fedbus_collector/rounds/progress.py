@@ -145,9 +145,8 @@ class RoundProgress:
         reasons = Counter(reason[:MAX_REFUSAL_CHARACTERS] for reason in self.refused.values())
         text += "".join(f"; {n} refused: {r}" for r, n in reasons.most_common(SHOWN_REASONS))
         if missing := cohort - len(self.counted) - len(self.refused):
-            text += (
-                f"; {missing} {'sent none in time' if self.deadline_passed else 'not waited for'}"
-            )
+            how = "sent none in time" if self.deadline_passed else "not waited for"
+            text += f"; {missing} {how}"
         return text
 
     def record(self) -> RoundRecord:

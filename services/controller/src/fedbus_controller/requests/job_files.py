@@ -18,11 +18,7 @@ PluginCheck = Callable[[Plugins], Iterator[JobFault]]
 
 
 def read_job(payload: bytes, check_plugins: PluginCheck) -> JobFile:
-    """Parse a submitted job file.
-
-    Raises:
-        JobFileError: with every fault found.
-    """
+    """Parse a submitted job file; raise JobFileError with every fault found."""
     if len(payload) > MAX_JOB_FILE_BYTES:
         problem = f"{len(payload)} bytes, at most {MAX_JOB_FILE_BYTES}"
         raise JobFileError((JobFault(key="", problem=problem),))
@@ -32,8 +28,7 @@ def read_job(payload: bytes, check_plugins: PluginCheck) -> JobFile:
 def check_topic_job(file: JobFile, topic_job: str) -> None:
     """Validate the id in the topic that a job file is retained on; "" if it is not retained.
 
-    Raises:
-        JobFileError: the topic has no valid id, or another one than the file.
+    Raise JobFileError if the topic has no valid id, or another one than the file.
     """
     where = f"jobs/{topic_job[:80]}/request"
     if topic_job and not re.fullmatch(IDENT, topic_job):

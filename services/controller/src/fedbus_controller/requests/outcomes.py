@@ -27,24 +27,23 @@ class RequestOutcomes:
         self._retained: OrderedDict[str, None] = OrderedDict()
 
     def refuse(self, request: UserRequest, faults: tuple[JobFault, ...]) -> Iterator[Action]:
-        """Refuse a request with all its faults."""
+        """Refuse a request with all its faults; a cancellation has one, without a key."""
+        job, reply, reason = request.job, request.reply, faults[0].problem
+        unanswered = {"unanswered": request.unanswerable} if reply is None else {}
         if request.is_cancel:
-            yield from self.refuse_cancel(request, faults[0].problem)
-            return
-        logged = [str(fault) for fault in faults[:MAX_LOGGED_FAULTS]]
-        yield Note("job_refused", {"job": request.job, "faults": logged} | _unanswered(request))
-        if request.reply is not None:
-            yield refused_reply(request.reply, request.job, faults)
+            yield Note("cancel_refused", {"job": job, "reason": reason} | unanswered)
+        else:
+            logged = [str(fault) for fault in faults[:MAX_LOGGED_FAULTS]]
+            yield Note("job_refused", {"job": job, "faults": logged} | unanswered)
+        if reply is not None:
+            cancel = request.is_cancel
+            yield cancel_reply(reply, job, reason) if cancel else refused_reply(reply, job, faults)
         yield from self._retain_refusal(request, faults)
         yield from settle_decided(request)
 
     def refuse_cancel(self, request: UserRequest, reason: str) -> Iterator[Action]:
         """Refuse a cancellation."""
-        yield Note("cancel_refused", {"job": request.job, "reason": reason} | _unanswered(request))
-        if request.reply is not None:
-            yield cancel_reply(request.reply, request.job, reason)
-        yield from self._retain_refusal(request, (JobFault(key="", problem=reason),))
-        yield from settle_decided(request)
+        yield from self.refuse(request, (JobFault(key="", problem=reason),))
 
     def _retain_refusal(self, request: UserRequest, faults: Iterable[JobFault]) -> Iterator[Action]:
         if not request.job:  # no id, no topic
@@ -56,11 +55,6 @@ class RequestOutcomes:
         self._retained.move_to_end(request.job)
         while len(self._retained) > RETAINED_REFUSALS:
             yield Clear(JOB_REFUSED, {"job": self._retained.popitem(last=False)[0]})
-
-
-def _unanswered(request: UserRequest) -> dict[str, str]:
-    """Return why a request gets no reply, for the log."""
-    return {"unanswered": request.unanswerable} if request.reply is None else {}
 
 
 def settle_decided(request: UserRequest) -> Iterator[Action]:

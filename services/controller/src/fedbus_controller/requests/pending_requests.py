@@ -45,12 +45,7 @@ _RETAINED = (
 
 
 class PendingRequests:
-    """Requests that are not answered.
-
-    Attributes:
-        undecided: The held requests.
-        outcomes: Ends requests.
-    """
+    """Requests that are not answered; `undecided` are the held ones."""
 
     def __init__(
         self, repository: str, check_plugins: PluginCheck, utc: Callable[[], Timestamp]
@@ -64,8 +59,6 @@ class PendingRequests:
         self._storing: dict[str, list[UserRequest]] = {}
         self._ending: dict[str, list[UserRequest]] = {}
         self._forgetting: dict[str, list[ReplyTo]] = {}
-
-    # ── held requests ─────────────────────────────────────────────────────────────────────────────
 
     def receive(self, event: Requested, *, another_leads: bool) -> Iterator[Action]:
         """Hold a request; refuse it if the queue is full, unless another controller leads."""
@@ -112,8 +105,6 @@ class PendingRequests:
             taken.clear()
         self._forgetting.clear()
 
-    # ── while another controller leads ────────────────────────────────────────────────────────────
-
     def lease_renewed_elsewhere(self) -> Iterator[Action]:
         """Release the requests that the leading controller had time to decide."""
         yield from settle_released(self.undecided.lease_renewed_elsewhere())
@@ -128,8 +119,6 @@ class PendingRequests:
         job, cancel = refusal.job, refusal.request == "cancel"
         drop = self.undecided.drop
         yield from settle_released(drop(lambda r: r.job == job and r.is_cancel == cancel))
-
-    # ── submissions ───────────────────────────────────────────────────────────────────────────────
 
     def submit(self, request: UserRequest, epoch: int) -> Iterator[Action]:
         """Ask the repository to store a job, or refuse its file."""
@@ -174,15 +163,7 @@ class PendingRequests:
         evaluators: bool,
         trainers: Sequence[Trainers],
     ) -> Iterator[Action]:
-        """Accept the requests whose job is stored.
-
-        Args:
-            stored: The job, as the repository has it.
-            acceptance: Whether it was stored before, and the repository's warnings.
-            online: Number of online agents that train.
-            evaluators: Whether an evaluator is online.
-            trainers: The trainers of each online agent.
-        """
+        """Accept the requests whose job is stored, with the warnings of `submission_warnings`."""
         for request in self._storing.pop(acceptance.proposed or stored.job, ()):
             warnings = list(acceptance.warnings)
             if not acceptance.known:
@@ -205,8 +186,6 @@ class PendingRequests:
     def is_storing(self, job: str) -> bool:
         """Return whether the repository was asked to store a job."""
         return job in self._storing
-
-    # ── cancelled and forgotten jobs ──────────────────────────────────────────────────────────────
 
     def await_end(self, request: UserRequest) -> None:
         """Answer a cancellation when its job has ended."""

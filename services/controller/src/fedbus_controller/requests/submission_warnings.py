@@ -13,7 +13,7 @@ Trainers = Sequence[str]
 def submission_warnings(
     payload: bytes, trainers: Sequence[Trainers], *, online: int, evaluators: bool
 ) -> Iterator[str]:
-    """Yield warnings about a job file that is valid.
+    """Yield warnings about a valid job file.
 
     Args:
         payload: The job file.

@@ -55,11 +55,9 @@ class AgreeingAgents:
 
 
 class NameAgreement:
-    """The names that all agents of one job must have.
+    """The names that all agents of one job must have, from its model's `needs`.
 
-    Args:
-        needs: What the model requires of agents, from its spec.
-        earlier: The agents of the job's last plan, after a restart of the controller.
+    After a restart of the controller, `earlier` are the agents of the job's last plan.
     """
 
     def __init__(self, needs: ModelNeeds | None, earlier: Iterable[str] = ()) -> None:

@@ -45,9 +45,7 @@ class RoundPlanner:
     """Plans the rounds of one job.
 
     For PATIENCE_SECONDS a plan waits for all agents that the job wants; then its quorum is enough.
-
-    Attributes:
-        left_out: The agents that the last planning left out because of their names, with reasons.
+    `left_out` names the agents that the last planning left out because of their names, and why.
     """
 
     def __init__(
@@ -80,8 +78,11 @@ class RoundPlanner:
 
     def plan(self, base: ModelRef, round: int, task: int, now: float) -> PlanningResult:
         """Return a plan as soon as there are enough agents and a collector."""
-        fleet, wanted = self._services.fleet, self._context.file.round
-        known = fleet.eligible(self._requirements(base), now)
+        fleet, context, wanted = self._services.fleet, self._context, self._context.file.round
+        requirements = TrainingRequirements(
+            base.weights.size, context.file.trainer, self._needs, context.params
+        )
+        known = fleet.eligible(requirements, now)
         agreed = self._names.check(known.eligible)
         self.left_out = agreed.explanation
         agents = [
@@ -105,19 +106,19 @@ class RoundPlanner:
             names = f"; offline: {listed(absent)}" if absent else ""
             names += f"; {agreed.explanation}" if agreed.explanation else ""
             return PlanPostponed(f"waiting for agents: {why}{names}")
-        rng = self._context.rng("cohort", task)
+        rng, name = context.rng("cohort", task), context.file.plugins.selector
         try:
-            selector = self._services.selector(self._context.file.plugins.selector)
+            selector = self._services.selector(name)
             cohort = self._selection.select(selector, agents, rng, now)
         except TooFewSelected as error:
             return PlanPostponed(str(error))
         except InvalidSelection as error:
             return PlanImpossible(str(error))
         except FedbusError as error:
-            return PlanImpossible(f"selector {self._context.file.plugins.selector!r}: {error}")
+            return PlanImpossible(f"selector {name!r}: {error}")
         self._names.adopt([each for each in agreed.agreeing if each[0] in cohort])
         return Plan(
-            job=self._context.job,
+            job=context.job,
             round=round,
             task=task,
             base=base,
@@ -138,9 +139,3 @@ class RoundPlanner:
     def evaluators(self, now: float) -> AgreeingAgents:
         """Return the online evaluators with the names of the job's agents."""
         return self._names.check([*self._services.fleet.agents("evaluate", now)])
-
-    def _requirements(self, base: ModelRef) -> TrainingRequirements:
-        context = self._context
-        return TrainingRequirements(
-            base.weights.size, context.file.trainer, self._needs, context.params
-        )

@@ -22,9 +22,7 @@ GRACE_SECONDS = 30.0
 class RunningRound:
     """One round, from the storage of its plan to its end.
 
-    Args:
-        base: The base's weights, if known; a small base is sent inside the tasks, which saves each
-            agent a fetch.
+    The weights of a small `base` are sent inside the tasks, which saves each agent a fetch.
     """
 
     def __init__(

@@ -31,13 +31,7 @@ class TooFewSelected(Exception):  # noqa: N818 - as above
 
 
 class CohortSelection:
-    """Calls one job's selector in each round, and checks its result.
-
-    Args:
-        name: The name of the selector, for messages.
-        want: Number of agents to select.
-        quorum: Number of agents that a round needs.
-    """
+    """Calls one job's selector in each round for `want` agents, and checks its result."""
 
     def __init__(self, name: str, want: int, quorum: int) -> None:
         self._name = name
@@ -105,8 +99,7 @@ class IsolatedSelector:
     def __call__(self, agents: Sequence[AgentInfo], want: int, rng: Random, /) -> Sequence[str]:
         """Return the names that the selector returns, up to MAX_SELECTED_NAMES of a generator.
 
-        Raises:
-            PluginError: the selector raised, called exit, or exceeded the time limit.
+        Raise PluginError if the selector raised, called exit, or exceeded the time limit.
         """
 
         def select() -> Sequence[str]:

@@ -11,7 +11,7 @@ from fedbus.errors import LayoutError, TransferError
 from fedbus.wire.messages import Commit, CommitRefused, Committed, LookedUp, LookUp
 from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.model_specs import SpecReader
-from fedbus_repository.handlers.uploads import discard, keep, reserve
+from fedbus_repository.handlers.uploads import discard, reserve
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, FetchUploads, RequestRunner, RequestSteps
 from fedbus_repository.stores.base import Store, Upload
@@ -61,9 +61,6 @@ class CommitHandler:
         return (Send(sender, LookedUp(job=job, agent=agent, task=task, verdict=verdict)),)
 
 
-# ── called in a thread ────────────────────────────────────────────────────────────────────────────
-
-
 def prepare_commit(store: Store, message: Commit) -> HistoryEntry | StoreRefusal | Sequence[Upload]:
     """Return the answer to a commit, or the uploads that it needs first."""
     answer = store.check_commit(message.record, message.weights)
@@ -77,7 +74,8 @@ def finish_commit(
     answer: HistoryEntry | StoreRefusal
     try:
         specs.check_weights(message.weights, specs.layout(message.record.spec), uploads)
-        keep(uploads)
+        for upload in uploads:
+            upload.keep()
         answer = store.commit(message.record, message.weights)
     except (LayoutError, TransferError) as error:
         answer = StoreRefusal(str(error))

@@ -84,19 +84,13 @@ class JobHandler:
                 return (job, number), partial(store.store_evaluation, epoch, job, number, metrics)
             case ListJobs():
                 return (), partial(store.list_jobs, epoch)
-        return (message.job,), self._job_call(message)
-
-    def _job_call(self, message: StoreJob | LoadJob | EndJob | ForgetJob) -> Callable[[], Any]:
-        store, epoch = self._store, message.epoch
-        match message:
             case StoreJob(job=job, model=model, file=file):
                 origin = self._origin(message)
-                return partial(store.store_job, epoch, job, model, file, origin)
-            case LoadJob(job=job):
-                return partial(store.load_job, epoch, job)
-            case ForgetJob(job=job):
-                return partial(store.forget_job, epoch, job)
-        return partial(store.end_job, epoch, message.job, message.phase, message.reason)
+                return (job,), partial(store.store_job, epoch, job, model, file, origin)
+            case EndJob(job=job, phase=phase, reason=reason):
+                return (job,), partial(store.end_job, epoch, job, phase, reason)
+        call = store.load_job if isinstance(message, LoadJob) else store.forget_job
+        return (message.job,), partial(call, epoch, message.job)
 
     def _answer(self, sender: str, message: JobRequest, call: Callable[[], Any]) -> RequestSteps:
         if isinstance(message, StoreJob):
@@ -138,11 +132,8 @@ class JobHandler:
     def _origin(self, message: StoreJob) -> Origin | None:
         if message.origin is None:
             return None
-        return Origin(
-            digest=message.origin,
-            redelivered=message.redelivered,
-            seconds=self._repeat_seconds,
-        )
+        seconds, redelivered = self._repeat_seconds, message.redelivered
+        return Origin(digest=message.origin, redelivered=redelivered, seconds=seconds)
 
     def _check(self, check: Callable[[bytes, ModelNeeds | None], T], message: StoreJob) -> T:
         """Check a new job's file against its model; of an unknown model nothing is required."""
@@ -183,16 +174,11 @@ class JobHandler:
             reason="" if job.ended is None else job.ended.reason,
             rounds=job.rounds,
             latest=self._catalog.ref(job.latest),
-            metrics=_metrics(job),
+            metrics=job.latest.metrics if job.rounds else {},  # before the first round: none
             plan=job.plan,
             submitted=job.submitted,
             ended=None if job.ended is None else job.ended.at,
         )
-
-
-def _metrics(job: StoredJob) -> dict[str, float]:
-    """Return the metrics of a job's last round; before its first round it has none."""
-    return job.latest.metrics if job.rounds else {}
 
 
 def _job_of(message: StoreJob | StorePlan | LoadJob | StoreEvaluation | EndJob | ForgetJob) -> str:

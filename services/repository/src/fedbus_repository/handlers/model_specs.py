@@ -44,11 +44,7 @@ class SpecReader:
         return (codec.from_foreign_json if pushed else codec.from_json)(ModelSpec, data)
 
     def layout(self, spec: BlobRef) -> Layout:
-        """Return the layout of a kept spec.
-
-        Raises:
-            FedbusError: As `read`, or LayoutError.
-        """
+        """Return the layout of a kept spec; raise FedbusError if there is none."""
         layout = self._layouts.get(spec.digest)
         if layout is None:
             layout = Layout.read(self.read(spec).layout)
@@ -77,21 +73,12 @@ class SpecReader:
     def check_weights(
         self, weights: BlobRef, layout: Layout, uploads: Sequence[Upload] = ()
     ) -> None:
-        """Reject weights that are not a plain blob of this layout, by their header and size.
-
-        Raises:
-            LayoutError: They are not.
-            StoreError: The store does not have them.
-        """
+        """Raise LayoutError if weights, by header and size, are no plain blob of this layout."""
         prefix = self._bytes(weights, uploads, min(weights.size, MAX_BLOB_HEADER_BYTES))
         check_header(prefix, weights.size, layout, "plain")
 
     def read_blob(self, blob: BlobRef, offset: int, length: int) -> bytes:
-        """Read a part of a kept blob.
-
-        Raises:
-            StoreError: The store does not have it.
-        """
+        """Read a part of a kept blob; raise StoreError if the store does not have it."""
         source = self._store.open_blob(blob.digest)
         if source is None:
             raise StoreError(

@@ -28,11 +28,7 @@ Read = Callable[[BlobRef, int, int], bytes]
 
 
 def check_statements(spec: ModelSpec) -> None:
-    """Reject a spec whose `classes` or `input` agents and inference services could not use.
-
-    Raises:
-        WireError: Names the key, its value and what was expected.
-    """
+    """Raise WireError if agents and inference services could not use `classes` or `input`."""
     name, times = Counter(spec.classes).most_common(1)[0] if spec.classes else ("", 1)
     if times > 1:
         raise WireError(f"classes: expected each name once, got {name!r} {times} times")
@@ -40,10 +36,9 @@ def check_statements(spec: ModelSpec) -> None:
 
 
 def check_finite(weights: BlobRef, layout: Layout, read: Read) -> None:
-    """Reject weights that contain NaN or infinity: training from them could return nothing else.
+    """Raise LayoutError if weights contain NaN or infinity; it names the tensor.
 
-    Raises:
-        LayoutError: Names the tensor.
+    Training from such weights could return nothing else.
     """
     offset = read_header(read(weights, 0, MAX_BLOB_HEADER_BYTES)).offset
     for tensor in layout.tensors:
@@ -58,11 +53,7 @@ def check_finite(weights: BlobRef, layout: Layout, read: Read) -> None:
 
 
 def check_architectures(spec: ModelSpec, layout: Layout, read: Read) -> None:
-    """Reject a `.tflite` file that could crash the process that opens it, or cannot be trained.
-
-    Raises:
-        TrainingError: Names the architecture and the place in the file.
-    """
+    """Raise TrainingError if a `.tflite` file could crash its process, or cannot be trained."""
     for name, architecture in spec.architectures.items():
         if name != TFLITE:
             continue

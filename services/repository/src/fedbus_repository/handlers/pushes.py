@@ -23,7 +23,7 @@ from fedbus_repository.handlers.pushed_contents import (
     check_finite,
     check_statements,
 )
-from fedbus_repository.handlers.uploads import discard, keep, reserve
+from fedbus_repository.handlers.uploads import discard, reserve
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import (
     Call,
@@ -101,9 +101,6 @@ class PushHandler:
         return pushed
 
 
-# ── called in a thread ────────────────────────────────────────────────────────────────────────────
-
-
 def prepare_push(store: Store, message: PushModel) -> Version | StoreRefusal | Sequence[Upload]:
     """Return the answer to a push, or the upload of its spec."""
     answer = store.check_push(message.model, message.spec, message.weights, reset=message.reset)
@@ -143,7 +140,8 @@ def finish_push(
     answer: Version | StoreRefusal
     try:
         specs.check_weights(message.weights, read.layout, uploads)
-        keep(uploads)
+        for upload in uploads:
+            upload.keep()
         check_finite(message.weights, read.layout, specs.read_blob)
         check_architectures(read.spec, read.layout, specs.read_blob)
         answer = store.push(

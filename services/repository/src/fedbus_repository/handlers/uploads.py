@@ -1,4 +1,4 @@
-"""Uploads of a request: reserved together, kept together. Called in threads."""
+"""Uploads of a request, reserved or discarded together. Called in threads."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,11 +8,7 @@ from fedbus_repository.stores.base import Store, Upload
 
 
 def reserve(store: Store, blobs: Sequence[BlobRef]) -> Sequence[Upload]:
-    """Reserve space for all blobs that the store does not hold, or for none.
-
-    Raises:
-        StoreError: There is not enough space.
-    """
+    """Reserve space for all blobs that the store does not hold, or raise StoreError."""
     uploads: list[Upload] = []
     try:
         uploads.extend(store.upload(blob) for blob in dict.fromkeys(blobs) if not store.holds(blob))
@@ -20,17 +16,6 @@ def reserve(store: Store, blobs: Sequence[BlobRef]) -> Sequence[Upload]:
         discard(uploads)
         raise
     return uploads
-
-
-def keep(uploads: Sequence[Upload]) -> None:
-    """Make all uploads durable blobs of the store.
-
-    Raises:
-        TransferError: The digest of one is not the expected one.
-        StoreError: One could not be written.
-    """
-    for upload in uploads:
-        upload.keep()
 
 
 def discard(uploads: Sequence[Upload]) -> None:

@@ -44,11 +44,7 @@ class Upload(Protocol):
         """Write bytes at an offset."""
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Read bytes at an offset, to inspect them before `keep`.
-
-        Raises:
-            StoreError: They could not be written, or cannot be read.
-        """
+        """Read bytes before `keep`, to inspect them; raise StoreError if that or a write fails."""
 
     def keep(self) -> None:
         """Make it a durable blob of the store.
@@ -63,17 +59,16 @@ class Upload(Protocol):
 
 
 class Store(Protocol):
-    """Jobs, plans, rounds, versions, the lease, and the blobs that they reference."""
+    """Jobs, plans, rounds, versions, the lease, and the blobs that they reference.
 
-    # ── the lease ─────────────────────────────────────────────────────────────────────────────────
+    An epoch lower than the lease's is answered with StaleLease.
+    """
 
     def take_lease(self, holder: str, incarnation: int, *, expired: int | None = None) -> Lease:
         """Grant the lease if it is free, the holder's own, or of the epoch that has `expired`.
 
         Returns the current lease, whether it was granted or not. The store has no clock.
         """
-
-    # ── jobs; an epoch lower than the lease's is answered with StaleLease ─────────────────────────
 
     def store_job(
         self, epoch: int, job: str, model: str, file: bytes, origin: Origin | None = None
@@ -110,8 +105,6 @@ class Store(Protocol):
 
     def load_job(self, epoch: int, job: str, origin: Origin | None = None) -> JobAnswer:
         """Load a job, or the job that the submission of this origin has already become."""
-
-    # ── rounds and versions ───────────────────────────────────────────────────────────────────────
 
     def check_commit(
         self, record: RoundRecord, weights: BlobRef
@@ -160,8 +153,6 @@ class Store(Protocol):
 
     def history(self) -> Iterable[HistoryEntry]:
         """Return every version of every model, by model and version: for the oracle."""
-
-    # ── blobs ─────────────────────────────────────────────────────────────────────────────────────
 
     def holds(self, blob: BlobRef) -> bool:
         """Return whether the store has a blob and it is intact; reads all of its content."""

@@ -30,15 +30,11 @@ def blob_path(store: Path, digest: str) -> Path:
 
 
 class BlobFolder:
-    """All blobs of a store. Thread-safe.
+    """All blobs of a store. Thread-safe. Raises StoreError if the folder cannot be written.
 
     Args:
-        folder: Folder of the store.
         durable: False syncs nothing, for tests.
         on_step: Called before each step on the disk, for fault tests.
-
-    Raises:
-        StoreError: The folder cannot be written.
     """
 
     def __init__(
@@ -63,11 +59,7 @@ class BlobFolder:
         return blob_path(self._folder, digest)
 
     def upload(self, blob: BlobRef) -> FileUpload:
-        """Reserve space for a blob that is to be fetched.
-
-        Raises:
-            StoreError: There is not enough space.
-        """
+        """Reserve space for a blob that is to be fetched; raise StoreError if there is none."""
         path = self._uploads / f"{blob.digest}.{next(self._numbers)}"
         with os_errors_as_store_errors(path, f"reserving {blob.size} bytes"):
             self._on_step("reserve")

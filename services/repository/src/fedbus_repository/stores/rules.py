@@ -70,10 +70,10 @@ def still_running(job: str) -> str:
 
 def id_taken(known: StoredJob, differs: str) -> str:
     """Format the refusal of a job whose id belongs to a job with another file."""
-    again = (
-        "" if known.ended is None else ", or `fedbus job submit --again`, which takes the next one"
-    )
-    state = "is running" if known.ended is None else f"has {known.ended.phase}"
+    state, again = "is running", ""
+    if known.ended is not None:
+        state = f"has {known.ended.phase}"
+        again = ", or `fedbus job submit --again`, which takes the next one"
     return (
         f"the id {known.job!r} belongs to a job that was submitted at "
         f"{known.submitted or 'an unknown time'} and {state}, with another job file: {differs}; "
@@ -184,9 +184,8 @@ def _parent_fault(record: RoundRecord, weights: BlobRef, latest: Version) -> str
         )
     if record.spec != latest.spec:
         return f"expected the spec of version {latest.version}, got another one"
-    if (
-        abs(weights.size - latest.weights.size) >= MAX_BLOB_HEADER_BYTES
-    ):  # both have the same layout
+    # Both have the same layout, so only their headers may differ in size.
+    if abs(weights.size - latest.weights.size) >= MAX_BLOB_HEADER_BYTES:
         return (
             f"expected weights of {latest.weights.size} bytes, as version {latest.version} has,"
             f" got {weights.size}"

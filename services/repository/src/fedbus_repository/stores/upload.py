@@ -29,11 +29,7 @@ class UploadContext:
 
 
 class FileUpload:
-    """An `Upload` in one file, whose space is reserved before the first byte arrives.
-
-    Raises:
-        OSError: There is not enough space.
-    """
+    """An `Upload` in one file, whose space is reserved at once; OSError if there is not enough."""
 
     def __init__(self, path: Path, blob_ref: BlobRef, context: UploadContext) -> None:
         self.path = path
@@ -68,11 +64,7 @@ class FileUpload:
             self._record_arrival(offset, at)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read bytes at an offset.
-
-        Raises:
-            StoreError: A write failed, so the bytes may be wrong, or the file cannot be read.
-        """
+        """Read bytes at an offset; raise StoreError if that fails, or a write did."""
         with os_errors_as_store_errors(self.path, "reading an upload"):
             self._raise_error()
             return os.pread(self.fd, length, offset)
@@ -85,8 +77,7 @@ class FileUpload:
     def hashing(self) -> Iterator[Callable[[], str]]:
         """Hash the rest, while the `with` block runs if it is large; yield a call for the digest.
 
-        Raises:
-            OSError: A write failed, or the content cannot be read back.
+        At the end, raise OSError if a write failed or the content could not be read back.
         """
         self._wait()
         if self._complete - self._hashed < HASH_BLOCK_BYTES:

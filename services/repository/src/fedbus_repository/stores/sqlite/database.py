@@ -21,10 +21,7 @@ DATABASE = "repository.db"
 
 
 class Database:
-    """The records of a store.
-
-    Attributes:
-        is_new: The file did not exist before.
+    """The records of a store; `is_new`: the file did not exist before.
 
     Raises:
         StoreError: The folder cannot be used, another process uses it, or the file is not a
@@ -59,11 +56,7 @@ class Database:
 
     @contextmanager
     def reading(self, operation: str) -> Iterator[sqlite3.Connection]:
-        """Read consistently: no other thread writes during the block.
-
-        Raises:
-            StoreError: The disk or the file is damaged.
-        """
+        """Read consistently: no other thread writes meanwhile. A damaged disk raises StoreError."""
         with self.lock, self._errors_as_store_errors(operation):
             yield self._db
 
@@ -71,8 +64,7 @@ class Database:
     def writing(self, operation: str) -> Iterator[sqlite3.Connection]:
         """Run the block as one transaction, durable once the block has ended.
 
-        Raises:
-            StoreError: The disk is full, broken or read-only; nothing has changed.
+        A StoreError (the disk is full, broken or read-only) means that nothing has changed.
         """
         with self.lock, self._errors_as_store_errors(operation):
             self._db.execute("BEGIN IMMEDIATE")

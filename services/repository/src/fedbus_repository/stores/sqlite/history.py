@@ -12,11 +12,7 @@ from fedbus_repository.stores.sqlite.database import DATABASE
 
 
 class SqliteHistory:
-    """Reads what a `SqliteStore` wrote into a folder, and changes nothing.
-
-    Raises:
-        StoreError: There is no store.
-    """
+    """Reads what a `SqliteStore` wrote; raises StoreError if the folder has no store."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -3,7 +3,6 @@
 
 import sqlite3
 from collections.abc import Callable
-from secrets import token_bytes
 
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import Plan
@@ -21,11 +20,6 @@ from fedbus_repository.stores.records import (
 )
 from fedbus_repository.stores.sqlite import job_rows, version_rows
 from fedbus_repository.stores.sqlite.database import Database
-
-
-def new_secret() -> bytes:
-    """Return 32 random bytes, the seed of a job's random choices."""
-    return token_bytes(32)
 
 
 def unknown_model(db: sqlite3.Connection, model: str) -> StoreRefusal:

@@ -7,6 +7,7 @@ Slow work (hashing and syncing a blob) is done before a transaction, so that tra
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from secrets import token_bytes
 
 from fedbus.core import clock
 from fedbus.core.blob_io import BlobSource
@@ -28,22 +29,18 @@ from fedbus_repository.stores.records import (
 from fedbus_repository.stores.retention import best, outdated, retained
 from fedbus_repository.stores.sqlite import job_rows, version_rows
 from fedbus_repository.stores.sqlite.database import Database
-from fedbus_repository.stores.sqlite.job_store import SqliteJobs, new_secret, unknown_model
+from fedbus_repository.stores.sqlite.job_store import SqliteJobs, unknown_model
 
 
 class SqliteStore(SqliteJobs):
-    """A `Store` in one folder, used by one process at a time.
+    """A `Store` in one folder, used by one process at a time; else it raises StoreError.
 
     Args:
-        folder: Folder of the database and the blobs.
         keep: Number of versions of a model that keep their weights; see retention.py.
         durable: False syncs nothing, for tests.
         on_step: Called before each step on the disk, for fault tests.
         secret: Returns the secret of a new job.
         now: Clock that timestamps jobs and versions.
-
-    Raises:
-        StoreError: The folder cannot be used, or another repository uses it.
     """
 
     def __init__(  # noqa: PLR0913 - all but the folder have defaults, and are for tests
@@ -53,7 +50,7 @@ class SqliteStore(SqliteJobs):
         keep: int = 10,
         durable: bool = True,
         on_step: OnStep = lambda _: None,
-        secret: Callable[[], bytes] = new_secret,
+        secret: Callable[[], bytes] = lambda: token_bytes(32),
         now: Callable[[], Timestamp] = clock.utc,
     ) -> None:
         super().__init__(Database(folder, durable=durable, on_step=on_step), secret, now)
@@ -71,8 +68,6 @@ class SqliteStore(SqliteJobs):
     def close(self) -> None:
         self._blobs.close()
         self._database.close()
-
-    # ── rounds and versions ───────────────────────────────────────────────────────────────────────
 
     def check_commit(
         self, record: RoundRecord, weights: BlobRef
@@ -158,8 +153,6 @@ class SqliteStore(SqliteJobs):
     def history(self) -> list[HistoryEntry]:
         with self._database.reading("reading the history") as db:
             return list(version_rows.history(db))
-
-    # ── blobs ─────────────────────────────────────────────────────────────────────────────────────
 
     def holds(self, blob: BlobRef) -> bool:
         return self._blobs.holds(blob)
