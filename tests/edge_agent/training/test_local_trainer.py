@@ -444,11 +444,11 @@ def test_the_trainer_is_the_jobs_else_the_preferred_else_an_available_one(
     trained = local_trainer.train(task(base, trainer=wanted), model, base, TaskControl())
     assert trained.inline is not None
     assert set(decode(trained.inline, LAYOUT, "delta")["layers.1.bias"].tolist()) == {1.0}
-    before = local_trainer._loaded.last  # noqa: SLF001 - a trainer says nothing of itself
+    before = local_trainer._loaded.cache.last  # noqa: SLF001 - a trainer says nothing of itself
     assert before is not None
     assert before.name == used
     local_trainer.train(task(base, trainer=wanted, task=2), model, base, TaskControl())
-    assert local_trainer._loaded.last is before  # noqa: SLF001 - it is made once
+    assert local_trainer._loaded.cache.last is before  # noqa: SLF001 - it is made once
 
 
 @pytest.mark.parametrize(

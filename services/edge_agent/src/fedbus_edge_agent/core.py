@@ -18,6 +18,7 @@ from fedbus.core.events import (
     Stopping,
     Woke,
 )
+from fedbus.core.interface import Core
 from fedbus.core.keys import Key
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import (
@@ -29,7 +30,6 @@ from fedbus.wire.messages import (
     TaskTaken,
     TrainTask,
 )
-from fedbus.wire.topics import Topic
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.host.counters import AgentCounters
 from fedbus_edge_agent.host.data_watch import DataWatch, WatchedData
@@ -52,10 +52,8 @@ ACKNOWLEDGE_SECONDS = 0.25
 """Less than a controller's first repetition. A shorter task needs no acknowledgement."""
 
 
-class AgentCore:
+class AgentCore(Core):
     """An agent without clock, network and threads."""
-
-    listens: tuple[Topic, ...] = ()
 
     def __init__(  # noqa: PLR0913 - one argument for each part that an agent is given
         self,

@@ -84,11 +84,7 @@ class AgentSettings(ServiceSettings):
 
 
 def load_source(settings: AgentSettings) -> DataSource:
-    """Load an agent's data.
-
-    Raises:
-        SettingsError: With the setting at fault and the reason.
-    """
+    """Load an agent's data; raise SettingsError with the setting at fault and the reason."""
     recipe = DataConfig(
         path=settings.data,
         loader=settings.loader,
@@ -126,11 +122,10 @@ def _steps(name: str, given: str | None) -> list[Step] | None:
 def _declared(given: str | None) -> Format | None:
     if given is None:
         return None
+    prefix = ""  # errors of the first call name the file themselves
     try:
         plain = read_json_or_file(given)
-    except TrainingError as error:
-        raise SettingsError(f"FEDBUS_FORMAT: {error}") from error
-    try:
+        prefix = error_prefix(given)
         return read_format(plain)
     except TrainingError as error:
-        raise SettingsError(f"FEDBUS_FORMAT: {error_prefix(given)}{error}") from error
+        raise SettingsError(f"FEDBUS_FORMAT: {prefix}{error}") from error

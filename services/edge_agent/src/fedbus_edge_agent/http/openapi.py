@@ -69,10 +69,10 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    described = {
+    schemas = {
         kind.__name__: TypeAdapter(kind).json_schema(ref_template=REFERENCE) for kind in KINDS
     }
-    for name, schema in (*described.items(), (JOB_FILE, jobs.schema(REFERENCE))):
+    for name, schema in (*schemas.items(), (JOB_FILE, jobs.schema(REFERENCE))):
         found.update(schema.pop("$defs", {}))
         found[name] = schema
     return found
@@ -94,15 +94,12 @@ def page(description: Mapping[str, Any]) -> str:
         f"<p>All paths but this page and <code>/openapi.json</code> need {_HEADER}</p>",
     ]
     for path, methods in description["paths"].items():
-        for method, operation in methods.items():
-            parts.append(_section(path, method, operation))
+        parts += [_section(path, method, operation) for method, operation in methods.items()]
     parts.append("<h2>Schemas</h2>")
     for name, schema in sorted(description["components"]["schemas"].items()):
-        shown = escape(json.dumps(schema, indent=1))
-        parts.append(
-            f'<details id="{escape(name)}"><summary>{escape(name)}</summary>'
-            f"<pre>{shown}</pre></details>"
-        )
+        label, shown = escape(name), escape(json.dumps(schema, indent=1))
+        summary = f'<details id="{label}"><summary>{label}</summary>'
+        parts.append(f"{summary}<pre>{shown}</pre></details>")
     return "\n".join(parts)
 
 

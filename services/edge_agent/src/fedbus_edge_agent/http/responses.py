@@ -22,11 +22,7 @@ class ApiError(Exception):
 
 
 def read_name(request: web.Request, what: str) -> str:
-    """Return a name from the request's path.
-
-    Raises:
-        ApiError: 400, it is not a valid name.
-    """
+    """Return a name from the request's path; raise ApiError 400 if it is not valid."""
     name = request.match_info[what]
     if not _NAME.fullmatch(name):
         raise ApiError(400, f"{what}: not {IDENT_SAID}")

@@ -191,9 +191,8 @@ class StandaloneJobs:
             return
         if not isinstance(result, RoundResult):
             reason = describe_error(result) if isinstance(result, Exception) else "no result"
-            yield from self._end(
-                replace(report, phase="FAILED", reason=reason[:MAX_TEXT_CHARACTERS])
-            )
+            reason = reason[:MAX_TEXT_CHARACTERS]
+            yield from self._end(replace(report, phase="FAILED", reason=reason))
             return
         metrics = as_training_metrics(result.metrics)
         report = replace(

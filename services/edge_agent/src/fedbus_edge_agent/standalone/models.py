@@ -127,11 +127,7 @@ class UploadedModels:
 
     @contextmanager
     def receiving(self, model: UploadedModel) -> Iterator[Path]:
-        """Create a temporary file for an upload, and remove it afterwards if it is still there.
-
-        Raises:
-            StoreError: The disk is full.
-        """
+        """Create a file for an upload, or raise StoreError; remove it later unless it was moved."""
         with os_errors_as_store_errors(model.folder):
             handle, name = tempfile.mkstemp(dir=model.folder, prefix=".upload-")
             os.close(handle)

@@ -3,6 +3,7 @@
 Each job has a folder: its job file as it was sent, its report, and the weights of its last round.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +39,8 @@ class StandaloneRunner:
         paths = sorted(reports, key=lambda path: path.stat().st_mtime_ns)
         found = []
         for path in paths[-MAX_KEPT_REPORTS:]:
-            try:
+            with suppress(OSError, WireError):
                 found.append(codec.from_json(JobReport, path.read_bytes()))
-            except (OSError, WireError):
-                continue
         return found
 
     def job_file(self, job: str) -> bytes | None:
@@ -76,11 +75,7 @@ class StandaloneRunner:
         return free_storage(self.folder)
 
     def save_report(self, report: JobReport) -> None:
-        """Write a report.
-
-        Raises:
-            StoreError: The disk is full, or not writable.
-        """
+        """Write a report; raise StoreError if the disk is full or not writable."""
         path = self.folder / report.training_id / "report.json"
         with os_errors_as_store_errors(path):
             atomic_write(path, codec.to_json(report))

@@ -51,11 +51,7 @@ class TaskInputs:
         return self.models.missing(task.ref, task.message.trainer)
 
     def fetch(self, task: Task, missing: list[BlobRef]) -> Iterator[Action]:
-        """Fetch the missing blobs that are not being fetched yet.
-
-        Raises:
-            StoreError: There is no room for a blob.
-        """
+        """Fetch the missing blobs without a download; raise StoreError if one has no room."""
         for blob_ref in missing:
             if blob_ref.digest not in task.downloads:
                 sink = self.spools.make(blob_ref.size)

@@ -121,8 +121,5 @@ class TaskReplies:
 def decline_of(message: TrainTask, reason: str) -> Decline:
     """Return the decline of a task, its reason cut to what a message holds."""
     return Decline(
-        job=message.job,
-        round=message.round,
-        task=message.task,
-        reason=reason[:MAX_TEXT_CHARACTERS],
+        job=message.job, round=message.round, task=message.task, reason=reason[:MAX_TEXT_CHARACTERS]
     )

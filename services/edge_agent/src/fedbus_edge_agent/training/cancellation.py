@@ -31,11 +31,7 @@ class TaskControl:
         self.check()
 
     def check(self) -> None:
-        """Raise if the work was cancelled; called between calls that cannot be interrupted.
-
-        Raises:
-            Stopped: The work was cancelled.
-        """
+        """Raise Stopped if the work was cancelled; called where nothing interrupts the work."""
         if self.stopped:
             raise Stopped("asked to stop")
 
@@ -44,11 +40,7 @@ class TaskControl:
         self.stopped = True
 
     def watch(self, data: Dataset) -> Dataset:
-        """Return the data set with a cancellation check and a count before each batch.
-
-        Raises:
-            Stopped: The work was cancelled while the data were loaded.
-        """
+        """Return the data set with a count and a `check` before each batch; `check` now, too."""
         self.check()
         self.data = data.with_stop(self._count_batch)
         return self.data

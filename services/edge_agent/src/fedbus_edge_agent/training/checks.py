@@ -40,11 +40,7 @@ def checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def check_finite(weights: Weights) -> None:
-    """Reject weights with a NaN or an infinity, naming the first tensor that has one.
-
-    Raises:
-        TrainingError: A value is not finite.
-    """
+    """Raise TrainingError for a NaN or an infinity, naming the first tensor that has one."""
     for name, array in weights.items():
         try:
             check_update(array.reshape(-1))
@@ -55,11 +51,7 @@ def check_finite(weights: Weights) -> None:
 
 
 def check_classes(data: Sequence[str], model: Sequence[str]) -> None:
-    """Reject data whose classes have other names, or another order, than a model's outputs.
-
-    Raises:
-        TrainingError: With both lists.
-    """
+    """Raise TrainingError if the data's classes differ from a model's in names or order."""
     if data and model and tuple(data) != tuple(model):
         raise TrainingError(
             f"the classes of the data are {names_of(data)}; those of the model are "
@@ -68,10 +60,6 @@ def check_classes(data: Sequence[str], model: Sequence[str]) -> None:
 
 
 def check_digest(blob: Blob, blob_ref: BlobRef) -> None:
-    """Reject bytes that do not have the digest of a blob ref.
-
-    Raises:
-        TrainingError: The digest differs.
-    """
+    """Raise TrainingError for bytes that do not have the digest of a blob ref."""
     if digest_of(blob) != blob_ref.digest:
         raise TrainingError("the model's bytes are not those of its digest")

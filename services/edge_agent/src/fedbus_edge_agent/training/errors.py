@@ -28,11 +28,9 @@ def describe_error(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return (
-        described
-        if trace is None
-        else f"{described} ({_position(trace.tb_frame, trace.tb_lineno)})"
-    )
+    if trace is None:
+        return described
+    return f"{described} ({_position(trace.tb_frame, trace.tb_lineno)})"
 
 
 def thread_position(thread: int) -> str:
@@ -47,11 +45,7 @@ def _position(frame: FrameType, line: int) -> str:
 
 @contextmanager
 def contain_exits() -> Iterator[None]:
-    """Convert a plug-in's attempt to exit the process to an error of its task.
-
-    Raises:
-        TrainingError: The code in the block raised `SystemExit` or the like.
-    """
+    """Convert a plug-in's attempt to exit the process to a TrainingError of its task."""
     try:
         yield
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:

@@ -38,11 +38,7 @@ class LocalTensors:
         return {**weights, **{name: local[name] for name in names}}
 
     def save(self, weights: Weights, layout: Layout, job: str, round_: int) -> None:
-        """Write the local tensors that a round's training produced.
-
-        Raises:
-            StoreError: The disk is full, or not writable.
-        """
+        """Write the local tensors that a round's training produced; see `RoundFiles.save`."""
         if names := _local_names(layout):
             self.files.save(job, round_, {name: weights[name] for name in names})
 

@@ -159,7 +159,7 @@ class LocalTrainer:
 
         A failure is noted, and the next round begins without a state; the training counts.
         """
-        loaded = self._loaded.last
+        loaded = self._loaded.cache.last
         if not training.params.keep_optimizer_state or loaded is None:
             return
         try:

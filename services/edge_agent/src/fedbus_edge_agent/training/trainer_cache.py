@@ -8,7 +8,7 @@ Large models are dropped nevertheless: a small device may not hold two of them.
 import gc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fedbus.frameworks.tflite.admission import TFLITE, Admission
 from fedbus.plugins import Trainer
@@ -63,13 +63,12 @@ class TrainerCache:
 
         It is called before that trainer is loaded, so that both never need memory at once.
         """
-        dropped = False
+        before = len(self._trainers)
         while self._trainers and (
             len(self._trainers) >= MAX_TRAINERS or self._size() + size > MAX_TRAINERS_BYTES
         ):
             self._trainers.pop(0)
-            dropped = True
-        if dropped:
+        if len(self._trainers) < before:
             gc.collect()  # a Keras model is a reference cycle that holds its weights
 
     def add(self, cached: CachedTrainer) -> None:
@@ -80,18 +79,13 @@ class TrainerCache:
         return sum(cached.size for cached in self._trainers)
 
 
+@dataclass(frozen=True, slots=True)
 class LoadedTrainers:
     """Loads the trainer that is chosen for a model, and reuses it in later tasks."""
 
-    def __init__(self, trainers: Trainers, admission: Admission) -> None:
-        self._trainers = trainers
-        self._admission = admission
-        self._cache = TrainerCache()
-
-    @property
-    def last(self) -> CachedTrainer | None:
-        """The trainer that was used last."""
-        return self._cache.last
+    trainers: Trainers
+    admission: Admission
+    cache: TrainerCache = field(default_factory=TrainerCache)
 
     @contextmanager
     def use(self, model: Model, wanted: str | None) -> Iterator[Trainer]:
@@ -100,12 +94,12 @@ class LoadedTrainers:
         Raises:
             FedbusError: No trainer can be used, or the file is not admitted.
         """
-        name = self._trainers.choose(model.spec, wanted)
-        cached = self._cache.find(model.spec, name)
+        name = self.trainers.choose(model.spec, wanted)
+        cached = self.cache.find(model.spec, name)
         if cached is None:
-            self._cache.make_room(model.layout.size)
+            self.cache.make_room(model.layout.size)
             cached = self._load(model, name)
-            self._cache.add(cached)
+            self.cache.add(cached)
         with self._in_use(cached.file):
             yield cached.trainer
 
@@ -115,10 +109,10 @@ class LoadedTrainers:
             for key, value in model.spec.architectures[name].items()
         }
         file = architecture.get("blob") if name == TFLITE else None
-        digest = None if file is None else self._admission.admit(file, model.layout)
+        digest = None if file is None else self.admission.admit(file, model.layout)
         with self._in_use(digest):
-            trainer = self._trainers.factory(name)(architecture)
+            trainer = self.trainers.factory(name)(architecture)
         return CachedTrainer(model.spec, name, digest, model.layout.size, trainer)
 
     def _in_use(self, digest: str | None) -> AbstractContextManager[None]:
-        return nullcontext() if digest is None else self._admission.using(digest)
+        return nullcontext() if digest is None else self.admission.using(digest)

@@ -20,11 +20,7 @@ class TaskChecker(Protocol):
     """A task runner that can judge a task before its inputs are fetched."""
 
     def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
-        """Reject a job's choice of plug-ins.
-
-        Raises:
-            PluginError: A plug-in is not installed, or not allowed.
-        """
+        """Raise PluginError for a job's plug-in that is not installed, or not allowed."""
 
     def rows(self, overrides: DataOverrides) -> RowFormat:
         """Return the format of the rows that a trainer would get with a job's `overrides`.
@@ -34,11 +30,7 @@ class TaskChecker(Protocol):
         """
 
     def choose(self, spec: ModelSpec, wanted: str | None) -> str:
-        """Return the name of the architecture that will be used.
-
-        Raises:
-            PluginError: None of the spec's architectures can be used.
-        """
+        """Return the name of the architecture that will be used; raise PluginError if none can."""
 
 
 class Trainers:
@@ -69,11 +61,7 @@ class Trainers:
         )
 
     def check(self, wanted: str | None) -> None:
-        """Reject a trainer that is unknown, not allowed, or lacks its framework.
-
-        Raises:
-            PluginError: With the trainers that are available.
-        """
+        """Raise PluginError for a trainer that is unknown, not allowed, or lacks its framework."""
         if wanted is None or wanted in self._factories:
             return
         if wanted == BASE:
@@ -88,13 +76,10 @@ class Trainers:
             )
 
     def check_preferred(self) -> None:
-        """Reject the trainer that this agent's settings name if it cannot be loaded.
+        """Raise PluginError if the trainer that this agent's settings name cannot be loaded.
 
         A trainer of fedbus is not imported, since that would load its framework. A third-party
         trainer is: only its import shows which packages it needs.
-
-        Raises:
-            PluginError: With the trainers that are available.
         """
         self.check(self._preferred)
         if self._preferred in {None, BASE, *self._factories}:
@@ -137,11 +122,7 @@ class Trainers:
         return f"trainers here: {listed(self.available()) or 'none'}"
 
     def factory(self, name: str) -> TrainerFactory:
-        """Import a trainer and return its factory.
-
-        Raises:
-            PluginError: See `plugins.load`.
-        """
+        """Import a trainer and return its factory; errors are those of `plugins.load`."""
         return self._factories.get(name) or plugins.load("trainers", name, self._allowed)
 
 

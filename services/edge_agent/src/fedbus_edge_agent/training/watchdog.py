@@ -24,8 +24,7 @@ class TrainingThread:
     """The one thread that trains and evaluates, as the core sees it.
 
     Attributes:
-        control: Cancellation and progress of the running work; None while the thread is idle.
-        key: Key of the running work; None while the thread is idle.
+        control, key: Those of the running work; None while the thread is idle.
         trouble: Why the thread gets no more work; "" while it makes progress.
     """
 
