@@ -21,16 +21,14 @@ class AgentSettings(ServiceSettings):
 
     data: Annotated[Path, Field(description="the file or folder that the loader reads")]
     loader: Annotated[
-        str | None,
-        Field(description="the loader plug-in; by default chosen by the kind of file"),
+        str | None, Field(description="the loader plug-in; by default chosen by the kind of file")
     ] = None
     loader_options: Annotated[
         dict[str, Any],
         Field(description='options of the loader, as {"target": "class"}: JSON, or a JSON file'),
     ] = {}  # noqa: RUF012 - pydantic copies it
     format: Annotated[
-        str | None,
-        Field(description="the format that loaded data must have: JSON, or a JSON file"),
+        str | None, Field(description="the format that loaded data must have: JSON, or a JSON file")
     ] = None
     pipeline: Annotated[
         str | None,
@@ -63,8 +61,7 @@ class AgentSettings(ServiceSettings):
         bool, Field(description="the agent's HTTP API without a token (loopback only)")
     ] = False
     stall_seconds: Annotated[
-        float,
-        Field(ge=1, le=86_400, description="training that requests no batch this long hangs"),
+        float, Field(ge=1, le=86_400, description="training that requests no batch this long hangs")
     ] = STALL_SECONDS
 
     @field_validator("loader_options", mode="before")

@@ -9,8 +9,6 @@ from fedbus.wire import codec
 from fedbus.wire.documents import JobFault
 from fedbus_edge_agent.standalone.schemas import Problem
 
-_NAME = re.compile(IDENT)
-
 
 class ApiError(Exception):
     """Refusal of a request: a status, a message and headers."""
@@ -24,7 +22,7 @@ class ApiError(Exception):
 def read_name(request: web.Request, what: str) -> str:
     """Return a name from the request's path; raise ApiError 400 if it is not valid."""
     name = request.match_info[what]
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(IDENT, name):
         raise ApiError(400, f"{what}: not {IDENT_SAID}")
     return name
 

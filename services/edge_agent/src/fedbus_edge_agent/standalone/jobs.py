@@ -100,10 +100,7 @@ class StandaloneJobs:
         self._save_report = save_report
         self._files: dict[str, JobFile] = {}  # of active jobs, the next one to train first
         self._current: tuple[str, TaskControl] | None = None
-        self._reports = OrderedDict(
-            (report.training_id, report if report.phase in FINAL_PHASES else _interrupted(report))
-            for report in earlier
-        )
+        self._reports = OrderedDict((report.training_id, _ended(report)) for report in earlier)
 
     def report(self, job: str) -> JobReport | None:
         """Return a job's report, with the progress of its running round; None if it is unknown."""
@@ -238,5 +235,7 @@ def ignored_keys(file: JobFile) -> tuple[str, ...]:
     )
 
 
-def _interrupted(report: JobReport) -> JobReport:
+def _ended(report: JobReport) -> JobReport:
+    if report.phase in FINAL_PHASES:
+        return report
     return replace(report, phase="INTERRUPTED", reason="the agent was restarted meanwhile")

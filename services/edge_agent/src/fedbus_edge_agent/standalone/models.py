@@ -29,7 +29,6 @@ from fedbus.wire.documents import ModelSpec
 from fedbus.wire.model_spec import files_of, named_files
 from fedbus_edge_agent.standalone.schemas import ModelMetadata, ModelReport
 
-_NAME = re.compile(IDENT)
 _OVERHEAD_BYTES = 1 << 20
 """What an upload may have beside weights and files: names, headers, boundaries of its parts."""
 
@@ -98,7 +97,7 @@ class UploadedModels:
         """Return a version, or with None the newest upload of a model; None if there is none."""
         if version is None:
             return next((each for each in reversed(self.all()) if each.spec.model == name), None)
-        if not _NAME.fullmatch(version):
+        if not re.fullmatch(IDENT, version):
             return None  # it could be a path to another folder
         return _read(self.folder / f"{name}~{version}" / "spec.json")
 

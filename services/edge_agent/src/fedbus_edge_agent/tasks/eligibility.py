@@ -31,11 +31,9 @@ def eligibility(
     facts: AgentFacts,
     checker: TaskChecker | None,
 ) -> Eligibility:
-    """Judge a training or an evaluation before it is accepted.
+    """Judge a training, or with no `weights_bytes` an evaluation, before it is accepted.
 
-    Args:
-        weights_bytes: Size of the weights to train; None for an evaluation.
-        checker: Checks the job's plug-ins; None accepts any plug-in.
+    Without a `checker`, any plug-in is accepted.
     """
     rows = RowFormat.announced(facts.format)
     overrides = params.data_overrides

@@ -26,11 +26,7 @@ ChooseArchitecture = Callable[[ModelSpec, str | None], str]
 
 
 class CachedModels:
-    """Specs, files and weights that need not be fetched again.
-
-    Args:
-        choose: Chooses the architecture of a spec; None uses all files of a spec.
-    """
+    """Specs, files and weights to use again; without `choose`, all files of a spec."""
 
     def __init__(self, choose: ChooseArchitecture | None = None) -> None:
         self._choose = choose
