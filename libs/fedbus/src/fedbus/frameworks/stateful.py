@@ -1,9 +1,22 @@
 """Base class of trainers that can continue with the optimizer state of an earlier training."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
+
+MADE_BY: Final = "made_by"
+"""The entry of a state that names the trainer and the options that decide its arrays."""
+
+
+def check_maker(arrays: Mapping[str, Array], maker: str) -> None:
+    """Raise TrainingError for a state of another framework, optimizer or scheduler."""
+    made_by = str(arrays[MADE_BY]) if MADE_BY in arrays else "an unknown trainer"
+    if made_by != maker:
+        raise TrainingError(
+            f"the optimizer state was kept by {made_by}; this task needs that of {maker}"
+        )
 
 
 class StatefulTrainer:

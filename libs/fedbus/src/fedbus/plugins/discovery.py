@@ -2,11 +2,11 @@
 
 import re
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final, Literal, get_args, overload
+from typing import Final, Literal, TypeAlias, get_args, overload
 
 from fedbus.errors import PluginError
 from fedbus.jobs.faults import nearest
@@ -30,6 +30,9 @@ BUILTIN_PACKAGE: Final = "fedbus"
 """The package whose plug-ins are allowed in every process."""
 ALL: Final = "all"
 """The value of `FEDBUS_PLUGINS` that allows every installed plug-in."""
+
+Allowed: TypeAlias = Collection[str] | None
+"""What settings allow besides built-in plug-ins: names, packages or `all`; None: all installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,13 @@ class Plugin:
             return ""
         return f"expected a name of {IDENT_SAID}, got {self.name[:80]!a}; rename the entry point"
 
-    def allowed(self, words: Collection[str] | None) -> bool:
+    def allowed(self, words: Allowed) -> bool:
         """Return whether settings allow it: by name, package or `all`; built-ins always are."""
         return not self.name_fault and (
             _plain(self.package) == BUILTIN_PACKAGE or self.named(words)
         )
 
-    def named(self, words: Collection[str] | None) -> bool:
+    def named(self, words: Allowed) -> bool:
         """Return whether settings name it, whether it is built in or not."""
         if words is None or ALL in words or self.name in words:
             return True
@@ -82,15 +85,11 @@ class Plugin:
             name = error.name if isinstance(error, ModuleNotFoundError) else None
             missing = (name or "").partition(".")[0]
             extra = extra_of(missing) if self.package == BUILTIN_PACKAGE else None
+            plugin_name = f"{self.group} plug-in {self.name!r}"
+            why = f"{plugin_name} ({self.where}) does not load: {error_message(error)}"
             if extra is not None:
-                raise PluginError(
-                    f"{self.group} plug-in {self.name!r} needs {missing}: "
-                    f"pip install 'fedbus[{extra}]'"
-                ) from error
-            raise PluginError(
-                f"{self.group} plug-in {self.name!r} ({self.where}) does not load: "
-                f"{error_message(error)}"
-            ) from error
+                why = f"{plugin_name} needs {missing}: pip install 'fedbus[{extra}]'"
+            raise PluginError(why) from error
 
 
 def error_message(error: BaseException) -> str:
@@ -101,39 +100,21 @@ def error_message(error: BaseException) -> str:
 
 
 @overload
-def load(
-    group: Literal["trainers"], name: str, allowed: Collection[str] | None = None
-) -> TrainerFactory: ...
+def load(group: Literal["trainers"], name: str, allowed: Allowed = None) -> TrainerFactory: ...
 @overload
-def load(
-    group: Literal["models"], name: str, allowed: Collection[str] | None = None
-) -> ModelFactory: ...
+def load(group: Literal["models"], name: str, allowed: Allowed = None) -> ModelFactory: ...
 @overload
-def load(
-    group: Literal["loaders"], name: str, allowed: Collection[str] | None = None
-) -> Loader: ...
+def load(group: Literal["loaders"], name: str, allowed: Allowed = None) -> Loader: ...
 @overload
-def load(
-    group: Literal["aggregators"], name: str, allowed: Collection[str] | None = None
-) -> Aggregator: ...
+def load(group: Literal["aggregators"], name: str, allowed: Allowed = None) -> Aggregator: ...
 @overload
-def load(
-    group: Literal["selectors"], name: str, allowed: Collection[str] | None = None
-) -> Selector: ...
+def load(group: Literal["selectors"], name: str, allowed: Allowed = None) -> Selector: ...
 @overload
-def load(
-    group: Literal["runtimes"], name: str, allowed: Collection[str] | None = None
-) -> RuntimeFactory: ...
+def load(group: Literal["runtimes"], name: str, allowed: Allowed = None) -> RuntimeFactory: ...
 @overload
-def load(group: Group, name: str, allowed: Collection[str] | None = None) -> object: ...
-def load(group: Group, name: str, allowed: Collection[str] | None = None) -> object:
+def load(group: Group, name: str, allowed: Allowed = None) -> object: ...
+def load(group: Group, name: str, allowed: Allowed = None) -> object:
     """Find and import a plug-in; its framework is imported here and not before.
-
-    Args:
-        group: Its kind.
-        name: Its entry point's name.
-        allowed: What the process's settings allow in addition to the built-in plug-ins: names of
-            plug-ins or packages, or `all`. None allows all installed ones.
 
     Raises:
         PluginError: No plug-in of that name is installed or allowed, two packages have one of that
@@ -148,7 +129,7 @@ def load(group: Group, name: str, allowed: Collection[str] | None = None) -> obj
     return plugin
 
 
-def find(group: Group, name: str, allowed: Collection[str] | None = None) -> Plugin:
+def find(group: Group, name: str, allowed: Allowed = None) -> Plugin:
     """Find a plug-in without importing it; arguments as for `load`.
 
     Raises:
@@ -169,9 +150,8 @@ def find(group: Group, name: str, allowed: Collection[str] | None = None) -> Plu
             f"allowed: {_all(allowed_names(group, allowed))} (FEDBUS_PLUGINS={name} allows it)"
         )
     if len(allowed_here) > 1:
-        raise PluginError(
-            f"two {group} plug-ins are named {name!r}: {_all(_claims(allowed_here))}; uninstall one"
-        )
+        places = listed(plugin.where for plugin in allowed_here)
+        raise PluginError(f"two {group} plug-ins are named {name!r}: {places}; uninstall one")
     return allowed_here[0]
 
 
@@ -180,7 +160,7 @@ def installed_names(group: Group) -> tuple[str, ...]:
     return tuple(sorted({plugin.name for plugin in find_all(group)}))
 
 
-def allowed_names(group: Group, allowed: Collection[str] | None) -> tuple[str, ...]:
+def allowed_names(group: Group, allowed: Allowed) -> tuple[str, ...]:
     """Return the names of the plug-ins of a kind that settings allow, sorted."""
     return tuple(sorted({p.name for p in find_all(group) if p.allowed(allowed)}))
 
@@ -199,14 +179,9 @@ def _on_path(group: Group, _path: tuple[str, ...]) -> tuple[Plugin, ...]:
 
 
 def _plugin(group: Group, entry: EntryPoint) -> Plugin:
-    dist = entry.dist
-    if dist is None:
-        return Plugin(group, entry.name, entry, "", "")
-    return Plugin(group, entry.name, entry, dist.name, dist.version)
-
-
-def _claims(plugins: Iterable[Plugin]) -> list[str]:
-    return [plugin.where for plugin in plugins]
+    if entry.dist is None:
+        return Plugin(group, entry.name, entry)
+    return Plugin(group, entry.name, entry, entry.dist.name, entry.dist.version)
 
 
 def _plain(package: str) -> str:

@@ -6,10 +6,10 @@ from typing import Any, Final
 import numpy as np
 
 from fedbus.errors import TrainingError
+from fedbus.frameworks.stateful import MADE_BY, check_maker
 from fedbus.model.layout import Array
 from fedbus.training.params import TrainingParams
 
-MADE_BY: Final = "made_by"
 _COUNTERS: Final = ("wait", "best", "cooldown_counter", "stopped_epoch", "best_epoch")
 """Attributes of Keras's callbacks that change; all others follow from the job."""
 
@@ -43,11 +43,7 @@ def restore_state(
     Raises:
         TrainingError: The state is of another model, optimizer or callback.
     """
-    made_by = str(arrays[MADE_BY]) if MADE_BY in arrays else "an unknown trainer"
-    if made_by != maker(params):
-        raise TrainingError(
-            f"the optimizer state was kept by {made_by}; this task needs that of {maker(params)}"
-        )
+    check_maker(arrays, maker(params))
     for index, variable in enumerate(optimizer.variables):
         array = arrays.get(f"optimizer/{index}")
         if array is None or array.shape != tuple(variable.shape):

@@ -20,7 +20,6 @@ from fedbus.frameworks.keras.losses import loss_of, metrics_of, target_of
 from fedbus.frameworks.keras.optimizer_state import counters, restore_state, state_arrays
 from fedbus.frameworks.keras.optimizers import callback_of, initial_values, optimizer_of
 from fedbus.frameworks.keras.tensors import roles_of, set_weights, weights_of
-from fedbus.frameworks.outputs import OutputActivation
 from fedbus.frameworks.stateful import StatefulTrainer
 from fedbus.model.layout import DTYPES, Array, Layout, Role, Weights
 from fedbus.training.options import check_supported
@@ -33,8 +32,8 @@ _SEED_STATE: Final = "seed_generator_state"
 class KerasTrainer(StatefulTrainer):
     """Trains, evaluates and runs one model with Keras.
 
-    Raises:
-        TrainingError: The architecture is unknown or not valid.
+    Raises what `fedbus.plugins.Trainer` and its neighbours say, and LayoutError for weights of
+    another model. An architecture that is unknown or not valid raises TrainingError at once.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -45,18 +44,8 @@ class KerasTrainer(StatefulTrainer):
         self._precision = "full"
         self._layout = Layout.of(weights_of(self._net))
         self._compiled: tuple[tuple[object, ...], list[Array]] | None = None  # with its first state
-        self._ending = output_activation_of(self._net)
-        self._declared = declared_loss(self._net)
-
-    @property
-    def output_activation(self) -> OutputActivation:
-        """The model's last operation."""
-        return self._ending
-
-    @property
-    def declared_loss(self) -> str | None:
-        """The loss that a plug-in compiled the model with; None if none."""
-        return self._declared
+        self.output_activation = output_activation_of(self._net)
+        self.declared_loss = declared_loss(self._net)
 
     def initial(self) -> Weights:
         """Return the initial weights, drawn from the model's seed."""
@@ -71,22 +60,12 @@ class KerasTrainer(StatefulTrainer):
         return roles_of(self._net)
 
     def load(self, weights: Weights) -> None:
-        """Copy weights into the model.
-
-        Raises:
-            LayoutError: The weights do not fit the model.
-        """
+        """Copy weights into the model; raise LayoutError if they do not fit it."""
         self._layout.check(weights)
         set_weights(self._net, weights)
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
-        """Train one step for each batch; metrics are those of the last epoch, as in Keras.
-
-        Raises:
-            LayoutError: The weights do not fit the model.
-            Stopped: The task was cancelled; raised at the next batch.
-            TrainingError: The data or parameters do not fit, or the loss is not finite.
-        """
+        """Train one step for each batch; metrics are those of the last epoch, as in Keras."""
         found = self._take_loaded_state()
         check_supported("keras", params)
         self._compile(params)
@@ -109,13 +88,7 @@ class KerasTrainer(StatefulTrainer):
     def evaluate(
         self, weights: Weights, data: Dataset, params: TrainingParams
     ) -> Mapping[str, float]:
-        """Measure the mean `loss` and the job's metrics of weights.
-
-        Raises:
-            LayoutError: The weights do not fit the model.
-            Stopped: The task was cancelled; raised at the next batch.
-            TrainingError: The data or parameters do not fit.
-        """
+        """Measure the mean `loss` and the job's metrics of weights."""
         scored = TrainingParams(loss=params.loss, metrics=params.metrics)
         check_supported("keras", scored)
         if self._compiled is None or self._compiled[0][:3] != _measured(scored):
@@ -155,7 +128,7 @@ class KerasTrainer(StatefulTrainer):
                 self._net = build(self._architecture, precision)
                 self._precision = precision
             optimizer = optimizer_of(params)
-            probable = self._ending != "scores"
+            probable = self.output_activation != "scores"
             self._net.compile(
                 optimizer=optimizer,
                 loss=loss_of(params.loss, probable=probable),

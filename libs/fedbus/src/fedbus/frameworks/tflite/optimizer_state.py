@@ -1,16 +1,14 @@
 """Optimizer state of a `.tflite` file as named arrays."""
 
 from collections.abc import Mapping
-from typing import Final
 
 import numpy as np
 
 from fedbus.errors import TrainingError
+from fedbus.frameworks.stateful import MADE_BY, check_maker
 from fedbus.frameworks.tflite.file import Signature
 from fedbus.model.layout import Array
 from fedbus.training.params import TrainingParams
-
-MADE_BY: Final = "made_by"
 
 
 def has_state(params: TrainingParams) -> bool:
@@ -34,11 +32,7 @@ def restore_state(
     Raises:
         TrainingError: The state is of another optimizer or model, or damaged.
     """
-    made_by = str(arrays[MADE_BY]) if MADE_BY in arrays else "an unknown trainer"
-    if made_by != _maker(params):
-        raise TrainingError(
-            f"the optimizer state was kept by {made_by}; this task needs that of {_maker(params)}"
-        )
+    check_maker(arrays, _maker(params))
     if set_state is None or not has_state(params):
         return
     held = {name: array for name, array in arrays.items() if name != MADE_BY}

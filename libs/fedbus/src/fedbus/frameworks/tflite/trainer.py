@@ -64,6 +64,9 @@ class TfliteTrainer(StatefulTrainer):
     Raises:
         PluginError: No TFLite runtime is installed, or none that works with this version of numpy.
         TrainingError: The architecture is no `.tflite` file with the four signatures.
+
+    Methods raise what `fedbus.plugins.Trainer` and its neighbours say, and LayoutError for weights
+    of another model.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -106,22 +109,12 @@ class TfliteTrainer(StatefulTrainer):
         return read_weights(open_architecture(self._architecture)[0]["get_weights"])
 
     def load(self, weights: Weights) -> None:
-        """Copy weights into the file, and clear its optimizer state.
-
-        Raises:
-            LayoutError: The weights do not fit the model.
-        """
+        """Copy weights into the file, and clear its optimizer state; raise LayoutError if unfit."""
         self._layout.check(weights)
         set_weights(self._set, weights)
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
-        """Train one step of SGD or Adam for each batch; metrics are means over all batches.
-
-        Raises:
-            LayoutError: The weights do not fit the model.
-            Stopped: The task was cancelled; raised at the next batch.
-            TrainingError: The data or parameters do not fit, or the loss is not finite.
-        """
+        """Train one step of SGD or Adam for each batch; metrics are means over all batches."""
         found = self._take_loaded_state()
         check_supported("tflite", replace(params, metrics=()))
         step, fixed = self._step(params)
@@ -157,13 +150,7 @@ class TfliteTrainer(StatefulTrainer):
     def evaluate(
         self, weights: Weights, data: Dataset, params: TrainingParams
     ) -> Mapping[str, float]:
-        """Measure the mean `loss` of weights, and of classes the `accuracy`, 0 to 1.
-
-        Raises:
-            LayoutError: The weights do not fit the model.
-            Stopped: The task was cancelled; raised at the next batch.
-            TrainingError: The data or parameters do not fit.
-        """
+        """Measure the mean `loss` of weights, and of classes the `accuracy`, 0 to 1."""
         self._check_loss(params)
         self.load(weights)
         running = RunningMetrics()

@@ -9,12 +9,12 @@ from torch import Tensor, nn, optim
 from torch.optim.lr_scheduler import LRScheduler
 
 from fedbus.errors import TrainingError
+from fedbus.frameworks.stateful import MADE_BY, check_maker
 from fedbus.frameworks.torch.optimizers import optimizer_of
 from fedbus.frameworks.torch.schedules import Schedule
 from fedbus.model.layout import Array
 from fedbus.training.params import TrainingParams
 
-MADE_BY: Final = "made_by"
 DONE: Final = "done"
 _GROUP: Final = (
     "lr", "initial_lr", "max_lr", "min_lr", "momentum", "betas", "base_momentum", "max_momentum",
@@ -57,11 +57,7 @@ def restore_state(
     Raises:
         TrainingError: The state is of another model, optimizer or scheduler, or damaged.
     """
-    made_by = str(arrays[MADE_BY]) if MADE_BY in arrays else "an unknown trainer"
-    if made_by != _maker(params):
-        raise TrainingError(
-            f"the optimizer state was kept by {made_by}; this task needs that of {_maker(params)}"
-        )
+    check_maker(arrays, _maker(params))
     try:
         epochs, steps = (int(number) for number in arrays[DONE])
         optimizer = optimizer_of(net, params)

@@ -47,9 +47,12 @@ _MEND: Final = "; a batch normalisation needs two rows: set batch_size to 2 or m
 class TorchTrainer(StatefulTrainer):
     """Trains, evaluates and runs one model with PyTorch.
 
-    Raises:
-        TrainingError: The architecture is unknown or not valid.
+    Raises what `fedbus.plugins.Trainer` and its neighbours say, and LayoutError for weights of
+    another model. An architecture that is unknown or not valid raises TrainingError at once.
     """
+
+    output_activation: OutputActivation | None = None
+    """The model's last operation; None until it has run once."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -61,26 +64,12 @@ class TorchTrainer(StatefulTrainer):
         self._dtype = first_dtype(self._net)
         self._normalizes = normalizes_batches(self._net)
         self._words = min((layer.num_embeddings for layer in embeddings(self._net)), default=0)
-        self._ending: OutputActivation | None = None
-
-    @property
-    def output_activation(self) -> OutputActivation | None:
-        """The model's last operation; None until it has run once."""
-        return self._ending
-
-    @property
-    def declared_loss(self) -> str | None:
-        """The loss that the model itself holds; None if there is none."""
-        return declared_loss(self._net)
+        self.declared_loss = declared_loss(self._net)
+        self.least_batch = least_batch(self._net)
 
     def initial(self) -> Weights:
         """Return the initial weights, drawn from the architecture's seed."""
         return weights_of(build(self._architecture))
-
-    @property
-    def least_batch(self) -> int:
-        """The smallest number of rows in a training batch."""
-        return least_batch(self._net)
 
     def rows_to_try(self) -> tuple[tuple[int, ...], ...]:
         """Return shapes of a row that the model may take, derived from its first layer."""
@@ -91,22 +80,12 @@ class TorchTrainer(StatefulTrainer):
         return roles_of(self._net)
 
     def load(self, weights: Weights) -> None:
-        """Copy weights into the model.
-
-        Raises:
-            LayoutError: The weights do not fit the model.
-        """
+        """Copy weights into the model; raise LayoutError if they do not fit it."""
         self._layout.check(weights)
         set_weights(self._net, weights)
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
-        """Train one step for each batch; metrics are means over all batches of the training.
-
-        Raises:
-            LayoutError: The weights do not fit the model.
-            Stopped: The task was cancelled; raised at the next batch.
-            TrainingError: The data or parameters do not fit, or the loss is not finite.
-        """
+        """Train one step for each batch; metrics are means over all batches of the training."""
         found = self._take_loaded_state()
         check_supported("torch", params)
         self.load(weights)
@@ -130,13 +109,7 @@ class TorchTrainer(StatefulTrainer):
     def evaluate(
         self, weights: Weights, data: Dataset, params: TrainingParams
     ) -> Mapping[str, float]:
-        """Measure the mean `loss` and the job's metrics of weights.
-
-        Raises:
-            LayoutError: The weights do not fit the model.
-            Stopped: The task was cancelled; raised at the next batch.
-            TrainingError: The data or parameters do not fit.
-        """
+        """Measure the mean `loss` and the job's metrics of weights."""
         check_supported("torch", TrainingParams(loss=params.loss, metrics=params.metrics))
         self.load(weights)
         self._net.eval()
@@ -200,7 +173,8 @@ class TorchTrainer(StatefulTrainer):
         mixed = self._mixes and params.precision == "mixed"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
             outputs = self._answer(x)
-        outputs, target = aligned(outputs.float(), y, params.loss, self._ending or "scores")
+        activation = self.output_activation or "scores"
+        outputs, target = aligned(outputs.float(), y, params.loss, activation)
         loss = LOSSES[params.loss](outputs, target)
         if sums is not None:
             sums.add(float(loss.detach()), outputs, target, len(x))
@@ -223,8 +197,8 @@ class TorchTrainer(StatefulTrainer):
             raise TrainingError(f"x is {x.shape}; rows of inputs belong there")
         try:
             rows = self._inputs(x)
-            if self._ending is None:
-                self._ending = output_activation_of(self._net, rows[:1])
+            if self.output_activation is None:
+                self.output_activation = output_activation_of(self._net, rows[:1])
             found: object = self._net(rows)
         except (RuntimeError, TypeError, IndexError, ValueError) as error:
             mend = _MEND if _NO_VARIANCE in str(error) else ""
