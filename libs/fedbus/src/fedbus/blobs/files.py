@@ -28,20 +28,12 @@ class FileBlob:
         weakref.finalize(self, os.close, file)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return up to `length` bytes at an offset.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
+        """Return up to `length` bytes at an offset; raise StoreError if the file cannot be read."""
         with self._translated():
             return os.pread(self._file, min(length, max(self.size - offset, 0)), offset)
 
     def digest(self) -> str:
-        """Compute the digest of the present content.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
+        """Compute the content's digest; raise StoreError if the file cannot be read."""
         with self._translated():
             return digest_of_file(self._file, self.size)
 

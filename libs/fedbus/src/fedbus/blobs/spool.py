@@ -49,11 +49,7 @@ class Spool:
         return self._memory is not None
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Write bytes at an offset.
-
-        Raises:
-            StoreError: the bytes are outside the spool.
-        """
+        """Write bytes at an offset; raise StoreError for bytes outside the spool."""
         if offset < 0 or offset + len(data) > self.size:
             raise StoreError(f"spool: bytes {offset} to {offset + len(data)} of {self.size}")
         if self._memory is not None:
@@ -88,21 +84,13 @@ class Spool:
         return memoryview(b"" if self._file is None else os.pread(self._file, length, offset))
 
     def blocks(self, offset: int = 0, length: int = BLOCK_BYTES) -> Iterator[memoryview]:
-        """Yield all bytes from an offset on, in blocks of `length` bytes.
-
-        Raises:
-            StoreError: see `read`.
-        """
+        """Yield all bytes from an offset on, in blocks of `length`; raises as `read` does."""
         while offset < self.size:
             yield self.read(offset, min(length, self.size - offset))
             offset += length
 
     def digest(self) -> str:
-        """Compute the digest of the content.
-
-        Raises:
-            StoreError: see `read`.
-        """
+        """Compute the digest of the content; raises as `read` does."""
         digest = hasher()
         for block in self.blocks():
             with block:

@@ -39,9 +39,5 @@ def read(home: Path) -> SavedState:
 
 
 def write(home: Path, state: SavedState) -> None:
-    """Write the saved state, readable by the owner only.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write the saved state, readable by the owner only; raise OSError if it fails."""
     atomic_write(home / FILE, json.dumps(asdict(state), indent=1).encode(), mode=PRIVATE)

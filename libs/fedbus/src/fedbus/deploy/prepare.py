@@ -89,11 +89,7 @@ class Folders:
 
 
 def prepare(folders: Folders, agents: int) -> None:
-    """Write what is missing for a number of agents.
-
-    Raises:
-        FedbusError: there are more agents than digits.
-    """
+    """Write what is missing for some agents; raise FedbusError for more agents than digits."""
     slots = [
         f"{role}.{number}"
         for role, count in {**SLOTS, "agent": agents}.items()

@@ -21,11 +21,7 @@ PLACEHOLDER = "{slot}"
 
 
 def lock_slot(folder: Path) -> tuple[str, int]:
-    """Lock the first free slot; return its name and the descriptor that holds the lock.
-
-    Raises:
-        SettingsError: all slots are locked.
-    """
+    """Lock a free slot; return its name and the lock's descriptor; raise SettingsError if none."""
     slots = list(_slots(folder))
     for slot in slots:
         # The folder itself is locked, since the mount may be read-only.

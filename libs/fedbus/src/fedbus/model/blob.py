@@ -85,11 +85,7 @@ def decode(blob: Blob, layout: Layout, encoding: Encoding | None = None) -> dict
 
 
 def writable_arrays(blob: bytearray, layout: Layout) -> dict[str, Array]:
-    """Return writable views of a new blob's tensors, in the order of the layout.
-
-    Raises:
-        LayoutError: See `check_header`.
-    """
+    """Return writable views of a new blob's tensors; raises as `check_header` does."""
     return _arrays(blob, layout, None)
 
 

@@ -83,11 +83,7 @@ def read_header(prefix: Blob) -> BlobHeader:
 def check_header(
     prefix: Blob, size: int, layout: Layout, encoding: Encoding | None = None
 ) -> BlobHeader:
-    """Read a header and compare it with the model's layout; `size` is that of the blob, in bytes.
-
-    Raises:
-        LayoutError: The layout, the encoding (unless None) or the size is not the expected one.
-    """
+    """Read a blob's header; raise LayoutError unless layout, encoding and size are as given."""
     header = read_header(prefix)
     if header.layout_digest != layout.digest:
         found, wanted = header.layout_digest[:12], layout.digest[:12]

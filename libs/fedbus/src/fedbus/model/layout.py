@@ -107,11 +107,7 @@ class Tensor:
         return Tensor(self.name, self.shape, DIFFERENCES[self.dtype], self.role)
 
     def check(self, array: Array) -> None:
-        """Reject an array of another shape or dtype; byte order and strides may differ.
-
-        Raises:
-            LayoutError: The shape or dtype differs.
-        """
+        """Raise LayoutError for another shape or dtype; byte order and strides may differ."""
         if array.shape != self.shape or array.dtype.name != self.dtype:
             raise LayoutError(
                 f"tensor {self.name!r}: {array.dtype.name} {array.shape} where the layout has"
@@ -189,11 +185,7 @@ class Layout:
         return all(tensor.dtype == "float32" for tensor in self.tensors)
 
     def check(self, weights: Weights) -> None:
-        """Reject arrays that are not exactly these tensors; their order does not matter.
-
-        Raises:
-            LayoutError: A tensor is missing or not in the layout, or its shape or dtype differs.
-        """
+        """Raise LayoutError unless the arrays are exactly these tensors, in any order."""
         names = {tensor.name for tensor in self.tensors}
         if missing := names - weights.keys():
             raise LayoutError(f"weights lack {listed(missing)}")
@@ -203,11 +195,7 @@ class Layout:
             tensor.check(weights[tensor.name])
 
     def name_at(self, index: int) -> str:
-        """Return the name of the tensor that has the element at a flat index.
-
-        Raises:
-            LayoutError: The layout has fewer elements.
-        """
+        """Return the tensor that has a flat index; raise LayoutError if there is none."""
         left = index
         for tensor in self.tensors:
             if left < tensor.numbers:

@@ -51,11 +51,7 @@ def load_into(model: object, weights: str | Path | Weights) -> None:
 
 
 def check_fit(weights: Weights, own: Weights) -> dict[str, Array]:
-    """Compare arrays with a model's own, and return them with its dtypes.
-
-    Raises:
-        LayoutError: A name or shape differs, or floats would become whole numbers.
-    """
+    """Return arrays with a model's own dtypes; raise LayoutError if names or shapes differ."""
     if missing := own.keys() - weights.keys():
         raise LayoutError(f"the weights lack {listed(missing)}, which the model has")
     if foreign := weights.keys() - own.keys():

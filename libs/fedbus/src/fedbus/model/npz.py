@@ -180,11 +180,7 @@ def read_npy(path: Path, kinds: str = NUMBERS) -> Array:
 
 
 def read_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of an .npy file: shape, whether in column-major order, and dtype.
-
-    Raises:
-        LayoutError: The header is damaged, or of an unknown format.
-    """
+    """Read a header: shape, whether column-major, dtype; raise LayoutError if it is damaged."""
     try:
         version = _NPY.read_magic(file)
         reader = {(1, 0): _NPY.read_array_header_1_0, (2, 0): _NPY.read_array_header_2_0}.get(

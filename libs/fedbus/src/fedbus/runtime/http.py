@@ -123,11 +123,7 @@ async def start_http_server(
     address: str,
     api: HttpApi = HttpApi(),
 ) -> web.AppRunner:
-    """Serve HTTP on host:port; `cleanup()` of the returned runner ends it.
-
-    Raises:
-        SettingsError: the address is in use or not valid.
-    """
+    """Serve HTTP until the runner's `cleanup()`; raise SettingsError if the address is in use."""
     host, _, port = address.rpartition(":")
     runner = web.AppRunner(make_app(shell, api), access_log=None)
     await runner.setup()

@@ -68,11 +68,7 @@ def name_of(version: VersionLike) -> str:
 
 
 def read_spec(store: StoredRecords, version: VersionLike) -> ModelSpec:
-    """Read a version's model spec.
-
-    Raises:
-        RecordsError: the blob is missing or damaged.
-    """
+    """Read a version's model spec; raise RecordsError if the blob is missing or damaged."""
     data = read_blob(store, version.spec, f"the spec of {name_of(version)}")
     return codec.from_json(ModelSpec, data)
 
@@ -80,22 +76,14 @@ def read_spec(store: StoredRecords, version: VersionLike) -> ModelSpec:
 def read_weights(
     store: StoredRecords, version: VersionLike
 ) -> tuple[Layout, dict[str, NDArray[Any]]]:
-    """Read a version's layout and weights.
-
-    Raises:
-        RecordsError: a blob is missing or damaged.
-    """
+    """Read a version's layout and weights; raise RecordsError if a blob is missing or damaged."""
     layout = Layout.read(read_spec(store, version).layout)
     blob = read_blob(store, version.weights, f"the weights of {name_of(version)}")
     return layout, decode(blob, layout, "plain")
 
 
 def read_blob(store: StoredRecords, blob: BlobRef, what: str) -> bytes:
-    """Read a blob and check its size and digest; `what` is what error messages call it.
-
-    Raises:
-        RecordsError: the blob is missing or damaged.
-    """
+    """Read and check a blob, named `what` in errors; raise RecordsError if it is damaged."""
     source = store.open_blob(blob.digest)
     if source is None:
         raise RecordsError(f"{what} cannot be read")

@@ -79,11 +79,7 @@ def single_output_hint(loss: str) -> str:
 
 
 def check_binary_targets(y: Array, loss: str) -> None:
-    """Reject targets of a binary loss outside 0 to 1.
-
-    Raises:
-        TrainingError: A target is below 0 or above 1; the message has the range found.
-    """
+    """Raise TrainingError for targets of a binary loss outside 0 to 1, with the range found."""
     if y.size and y.dtype.kind in "iuf" and (y.min() < 0 or y.max() > 1):
         hint = f"; {_CLASS_IDS_HINT % int(y.min())}" if y.max() - y.min() == 1 else ""
         raise TrainingError(f"y holds {y.min()} to {y.max()}; {loss} takes no as 0, yes as 1{hint}")

@@ -139,11 +139,7 @@ class TrainingParams:
     seed: Whole = 0
 
     def number(self, name: str, default: float) -> float:
-        """Return a numeric argument of the optimizer, or the default where it is not given.
-
-        Raises:
-            TrainingError: The argument is not a number.
-        """
+        """Return an optimizer's number, or the default; raise TrainingError for no number."""
         value = self.optimizer_args.get(name, default)
         if not isinstance(value, int | float):
             raise TrainingError(f"{self.optimizer}.{name}: expected a number, got {value!r}")

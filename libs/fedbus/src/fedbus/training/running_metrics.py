@@ -21,11 +21,7 @@ class RunningMetrics:
         self.examples += examples
 
     def metrics(self) -> dict[str, float]:
-        """Compute the mean loss and the accuracy over all examples.
-
-        Raises:
-            TrainingError: There was no example, or the loss is not finite.
-        """
+        """Compute mean loss and accuracy; raise TrainingError for no example or no finite loss."""
         if not self.examples:
             raise TrainingError("expected at least one example, got an empty data set")
         loss = self.loss / self.examples

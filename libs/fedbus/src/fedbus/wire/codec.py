@@ -82,11 +82,7 @@ def to_plain(message: object) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def from_json(kind: type[T], payload: bytes) -> T:
-    """Decode a message from JSON.
-
-    Raises:
-        WireError: as `unpack`.
-    """
+    """Decode a message from JSON; raises as `unpack` does."""
     try:
         read: T = _adapter(kind).validate_json(_measured(kind, payload))
     except ValidationError as error:

@@ -70,11 +70,7 @@ def read_tree(data: bytes) -> tuple[object, bool]:
 
 
 def read_json(data: bytes) -> object:
-    """Parse JSON.
-
-    Raises:
-        WireError: the text or one of its values is not valid.
-    """
+    """Parse JSON; raise WireError if the text or one of its values is not valid."""
     tree, faulty = read_tree(data)
     if faulty:
         found = ((at, one.problem) for at, one in walk(tree) if isinstance(one, InvalidValue))

@@ -28,11 +28,7 @@ _SHAPING: Final = frozenset({"Dropout", "Flatten", "Permute", "Reshape"})
 
 
 def build(architecture: Architecture, precision: str = "full") -> Any:  # noqa: ANN401 - Keras has no types
-    """Build the model that an architecture names, with its initial weights.
-
-    Raises:
-        TrainingError: The name is unknown, or its config is not valid.
-    """
+    """Build an architecture's model with its initial weights; raise TrainingError if not valid."""
     name, config = architecture.get("name"), architecture.get("config", {})
     if not isinstance(name, str):
         raise TrainingError(f"no Keras model named {name!r}; 'sequential' is one, or a plug-in")
@@ -87,11 +83,7 @@ def _installed(name: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - K
 
 
 def check_shapes(model: Any) -> None:  # noqa: ANN401 - Keras has no types
-    """Reject a model whose inputs or outputs are not one tensor of rows.
-
-    Raises:
-        TrainingError: The model has several, or is not built.
-    """
+    """Raise TrainingError unless a model is built, with one input and one output tensor."""
     kind = type(model).__name__
     if not model.built:
         raise TrainingError(

@@ -206,11 +206,7 @@ def read_layers(config: Config) -> tuple[tuple[int, ...], tuple[Layer, ...], int
 
 
 def policy_of(config: Config) -> str | None:
-    """Read the dtype of all layers, None where an architecture leaves it to the job's precision.
-
-    Raises:
-        TrainingError: it is none of Keras's policies of floats.
-    """
+    """Read the dtype of all layers, or None; raise TrainingError if Keras has no such policy."""
     policy = config.get("dtype")
     if policy is not None and (not isinstance(policy, str) or policy not in POLICIES):
         known = ", ".join(sorted(POLICIES))

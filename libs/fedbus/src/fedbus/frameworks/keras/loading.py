@@ -15,11 +15,7 @@ from fedbus.wire.output_kinds import OutputKind
 
 
 def load_weights(model: Any, weights: Weights) -> None:  # noqa: ANN401 - Keras has no types
-    """Load weights of a layout into a built model.
-
-    Raises:
-        LayoutError: The weights do not fit this model.
-    """
+    """Load weights into a built model; raise LayoutError if they do not fit it."""
     set_weights(model, check_fit(weights, weights_of(model)))
 
 

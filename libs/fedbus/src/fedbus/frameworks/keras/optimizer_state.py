@@ -38,11 +38,7 @@ def restore_state(
     params: TrainingParams,
     arrays: Mapping[str, Array],
 ) -> None:
-    """Load a state into an optimizer and a callback.
-
-    Raises:
-        TrainingError: The state is of another model, optimizer or callback.
-    """
+    """Load a state; raise TrainingError if it is of another model, optimizer or callback."""
     check_maker(arrays, maker(params))
     for index, variable in enumerate(optimizer.variables):
         array = arrays.get(f"optimizer/{index}")

@@ -22,11 +22,7 @@ _CALLBACKS: Final[Mapping[str, str]] = {
 
 
 def optimizer_of(params: TrainingParams) -> Any:  # noqa: ANN401 - Keras has no types
-    """Create the optimizer that a job names.
-
-    Raises:
-        TrainingError: Keras does not take the arguments.
-    """
+    """Create a job's optimizer; raise TrainingError if Keras does not take the arguments."""
     args = dict(accepted_args("keras", params.optimizer, params.optimizer_args))
     args.pop("jit_compile", None)  # of the model, since Keras 3
     try:

@@ -56,11 +56,7 @@ def _own(variable: Any) -> str:  # noqa: ANN401 - Keras has no types
 
 
 def weights_of(model: Any) -> dict[str, Array]:  # noqa: ANN401 - Keras has no types
-    """Return copies of a model's variables by the layout's names.
-
-    Raises:
-        LayoutError: A variable has a dtype that no layout has; the message names it.
-    """
+    """Copy a model's variables, by the layout's names; raise LayoutError for unknown dtypes."""
     return {name: _array(name, variable) for name, variable in named(model).items()}
 
 

@@ -21,11 +21,7 @@ def set_weights(signature: Signature, weights: Weights) -> None:
 
 
 def run(signature: Signature, inputs: Mapping[str, Array | np.float32]) -> dict[str, Array]:
-    """Call a signature.
-
-    Raises:
-        TrainingError: The runtime refuses the inputs; the message has their shapes.
-    """
+    """Call a signature; raise TrainingError with the shapes if the runtime refuses the inputs."""
     try:
         return signature(**inputs)
     except (ValueError, RuntimeError) as error:

@@ -71,11 +71,7 @@ def open_file(file: bytes | bytearray) -> dict[str, Signature]:
 
 
 def find_interpreter() -> Any:  # noqa: ANN401 - a class without types
-    """Import the interpreter class of the installed runtime.
-
-    Raises:
-        PluginError: There is none, or none that works with this version of numpy.
-    """
+    """Import the runtime's interpreter; raise PluginError if there is none that fits this numpy."""
     # Once TensorFlow is loaded, tflite_runtime cannot read any file: their symbols clash.
     there = _RUNTIMES[::-1] if "tensorflow" in sys.modules else _RUNTIMES
     broken = []
@@ -93,11 +89,7 @@ def find_interpreter() -> Any:  # noqa: ANN401 - a class without types
 
 
 def _check_numpy(runtime: str, numpy: str) -> None:
-    """Reject a runtime that cannot be used with this numpy, before its import prints a long error.
-
-    Raises:
-        PluginError: The runtime is tflite-runtime compiled for numpy 1, and numpy is newer.
-    """
+    """Raise PluginError for tflite-runtime compiled for numpy 1: its import prints a long error."""
     if runtime != "tflite_runtime" or numpy.startswith("1."):
         return
     try:

@@ -46,11 +46,7 @@ class File:
         self._strings: set[int] = set()
 
     def spend(self, where: str, steps: int) -> None:
-        """Count checked items: many subgraphs may refer to the same place in the file.
-
-        Raises:
-            WireError: There are more than `MAX_STEPS`.
-        """
+        """Count checked items, which may be shared; raise WireError above `MAX_STEPS`."""
         self._steps += steps
         if self._steps > MAX_STEPS:
             raise WireError(f"{where}: more than {MAX_STEPS} inputs, outputs, tensors, operators")
@@ -61,11 +57,7 @@ class File:
         return len(buffer["data"]) if "data" in buffer else int(buffer.get("size", 0))
 
     def check_strings(self, where: str, number: int) -> None:
-        """Check a constant tensor of strings: their number and offsets.
-
-        Raises:
-            WireError: The buffer does not hold the strings that it announces.
-        """
+        """Raise WireError unless a constant tensor holds the strings that it announces."""
         if number in self._strings:
             return
         data = self.buffers[number].get("data", np.empty(0, np.uint8))

@@ -8,11 +8,7 @@ from fedbus.model.load_into import check_fit
 
 
 def load_weights(interpreter: Any, weights: Weights) -> None:  # noqa: ANN401 - a class without types
-    """Load weights of a layout into an interpreter of a file that fedbus exported.
-
-    Raises:
-        LayoutError: The file has no signatures for weights, or the weights do not fit it.
-    """
+    """Load weights into an interpreter; raise LayoutError if its file does not take them."""
     signatures: dict[str, Any] = getattr(interpreter, "get_signature_list", dict)()
     if not {"get_weights", "set_weights"} <= signatures.keys():
         raise LayoutError(

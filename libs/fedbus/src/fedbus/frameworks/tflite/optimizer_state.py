@@ -27,11 +27,7 @@ def state_arrays(get_state: Signature | None, params: TrainingParams) -> dict[st
 def restore_state(
     set_state: Signature | None, arrays: Mapping[str, Array], params: TrainingParams
 ) -> None:
-    """Copy an optimizer state into the file.
-
-    Raises:
-        TrainingError: The state is of another optimizer or model, or damaged.
-    """
+    """Copy a state into the file; raise TrainingError if it is damaged or of another model."""
     check_maker(arrays, _maker(params))
     if set_state is None or not has_state(params):
         return

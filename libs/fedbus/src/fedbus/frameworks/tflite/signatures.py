@@ -53,11 +53,7 @@ class TfliteFacts:
 
 
 def check_signatures(signatures: Mapping[str, tuple[Collection[str], Collection[str]]]) -> None:
-    """Reject a file without the signatures that a trainer calls, given as inputs and outputs.
-
-    Raises:
-        TrainingError: A signature, input or output is missing; the message says how to add it.
-    """
+    """Raise TrainingError for a file without the inputs and outputs that a trainer calls."""
     if missing := NEEDED.keys() - signatures.keys():
         has = listed(signatures) or "none"
         raise TrainingError(
@@ -71,11 +67,7 @@ def check_signatures(signatures: Mapping[str, tuple[Collection[str], Collection[
 
 
 def check_trainable(facts: TfliteFacts, layout: Layout | None = None) -> None:
-    """Reject a file that agents and inference cannot use, or whose weights differ from the layout.
-
-    Raises:
-        TrainingError: Names the signature, the input or the tensor.
-    """
+    """Raise TrainingError for a file that cannot train, or has weights unlike the layout's."""
     check_signatures({key: (s.inputs, s.outputs) for key, s in facts.signatures.items()})
     given = facts.signatures["get_weights"].outputs
     taken = facts.signatures["set_weights"].inputs

@@ -25,11 +25,7 @@ MAX_CALLS: Final = 32
 
 
 def verify(data: bytes | bytearray | memoryview) -> TfliteFacts:
-    """Verify a file.
-
-    Raises:
-        TrainingError: The file is damaged or no `.tflite` file; the message names the place.
-    """
+    """Verify a file; raise TrainingError, which names the place, if it is damaged."""
     try:
         return _Model(Reader(data, SCHEMA, UNIONS)).facts()
     except WireError as error:

@@ -122,11 +122,7 @@ ARCHITECTURES: Final[Mapping[str, Callable[[Mapping[str, Any]], nn.Module]]] = {
 
 
 def build(architecture: Architecture) -> nn.Module:
-    """Build the module that an architecture names.
-
-    Raises:
-        TrainingError: The name is unknown, or its config is not valid.
-    """
+    """Build an architecture's module; raise TrainingError if its name or config is not valid."""
     name, config = architecture.get("name"), architecture.get("config", {})
     if not isinstance(name, str):
         raise TrainingError(f"no torch architecture named {name!r}; there is {_known()}")

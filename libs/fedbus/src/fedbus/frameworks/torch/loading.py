@@ -13,11 +13,7 @@ from fedbus.training.params import Architecture
 
 
 def load_weights(net: nn.Module, weights: Weights) -> None:
-    """Load weights of a layout into a module.
-
-    Raises:
-        LayoutError: The weights do not fit this module.
-    """
+    """Load weights into a module; raise LayoutError if they do not fit it."""
     set_weights(net, check_fit(weights, weights_of(net)))
 
 

@@ -90,11 +90,7 @@ class MetricSums:
             self.counts = others.counts if self.counts is None else self.counts + others.counts
 
     def metrics(self) -> dict[str, float]:
-        """Compute the means.
-
-        Raises:
-            TrainingError: There was no row, or the loss is not finite.
-        """
+        """Compute the means; raise TrainingError if there was no row, or the loss is not finite."""
         means = {"loss": self.running.metrics()["loss"]}
         for name in self._names:
             if name in _COUNTED:

@@ -52,11 +52,7 @@ def state_arrays(
 def restore_state(
     net: nn.Module, params: TrainingParams, arrays: Mapping[str, Array]
 ) -> tuple[optim.Optimizer, Schedule]:
-    """Create an optimizer and a schedule with a state that `state_arrays` returned.
-
-    Raises:
-        TrainingError: The state is of another model, optimizer or scheduler, or damaged.
-    """
+    """Create optimizer and schedule from a state; raise TrainingError if it is damaged or unfit."""
     check_maker(arrays, _maker(params))
     try:
         epochs, steps = (int(number) for number in arrays[DONE])

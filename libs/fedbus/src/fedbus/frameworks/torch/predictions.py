@@ -28,11 +28,7 @@ def tensors_of(outputs: object) -> Mapping[str, Tensor]:
 
 
 def array_of(outputs: Tensor, rows: int) -> Array:
-    """Convert outputs to numpy; bfloat16 becomes float32.
-
-    Raises:
-        TrainingError: There is not one output for each of `rows` rows.
-    """
+    """Convert outputs of `rows` rows to numpy; raise TrainingError for another number of rows."""
     if outputs.shape[:1] != (rows,):
         shape = tuple(outputs.shape)
         raise TrainingError(f"the model answers {shape} for {rows} rows; one output each is wanted")

@@ -133,11 +133,7 @@ def warmup_factor(steps: int, warmup: WarmupParams) -> float:
 
 
 def scheduler_of(chosen: SchedulerPart, optimizer: optim.Optimizer) -> known.LRScheduler:
-    """Create a scheduler with its parts.
-
-    Raises:
-        TrainingError: PyTorch does not take the arguments.
-    """
+    """Create a scheduler with its parts; raise TrainingError if PyTorch refuses the arguments."""
     args = _typed(chosen)
     args.pop("monitor", None)
     if "lr_lambda" in args:

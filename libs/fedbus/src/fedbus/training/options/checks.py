@@ -33,11 +33,7 @@ def unsupported_options(
 
 
 def check_supported(framework: str, params: TrainingParams) -> None:
-    """Reject parameters that a built-in framework does not support.
-
-    Raises:
-        TrainingError: Names the framework and the first option that it does not support.
-    """
+    """Raise TrainingError for the first option that a built-in framework does not support."""
     for option in unsupported_options([framework], params):
         raise TrainingError(f"{framework}: {option}")
 
