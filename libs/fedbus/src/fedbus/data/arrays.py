@@ -23,11 +23,7 @@ MAX_ROW_BYTES: Final = 256 * 2**20
 
 
 def inputs(name: str, rows: Array, first: int = 0) -> NDArray[np.float32]:
-    """Convert inputs to float32; `first` is the number of the first row, for errors.
-
-    Raises:
-        TrainingError: they are not numbers, or not finite; the message says where.
-    """
+    """Convert inputs to float32; raise TrainingError, with the place, for NaN or no numbers."""
     if rows.dtype.kind not in "biuf":
         raise TrainingError(f"{name} is {rows.dtype}, not numbers")
     with np.errstate(over="ignore"):  # found below, with its place
@@ -37,11 +33,7 @@ def inputs(name: str, rows: Array, first: int = 0) -> NDArray[np.float32]:
 
 
 def targets(name: str, rows: Array, first: int = 0) -> Array:
-    """Convert targets: integers (classes) to int64, others to float32.
-
-    Raises:
-        TrainingError: as for `inputs`.
-    """
+    """Convert targets: integers (classes) to int64, others to float32; raises as `inputs` does."""
     if rows.dtype.kind in "biu":
         if rows.dtype == np.uint64 and rows.size and rows.max() > _MAX_CLASS:
             raise TrainingError(f"{name} holds {rows.max()}, more than int64 can")
@@ -50,11 +42,7 @@ def targets(name: str, rows: Array, first: int = 0) -> Array:
 
 
 def check_class_ids(name: str, rows: Array, classes: Sequence[str], first: int = 0) -> Array:
-    """Reject class numbers without a name; without names, accept all.
-
-    Raises:
-        TrainingError: names the first one.
-    """
+    """Raise TrainingError for the first class number without a name; without names, for none."""
     if classes and (rows.ndim > 1 or rows.dtype.kind not in "iu"):
         raise TrainingError(f"{name} is {rows.dtype} {rows.shape}; classes have names, so class "
                             "numbers belong there")  # fmt: skip
@@ -68,11 +56,7 @@ def check_class_ids(name: str, rows: Array, classes: Sequence[str], first: int =
 
 
 def check_finite(name: str, rows: Array, first: int = 0) -> None:
-    """Reject NaN and infinity.
-
-    Raises:
-        TrainingError: names the first one, as `x[7, 3]`, counted from 0.
-    """
+    """Raise TrainingError for the first NaN or infinity: `x[7, 3]`, counted from 0."""
     # A sum reads every number without more memory; only an overflow needs the second check.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(rows.sum()):
@@ -120,11 +104,7 @@ _MAX_CLASSES: Final = 1000
 
 
 def check_row(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> int:
-    """Return the size of a row in bytes.
-
-    Raises:
-        TrainingError: the row is empty or too large.
-    """
+    """Return the size of a row in bytes; raise TrainingError if it is empty or too large."""
     size = dtype.itemsize
     for length in shape:
         size *= int(length)
@@ -134,22 +114,14 @@ def check_row(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> int:
 
 
 def check_batch_size(batch: int) -> int:
-    """Reject a batch size that is not a whole number above 0.
-
-    Raises:
-        TrainingError: names the value.
-    """
+    """Raise TrainingError unless a batch size is a whole number above 0."""
     if type(batch) is not int or batch < 1:
         raise TrainingError(f"batch is {batch!r}: expected a whole number above 0")
     return batch
 
 
 def index_names(classes: Sequence[str]) -> Mapping[str, int]:
-    """Return the number of each class by its name.
-
-    Raises:
-        TrainingError: the names are not different texts.
-    """
+    """Return the number of each class by name; raise TrainingError unless names are different."""
     return {name: number for number, name in enumerate(check_names("classes", classes))}
 
 
@@ -160,11 +132,7 @@ def class_id_of(text: str, places: Mapping[str, int]) -> int | None:
 
 
 def index_of(text: str, places: Mapping[str, int], where: str, what: str = "class") -> int:
-    """Return the number of a class, or of another word.
-
-    Raises:
-        TrainingError: the name is unknown.
-    """
+    """Return the number of a class or another word; raise TrainingError if it is unknown."""
     if text not in places:
         if what == "class" and (number := class_id_of(text, places)) is not None:
             return number

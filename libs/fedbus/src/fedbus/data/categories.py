@@ -68,11 +68,7 @@ class VocabularyBuilder:
     words: set[str] = field(default_factory=set)
 
     def add(self, words: Iterable[str]) -> None:
-        """Add the words of some rows.
-
-        Raises:
-            TrainingError: there are too many different ones, or one is too long.
-        """
+        """Add words; raise TrainingError for too many different ones, or one too long."""
         for word in words:
             if word in self.words:
                 continue
@@ -89,11 +85,7 @@ class VocabularyBuilder:
             self.words.add(word)
 
     def vocabulary(self, rows: int) -> tuple[str, ...]:
-        """Return the sorted words.
-
-        Raises:
-            TrainingError: most rows have different words.
-        """
+        """Return the sorted words; raise TrainingError if most rows have different words."""
         if rows >= _ENOUGH_ROWS and len(self.words) > rows / 2:
             raise TrainingError(
                 f"{self.where}: {len(self.words)} different words in {rows} rows: identifiers, no "

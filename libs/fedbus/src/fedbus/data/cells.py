@@ -26,11 +26,7 @@ _MAX: Final = float(np.finfo(np.float32).max)
 
 
 def check_missing(missing: object) -> Missing:
-    """Reject an unknown `missing`.
-
-    Raises:
-        TrainingError: names the possible values.
-    """
+    """Raise TrainingError for an unknown `missing`, with the possible values."""
     if missing is None or missing in ("drop", "mean"):
         return missing
     if isinstance(missing, bool) or not isinstance(missing, int | float) or abs(missing) > _MAX:

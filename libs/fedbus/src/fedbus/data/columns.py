@@ -15,11 +15,7 @@ _INDEX: Final = re.compile(r"|Unnamed: \d+(?:[._]\w+)*|__index_level_\d+__")
 
 
 def check_target(target: object) -> None:
-    """Reject an unknown `target`.
-
-    Raises:
-        TrainingError: names the possible values.
-    """
+    """Raise TrainingError for an unknown `target`, with the possible values."""
     if target not in {"auto", "class", "number"}:
         raise TrainingError(f'target is {target!r}: expected "auto", "class" or "number"')
 
@@ -70,11 +66,7 @@ def left_out_note(names: Sequence[str], left_out: Sequence[int], used: Sequence[
 
 
 def _last(path: str, names: Sequence[str], usual: Sequence[int]) -> int:
-    """Return the last column, as y.
-
-    Raises:
-        TrainingError: another column has a usual name of y.
-    """
+    """Return the last column, as y; raise TrainingError if another has a usual name of y."""
     last = usual[-1]
     called = [c for c in usual if names[c].strip().lower() in _LABELS]
     if called and last not in called:

@@ -23,11 +23,7 @@ class DatasetInfo:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Reject names that cannot be announced.
-
-        Raises:
-            TrainingError: a name is not UTF-8, for example a folder's name of another encoding.
-        """
+        """Raise TrainingError for names that are not UTF-8, which cannot be announced."""
         for name in (*self.classes, *self.columns):
             if utf8(name) != name:
                 raise TrainingError(

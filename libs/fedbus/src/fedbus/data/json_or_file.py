@@ -12,11 +12,7 @@ _SHOWN: Final = 60
 
 
 def read_json_or_file(given: str | Path) -> object:
-    """Read JSON from a text that starts with [ or {, or else from the file of that name.
-
-    Raises:
-        TrainingError: the file does not exist, or the content is not JSON.
-    """
+    """Read JSON from a text that starts with [ or {, or a file; raise TrainingError if not JSON."""
     text = str(given).strip()
     if isinstance(given, str) and text.startswith(_OPENING):
         return _parsed(f"{text[:_SHOWN]}{' …' if len(text) > _SHOWN else ''}", text)

@@ -35,11 +35,7 @@ class OpenFile:
         return self._state[0]
 
     def open(self) -> BinaryIO:
-        """Open another reader at the beginning of the file.
-
-        Raises:
-            TrainingError: the file was written to since it was loaded.
-        """
+        """Open another reader of the file; raise TrainingError if it was written to since."""
         if self._now() != self._state:
             raise TrainingError(
                 f"{self.path}: the file was changed while in use; write a new file and "

@@ -29,11 +29,7 @@ class OptionsError(PluginError):
 
 
 def loader_for(path: Path) -> str:
-    """Return the name of the loader for a path, by its suffix or the files of a folder.
-
-    Raises:
-        TrainingError: the suffix is unknown, or the path does not exist.
-    """
+    """Return a path's loader, by suffix or the folder's files; raise TrainingError if unknown."""
     if path.is_dir():
         arrays = any((path / f"x.{suffix}").exists() for suffix in ("npy", "dat"))
         return "memmap" if arrays else "images"
@@ -166,11 +162,7 @@ def read(
 
 
 def check_declared(form: Format, declared: Format) -> None:
-    """Reject data that differ from the declared format.
-
-    Raises:
-        TrainingError: lists the differences.
-    """
+    """Raise TrainingError for data that differ from the declared format, with the differences."""
     for name, have, want in (("x", form.x, declared.x), ("y", form.y, declared.y)):
         if found := differences(have, want):
             raise TrainingError(f"{name} is not as declared: {'; '.join(found)}")

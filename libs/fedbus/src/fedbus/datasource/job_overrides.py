@@ -33,11 +33,7 @@ def loaders(own: DataConfig) -> tuple[str, ...]:
 
 
 def check(own: DataConfig, wanted: DataOverrides) -> None:
-    """Reject plug-ins that are not installed or not allowed, without importing them.
-
-    Raises:
-        PluginError: names the installed ones, or the setting that would allow this one.
-    """
+    """Raise PluginError for plug-ins that are not installed or not allowed; import none."""
     if wanted.loader is not None and other_loader(own, wanted):
         _check_loader(own, wanted.loader)
     for step in wanted.transforms:

@@ -86,11 +86,7 @@ def _step(number: int, plain: object, allowed: Collection[str] | None) -> Step:
 def make_transform(
     where: str, name: str, parameters: dict[str, Any], allowed: Collection[str] | None
 ) -> Transform:
-    """Load a transform and make it with its parameters.
-
-    Raises:
-        PluginError: it is not installed, not allowed, or does not take its parameters.
-    """
+    """Make a transform; raise PluginError if it is missing, not allowed, or refuses parameters."""
     try:
         factory: Any = plugins.load("transforms", name, allowed)
         check_call(factory, parameters)
@@ -105,11 +101,7 @@ def make_transform(
 
 
 def check_call(call: Any, given: dict[str, Any], *first: object) -> None:  # noqa: ANN401 - a plug-in
-    """Reject arguments that a plug-in does not take.
-
-    Raises:
-        PluginError: names the unknown or missing argument, and the known ones.
-    """
+    """Raise PluginError for arguments that a plug-in does not take, with those it takes."""
     try:
         signature = inspect.signature(call)
     except (TypeError, ValueError):
@@ -171,11 +163,7 @@ class Pipeline:
         return batch
 
     def check_input(self, want: Field) -> None:
-        """Reject a model whose input format differs from the output of the pipeline.
-
-        Raises:
-            TrainingError: lists the differences, and the format after each step.
-        """
+        """Raise TrainingError for a model of another input format, with the format of each step."""
         if found := differences(self.output.x, want):
             raise TrainingError(f"the model takes {want}: {'; '.join(found)} ({self.describe()})")
 

@@ -55,11 +55,7 @@ class InMemorySource:
         return self._loaded
 
     def check(self, wanted: DataOverrides | None) -> None:
-        """Reject a job's choice of loader, or of transforms that are not installed or allowed.
-
-        Raises:
-            PluginError: names what is wrong.
-        """
+        """Raise PluginError for a choice of loader, or transforms not installed or allowed."""
         if wanted is not None:
             if wanted.loader is not None:
                 raise PluginError(
@@ -158,11 +154,7 @@ class DataSource:
         return plugins.allowed_names("transforms", self._config.allowed)
 
     def check(self, wanted: DataOverrides | None) -> None:
-        """Reject a job's choice of plug-ins that are not installed or not allowed.
-
-        Raises:
-            PluginError: names the installed ones, or the setting that would allow this one.
-        """
+        """Raise PluginError for a job's plug-ins that are not installed or not allowed."""
         if wanted is not None:
             job_overrides.check(self._config, wanted)
 

@@ -69,11 +69,7 @@ class CsvColumns:
         return made if np.isfinite(made).all() else None
 
     def value(self, row: Row, column: int) -> float:
-        """Read a number.
-
-        Raises:
-            TrainingError: the cell holds no number; the message says where and what to do.
-        """
+        """Read a number; raise TrainingError, with the place and advice, if there is none."""
         line, cells = row
         text = cells[column]
         if (value := self.cells.number(text)) is not None:

@@ -34,11 +34,7 @@ _OTHER_FILES: Final = (
 
 
 def check_encoding(encoding: object) -> str:
-    """Return the name of a text encoding.
-
-    Raises:
-        TrainingError: there is none of that name.
-    """
+    """Return the name of a text encoding; raise TrainingError if it is unknown."""
     try:
         name = codecs.lookup(str(encoding)).name
         "".encode(name)  # not for hex, zip and their like

@@ -164,11 +164,7 @@ def _files(folder: Path, skipped: _Skipped, *, nested: bool, depth: int = 1) -> 
 
 
 def file_state(file: Path) -> tuple[int, int]:
-    """Return the size and mtime of a file.
-
-    Raises:
-        TrainingError: it is not a file.
-    """
+    """Return the size and mtime of a file; raise TrainingError if it is not a file."""
     try:
         seen = os.stat(file)  # noqa: PTH116 - ten times faster than Path.stat, for millions of files
     except OSError as error:

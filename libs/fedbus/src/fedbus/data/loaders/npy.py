@@ -75,11 +75,7 @@ def read_words(file: BinaryIO) -> list[str]:
 
 
 def read_rows(name: str, file: BinaryIO, header: Header, count: int, first: int) -> Array:
-    """Read the next rows.
-
-    Raises:
-        TrainingError: the file ends before them.
-    """
+    """Read the next rows; raise TrainingError if the file ends before them."""
     rows = np.empty((count, *header.shape), header.dtype)
     left = rows.reshape(-1).view(np.uint8).data
     while left:

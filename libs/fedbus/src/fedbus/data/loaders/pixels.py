@@ -131,11 +131,7 @@ class PixelReader:
 def pixel_reader(
     colour: str, span: Sequence[float] | None, background: Background, frame: int | None
 ) -> PixelReader:
-    """Make the reader from the options of `images`.
-
-    Raises:
-        TrainingError: an option has an unknown value.
-    """
+    """Make the reader from the options of `images`; raise TrainingError for unknown values."""
     if colour not in CHANNELS:
         raise TrainingError(f"colour is {colour!r}: expected {listed(CHANNELS)}")
     if frame is not None and (type(frame) is not int or frame < 0):

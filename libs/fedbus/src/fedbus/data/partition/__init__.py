@@ -56,11 +56,7 @@ _COMMON_PARAMETERS = 4
 
 
 def options_of(by: str) -> tuple[str, ...]:
-    """List the options of a sampler, without the parameters that all samplers have.
-
-    Raises:
-        TrainingError: there is no such sampler.
-    """
+    """List a sampler's own options; raise TrainingError if there is no such sampler."""
     if by not in SAMPLERS:
         raise TrainingError(f"no sampler {by!r}; expected {listed(SAMPLERS)}")
     return tuple(inspect.signature(SAMPLERS[by]).parameters)[_COMMON_PARAMETERS:]

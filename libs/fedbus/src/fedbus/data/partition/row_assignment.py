@@ -17,21 +17,13 @@ _TINY = 1e-12
 
 
 def check_enough(rows: int, agents: int, min_rows: int) -> None:
-    """Reject more agents than there are rows for.
-
-    Raises:
-        TrainingError: names the numbers.
-    """
+    """Raise TrainingError, with the numbers, for more agents than there are rows for."""
     if agents < 1 or min_rows < 0 or min_rows * agents > rows:
         raise TrainingError(f"{rows} rows for {agents} agents of at least {min_rows} each")
 
 
 def check_size(size: int, rows: int, agents: int, min_rows: int) -> None:
-    """Reject a partition size that needs too many rows, or is below the minimum.
-
-    Raises:
-        TrainingError: names the possible sizes.
-    """
+    """Raise TrainingError for a partition that needs too many rows, or is below the minimum."""
     if size < max(1, min_rows) or size * agents > rows:
         raise TrainingError(
             f"partition_size is {size}: expected {max(1, min_rows)} to {rows // agents} "
@@ -40,11 +32,7 @@ def check_size(size: int, rows: int, agents: int, min_rows: int) -> None:
 
 
 def check_alpha(name: str, alpha: float) -> None:
-    """Reject a concentration of the Dirichlet distribution that is not above 0.
-
-    Raises:
-        TrainingError: names the parameter.
-    """
+    """Raise TrainingError unless a concentration of the Dirichlet distribution is above 0."""
     if not 0 < alpha < math.inf:
         raise TrainingError(f"{name} is {alpha}: expected a number above 0")
 

@@ -163,11 +163,7 @@ class Grayscale:
 
 
 def image_size(form: Format) -> tuple[int, int, int]:
-    """Return height, width and channels of images.
-
-    Raises:
-        TrainingError: x are not images, or have channels first.
-    """
+    """Return an image's height, width and channels; raise TrainingError unless they are last."""
     _check_image(form)
     if form.x.axes == "channels-first":
         raise TrainingError(

@@ -12,11 +12,7 @@ Half = Literal["x", "y"]
 
 
 def check_half(of: Half) -> Half:
-    """Reject other values than x and y.
-
-    Raises:
-        TrainingError: names the value.
-    """
+    """Raise TrainingError for other values than x and y."""
     if of not in {"x", "y"}:
         raise TrainingError(f"of is {of!r}: expected x or y")
     return of
