@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedbus.data.partition import SAMPLERS, Rows, dirichlet, hold_out, options_of, partition_rows
-from fedbus.data.partition.row_assignment import draw_classes
+from fedbus.data.partition import SAMPLERS, Rows, dirichlet, options_of, partition_rows
+from fedbus.data.partition.row_assignment import draw_classes, hold_out
 from fedbus.errors import TrainingError
 
 SKEWED = sorted(SAMPLERS.keys() - {"all-inclusive"})

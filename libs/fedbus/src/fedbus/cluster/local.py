@@ -41,11 +41,6 @@ class LocalCluster:
 
     Call `start_broker` and then `start_members` inside.
 
-    Args:
-        plan: The user's choices.
-        report: Called with sentences for the user while the cluster runs.
-        changed: Called when a process has started or exited.
-
     Raises:
         SettingsError: the data cannot be used, or Mosquitto is not installed.
     """

@@ -16,8 +16,6 @@ class Supervisor:
     """Polls the processes of a cluster and restarts those that exit, after growing pauses.
 
     Args:
-        broker: The broker.
-        processes: The members' processes, by node.
         report: Called with a sentence for the user about each exit and restart.
         changed: Called when a process has started or exited.
     """

@@ -149,20 +149,6 @@ class Quit:
 
 
 Action: TypeAlias = (
-    Send
-    | Ask
-    | Cancel
-    | Announce
-    | Clear
-    | Introduce
-    | Trouble
-    | Reply
-    | Settle
-    | WakeAt
-    | Run
-    | Fetch
-    | Serve
-    | Unserve
-    | Note
-    | Quit
-)
+    Send | Ask | Cancel | Announce | Clear | Introduce | Trouble | Reply | Settle | WakeAt | Run
+    | Fetch | Serve | Unserve | Note | Quit
+)  # fmt: skip

@@ -109,14 +109,6 @@ class Stopping:
 
 
 Event: TypeAlias = (
-    Connected
-    | Received
-    | Requested
-    | Woke
-    | Ran
-    | RunFailed
-    | Fetched
-    | FetchFailed
-    | Local
+    Connected | Received | Requested | Woke | Ran | RunFailed | Fetched | FetchFailed | Local
     | Stopping
-)
+)  # fmt: skip

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.partition import hold_out, partition_rows
+from fedbus.data.partition import partition_rows
+from fedbus.data.partition.row_assignment import hold_out
 from fedbus.data.partition.spec import DEFAULT, parse_split
 
 SEED = 20

@@ -51,8 +51,6 @@ class DataConfig:
     Attributes:
         path: The file or folder that the loader reads.
         loader: Name of the loader plug-in; None: the one that fits the path.
-        options: Options of the loader.
-        steps: The pipeline in training.
         test_steps: The pipeline in evaluation; None: that of training without augmentations.
         declared: The format that the owner declares, before any step; the data are checked.
         allowed: Plug-ins that a job may choose, as for `fedbus.plugins.load`. The plug-ins of this
@@ -80,10 +78,6 @@ class LoadedData:
     """A data set as it was when it was loaded.
 
     Attributes:
-        data: The rows of the loader.
-        train: The rows after the training pipeline.
-        test: The rows after the evaluation pipeline.
-        pipeline: The training pipeline.
         fingerprint: Fingerprint of the path before it was read.
     """
 

@@ -26,7 +26,8 @@ import numpy as np
 
 from fedbus.atomic_write import open_atomic
 from fedbus.data.digits import SEED, digits
-from fedbus.data.partition import dirichlet, hold_out
+from fedbus.data.partition import dirichlet
+from fedbus.data.partition.row_assignment import hold_out
 from fedbus.errors import FedbusError
 from fedbus.model.layout import Array
 from fedbus.mqtt.mosquitto_config import acl_file, new_password, password_file

@@ -22,7 +22,6 @@ class OutputFacts:
     Attributes:
         answers: The meaning; None if it is unknown.
         output: The shape for one row; () if it is unknown, or there are several outputs.
-        several: The names of several outputs.
     """
 
     answers: OutputKind | None = None

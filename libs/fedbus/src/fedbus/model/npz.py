@@ -44,13 +44,8 @@ _HEADER_ERRORS: Final = (
 )  # fmt: skip
 """Errors of NumPy and of Python's parser for a damaged header, which is a Python literal."""
 UNREADABLE: Final = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+)  # fmt: skip
 """Errors of zipfile for a file that is no archive, damaged, or encrypted."""
 
 

@@ -24,6 +24,10 @@ _NAMES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
 _BFLOAT16: Final = "BF16"
+_ERRORS: Final = (
+    struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError,
+)  # fmt: skip
+"""Errors of a damaged header."""
 
 
 def pack(weights: Weights, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -63,15 +67,7 @@ def unpack(data: bytes) -> dict[str, Array]:
             for name, entry in head.items()
             if name != "__metadata__"
         }
-    except (
-        struct.error,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        OverflowError,
-    ) as error:
+    except _ERRORS as error:
         raise LayoutError(f"not a safetensors file: {error}") from error
 
 

@@ -12,11 +12,6 @@ def check_model(
 ) -> None:
     """Reject a model plug-in that is installed but not allowed here.
 
-    Args:
-        framework: The architecture's framework: the name of a trainer.
-        architecture: The spec's architecture; its `name` may be that of a model plug-in.
-        allowed: As for `load`.
-
     Raises:
         PluginError: The plug-in is not allowed.
     """

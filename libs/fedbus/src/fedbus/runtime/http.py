@@ -23,14 +23,7 @@ _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 
 @dataclass(frozen=True, slots=True)
 class HttpApi:
-    """Routes of a service beside `/healthz` and `/metrics`, and its own metrics.
-
-    Attributes:
-        routes: Routes of the service's own API.
-        collectors: Metrics for every request.
-        private_collectors: Further metrics, for authorized requests.
-        is_authorized: Whether a request is authorized, such as by a token.
-    """
+    """Routes of a service beside `/healthz` and `/metrics`, and its own metrics."""
 
     routes: Sequence[web.AbstractRouteDef] = ()
     collectors: Sequence[Collector] = ()

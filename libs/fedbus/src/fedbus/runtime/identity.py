@@ -13,9 +13,7 @@ class Identity:
     """Identity of a node.
 
     Attributes:
-        name: Node name, `role.name`.
         incarnation: Distinguishes this process from all others of the same name.
-        version: Version of fedbus.
         root: Topic that all topics are below.
         open_profile: Whether replies to foreign clients may go to topics outside `root`.
         in_flight: Bytes that transfers may have in transit.

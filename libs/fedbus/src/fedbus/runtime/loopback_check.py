@@ -19,13 +19,7 @@ log = structlog.get_logger()
 
 
 class LoopbackCheck:
-    """Check of one node, over any number of connections.
-
-    Args:
-        probe: Makes the probes and counts the missed ones.
-        state_packet: Makes the packet of the node's state.
-        counts: Counters of log events.
-    """
+    """Check of one node, over any number of connections."""
 
     def __init__(
         self, probe: LoopbackProbe, state_packet: Callable[[], Packet], counts: dict[str, int]

@@ -69,8 +69,6 @@ class Node:
     """Connect a core to the bus: pass it events, and collect the effects of its actions.
 
     Args:
-        identity: Name, incarnation and limits of the node.
-        core: Handles the events.
         rng: Draws the jitter of asks and the first serial of chunk requests.
         find_blob: Finds blobs that are served without `Serve`.
         vitals: Measures load and memory for heartbeats.
@@ -97,8 +95,6 @@ class Node:
         self._effects: list[Effect] = []
         self._connections = 0
         self.conflict = self._presence.conflict
-
-    # ── called by a shell ─────────────────────────────────────────────────────────────────────────
 
     def subscriptions(self) -> list[str]:
         """Return the topics to subscribe to on every connect, before `connected`."""
@@ -189,8 +185,6 @@ class Node:
         """Return the progress of the running work, 0 to 1."""
         return self._core.progress()
 
-    # ── arriving packets ──────────────────────────────────────────────────────────────────────────
-
     def _read(self, packet: Packet, now: float) -> bool:
         """Handle a packet, and return whether the core must settle it."""
         root = self.identity.root
@@ -228,8 +222,6 @@ class Node:
         if event is not None:
             self._handle(event, now)
         return isinstance(event, Requested)
-
-    # ── events and actions ────────────────────────────────────────────────────────────────────────
 
     def _handle(self, event: Event, now: float) -> None:
         if self._watch is not None:

@@ -75,7 +75,6 @@ def refuse_misspelt(
     """Reject misspelt and renamed settings; return the other unknown ones, to be logged.
 
     Args:
-        environ: The environment.
         also: Further known variables, such as a service's own that are newer than the list.
 
     Raises:

@@ -35,7 +35,6 @@ def check_aggregate(
     """Check that a version is its base plus the float64 mean of its updates, tensor by tensor.
 
     Args:
-        store: The repository's store.
         each: The version and the record of its round.
         parent: The base version.
         updates: Every offered update, by (agent, task).

@@ -58,7 +58,6 @@ def simulate(  # noqa: PLR0913 - a job, a model and data; the rest has defaults
 
     Args:
         job: A job file, as a mapping or as its bytes.
-        model: The model to start with.
         data: Each training agent's data, by the agent's name without its role. A path is read by
             the loader that the job chooses, else by the one that fits the path.
         held_out: Data of an evaluator, which measures each version; None: training metrics count.

@@ -88,15 +88,7 @@ def agent(
     examples: int,
     form: Mapping[str, Any] | None = None,
 ) -> ServiceFactory:
-    """Return the factory of an agent with a given task runner.
-
-    Args:
-        folder: Where the agent's outbox is.
-        task_runner: Makes the task runner, from the node's name and its outbox.
-        role: Whether the agent trains or evaluates.
-        examples: The number of examples that it announces.
-        form: The data format that it announces; by default none.
-    """
+    """Return the factory of an agent with a given task runner."""
 
     def start(identity: Identity) -> RunningService:
         outbox = Outbox(folder / identity.name)

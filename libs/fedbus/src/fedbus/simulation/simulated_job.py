@@ -18,16 +18,15 @@ from fedbus.datasource.source import DataSource, InMemorySource
 from fedbus.errors import FedbusError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs import JobFileError, parse, read_refusal
-from fedbus.model.blob import decode
-from fedbus.model.layout import Layout
 from fedbus.mqtt.bus import Packet
 from fedbus.plugins import TrainerFactory
 from fedbus.simulation import services
 from fedbus.simulation.host import RunningService
 from fedbus.simulation.network_faults import MessageCounts, NetworkFaults
 from fedbus.simulation.ring import Ring
+from fedbus.simulation.stored_records import read_weights
 from fedbus.wire import codec, topics
-from fedbus.wire.documents import ENDED_PHASES, JobFault, JobState, ModelSpec, RoundState
+from fedbus.wire.documents import ENDED_PHASES, JobFault, JobState, RoundState
 from fedbus.wire.messages import ModelPushed
 from fedbus.wire.timestamps import format_timestamp
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
@@ -43,12 +42,7 @@ WAITING_SECONDS = 300.0
 
 
 class SimulationFailed(FedbusError):  # noqa: N818 - the job failed, not the code
-    """The job was refused, or could not end.
-
-    Args:
-        why: The reason.
-        faults: The faults of the job file that the controller found.
-    """
+    """The job was refused, or could not end."""
 
     def __init__(self, why: str, faults: Sequence[JobFault] = ()) -> None:
         super().__init__(why)
@@ -227,15 +221,6 @@ class SimulatedJob:
         try:
             shown = store.show(state.model, state.version, 1)
             assert isinstance(shown, ModelView)  # noqa: S101 - the job has made this version
-            version = shown.version
-            spec = codec.from_json(ModelSpec, _read_blob(store, version.spec.digest))
-            blob = _read_blob(store, version.weights.digest)
-            return decode(blob, Layout.read(spec.layout))
+            return read_weights(store, shown.version)[1]
         finally:
             store.close()
-
-
-def _read_blob(store: SqliteStore, digest: str) -> bytes:
-    source = store.open_blob(digest)
-    assert source is not None  # noqa: S101 - the newest version is always kept
-    return bytes(source.read(0, source.size))

@@ -27,7 +27,6 @@ def class_targets(y: Array, places: tuple[int, ...], classes: int) -> Array:
         y: Labels, of shape (*places), (*places, 1) or (*places, classes).
         places: The shape with one class at each place: (rows,), or (rows, …) for sequences and
             images.
-        classes: The number of classes of the model.
 
     Returns:
         Class numbers, int64 of shape (*places), or probabilities, float32 of shape
@@ -60,7 +59,6 @@ def sample_classes(targets: Array, rng: np.random.Generator) -> Array:
 
     Args:
         targets: Shape (rows,), class numbers, or (rows, classes), probabilities.
-        rng: The source of chance.
     """
     if targets.ndim == 1:
         return targets

@@ -30,8 +30,6 @@ class Names:
     """An ordered list of names, as announced.
 
     Attributes:
-        digest: Digest of the whole list.
-        count: Number of names.
         first: All names, or the first ones of a long list.
     """
 

@@ -150,9 +150,10 @@ def split(
 def _split(data: "Dataset", wish: Wish) -> dict[str, Any]:
     import numpy as np
 
-    from fedbus.data.partition import WITHOUT_CLASSES, hold_out, partition_rows
+    from fedbus.data.partition import WITHOUT_CLASSES, partition_rows
     from fedbus.data.partition.partition_files import labels_of
     from fedbus.data.partition.plot import count, unevenness
+    from fedbus.data.partition.row_assignment import hold_out
 
     y = labels_of(data)
     classed = y.ndim == 1 and y.dtype.kind in "iu"

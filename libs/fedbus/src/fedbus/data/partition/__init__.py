@@ -29,7 +29,7 @@ from fedbus.data.partition.by_size import (
     quantity,
     sample_quantity,
 )
-from fedbus.data.partition.row_assignment import Rows, hold_out
+from fedbus.data.partition.row_assignment import Rows
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 from fedbus.text import in_given_order, listed
@@ -73,12 +73,8 @@ def partition_rows(  # noqa: PLR0913, PLR0917 - a sampler's name and its argumen
     """Partition rows with a sampler.
 
     Args:
-        by: Name of the sampler.
         labels: The class of every row, shape (rows,); ignored by `WITHOUT_CLASSES`.
-        agents: Number of agents.
-        rng: The only source of randomness.
         min_rows: Minimum number of rows of each agent.
-        options: Options of the sampler, by name.
 
     Returns:
         Each agent's row numbers, shuffled.
@@ -99,24 +95,3 @@ def partition_rows(  # noqa: PLR0913, PLR0917 - a sampler's name and its argumen
         )
     partitions: list[Rows] = SAMPLERS[by](labels, agents, rng, min_rows, **options)
     return partitions
-
-
-__all__ = [
-    "SAMPLERS",
-    "WITHOUT_CLASSES",
-    "Rows",
-    "all_inclusive",
-    "dirichlet",
-    "distribution",
-    "hold_out",
-    "iid",
-    "label_quantity",
-    "mixed",
-    "mixed_label_quantity",
-    "options_of",
-    "orthogonal",
-    "partition_rows",
-    "quantity",
-    "sample_quantity",
-    "shards",
-]

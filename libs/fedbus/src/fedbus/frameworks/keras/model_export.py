@@ -49,7 +49,6 @@ def export(
     spec has no architecture for TFLite.
 
     Args:
-        model: The model, built.
         plugin: The architecture that names the plug-in which builds it; None if there is none.
         row: The shape of a row of inputs, where the model does not define it.
 

@@ -36,8 +36,6 @@ def typed_rows(name: str, details: Mapping[str, Any], rows: Array) -> Array:
     it late or not at all.
 
     Args:
-        name: The input's name, for messages.
-        details: The input's details, as the runtime returns them.
         rows: Shape (rows, …), any real dtype.
 
     Raises:

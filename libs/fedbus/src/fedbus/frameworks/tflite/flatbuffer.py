@@ -49,7 +49,6 @@ class Reader:
     """Reads one file.
 
     Args:
-        data: The whole file.
         schema: Fields of each table, in the order of their numbers.
         unions: Tables that each union may hold.
     """

@@ -30,13 +30,7 @@ MAX_STEPS: Final = 2**22
 
 
 class File:
-    """Data that all subgraphs of a file share, and a budget for checking them.
-
-    Attributes:
-        buffers: The file's buffers, which hold constants.
-        codes: Its operator codes.
-        size: Its bytes.
-    """
+    """Data that all subgraphs of a file share, and a budget for checking them."""
 
     def __init__(self, model: Record, size: int) -> None:
         self.buffers: list[Record] = model.get("buffers", [])

@@ -42,7 +42,6 @@ class TfliteFacts:
     """Facts about a verified file.
 
     Attributes:
-        signatures: The signatures by key.
         custom: Operators that are not built into TFLite; those of Select TF begin with Flex.
         bytes: Size of all tensors with a batch of 1: an upper bound of their memory.
     """

@@ -29,17 +29,9 @@ START_SECONDS: Final = 180
 """Time to load Python and the runtime: TensorFlow takes long on a small device."""
 _CHILD: Final = "fedbus.frameworks.tflite.trial_child"
 _PASSED_ON: Final = (
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "PATH",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "SYSTEMROOT",
-    "TMPDIR",
-    "VIRTUAL_ENV",
-)
+    "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "PYTHONPATH", "SYSTEMROOT",
+    "TMPDIR", "VIRTUAL_ENV",
+)  # fmt: skip
 """Environment variables that the child gets; it gets no passwords or other settings."""
 
 

@@ -18,7 +18,6 @@ def export(
     """Export a `torch.nn.Module` with its present weights.
 
     Args:
-        model: The module.
         plugin: The architecture that names the plug-in which builds it; None if there is none.
         row: The shape of a row of inputs; None: that of a first dense layer.
 

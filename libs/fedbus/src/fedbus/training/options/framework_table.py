@@ -24,10 +24,6 @@ class Framework:
             same names.
         also_in: Import names of other frameworks' packages that contain it.
         suffix: Suffix of the model files that `fedbus models pull` writes for it.
-        optimizers: Optimizers with their arguments.
-        schedulers: Learning rate schedulers with their arguments.
-        losses: Losses.
-        metrics: Metrics.
         models: Models that need no plug-in.
         warms_up: Whether a job may ask for a warm-up of the learning rate.
         conflicting_args: Returns an argument of an optimizer that contradicts another, and why.

@@ -16,7 +16,6 @@ class UnsupportedOption:
 
     Attributes:
         key: The option's key in the job file.
-        problem: What is not supported.
         hint: What to write instead; may be empty.
         item: The entry of the list under `key` that is meant; empty where the value is no list.
     """
@@ -43,9 +42,6 @@ def check_arguments(
 
     Args:
         place: The key in the job file that the arguments stand under.
-        framework: The framework that is checked.
-        name: The optimizer or scheduler.
-        args: Its arguments in the job.
         tables: Argument domains by framework and by optimizer or scheduler, for hints.
     """
     domains = tables[framework][name]
