@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from fedbus.runtime.heartbeat import HEARTBEAT_SECONDS
+
 HTTP_TIMEOUT_SECONDS = 3.0
 MAX_MISSED_HEARTBEATS = 3.0
 
@@ -21,7 +23,8 @@ def reason(environ: Mapping[str, str], now: float) -> str:
     if address := environ.get("FEDBUS_HTTP"):
         return _check_http(int(address.rpartition(":")[2]))
     if file := environ.get("FEDBUS_HEALTH_FILE"):
-        return _check_file(Path(file), float(environ.get("FEDBUS_HEARTBEAT_SECONDS") or 5.0), now)
+        interval = float(environ.get("FEDBUS_HEARTBEAT_SECONDS") or HEARTBEAT_SECONDS)
+        return _check_file(Path(file), interval, now)
     return "neither FEDBUS_HTTP nor FEDBUS_HEALTH_FILE is set"
 
 

@@ -1,1 +1,1 @@
-"""The bus: what it is (`base`), over MQTT (`mqtt`), and a broker of our own (`broker`)."""
+"""The bus: its interface (`bus`), MQTT (`client`), a broker in memory and a local Mosquitto."""

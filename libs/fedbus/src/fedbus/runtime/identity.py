@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from fedbus.mqtt.bus import Packet
+from fedbus.runtime.heartbeat import HEARTBEAT_SECONDS
 from fedbus.wire import codec, topic_names, topics
-
-HEARTBEAT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

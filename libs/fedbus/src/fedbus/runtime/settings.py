@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from fedbus.errors import SettingsError
 from fedbus.jobs.faults import nearest
 from fedbus.mqtt.bus import BrokerAddress
+from fedbus.runtime.heartbeat import HEARTBEAT_SECONDS
 from fedbus.runtime.node_name import node_name
 from fedbus.runtime.setting_names import PREFIX
 from fedbus.scalars import IDENT, IDENT_SAID
@@ -78,7 +79,7 @@ class ServiceSettings(BaseModel):
     heartbeat_seconds: Annotated[
         float,
         Field(gt=0, le=60, description="time between two heartbeats; the same in the whole fleet"),
-    ] = 5.0
+    ] = HEARTBEAT_SECONDS
     threads: Annotated[int, Field(ge=1, le=64, description="worker threads")] = 2
     plugins: Annotated[
         tuple[str, ...],

@@ -23,6 +23,7 @@ from fedbus.runtime.effects import (
     Subscribe,
     Unsubscribe,
 )
+from fedbus.runtime.heartbeat import HEARTBEAT_SECONDS
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
 from fedbus.simulation.host import Host, ServiceFactory
@@ -48,7 +49,7 @@ class Ring(VirtualClock):
     """
 
     faults: NetworkFaults = NO_FAULTS
-    heartbeat_seconds: float = 5.0
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
     notes: list[tuple[float, str, str, dict[str, Any]]] = field(default_factory=list)
     misread: list[tuple[str, str, str]] = field(default_factory=list)
     message_counts: MessageCounts = field(default_factory=MessageCounts)
