@@ -77,13 +77,7 @@ class AgentCore(Core):
         self._inputs = TaskInputs(CachedModels(checker.choose if checker else None), spools)
         self._acceptance = TaskAcceptance(checker, measure, self._thread, self._data_watch)
         self._scheduler = WorkScheduler(
-            runner,
-            thread=self._thread,
-            standalone=self.standalone,
-            inputs=self._inputs,
-            acceptance=self._acceptance,
-            results=self._results,
-            counters=self.counters,
+            runner, self._thread, self.standalone, self._inputs, self._acceptance, self._results
         )
         self._epoch = 0
         self._controller = ""  # the sender of the last task or stop

@@ -8,7 +8,6 @@ from fedbus.core.actions import Action, Note, WakeAt
 from fedbus.core.events import Fetched, FetchFailed
 from fedbus.errors import FedbusError, Stopped, TrainingError
 from fedbus.wire.messages import TrainTask
-from fedbus_edge_agent.host.counters import AgentCounters
 from fedbus_edge_agent.keys import StandaloneWork, StateRefresh, TaskKey, WorkKey
 from fedbus_edge_agent.standalone.jobs import RoundResult, StandaloneJobs
 from fedbus_edge_agent.tasks.acceptance import TaskAcceptance
@@ -36,7 +35,6 @@ class WorkScheduler:
     inputs: TaskInputs
     acceptance: TaskAcceptance
     results: TaskResults
-    counters: AgentCounters
     tasks: dict[TaskKey, Task] = field(default_factory=dict)
     _standalone_first: bool = False  # a task ran last
 
@@ -158,7 +156,8 @@ class WorkScheduler:
 
     def _round_ended(self, key: StandaloneWork, result: object, now: float) -> Iterator[Action]:
         yield from self.standalone.round_ended(key, result)
-        self.counters.count(key.kind, "done" if isinstance(result, RoundResult) else "failed")
+        counters = self.results.counters
+        counters.count(key.kind, "done" if isinstance(result, RoundResult) else "failed")
         if isinstance(result, RoundResult):
-            self.counters.record_metrics(key.job, key.number, result.metrics)
+            counters.record_metrics(key.job, key.number, result.metrics)
         yield WakeAt(StateRefresh(), now + STATE_REFRESH_SECONDS)

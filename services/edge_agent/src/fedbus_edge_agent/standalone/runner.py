@@ -107,11 +107,8 @@ class StandaloneRunner:
         files = {blob_ref.digest: uploaded.file(blob_ref) for blob_ref in named}
         if self._held is not None:
             folder, model = self._held
-            if (
-                folder == uploaded.folder
-                and model.spec == uploaded.spec
-                and model.files.keys() >= files.keys()
-            ):
+            same = folder == uploaded.folder and model.spec == uploaded.spec
+            if same and model.files.keys() >= files.keys():
                 return model
         read = {digest: _read_bytes(path) for digest, path in files.items()}
         model = Model(uploaded.spec, Layout.read(uploaded.spec.layout), read)
