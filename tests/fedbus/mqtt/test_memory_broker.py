@@ -1,4 +1,4 @@
-"""The broker in memory treats packets as the real one does, access rules included."""
+"""Broker in memory: it treats packets as a real broker does, access rules included."""
 
 from random import Random
 
@@ -19,158 +19,160 @@ ASK = f"{ROOT}/inference/digits/request"
 SHARED = f"$share/inference/{ROOT}/inference/+/request"
 
 
-class House:
-    """A broker, and what it delivered."""
+class RecordedBroker:
+    """A broker with a record of its deliveries."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, Packet]] = []
-        self.broker = MemoryBroker(lambda name, packet: self.heard.append((name, packet)))
+        self.deliveries: list[tuple[str, Packet]] = []
+        self.broker = MemoryBroker(lambda name, packet: self.deliveries.append((name, packet)))
 
-    def names(self) -> list[str]:
-        """Who received something since last asked."""
-        names = [name for name, _ in self.heard]
-        self.heard.clear()
+    def take_receivers(self) -> list[str]:
+        """Return the receivers of the recorded deliveries, and clear the record."""
+        names = [name for name, _ in self.deliveries]
+        self.deliveries.clear()
         return names
 
 
 @pytest.fixture
-def house() -> House:
-    """A collector that reads its mail, and two controllers that follow every node's state."""
-    made = House()
-    made.broker.connect("collector.1", [f"{ROOT}/link/+/collector.1/+"])
-    made.broker.connect("controller.1", [STATES])
-    made.broker.connect("controller.2", [STATES])
-    made.broker.connect("agent.a", [], Packet(STATE, b"gone"))
-    return made
+def recorded() -> RecordedBroker:
+    """A collector that reads its messages, and two controllers that follow all nodes' states."""
+    broker = RecordedBroker()
+    broker.broker.connect("collector.1", [f"{ROOT}/link/+/collector.1/+"])
+    broker.broker.connect("controller.1", [STATES])
+    broker.broker.connect("controller.2", [STATES])
+    broker.broker.connect("agent.a", [], Packet(STATE, b"gone"))
+    return broker
 
 
-def test_a_packet_goes_to_all_who_follow_its_topic(house: House) -> None:
+def test_a_packet_goes_to_all_who_follow_its_topic(recorded: RecordedBroker) -> None:
     """In the order of connecting, as it is, and to no other session."""
     packet = Packet(STATE, b"here", content_type="application/json", expiry=3)
-    house.broker.publish("agent.a", packet)
-    assert house.heard == [("controller.1", packet), ("controller.2", packet)]
-    house.names()
-    house.broker.publish("agent.a", Packet(OFFER, b""))
-    assert house.names() == ["collector.1"]
+    recorded.broker.publish("agent.a", packet)
+    assert recorded.deliveries == [("controller.1", packet), ("controller.2", packet)]
+    recorded.take_receivers()
+    recorded.broker.publish("agent.a", Packet(OFFER, b""))
+    assert recorded.take_receivers() == ["collector.1"]
 
 
-def test_overlapping_subscriptions_deliver_once(house: House) -> None:
+def test_overlapping_subscriptions_deliver_once(recorded: RecordedBroker) -> None:
     """As they do without MQTT 5's subscription identifiers."""
-    house.broker.subscribe("collector.1", OFFER)
-    house.broker.publish("agent.a", Packet(OFFER, b""))
-    assert house.names() == ["collector.1"]
+    recorded.broker.subscribe("collector.1", OFFER)
+    recorded.broker.publish("agent.a", Packet(OFFER, b""))
+    assert recorded.take_receivers() == ["collector.1"]
 
 
-def test_who_unsubscribes_hears_no_more(house: House) -> None:
+def test_who_unsubscribes_hears_no_more(recorded: RecordedBroker) -> None:
     """At once; to unsubscribe twice is no mistake."""
-    house.broker.publish("agent.a", Packet(STATE, b"here"))
+    recorded.broker.publish("agent.a", Packet(STATE, b"here"))
     for _ in range(2):
-        house.broker.unsubscribe("controller.1", STATES)
-    house.names()
-    house.broker.publish("agent.a", Packet(STATE, b"here"))
-    assert house.names() == ["controller.2"]
+        recorded.broker.unsubscribe("controller.1", STATES)
+    recorded.take_receivers()
+    recorded.broker.publish("agent.a", Packet(STATE, b"here"))
+    assert recorded.take_receivers() == ["controller.2"]
 
 
-def test_what_is_retained_is_told_to_whoever_comes_later(house: House) -> None:
+def test_what_is_retained_is_told_to_whoever_comes_later(recorded: RecordedBroker) -> None:
     """The newest of each topic, marked as retained; those who were there got it as news."""
     for payload in (b"old", b"new"):
-        house.broker.publish("agent.a", Packet(STATE, payload, retain=True))
-    assert {packet.retain for _, packet in house.heard} == {False}
-    house.names()
-    house.broker.connect("controller.3", [STATES])
-    house.broker.subscribe("collector.1", OFFER)
-    assert house.heard == [("controller.3", Packet(STATE, b"new", retain=True))]
+        recorded.broker.publish("agent.a", Packet(STATE, payload, retain=True))
+    assert {packet.retain for _, packet in recorded.deliveries} == {False}
+    recorded.take_receivers()
+    recorded.broker.connect("controller.3", [STATES])
+    recorded.broker.subscribe("collector.1", OFFER)
+    assert recorded.deliveries == [("controller.3", Packet(STATE, b"new", retain=True))]
 
 
-def test_an_empty_payload_clears_what_is_retained(house: House) -> None:
+def test_an_empty_payload_clears_what_is_retained(recorded: RecordedBroker) -> None:
     """Those who listen are told; those who come later are told nothing."""
-    house.broker.publish("agent.a", Packet(STATE, b"here", retain=True))
-    house.names()
-    house.broker.publish("agent.a", Packet(STATE, b"", retain=True))
-    assert house.names() == ["controller.1", "controller.2"]
-    house.broker.connect("controller.3", [STATES])
-    assert house.names() == []
+    recorded.broker.publish("agent.a", Packet(STATE, b"here", retain=True))
+    recorded.take_receivers()
+    recorded.broker.publish("agent.a", Packet(STATE, b"", retain=True))
+    assert recorded.take_receivers() == ["controller.1", "controller.2"]
+    recorded.broker.connect("controller.3", [STATES])
+    assert recorded.take_receivers() == []
 
 
-def test_a_share_gives_each_packet_to_one_in_turn(house: House) -> None:
+def test_a_share_gives_each_packet_to_one_in_turn(recorded: RecordedBroker) -> None:
     """And tells a newcomer of no retained one."""
     for name in ("inference.1", "inference.2", "inference.3"):
-        house.broker.connect(name, [SHARED])
-    house.broker.connect("user.cli", [])
+        recorded.broker.connect(name, [SHARED])
+    recorded.broker.connect("user.cli", [])
     for _ in range(5):
-        house.broker.publish("user.cli", Packet(ASK, b"", retain=True))
-    assert house.names() == [f"inference.{n}" for n in (1, 2, 3, 1, 2)]
-    house.broker.disconnect("inference.3")
-    house.broker.publish("user.cli", Packet(ASK, b""))
-    assert len(house.names()) == 1
-    house.broker.connect("inference.3", [SHARED])
-    assert house.names() == []
+        recorded.broker.publish("user.cli", Packet(ASK, b"", retain=True))
+    assert recorded.take_receivers() == [f"inference.{n}" for n in (1, 2, 3, 1, 2)]
+    recorded.broker.disconnect("inference.3")
+    recorded.broker.publish("user.cli", Packet(ASK, b""))
+    assert len(recorded.take_receivers()) == 1
+    recorded.broker.connect("inference.3", [SHARED])
+    assert recorded.take_receivers() == []
 
 
 @pytest.mark.parametrize("clean", [True, False])
-def test_a_broken_connection_speaks_its_will(house: House, clean: bool) -> None:
+def test_a_broken_connection_speaks_its_will(recorded: RecordedBroker, clean: bool) -> None:
     """Once, and retained; who leaves on purpose has said what there is to say."""
     for _ in range(2):
-        house.broker.disconnect("agent.a", clean=clean)
-    assert house.names() == ([] if clean else ["controller.1", "controller.2"])
-    house.broker.connect("controller.3", [STATES])
-    assert house.names() == ([] if clean else ["controller.3"])
+        recorded.broker.disconnect("agent.a", clean=clean)
+    assert recorded.take_receivers() == ([] if clean else ["controller.1", "controller.2"])
+    recorded.broker.connect("controller.3", [STATES])
+    assert recorded.take_receivers() == ([] if clean else ["controller.3"])
 
 
-def test_a_second_connection_of_a_name_ends_the_first_without_its_will(house: House) -> None:
+def test_a_second_connection_of_a_name_ends_the_first_without_its_will(
+    recorded: RecordedBroker,
+) -> None:
     """With its subscriptions."""
-    house.broker.connect("controller.1", [])
-    house.broker.connect("agent.a", [])
-    house.broker.publish("agent.a", Packet(STATE, b"here"))
-    assert house.names() == ["controller.2"]
-    house.broker.disconnect("agent.a", clean=False)
-    assert house.names() == []
+    recorded.broker.connect("controller.1", [])
+    recorded.broker.connect("agent.a", [])
+    recorded.broker.publish("agent.a", Packet(STATE, b"here"))
+    assert recorded.take_receivers() == ["controller.2"]
+    recorded.broker.disconnect("agent.a", clean=False)
+    assert recorded.take_receivers() == []
 
 
-def test_a_restarted_broker_knows_nobody_and_nothing(house: House) -> None:
+def test_a_restarted_broker_knows_nobody_and_nothing(recorded: RecordedBroker) -> None:
     """No session, nothing retained, no will is sent."""
-    house.broker.publish("agent.a", Packet(STATE, b"here", retain=True))
-    house.names()
-    house.broker.restart()
-    house.broker.disconnect("agent.a", clean=False)
-    house.broker.connect("controller.1", [STATES])
-    assert house.names() == []
-    house.broker.connect("agent.a", [])
-    house.broker.publish("agent.a", Packet(STATE, b"here"))
-    assert house.names() == ["controller.1"]
+    recorded.broker.publish("agent.a", Packet(STATE, b"here", retain=True))
+    recorded.take_receivers()
+    recorded.broker.restart()
+    recorded.broker.disconnect("agent.a", clean=False)
+    recorded.broker.connect("controller.1", [STATES])
+    assert recorded.take_receivers() == []
+    recorded.broker.connect("agent.a", [])
+    recorded.broker.publish("agent.a", Packet(STATE, b"here"))
+    assert recorded.take_receivers() == ["controller.1"]
 
 
-def test_what_a_node_may_not_write_is_dropped_and_remembered(house: House) -> None:
+def test_what_a_node_may_not_write_is_dropped_and_remembered(recorded: RecordedBroker) -> None:
     """Another's name, another role's topic, the broker's own; its will is no exception."""
     for topic in (
         f"{ROOT}/link/agent.b/collector.1/offer",
         f"{ROOT}/jobs/j/state",
         "$CONTROL/dynamic-security/v1",
     ):
-        house.broker.publish("agent.a", Packet(topic, b"x", retain=True))
-        assert house.broker.violations.pop() == ("agent.a", "write", topic)
-    house.broker.connect("agent.b", [], Packet(STATE, b"gone"))
-    house.broker.disconnect("agent.b", clean=False)
-    assert house.broker.violations == [("agent.b", "write", STATE)]
-    house.broker.connect("user.cli", [f"{ROOT}/jobs/+/state"])
-    assert house.names() == []
+        recorded.broker.publish("agent.a", Packet(topic, b"x", retain=True))
+        assert recorded.broker.violations.pop() == ("agent.a", "write", topic)
+    recorded.broker.connect("agent.b", [], Packet(STATE, b"gone"))
+    recorded.broker.disconnect("agent.b", clean=False)
+    assert recorded.broker.violations == [("agent.b", "write", STATE)]
+    recorded.broker.connect("user.cli", [f"{ROOT}/jobs/+/state"])
+    assert recorded.take_receivers() == []
 
 
-def test_what_a_node_may_not_read_is_not_delivered(house: House) -> None:
+def test_what_a_node_may_not_read_is_not_delivered(recorded: RecordedBroker) -> None:
     """It may subscribe to anything, as on the real one; that is no authorisation."""
-    house.broker.connect("agent.b", [f"{ROOT}/#"])
-    house.broker.publish("agent.a", Packet(OFFER, b""))
-    assert house.names() == ["collector.1"]
-    assert house.broker.violations == [("agent.b", "read", OFFER)]
+    recorded.broker.connect("agent.b", [f"{ROOT}/#"])
+    recorded.broker.publish("agent.a", Packet(OFFER, b""))
+    assert recorded.take_receivers() == ["collector.1"]
+    assert recorded.broker.violations == [("agent.b", "read", OFFER)]
 
 
-def test_what_is_too_large_is_dropped_and_remembered(house: House) -> None:
+def test_what_is_too_large_is_dropped_and_remembered(recorded: RecordedBroker) -> None:
     """The real one would end the connection."""
-    house.broker.publish("agent.a", Packet(OFFER, bytes(MAX_MESSAGE_BYTES)))
-    assert house.names() == ["collector.1"]
-    house.broker.publish("agent.a", Packet(OFFER, bytes(MAX_MESSAGE_BYTES + 1)))
-    assert house.names() == []
-    assert house.broker.violations == [
+    recorded.broker.publish("agent.a", Packet(OFFER, bytes(MAX_MESSAGE_BYTES)))
+    assert recorded.take_receivers() == ["collector.1"]
+    recorded.broker.publish("agent.a", Packet(OFFER, bytes(MAX_MESSAGE_BYTES + 1)))
+    assert recorded.take_receivers() == []
+    assert recorded.broker.violations == [
         ("agent.a", "write", f"{OFFER}: 1048577 bytes, at most 1048576")
     ]
 
@@ -286,40 +288,43 @@ SUBMIT = f"{ROOT}/submit"
 KEEP = [f"{ROOT}/submit", f"{ROOT}/cancel"]
 
 
-def test_what_is_kept_comes_again_until_it_is_acknowledged(house: House) -> None:
+def test_what_is_kept_comes_again_until_it_is_acknowledged(recorded: RecordedBroker) -> None:
     """With QoS 1, to a session that asked for it, first of all on the next connection."""
-    house.broker.connect("controller.1", [], keep=KEEP)
-    house.broker.publish("user.a", Packet(SUBMIT, b"1"), qos=1)
-    ((_, first),) = house.heard
-    house.broker.disconnect("controller.1")
-    house.broker.publish("user.a", Packet(SUBMIT, b"2"), qos=1)
-    house.broker.publish("user.a", Packet(SUBMIT, b"lost: QoS 0"))
-    house.broker.publish("user.a", Packet(f"{ROOT}/jobs/a/request", b"not asked for"), qos=1)
-    house.heard.clear()
-    house.broker.connect("controller.1", [], keep=KEEP)
-    assert [(p.payload, p.redelivered) for _, p in house.heard] == [(b"1", True), (b"2", False)]
+    recorded.broker.connect("controller.1", [], keep=KEEP)
+    recorded.broker.publish("user.a", Packet(SUBMIT, b"1"), qos=1)
+    ((_, first),) = recorded.deliveries
+    recorded.broker.disconnect("controller.1")
+    recorded.broker.publish("user.a", Packet(SUBMIT, b"2"), qos=1)
+    recorded.broker.publish("user.a", Packet(SUBMIT, b"lost: QoS 0"))
+    recorded.broker.publish("user.a", Packet(f"{ROOT}/jobs/a/request", b"not asked for"), qos=1)
+    recorded.deliveries.clear()
+    recorded.broker.connect("controller.1", [], keep=KEEP)
+    assert [(p.payload, p.redelivered) for _, p in recorded.deliveries] == [
+        (b"1", True),
+        (b"2", False),
+    ]
     assert not first.redelivered
     assert first.receipt is not None
-    house.broker.acknowledge("controller.1", first.receipt)
-    assert [packet.payload for packet in house.broker.waiting("controller.1")] == [b"2"]
-    house.broker.acknowledge("agent.a", 1)  # it keeps nothing
-    house.heard.clear()
-    house.broker.publish("user.a", Packet(SUBMIT, b"live"))
-    assert house.heard == [("controller.1", Packet(SUBMIT, b"live"))]
+    recorded.broker.acknowledge("controller.1", first.receipt)
+    assert [packet.payload for packet in recorded.broker.waiting("controller.1")] == [b"2"]
+    recorded.broker.acknowledge("agent.a", 1)  # it keeps nothing
+    recorded.deliveries.clear()
+    recorded.broker.publish("user.a", Packet(SUBMIT, b"live"))
+    assert recorded.deliveries == [("controller.1", Packet(SUBMIT, b"live"))]
 
 
-def test_what_is_kept_is_bounded_and_ends_with_a_clean_session(house: House) -> None:
+def test_what_is_kept_is_bounded_and_ends_with_a_clean_session(recorded: RecordedBroker) -> None:
     """As Mosquitto does it: what is too much is lost in silence."""
-    house.broker.connect("controller.1", [], keep=KEEP)
+    recorded.broker.connect("controller.1", [], keep=KEEP)
     for number in range(MOST_KEPT + 1):
-        house.broker.publish("user.a", Packet(SUBMIT, b"%d" % number), qos=1)
-    kept = house.broker.waiting("controller.1")
+        recorded.broker.publish("user.a", Packet(SUBMIT, b"%d" % number), qos=1)
+    kept = recorded.broker.waiting("controller.1")
     assert [packet.payload for packet in kept] == [b"%d" % n for n in range(MOST_KEPT)]
-    house.broker.restart(saved=True)
-    assert len(house.broker.waiting("controller.1")) == MOST_KEPT
-    house.broker.connect("controller.1", [])
-    assert house.broker.waiting("controller.1") == []
-    house.broker.connect("controller.1", [], keep=KEEP)
-    house.broker.publish("user.a", Packet(SUBMIT, b"x"), qos=1)
-    house.broker.restart()
-    assert house.broker.waiting("controller.1") == []
+    recorded.broker.restart(saved=True)
+    assert len(recorded.broker.waiting("controller.1")) == MOST_KEPT
+    recorded.broker.connect("controller.1", [])
+    assert recorded.broker.waiting("controller.1") == []
+    recorded.broker.connect("controller.1", [], keep=KEEP)
+    recorded.broker.publish("user.a", Packet(SUBMIT, b"x"), qos=1)
+    recorded.broker.restart()
+    assert recorded.broker.waiting("controller.1") == []

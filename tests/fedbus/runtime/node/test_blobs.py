@@ -113,19 +113,19 @@ def test_a_failed_download_becomes_an_event() -> None:
     assert core.told == [FetchFailed(SampleKey("a"), "no chunk from repository.1 for a minute")]
 
 
-def test_serials_of_two_lives_differ() -> None:
+def test_serials_of_two_incarnations_differ() -> None:
     """A chunk for an earlier process matches no request of this one."""
     firsts = set()
-    for life in range(20):
+    for incarnation in range(20):
         core = Fake()
-        node = Node(Identity(name="agent.a", incarnation=life), core, Random(life))
-        [want] = messages(act(node, core, fetch(SampleKey("a"), 0)))
-        assert isinstance(want, ChunkRequest)
-        firsts.add(want.serial)
+        node = Node(Identity(name="agent.a", incarnation=incarnation), core, Random(incarnation))
+        [request] = messages(act(node, core, fetch(SampleKey("a"), 0)))
+        assert isinstance(request, ChunkRequest)
+        firsts.add(request.serial)
     assert len(firsts) == 20
 
 
-class House:
+class NodesOnBroker:
     """Nodes on one broker in memory, everything delivered at once and in order."""
 
     def __init__(self) -> None:
@@ -176,16 +176,16 @@ class House:
 @pytest.mark.parametrize("members", [0, 3], ids=["unicast", "multicast"])
 def test_blobs_cross_a_broker_with_its_rules_on(members: int) -> None:
     """Real packets and topics: three agents have the model, and no node broke an access rule."""
-    house = House()
-    house.add("repository.1", lambda e: [Serve(MODEL.digest, MODEL)] * isinstance(e, Connected))
+    nodes = NodesOnBroker()
+    nodes.add("repository.1", lambda e: [Serve(MODEL.digest, MODEL)] * isinstance(e, Connected))
     for name in ("agent.a", "agent.b", "agent.c"):
         base = fetch(SampleKey("base"), members)
-        core = house.add(name, lambda e, base=base: [base] * isinstance(e, Connected))  # type: ignore[misc]
+        core = nodes.add(name, lambda e, base=base: [base] * isinstance(e, Connected))  # type: ignore[misc]
         core.known = FACTS
-    house.run(0.5)
+    nodes.run(0.5)
     for name in ("agent.a", "agent.b", "agent.c"):
-        [done] = [event for event in house.cores[name].told if isinstance(event, Fetched)]
+        [done] = [event for event in nodes.cores[name].told if isinstance(event, Fetched)]
         assert isinstance(done.sink, MemorySink)
         assert done.sink.content == MODEL.content
-    assert len(house.chunks) == (3 if members else 9)
-    assert house.broker.violations == []
+    assert len(nodes.chunks) == (3 if members else 9)
+    assert nodes.broker.violations == []
