@@ -1,4 +1,4 @@
-"""Checker of the word list in `words.toml`: docstrings, comments, strings and Markdown.
+"""Checker of the word list in `words.toml`: docstrings, comments, strings, names and Markdown.
 
 .ci/words.py                 check the paths that the list calls clean (`make lint`)
 .ci/words.py PATH …          check these paths, called clean or not
@@ -75,6 +75,7 @@ def findings(path: Path, text: str, words: WordList) -> Iterator[Finding]:
             yield Finding(path, line, word, words.words[word.lower()])
     if path.suffix == ".py":
         yield from opening_findings(path, text, words)
+        yield from name_findings(path, text, words)
 
 
 def python_pieces(text: str) -> Iterator[tuple[int, str]]:
@@ -112,6 +113,15 @@ def opening_findings(path: Path, text: str, words: WordList) -> Iterator[Finding
             listed.update(words.module_openings)
         if first in listed:
             yield Finding(path, node.body[0].lineno, f"{first} …", listed[first])
+
+
+def name_findings(path: Path, text: str, words: WordList) -> Iterator[Finding]:
+    """Yield functions and classes whose name has a listed word; a test's name is a sentence."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for match in words.pattern.finditer(node.name.replace("_", " ")):
+                word = match[0].lower()
+                yield Finding(path, node.lineno, f"{word} in {node.name}", words.words[word])
 
 
 def tracked_files(paths: Iterable[str]) -> Iterator[Path]:

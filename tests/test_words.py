@@ -45,9 +45,18 @@ def test_a_phrase_is_found_across_a_line_break(checker: ModuleType) -> None:
     assert found(checker, "It is kept for\never.\n", "page.md") == [(1, "for ever")]
 
 
-def test_names_and_parts_of_words_are_not_looked_at(checker: ModuleType) -> None:
-    """A name is changed by a rename, with everything that uses it."""
-    assert found(checker, 'def hush():\n    """Suppress hushing."""\n') == []
+def test_parts_of_words_are_not_looked_at(checker: ModuleType) -> None:
+    """Only whole words are listed."""
+    assert found(checker, 'def quiet():\n    """Suppress hushing."""\n') == []
+
+
+def test_a_word_in_the_name_of_a_function_or_class_is_found(checker: ModuleType) -> None:
+    """A test's name is a sentence, and a reader searches for a name."""
+    text = "def test_nobody_waits():\n    pass\n\n\nclass Errand:\n    pass\n"
+    assert found(checker, text) == [
+        (1, "nobody in test_nobody_waits"),
+        (5, "errand in Errand"),
+    ]
 
 
 def test_a_docstring_that_says_say_is_found(checker: ModuleType) -> None:

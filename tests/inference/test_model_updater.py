@@ -135,7 +135,7 @@ def test_failures_are_tried_again_more_and_more_rarely() -> None:
     assert harness.timers[LoadRetry("sum")] - harness.now == 1
 
 
-def test_a_repository_that_speaks_again_is_asked_at_once() -> None:
+def test_a_repository_that_is_back_is_asked_at_once() -> None:
     """It has just come back: no reason to wait for the timer."""
     harness = Harness()
     latest = harness.announce(1)

@@ -123,7 +123,7 @@ def test_a_lent_buffer_is_never_used_again_before_it_is_released(
     assert spools.spare == 0
 
 
-def test_a_lease_that_nobody_releases_costs_its_memory_and_no_more() -> None:
+def test_an_unreleased_lease_costs_its_memory_only() -> None:
     """The next spool gets memory of its own, and later ones use that again."""
     spools = Spools(1 << 30)
     spool = _filled(spools, b"a")

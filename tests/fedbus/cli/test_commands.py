@@ -195,7 +195,7 @@ def test_a_job_is_simulated_without_a_broker(tmp_path: Path) -> None:
     assert (tmp_path / "w.npz").is_file()
 
 
-def test_a_rough_simulation_says_what_befell_its_messages(tmp_path: Path) -> None:
+def test_a_rough_simulation_reports_lost_and_repeated_messages(tmp_path: Path) -> None:
     """Else it looks like one without: the rounds are the same, which is what we promise."""
     pytest.importorskip("tflite_runtime")
     pytest.importorskip("sklearn")
@@ -376,9 +376,7 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(
         ("all-inclusive:3", "all-inclusive takes no '3'; its options: none"),
     ],
 )
-def test_a_split_that_nobody_knows_is_wrong_usage(
-    tmp_path: Path, split: str, sentence: str
-) -> None:
+def test_an_unknown_split_is_wrong_usage(tmp_path: Path, split: str, sentence: str) -> None:
     """The sentence says what belongs there, before anything is started."""
     job = {"training_id": "s", "model_name": "digits", "num_rounds": 2}
     (tmp_path / "job.json").write_text(json.dumps(job))

@@ -100,7 +100,7 @@ def test_an_answer_that_finds_no_room_is_a_sentence(words: tuple[str, ...]) -> N
     assert (done.returncode, done.stderr) == (1, sentence)
 
 
-def test_an_answer_that_nobody_can_read_is_a_sentence() -> None:
+def test_an_unreadable_answer_is_reported_in_a_sentence() -> None:
     """Standard output is closed, so that the next file would be taken for it."""
     line = f'"{sys.executable}" -m fedbus.cli --version >&-'
     done = subprocess.run(["/bin/sh", "-c", line], check=False, capture_output=True, text=True)

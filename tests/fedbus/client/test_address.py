@@ -43,7 +43,7 @@ def test_a_home_that_is_named_wins_over_the_environment(cluster: Path) -> None:
         assert find_login({"FEDBUS_BROKER": "mqtt://broker"}, cluster).broker.url == LOCAL
 
 
-def test_nobody_to_talk_to_says_both_ways_out(cluster: Path) -> None:
+def test_without_an_address_both_ways_to_name_one_are_stated(cluster: Path) -> None:
     """Start one, or name one."""
     with pytest.raises(Unreachable, match="no cluster runs on this machine; start one with"):
         find_login({})
@@ -61,7 +61,7 @@ def test_settings_of_services_do_not_trouble_a_command(cluster: Path) -> None:
         find_login({"FEDBUS_BROKER": "http://h"}, None if cluster else cluster)
 
 
-def test_who_logs_in_is_who_speaks() -> None:
+def test_the_login_is_the_sender() -> None:
     """The access rules know a node by its account."""
     assert node_of("user.ann") == "user.ann"
     assert node_of("ann") == "user.ann"
@@ -77,7 +77,7 @@ def test_who_logs_in_is_who_speaks() -> None:
         ("user.", "'user.' cannot be"),
     ],
 )
-def test_an_account_that_cannot_speak_is_refused(account: str, sentence: str) -> None:
+def test_an_account_that_commands_cannot_use_is_refused(account: str, sentence: str) -> None:
     """Rather than a broker that drops what it says in silence."""
     with pytest.raises(SettingsError, match=sentence):
         node_of(account)

@@ -27,7 +27,7 @@ JOB = b'{"training_id": "j", "model_name": "digits", "num_rounds": 2}'
         (b" " * 300_000 + JOB, "300061 bytes, at most 262144"),
     ],
 )
-def test_a_file_that_is_no_job_is_told_before_anybody_is_asked(
+def test_a_file_that_is_no_job_is_refused_before_any_request(
     tmp_path: Path, content: bytes, said: str
 ) -> None:
     """With the file's name, and what belongs there."""

@@ -142,7 +142,7 @@ def test_what_no_layout_holds_is_refused_by_the_tensors_name(net: str, name: str
         packed_model("rehearsed:make", given(net))
 
 
-def test_a_net_whose_rows_nobody_knows_is_pushed_with_a_warning(
+def test_a_net_with_unknown_rows_is_pushed_with_a_warning(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It may be well; with --input it is tried."""
@@ -153,7 +153,7 @@ def test_a_net_whose_rows_nobody_knows_is_pushed_with_a_warning(
     assert capsys.readouterr().err == ""
 
 
-def test_a_factory_that_prints_does_not_speak_to_programs(
+def test_the_output_of_a_factory_goes_to_stderr(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The other stream is what `--json` answers on."""

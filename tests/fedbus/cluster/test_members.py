@@ -56,7 +56,7 @@ def test_a_planted_fault_strikes_the_first_life_only() -> None:
     assert "FEDBUS_FAULT_AT" not in collector.environment({}, AT.url, first=False)
 
 
-def test_everybody_has_a_password_of_its_own() -> None:
+def test_each_member_has_its_own_password() -> None:
     """Who learns one of them learns one of them."""
     made = accounts(ClusterPlan(home=HOME), ["agent.1", "agent.2"])
     assert set(made) == {"agent.1", "agent.2", USER, UP_USER}

@@ -57,7 +57,7 @@ def test_a_process_that_does_not_end_is_reaped(tmp_path: Path) -> None:
     assert process.peak_memory() is None
 
 
-def test_no_log_has_no_last_words(tmp_path: Path) -> None:
+def test_without_a_log_there_are_no_last_lines(tmp_path: Path) -> None:
     """The log may have been deleted."""
     assert Process(a_member(), AT, "", tmp_path / "log").log_tail() == ""
 

@@ -56,7 +56,7 @@ async def test_an_open_start_between_forgets_no_password(tmp_path: Path) -> None
     assert again.passwords == first.passwords
 
 
-async def test_a_port_that_somebody_took_meanwhile_is_said(tmp_path: Path) -> None:
+async def test_a_port_taken_meanwhile_is_reported(tmp_path: Path) -> None:
     """With who has it, and which one it is now; that one stays from then on."""
     first = await started(ClusterPlan(home=tmp_path, agents=1, port=free_port()))
     said: list[str] = []
@@ -116,7 +116,7 @@ def test_the_process_that_has_a_port_is_named() -> None:
     assert ports.owner_of(free_port()) == "another program"
 
 
-def test_a_door_stays_unless_somebody_has_it() -> None:
+def test_a_port_is_kept_unless_it_is_taken() -> None:
     """Or it was none."""
     before = f"127.0.0.1:{free_port()}"
     assert ports.http_address(before) == before

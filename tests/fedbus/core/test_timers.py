@@ -75,7 +75,7 @@ def test_what_is_set_while_waking_waits_for_the_next_call() -> None:
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=5))
-def test_a_timer_put_off_for_ever_takes_no_memory(times: list[float]) -> None:
+def test_a_timer_that_is_always_postponed_takes_no_memory(times: list[float]) -> None:
     """A deadline set again with every chunk leaves no entries behind."""
     timers = Timers[str]()
     for _ in range(300):

@@ -235,7 +235,7 @@ def test_one_picture_of_very_many_is_noticed_by_the_next_task(
     assert data.trouble == ""
 
 
-def test_names_of_another_encoding_are_told_and_end_nobody(tmp_path: Path) -> None:
+def test_names_of_another_encoding_are_reported_and_end_no_process(tmp_path: Path) -> None:
     """A folder of an old archive: what is in it is noticed, and a name that is no text refused."""
     for name in (b"ok", b"caf\xe9"):
         folder = tmp_path / os.fsdecode(name)

@@ -46,7 +46,7 @@ def test_a_service_is_ill_if_healthz_says_so_and_its_words_are_kept() -> None:
     assert why == '/healthz: 503 {"connected": false}'
 
 
-def test_a_service_is_ill_if_nobody_answers() -> None:
+def test_a_service_is_unhealthy_without_an_answer() -> None:
     """It has not opened its door yet, or hangs."""
     assert "does not answer" in reason({"FEDBUS_HTTP": f"0.0.0.0:{free_port()}"}, now=0)
 

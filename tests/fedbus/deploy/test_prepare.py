@@ -29,7 +29,7 @@ def folders(tmp_path: Path) -> Folders:
     return Folders(tmp_path, owners={})
 
 
-def test_everybody_has_an_account_and_a_password_of_their_own(folders: Folders) -> None:
+def test_each_node_has_its_own_account_and_password(folders: Folders) -> None:
     """The broker has their hashes, and what each may read and write."""
     prepare(folders, agents=2)
     kept = list(folders.home.glob("*/*/password"))
@@ -82,7 +82,7 @@ def test_five_agents_share_all_digits_and_the_evaluator_has_others() -> None:
     assert len(np.unique(rows, axis=0)) == 1797
 
 
-def test_an_agent_is_dealt_the_same_whoever_else_is_there() -> None:
+def test_the_partition_of_an_agent_is_independent_of_other_agents() -> None:
     """So that a deployment can grow."""
     alone = dict(partition_digits(["agent.7"]))["agent.7"]
     among = dict(partition_digits(["agent.1", "agent.6", "agent.7"]))["agent.7"]

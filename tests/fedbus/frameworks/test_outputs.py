@@ -63,7 +63,7 @@ def test_loss_and_last_layer_say_what_a_model_answers(
     assert derive_answers(activation, output, (64,), loss) == answers
 
 
-def test_a_row_that_nobody_knows_is_no_reconstruction() -> None:
+def test_an_output_without_a_known_input_is_no_reconstruction() -> None:
     """Only the last layer decides."""
     assert derive_answers("sigmoid", (64,), None, None) == "labels"
     assert derive_answers("scores", (64,), None, None) == "classes"

@@ -169,7 +169,7 @@ def test_shares_of_classes_are_learnt_by_all(trainer: FullTrainer) -> None:
     assert least - 1e-3 < score["loss"] < least + 0.1
 
 
-def test_training_starts_afresh_every_time(trainer: FullTrainer) -> None:
+def test_each_training_starts_from_the_initial_state(trainer: FullTrainer) -> None:
     """No momentum and no chance is left over from the task before."""
     weights = trainer.initial()
     params = TrainingParams(optimizer_args={"momentum": 0.9}, epochs=2, learning_rate=0.1, seed=4)

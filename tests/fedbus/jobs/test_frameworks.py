@@ -11,13 +11,13 @@ from tests.fedbus.jobs.written import job_with, sentences
 @pytest.mark.parametrize(
     "options", [{"momentum": "0.0"}, {"nesterov": False}, {"weight_decay": 0}, {"name": "SGD"}]
 )
-def test_an_option_that_is_switched_off_needs_nobody_who_takes_it(options: dict[str, Any]) -> None:
+def test_a_disabled_option_needs_no_framework_that_takes_it(options: dict[str, Any]) -> None:
     """Files that spell out every default are common."""
     keys = {"optimizer_config": options, "plugins": {"trainer": "tflite"}}
     assert training_params_of(parse(job_with(**keys))).optimizer == "sgd"
 
 
-def test_the_trainer_of_somebody_else_knows_its_own_words() -> None:
+def test_a_third_party_trainer_defines_its_own_options() -> None:
     """We judge only what we know."""
     keys = {
         "plugins": {"trainer": "softmax"},

@@ -69,7 +69,7 @@ def test_half_a_character_is_shown_spelled_out() -> None:
     assert "training_id: not text that can be written as UTF-8" in text
 
 
-def test_what_somebody_else_chose_is_shown_short_and_printable() -> None:
+def test_foreign_text_is_shown_short_and_printable() -> None:
     """No control characters reach a terminal, no megabyte a log."""
     assert clip("a\x1b[31m") == "a\\x1b[31m"
     assert clip("größe") == "größe"

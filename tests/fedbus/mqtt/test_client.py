@@ -64,7 +64,7 @@ async def test_packet_arrives_as_it_was_published(broker: LocalBroker) -> None:
         assert await receive(b, 1) == [sent]
 
 
-async def test_property_that_the_library_would_refuse_costs_nobody_the_connection(
+async def test_a_property_that_the_library_would_refuse_ends_no_connection(
     broker: LocalBroker,
 ) -> None:
     """U+FEFF is legal MQTT; retained, it would keep every subscriber away permanently."""
@@ -188,7 +188,7 @@ async def test_missing_user_name_is_said(broker: LocalBroker) -> None:
             pass
 
 
-async def test_nobody_listening_is_said() -> None:
+async def test_a_port_without_a_broker_is_reported() -> None:
     """A closed port is an error that asks whether the broker runs."""
     port = free_port()
     with pytest.raises(BusError, match=rf":{port}: .*refused; is the broker running there"):

@@ -71,7 +71,7 @@ def test_who_unsubscribes_hears_no_more(recorded: RecordedBroker) -> None:
     assert recorded.take_receivers() == ["controller.2"]
 
 
-def test_what_is_retained_is_told_to_whoever_comes_later(recorded: RecordedBroker) -> None:
+def test_retained_packets_are_delivered_to_later_subscribers(recorded: RecordedBroker) -> None:
     """The newest of each topic, marked as retained; those who were there got it as news."""
     for payload in (b"old", b"new"):
         recorded.broker.publish("agent.a", Packet(STATE, payload, retain=True))
@@ -108,7 +108,7 @@ def test_a_share_gives_each_packet_to_one_in_turn(recorded: RecordedBroker) -> N
 
 
 @pytest.mark.parametrize("clean", [True, False])
-def test_a_broken_connection_speaks_its_will(recorded: RecordedBroker, clean: bool) -> None:
+def test_a_broken_connection_publishes_its_will(recorded: RecordedBroker, clean: bool) -> None:
     """Once, and retained; who leaves on purpose has said what there is to say."""
     for _ in range(2):
         recorded.broker.disconnect("agent.a", clean=clean)
@@ -129,7 +129,9 @@ def test_a_second_connection_of_a_name_ends_the_first_without_its_will(
     assert recorded.take_receivers() == []
 
 
-def test_a_restarted_broker_knows_nobody_and_nothing(recorded: RecordedBroker) -> None:
+def test_a_restarted_broker_has_no_sessions_and_no_retained_packets(
+    recorded: RecordedBroker,
+) -> None:
     """No session, nothing retained, no will is sent."""
     recorded.broker.publish("agent.a", Packet(STATE, b"here", retain=True))
     recorded.take_receivers()

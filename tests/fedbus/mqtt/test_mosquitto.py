@@ -189,7 +189,7 @@ def test_two_brokers_live_beside_each_other(tmp_path: Path) -> None:
         assert two.pid is not None
 
 
-async def test_open_broker_takes_anybody(tmp_path: Path) -> None:
+async def test_open_broker_accepts_any_client(tmp_path: Path) -> None:
     """Without accounts there is nothing to log in with."""
     with LocalBroker(tmp_path) as broker:
         async with mqtt.connect(broker.address(), name="guest", listen=["#"]) as bus:
@@ -219,7 +219,7 @@ def test_a_port_that_is_taken_between_looking_and_starting_is_said(
         assert second.pid is not None
 
 
-def test_broker_that_does_not_start_says_its_last_words(tmp_path: Path) -> None:
+def test_a_broker_that_does_not_start_reports_the_end_of_its_log(tmp_path: Path) -> None:
     """A wrong line in its configuration, for one."""
     with pytest.raises(BusError, match=r"does not start: .*Unknown configuration.*nonsense"):
         LocalBroker(tmp_path, extra=["nonsense true"]).start()
@@ -279,7 +279,7 @@ async def refusal(address: BrokerAddress) -> str:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_certificate_nobody_vouches_for_is_refused(
+async def test_an_untrusted_certificate_is_refused(
     certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """The default is to trust the system's authorities only."""

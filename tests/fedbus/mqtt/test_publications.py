@@ -126,7 +126,7 @@ def test_a_topic_longer_than_its_packet_is_refused() -> None:
         read_publication(Frame(0x30, memoryview(b"\0\x09t")))
 
 
-def test_a_topic_that_is_no_text_is_nobodys() -> None:
+def test_a_topic_that_is_no_text_is_ignored() -> None:
     """No subscription matches it."""
     assert read_publication(Frame(0x30, memoryview(b"\0\1\xff\0"))) is None
 

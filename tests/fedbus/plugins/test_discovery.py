@@ -49,7 +49,7 @@ def test_an_agent_loads_only_what_its_settings_allow(install: Install) -> None:
     assert "odd" not in plugins.allowed_names("loaders", [])
 
 
-def test_nobody_takes_a_name_of_ours_from_a_process_that_does_not_allow_it(
+def test_a_package_that_is_not_allowed_takes_no_shipped_name(
     install: Install,
 ) -> None:
     """A package that came with another one cannot stop an agent by claiming `npz`."""

@@ -52,7 +52,7 @@ async def test_an_unconnected_service_touches_nothing(file: Path) -> None:
     pulse.cancel()
 
 
-async def test_a_file_that_cannot_be_written_is_said_and_stops_nobody(tmp_path: Path) -> None:
+async def test_a_health_file_that_cannot_be_written_is_logged_only(tmp_path: Path) -> None:
     """The service goes on working; the container is taken for ill."""
     with capture_logs() as logs:
         pulse = asyncio.create_task(

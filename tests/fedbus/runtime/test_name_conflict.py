@@ -47,7 +47,9 @@ def test_the_word_of_a_later_life_is_another_process() -> None:
 
 
 @pytest.mark.parametrize("before", [EARLIER, LATER])
-def test_what_was_there_before_we_spoke_is_our_life_before(before: int) -> None:
+def test_a_state_from_before_the_first_publication_is_of_an_earlier_incarnation(
+    before: int,
+) -> None:
     """After a restart the retained word is that of the process that ended.
 
     On a board that has no clock of its own, that may have begun later.
@@ -104,7 +106,7 @@ def test_a_broker_that_says_so_is_believed() -> None:
     assert conflict.count == 1
 
 
-def test_who_shares_a_name_logs_in_ever_more_seldom() -> None:
+def test_a_node_with_a_shared_name_logs_in_ever_more_rarely() -> None:
     """Each login throws the other out; without a conflict a lost connection is soon back."""
     rng = random.Random(1)
     assert pause_after(0.2, 0, rng) < 0.31

@@ -93,7 +93,7 @@ def test_a_trainer_of_ones_own_learns_in_a_simulation() -> None:
     assert [r.round for r in seen] == list(range(1, result.state.round + 1))
 
 
-def test_a_job_may_take_longer_than_anybody_waits_for_an_answer() -> None:
+def test_a_job_may_take_longer_than_the_wait_for_an_answer() -> None:
     """An hour of the fake clock is nothing."""
     long = {"num_rounds": 120, "stopping_target": {}, "round": {"agents": 4, "quorum": 3}}
     result = _run(long)

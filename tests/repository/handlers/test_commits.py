@@ -101,7 +101,7 @@ def test_the_second_collector_gets_the_firsts_record(
     assert not store.holds(second.weights)
 
 
-def test_a_restarted_collector_that_folded_otherwise_begins_anew(
+def test_a_restarted_collector_with_another_aggregate_starts_again(
     harness: Harness, store: Store, plan: Plan
 ) -> None:
     """What its earlier life offered is gone with it."""

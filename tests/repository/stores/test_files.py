@@ -100,7 +100,9 @@ def test_a_damaged_blob_is_not_held_and_is_healed_by_the_next(folder: BlobFolder
         assert not folder.holds(blob_ref_of(content))
 
 
-def test_only_so_many_files_stay_open(folder: BlobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bounded_number_of_files_stays_open(
+    folder: BlobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that is still being served stays readable, closed or deleted."""
     monkeypatch.setattr(files, "MAX_OPEN_FILES", 2)
     contents = [large(size) for size in (10, 20, 30)]

@@ -302,7 +302,7 @@ def test_cancelling_leaves_nothing_behind() -> None:
     assert (len(downloads), downloads.outstanding, downloads.next()) == (0, 0, None)
 
 
-def test_the_same_key_begins_anew() -> None:
+def test_the_same_key_starts_a_new_download() -> None:
     """What the first was sent is not the second's."""
     downloads = Downloads(IN_FLIGHT)
     [(serial, index)] = requested(downloads.fetch(fetch(), 0.0))
@@ -328,7 +328,7 @@ def test_after_a_reconnect_missing_chunks_are_requested_by_unicast() -> None:
     assert downloads.next() == 10.0 + FIRST_SECONDS
 
 
-def test_serials_begin_anew_before_they_run_out() -> None:
+def test_serials_restart_before_they_run_out() -> None:
     """After four thousand million chunks; the field is 32 bits wide."""
     downloads = Downloads(IN_FLIGHT, first_serial=MAX_SERIAL)
     assert requested(downloads.fetch(fetch(), 0.0)) == [(MAX_SERIAL, 0)]

@@ -129,7 +129,7 @@ def test_the_last_chunk_is_confirmed_too() -> None:
     assert g.wake_at() is None
 
 
-def test_nobody_confirms_what_was_not_sent() -> None:
+def test_a_confirmation_of_an_unsent_chunk_is_ignored() -> None:
     """Such a member neither hurries the others nor ends the multicast."""
     g = multicast("ab")
     sent(g, 0.0)
@@ -153,7 +153,7 @@ def test_a_member_that_holds_the_others_back_is_removed_after_a_third_of_a_secon
     assert sent(g, 1.3) == [8, 9, 10, 11]
 
 
-def test_progress_starts_the_clock_anew() -> None:
+def test_progress_restarts_the_timer() -> None:
     """It is one chunk that must not be waited for longer than that, not a blob."""
     g = multicast("ab")
     sent(g, 0.0)
@@ -167,7 +167,7 @@ def test_progress_starts_the_clock_anew() -> None:
         assert sent(g, now)
 
 
-def test_members_that_wait_alike_hold_nobody_back() -> None:
+def test_members_that_wait_delay_no_other_member() -> None:
     """The source's own link is slow, or every link is; unicast would make it worse."""
     g = multicast("abc")
     sent(g, 0.0)

@@ -144,7 +144,7 @@ def test_what_was_counted_as_lost_is_welcome_when_it_comes() -> None:
     assert set(r.serials) == {serial + 1, serial + 2, serial + 5}
 
 
-def test_serials_may_begin_anew() -> None:
+def test_serials_may_restart() -> None:
     """Order is the order of wanting, not of numbers."""
     r, _ = opened(4)
     r.request(2**32 - 200, 1, 0.0)
@@ -249,7 +249,7 @@ def test_a_source_unheard_for_a_minute_is_silent(starved: float) -> None:
     assert r.source_silent(starved + SILENT_SECONDS)
 
 
-def test_whoever_is_heard_of_is_not_silent() -> None:
+def test_a_member_with_recent_messages_is_not_silent() -> None:
     """One chunk a minute will do."""
     r = receiver()
     r.request(1, 2, 0.0)

@@ -235,7 +235,7 @@ def test_a_download_from_a_dead_source_fails(members: int) -> None:
         assert member.downloads.next() is None
 
 
-def test_a_stalled_member_that_never_speaks_again_is_forgotten() -> None:
+def test_a_stalled_member_without_further_messages_is_forgotten() -> None:
     """Nothing is kept for a dead member: neither chunks nor a multicast that waits for it."""
     world = World()
     wanted = blob(20 * CHUNK_BYTES)

@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     assert "Not a directory" in make(tmp_path / "file" / "b", "agent.a", code=1)
 
 
-async def test_a_broker_that_reads_them_lets_its_nodes_in_and_nobody_else(tmp_path: Path) -> None:
+async def test_a_broker_with_the_accounts_accepts_their_nodes_only(tmp_path: Path) -> None:
     """The files are Mosquitto's own, and each password is right to the last character."""
     port = free_port()
     make(tmp_path / "b", "agent.a", "user.me", "--port", str(port), "--host", "127.0.0.1")

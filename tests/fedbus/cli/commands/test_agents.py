@@ -40,7 +40,7 @@ def test_where_no_expiry_is_told_there_is_no_age() -> None:
     assert ages(said("agent.a", None), said("agent.b", 7)) == [None, 7]
 
 
-def test_a_broker_that_shortens_the_expiry_makes_nobody_old() -> None:
+def test_a_broker_that_shortens_the_expiry_ages_no_node() -> None:
     """Some have a limit of their own; who is online was heard within minutes."""
     capped = KEPT_SECONDS - 86400
     assert capped > LONG_AGO_SECONDS

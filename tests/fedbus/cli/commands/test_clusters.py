@@ -52,7 +52,7 @@ def two(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
         yield one, other
 
 
-def test_with_several_clusters_a_command_says_to_which_it_speaks(two: tuple[Path, Path]) -> None:
+def test_with_several_clusters_a_command_names_the_one_it_uses(two: tuple[Path, Path]) -> None:
     """On the other stream, so that a program reads what it always read."""
     said = RUNNER.invoke(app, ["env", "--json"])
     assert json.loads(said.stdout)["port"] == 1885

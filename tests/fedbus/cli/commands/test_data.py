@@ -161,7 +161,7 @@ def test_quantities_are_dealt_by_chance_or_size(tmp_path: Path) -> None:
     assert "got float32, one value for each row" in refused("split", *words, "--replace")
 
 
-def test_partitions_of_one_size_leave_rows_to_nobody(source: Path) -> None:
+def test_partitions_of_one_size_leave_rows_unassigned(source: Path) -> None:
     """And the command says how many."""
     words = ["data", "split", source, "--to", source.parent / "s", "--agents", 4]
     words += ["--by", "mixed", "--non-iid", "2,3", "--partition-size", 30]

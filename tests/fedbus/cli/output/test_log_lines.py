@@ -46,7 +46,7 @@ def test_lines_of_several_services_come_in_the_order_of_time() -> None:
     assert last(both, 0, "debug") == []
 
 
-def test_a_level_that_nobody_knows_is_serious() -> None:
+def test_an_unknown_level_is_serious() -> None:
     """`critical`, say."""
     (line,) = read("agent.1", ['{"event": "x", "level": "critical", "timestamp": "2026-11-29T09"}'])
     assert last([line], 1, "error") == [line]

@@ -23,7 +23,7 @@ def spec(numbers: int, *architectures: str, dtype: str = "float32") -> ModelSpec
     ],
     ids=["torch", "both", "tflite alone", "float64", "tiny"],
 )
-def test_it_is_reckoned_as_agents_reckon(said: ModelSpec, plain: int, adam: int) -> None:
+def test_memory_is_estimated_as_agents_do(said: ModelSpec, plain: int, adam: int) -> None:
     """An agent with less declines, so whoever pushes knows which boards can take part."""
     assert sentence_of(said).startswith(
         f"training it takes about {plain} MiB of an agent's memory ({adam} MiB with Adam)"

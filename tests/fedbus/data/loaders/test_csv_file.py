@@ -29,7 +29,7 @@ def whole(data: Dataset) -> tuple[Any, Any]:
     return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
-def test_the_last_column_is_the_class_unless_somebody_says_otherwise(tmp_path: Path) -> None:
+def test_the_last_column_is_the_class_by_default(tmp_path: Path) -> None:
     """Inputs are float32, whole numbers in y are classes."""
     path = written(tmp_path, 'a,b,"the, class"\n1,2.5,0\n\n3,-4e1,2\n')
     x, y = whole(csv(path))
@@ -355,7 +355,7 @@ def test_a_quantity_late_in_a_file_of_classes_is_no_class(
     assert whole(csv(path, batch=2, target="number"))[1].tolist() == [0, 1, 0.5]
 
 
-def test_a_large_file_is_read_anew_in_every_epoch(
+def test_a_large_file_is_read_again_in_every_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it was when it was loaded: a new one in its place waits, one written into is refused."""

@@ -99,7 +99,7 @@ def test_a_small_alpha_gives_agents_few_classes() -> None:
     assert spread(dealt("dirichlet", alpha=100.0)) < 1.3
 
 
-def test_shards_hold_at_most_so_many_classes_in_hands_of_one_size() -> None:
+def test_shards_limit_the_classes_of_partitions_of_one_size() -> None:
     """As McMahan et al. dealt MNIST."""
     partitions = dealt("shards")
     assert {len(partition) for partition in partitions} == {100}
@@ -113,7 +113,7 @@ def test_shards_hold_at_most_so_many_classes_in_hands_of_one_size() -> None:
         )
 
 
-def test_label_quantity_gives_everyone_so_many_classes() -> None:
+def test_label_quantity_assigns_a_fixed_number_of_classes() -> None:
     """Shared evenly by all who have them."""
     partitions = dealt("label-quantity", agents=20, classes_per_agent=3)
     assert {len(classes(partition)) for partition in partitions} == {3}
@@ -261,7 +261,7 @@ def test_mixed_label_quantity_has_agents_with_the_same_classes() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_class_that_only_just_fits_is_somebodys(seed: int) -> None:
+def test_a_class_that_just_fits_is_assigned(seed: int) -> None:
     """Four others have exactly the eight classes that are left, and none twice."""
     partitions = dealt("mixed-label-quantity", agents=8, consistent=4, keep_anchor=2, seed=seed)
     assert sorted(np.concatenate(partitions).tolist()) == list(range(1000))

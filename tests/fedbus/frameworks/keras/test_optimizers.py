@@ -239,7 +239,7 @@ def test_a_loss_that_is_no_number_ends_training(
     assert capfd.readouterr().out == ""
 
 
-def test_nothing_of_a_task_is_held_that_nobody_asked_for() -> None:
+def test_no_optimizer_state_stays_in_memory_after_a_task() -> None:
     """What an optimizer begins with is known by one number each, not by twice the model."""
     layers = [["Dense", {"units": 400_000}], ["Dense", {"units": 3}]]
     trainer = KerasTrainer({"name": "sequential", "config": {"input": [6], "layers": layers}})

@@ -49,7 +49,7 @@ def test_a_file_is_tried_once_on_a_machine(tmp_path: Path) -> None:
     assert trial.runs == 1
 
 
-def test_a_process_remembers_only_so_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_remembers_a_bounded_number_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that pushes one refused file after another does not fill its memory."""
     monkeypatch.setattr(tflite_admission, "MAX_VERDICTS", 2)
     known = dict.fromkeys("abc", (False, "of no use"))

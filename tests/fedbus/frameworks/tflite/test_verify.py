@@ -230,7 +230,7 @@ def _calls(*callees: int) -> Change:
         (lambda m: m["signature_defs"].append(m["signature_defs"][0]), "two signatures 'add'"),
     ],
 )
-def test_what_would_lead_native_code_astray_is_refused(change: Change, sentence: str) -> None:
+def test_content_that_native_code_would_misread_is_refused(change: Change, sentence: str) -> None:
     """Each with the place in the file."""
     with pytest.raises(TrainingError, match=sentence):
         verify(_file(change))

@@ -372,7 +372,7 @@ def test_a_state_that_is_not_of_this_job_is_refused() -> None:
     trainer.train(weights, data(NET), adam)  # what was found is forgotten
 
 
-def test_nothing_of_a_task_is_held_that_nobody_asked_for() -> None:
+def test_no_optimizer_state_stays_in_memory_after_a_task() -> None:
     """Of Adam, twice the model, and the gradients, once more: an agent idles between two tasks."""
     trainer = TorchTrainer(NET)
     chosen = SchedulerParams("exponentiallr", {"gamma": 0.5})

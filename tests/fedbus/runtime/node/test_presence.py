@@ -68,7 +68,7 @@ def test_the_will_and_a_stopping_node_publish_an_offline_state() -> None:
     assert node.take_effects() == [Publish(will)]
 
 
-def test_a_core_may_introduce_its_node_anew() -> None:
+def test_a_core_may_publish_its_state_again() -> None:
     """Its facts have changed."""
     core = Fake()
     node = a_node(core)
@@ -119,7 +119,7 @@ def test_a_node_that_detects_another_of_its_name_reports_it() -> None:
     ]  # or two processes would answer each other without end
 
 
-def test_a_node_takes_back_its_trouble_where_nobody_came_for_long() -> None:
+def test_a_node_clears_its_trouble_after_a_long_silence() -> None:
     """A connection may last for months: the search for a second process must end."""
     node = a_node()
     node.connected(0.0)
@@ -137,7 +137,7 @@ def test_a_node_takes_back_its_trouble_where_nobody_came_for_long() -> None:
     assert said[-1] == node.conflict.trouble == ""
 
 
-def test_a_controller_hears_its_own_state_as_everybodys() -> None:
+def test_a_controller_receives_its_own_state_like_any_other() -> None:
     """It follows all states, its own too."""
     core = Fake((topics.NODE_STATE,))
     node = a_node(core, "agent.a")

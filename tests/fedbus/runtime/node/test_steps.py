@@ -37,7 +37,7 @@ def test_every_step_of_a_core_has_a_name(step: Any, name: str) -> None:  # noqa:
     assert step_name(step) == name
 
 
-def test_whoever_watches_sees_each_step_before_it_is_done() -> None:
+def test_an_observer_sees_each_step_before_it_is_performed() -> None:
     """Events and actions, in their order."""
     seen: list[str] = []
     core = Fake(

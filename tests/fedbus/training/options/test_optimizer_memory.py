@@ -77,7 +77,7 @@ def test_kerass_optimizers_keep_what_the_table_says(name: str, args: dict[str, A
     assert numbers // 100 == state_slots(name, args)
 
 
-def test_an_optimizer_that_nobody_knows_keeps_nothing() -> None:
+def test_an_unknown_optimizer_keeps_no_state() -> None:
     """All that we know are in the table."""
     assert state_slots("own", {"amsgrad": True}) == 0
     every = {name for framework in FRAMEWORKS.values() for name in framework.optimizers}
