@@ -42,17 +42,34 @@ def for_model(loaded: LoadedData, wants: Mapping[str, Any]) -> LoadedData:
     return loaded
 
 
-class InMemorySource:
+class _Source:
+    """Loaded data, and the configuration that they were loaded with."""
+
+    _config: DataConfig
+    _loaded: LoadedData
+
+    @property
+    def now(self) -> LoadedData:
+        """The loaded data, even if the file is gone."""
+        return self._loaded
+
+    def expected_pipeline(self, wanted: DataOverrides) -> Pipeline | None:
+        """Return the pipeline of a job, if it is known without reading or importing anything.
+
+        Raises:
+            FedbusError: a step does not take its parameters, or the output of the one before.
+        """
+        return job_overrides.expected_pipeline(
+            self._config, wanted, self._loaded.pipeline.formats[0]
+        )
+
+
+class InMemorySource(_Source):
     """Data from memory, as in a simulation: they never change."""
 
     def __init__(self, data: Dataset) -> None:
         self._config = DataConfig(path=Path())
         self._loaded = prepare(data, self._config)
-
-    @property
-    def now(self) -> LoadedData:
-        """The data."""
-        return self._loaded
 
     def check(self, wanted: DataOverrides | None) -> None:
         """Raise PluginError for a choice of loader, or transforms not installed or allowed."""
@@ -63,12 +80,6 @@ class InMemorySource:
                     "loader reads them"
                 )
             job_overrides.check(self._config, wanted)
-
-    def expected_pipeline(self, wanted: DataOverrides) -> Pipeline | None:
-        """Return the pipeline of a job, if it is known without reading or importing anything."""
-        return job_overrides.expected_pipeline(
-            self._config, wanted, self._loaded.pipeline.formats[0]
-        )
 
     def for_task(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> LoadedData:
         """Return the data for a task.
@@ -87,7 +98,7 @@ class InMemorySource:
         return for_model(prepare(self._loaded.data, config), wants)
 
 
-class DataSource:
+class DataSource(_Source):
     """Data on disk: the loaded data, and whether they have changed since.
 
     Raises:
@@ -106,11 +117,6 @@ class DataSource:
         self._loading = Lock()  # a task and the periodic check may reload at the same time
         self._adapted: tuple[DataOverrides, LoadedData] | None = None
         """The choice of the last task's job, and the data loaded for it."""
-
-    @property
-    def now(self) -> LoadedData:
-        """The loaded data, even if the file is gone."""
-        return self._loaded
 
     @property
     def trouble(self) -> str:
@@ -157,16 +163,6 @@ class DataSource:
         """Raise PluginError for a job's plug-ins that are not installed or not allowed."""
         if wanted is not None:
             job_overrides.check(self._config, wanted)
-
-    def expected_pipeline(self, wanted: DataOverrides) -> Pipeline | None:
-        """Return the pipeline of a job, if it is known without reading or importing anything.
-
-        Raises:
-            FedbusError: a step does not take its parameters, or the output of the one before.
-        """
-        return job_overrides.expected_pipeline(
-            self._config, wanted, self._loaded.pipeline.formats[0]
-        )
 
     def for_task(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> LoadedData:
         """Return the present data for a task, reloaded if they have changed.

@@ -179,7 +179,7 @@ def derived_outputs(
     """Compute what follows from outputs: `probabilities` of scores, and names of classes or labels.
 
     Args:
-        outputs: (rows, …), as `normalized` gives them.
+        outputs: (rows, …), as `to_probabilities` returns them.
         answers: What they mean; None and values add nothing.
         activation: The model's last operation; None is unknown, and is taken for scores.
         classes: The names of classes or labels; without them they are called by their number.

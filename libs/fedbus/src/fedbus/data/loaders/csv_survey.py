@@ -1,7 +1,7 @@
 """One pass over all rows of a text file before they are read: words, means, missing values."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -101,27 +101,18 @@ class _Pass:
         if columns.classes == ():
             gathered.append(columns.label)
         self._words = {column: VocabularyBuilder(where % names[column]) for column in gathered}
-        self._looks: Callable[[Sequence[Row]], None] = self._each if self._needed() else self._few
         self._steps: dict[int, tuple[float, float]] = {}
         self._counting = set(columns.features) - set(columns.words)
 
-    def _needed(self) -> bool:
-        return bool(self._words) or self.columns.missing is not None
-
     def look(self, rows: Sequence[Row]) -> None:
         """Add some rows."""
-        self._looks(rows)
-
-    def _few(self, rows: Sequence[Row]) -> None:
         if not self.rows:
             self._look_for_counts(rows)
-        self.rows += len(rows)
-
-    def _each(self, rows: Sequence[Row]) -> None:
-        if not self.rows:
-            self._look_for_counts(rows)
-        for row in rows:
-            self._one(row)
+        if self._words or self.columns.missing is not None:
+            for row in rows:
+                self._one(row)
+        else:
+            self.rows += len(rows)
 
     def _one(self, row: Row) -> None:
         _, cells = row

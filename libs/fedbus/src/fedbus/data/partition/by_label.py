@@ -1,4 +1,8 @@
-"""Samplers that skew the classes of agents (label skew)."""
+"""Samplers that skew the classes of agents (label skew).
+
+All raise TrainingError for too few rows, for an option out of range, and if a class would have no
+agent, or an agent fewer than `min_rows` rows of its classes.
+"""
 
 from collections.abc import Sequence
 
@@ -37,9 +41,6 @@ def dirichlet(  # noqa: PLR0913, PLR0917 - the parameters of all samplers, and t
 
     The smaller `alpha`, the fewer classes an agent has. Agents with fewer than `min_rows` rows get
     rows of the agents with the most.
-
-    Raises:
-        TrainingError: alpha is not above 0, or there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
@@ -66,9 +67,6 @@ def shards(
 
     As in McMahan et al. (2017), "Communication-Efficient Learning of Deep Networks from
     Decentralized Data" (arXiv:1602.05629), with 2 shards for each agent.
-
-    Raises:
-        TrainingError: there are fewer rows than shards, or a partition has fewer than `min_rows`.
     """
     check_enough(len(labels), agents, min_rows)
     shard_count = agents * shards_per_agent
@@ -97,10 +95,6 @@ def label_quantity(
     """Assign each agent a fixed number of classes; the agents of a class share its rows evenly.
 
     As `#C=k` in NIID-Bench (arXiv:2102.02079).
-
-    Raises:
-        TrainingError: there are fewer classes, a class would have no agent, or an agent cannot get
-            `min_rows` rows of its classes.
     """
     check_enough(len(labels), agents, min_rows)
     classes: list[int] = np.unique(labels).tolist()
@@ -127,10 +121,6 @@ def mixed_label_quantity(  # noqa: PLR0913, PLR0917 - the parameters of all samp
 
     The consistent agents are the first ones; Plato draws them at random. The other agents draw
     their classes from the other classes and `keep_anchor` anchor classes; every class has an agent.
-
-    Raises:
-        TrainingError: a class or an agent does not exist, a class would have no agent, or an agent
-            cannot get `min_rows` rows of its classes.
     """
     check_enough(len(labels), agents, min_rows)
     classes: list[int] = np.unique(labels).tolist()
@@ -195,9 +185,6 @@ def orthogonal(  # noqa: PLR0913, PLR0917 - the parameters of all samplers, and 
 
     Within an institution rows are assigned at random, or by Dirichlet(alpha) of its classes; with a
     `partition_size` each of its agents has that many rows.
-
-    Raises:
-        TrainingError: a class has not exactly one institution, or one lacks agents or rows.
     """
     check_enough(len(labels), agents, min_rows)
     classes: list[int] = np.unique(labels).tolist()

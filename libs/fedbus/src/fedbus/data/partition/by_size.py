@@ -1,4 +1,7 @@
-"""Samplers that skew the sizes of partitions (quantity skew), and IID ones."""
+"""Samplers that skew the sizes of partitions (quantity skew), and IID ones.
+
+All raise TrainingError for too few rows, and for an option out of range.
+"""
 
 from collections.abc import Sequence
 
@@ -32,9 +35,6 @@ def iid(
     """Assign rows at random, the same number to each agent (or one less).
 
     With a `partition_size` each agent has that many rows; further rows have no agent.
-
-    Raises:
-        TrainingError: there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     rows = rng.permutation(len(labels))
@@ -50,9 +50,6 @@ def quantity(
     """Assign rows at random, in numbers drawn from Dirichlet(alpha).
 
     The quantity skew of NIID-Bench (Li et al., 2021, arXiv:2102.02079).
-
-    Raises:
-        TrainingError: alpha is not above 0, or there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
@@ -66,9 +63,6 @@ def sample_quantity(
     """Draw sizes from Dirichlet(alpha), and give each agent the class proportions of all rows.
 
     In Plato an agent's classes are random, and it also gets rows that other agents have.
-
-    Raises:
-        TrainingError: alpha is not above 0, or there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
@@ -93,9 +87,6 @@ def distribution(  # noqa: PLR0913, PLR0917 - the parameters of all samplers, an
 
     Each row is assigned once, so the result fits the drawn numbers as closely as the rows allow; in
     Plato agents draw independently and may have the same rows.
-
-    Raises:
-        TrainingError: an alpha is not above 0, or there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
@@ -128,9 +119,6 @@ def mixed(  # noqa: PLR0913, PLR0917 - the parameters of all samplers, and three
     `non_iid` is the number of skewed agents (the first ones; by default half), or a list of agents,
     the first being 1. With a `partition_size` each agent has that many rows; further rows have no
     agent.
-
-    Raises:
-        TrainingError: an agent does not exist, or there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     skewed = _numbered(agents // 2 if non_iid is None else non_iid, agents)
@@ -170,11 +158,7 @@ def _numbered(non_iid: int | Sequence[int], agents: int) -> frozenset[int]:
 def all_inclusive(
     labels: Array, agents: int, rng: np.random.Generator, min_rows: int = 1
 ) -> list[Rows]:
-    """Assign all rows to every agent, each in its own order.
-
-    Raises:
-        TrainingError: there are fewer than `min_rows` rows.
-    """
+    """Assign all rows to every agent, each in its own order."""
     check_enough(len(labels) * max(agents, 0), agents, min_rows)
     return shuffled([range(len(labels))] * agents, rng)
 

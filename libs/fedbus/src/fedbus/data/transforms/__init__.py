@@ -1,4 +1,5 @@
-"""Transforms: what may happen to rows between their file and a trainer, each a step of a pipeline.
+"""Transforms of rows between loader and trainer, each a step of a pipeline.
 
-Each changes the rows and, alike, the format they are declared in.
+Each changes the rows, and their declared format accordingly. The constructor raises TrainingError
+for a parameter out of range, `transform_format` for a format that the transform does not accept.
 """

@@ -19,9 +19,6 @@ class Flip:
     Args:
         horizontal: The probability of left to right.
         vertical: The probability of upside down.
-
-    Raises:
-        TrainingError: a probability is not between 0 and 1.
     """
 
     augments = True
@@ -52,9 +49,6 @@ class Crop:
 
     Args:
         padding: Pixels on each side, 1 to 4096.
-
-    Raises:
-        TrainingError: the padding is not such a number.
     """
 
     augments = True
@@ -95,9 +89,6 @@ class Noise:
         std: The standard deviation, 0 or more.
         low: Minimum of the result; by default not clipped.
         high: Maximum of the result; by default not clipped.
-
-    Raises:
-        TrainingError: the deviation is below 0, or low is not below high.
     """
 
     augments = True

@@ -16,9 +16,6 @@ class ClassIds:
     Args:
         first: The number of the first class in y; 1 for ids that start at 1.
         nearest: Whether soft labels become the class of the greatest share.
-
-    Raises:
-        TrainingError: first is not a whole number.
     """
 
     def __init__(self, first: int = 0, *, nearest: bool = False) -> None:

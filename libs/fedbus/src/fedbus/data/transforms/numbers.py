@@ -21,9 +21,6 @@ class Normalize:
     Args:
         low: The number that becomes 0.
         high: The number that becomes 1.
-
-    Raises:
-        TrainingError: low is not below high.
     """
 
     def __init__(self, low: float = 0.0, high: float = 255.0) -> None:
@@ -47,9 +44,6 @@ class Standardize:
     Args:
         mean: The subtracted mean.
         std: The standard deviation, above 0.
-
-    Raises:
-        TrainingError: they are not finite numbers, or std is not above 0.
     """
 
     def __init__(
@@ -89,9 +83,6 @@ class OneHot:
     Args:
         classes: Number of classes, 2 or more.
         of: "x" or "y": the half of a row that is changed.
-
-    Raises:
-        TrainingError: there are fewer than 2 classes.
     """
 
     def __init__(self, classes: int, of: Half = "y") -> None:
@@ -140,9 +131,6 @@ class Cast:
         dtype: Name of the numpy dtype, as "float32".
         of: "x" or "y": the half of a row that is changed.
         rounded: Whether fractions become the nearest whole number.
-
-    Raises:
-        TrainingError: the dtype is unknown.
     """
 
     def __init__(self, dtype: str, of: Half = "x", *, rounded: bool = False) -> None:

@@ -28,9 +28,6 @@ class Reshape:
     Args:
         size: The shape of a row; three lengths are an image.
         of: "x" or "y": the half of a row that is changed.
-
-    Raises:
-        TrainingError: the size is not a list of whole numbers above 0.
     """
 
     def __init__(self, size: Sequence[int], of: Half = "x") -> None:
@@ -101,9 +98,6 @@ class Resize:
 
     Args:
         size: Height and width.
-
-    Raises:
-        TrainingError: the size is not two whole numbers above 0.
     """
 
     def __init__(self, size: Sequence[int]) -> None:

@@ -62,7 +62,7 @@ class Admission:
 
         Raises:
             TrainingError: it is damaged, does not run, does not fit the layout, or, as a
-                `KilledReader`, ended a process that opened it.
+                `FileCrash`, ended a process that opened it.
             PluginError: no TFLite runtime is installed.
         """
         facts = verify(data)
@@ -90,7 +90,7 @@ class Admission:
         """Mark a file as worked with, until the block ends, however it ends.
 
         Raises:
-            KilledReader: several processes in a row have died in such a block.
+            FileCrash: several processes in a row have died in such a block.
         """
         marker = None if self._folder is None else self._folder / f"{digest}.{self._node}.using"
         deaths = _deaths(marker)

@@ -61,8 +61,8 @@ def try_file(data: bytes, facts: TfliteFacts, limits: TrialLimits | None = None)
 
     Raises:
         PluginError: no TFLite runtime is installed.
-        KilledReader: the child died of it, by a signal, or computed without end.
-        NotTried: no child could be started, or it was ended from outside.
+        FileCrash: the child died of it, by a signal, or computed without end.
+        TrialNotRun: no child could be started, or it was ended from outside.
         TrainingError: the runtime refuses the file, or a signature fails; the sentence names it.
     """
     limits = limits or TrialLimits()
