@@ -5,7 +5,7 @@ import re
 from fedbus.core.events import ReplyTo
 from fedbus.scalars import IDENT
 from fedbus.wire.timestamps import format_timestamp
-from fedbus_controller.requests.job_ids import JobIds
+from fedbus_controller.requests.job_files import JobIds
 
 AT = format_timestamp(100.0)
 

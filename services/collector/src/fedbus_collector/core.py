@@ -81,8 +81,6 @@ class CollectorCore(Core):
                     yield from self._advance(open_round, open_round.handle(event, now))
                 elif isinstance(event, Ran | RunFailed):
                     self._run_of_ended_round_ended(key)
-            case _:
-                pass
 
     def _on_command(
         self, sender: str, command: OpenRound | Dismiss | StopJob, now: float
@@ -166,8 +164,6 @@ class CollectorCore(Core):
                 report = keys.RoundEndReport(job, task)
                 self._ended.remove_report(report)
                 yield Cancel(report)
-            case _:
-                pass
 
     def _advance(self, open_round: RoundCollector, steps: Iterator[Action]) -> Iterator[Action]:
         """Yield a round's actions; if they end the round, report that to its controller."""

@@ -115,8 +115,6 @@ class ControllerCore(Core):
                 yield from self._requests.receive(event, now)
             case Woke(key):
                 yield from self._on_timer(key, now)
-            case _:
-                pass
 
     def _on_timer(self, key: Key, now: float) -> Iterator[Action]:
         match key:
@@ -129,8 +127,6 @@ class ControllerCore(Core):
                     yield from job.handle(key, now)
                 elif job.progress.stage is JobStage.PLANNING:
                     yield from self._jobs.reload(name)
-            case _:
-                pass
 
     def _lead(self, granted: LeaseGranted, now: float) -> Iterator[Action]:
         if not (yield from self._lease.granted(granted, now)):
@@ -178,8 +174,6 @@ class ControllerCore(Core):
                     yield from job.plan_stored(task, now)
             case EvaluationStored(job=name, round=number):
                 yield Cancel(keys.EvaluationStorage(name, number))
-            case _:
-                pass
 
     def _on_job(
         self, message: JobFileRefused | JobsListed | JobLoaded | JobEnded, epoch: int, now: float
@@ -207,8 +201,6 @@ class ControllerCore(Core):
             case JobEnded(job=name, phase=phase, reason=reason):
                 yield from self._pending.job_ended(name, phase, reason)
                 yield from self._jobs.end(message, epoch, now)
-            case _:
-                pass
 
     def _on_node(self, sender: str, message: object, now: float) -> Iterator[Action]:
         match message:
@@ -230,5 +222,3 @@ class ControllerCore(Core):
                         yield from job.round_ended(message, now)
             case JobStopped(job=name):
                 yield from self._jobs.stopped(name, sender)
-            case _:
-                pass

@@ -5,12 +5,12 @@ same tasks again. The collector reports how a round ended; the repository's inse
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 from fedbus.core.actions import Action, Ask, Cancel, Note, WakeAt
 from fedbus.jobs import JobFile
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.training.options import without_training_metrics
+from fedbus.wire.documents import EndPhase
 from fedbus.wire.messages import (
     Dismissed,
     EndJob,
@@ -37,8 +37,6 @@ CHECK_SECONDS = 1.0
 """Interval of planning attempts and of liveness checks."""
 MAX_FAILED_ROUNDS = 3
 """Failures of one round in a row, after which the job fails."""
-
-EndPhase = Literal["finished", "failed", "cancelled"]
 
 
 class RunningJob:
@@ -85,8 +83,6 @@ class RunningJob:
                 else:
                     yield from self._evaluation.cancel(self._evaluation.missing)
                     yield from self._finish_evaluation(now)
-            case _:
-                pass
 
     def _continue(self, now: float) -> Iterator[Action]:
         """End the job if its target or its last round is reached; else plan the next round."""

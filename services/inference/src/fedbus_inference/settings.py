@@ -13,8 +13,7 @@ class InferenceSettings(ServiceSettings):
     """Settings of the runtime, and limits for each model."""
 
     runtime: Annotated[
-        str,
-        Field(pattern=rf"^{IDENT}$", description="auto, or a runtime or trainer plug-in"),
+        str, Field(pattern=rf"^{IDENT}$", description="auto, or a runtime or trainer plug-in")
     ] = "auto"
     max_input_elements: Annotated[
         int, Field(ge=1, le=2**30, description="numbers in the inputs of one request")

@@ -65,8 +65,6 @@ class RepositoryCore(Core):
                 yield from self._requests.fetched(key)
             case FetchFailed(UploadFetch() as key, reason):
                 yield from self._requests.fetch_failed(key, reason)
-            case _:
-                pass
 
     def _announce(self, now: float) -> Iterator[Action]:
         """Announce the latest version of every model, periodically: an announcement may be lost."""
@@ -87,5 +85,3 @@ class RepositoryCore(Core):
                 yield from self._pushes.push(sender, message)
             case ListModels() | ShowModel():
                 yield from self._catalog.handle(sender, message)
-            case _:
-                pass

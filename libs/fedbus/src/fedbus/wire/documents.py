@@ -22,6 +22,7 @@ PROTOCOL = 1
 
 
 JobPhase = Literal["accepted", "running", "finished", "failed", "cancelled"]
+EndPhase = Literal["finished", "failed", "cancelled"]
 ENDED_PHASES: frozenset[str] = frozenset({"finished", "failed", "cancelled"})
 
 

@@ -120,8 +120,6 @@ class RoundCollector:
                 yield Note("round_work_failed", {"work": run.work, "error": str(error)})
                 self.run_ended(run)
                 yield from self.fail(f"{run.work}: {error}")
-            case _:
-                pass
 
     def offered(self, agent: str, offer: Offer, now: float) -> Iterator[Action]:
         """Receive an offered update, or refuse it; a repeated offer changes nothing."""
@@ -148,8 +146,6 @@ class RoundCollector:
                 call = partial(aggregate, total, base, progress.total_weight, out)
                 brief = out.size <= BRIEF_RUN_BYTES
                 yield Run(keys.AggregateRun(*progress.key), call, brief=brief)
-            case _:
-                pass
 
     def _commit(self, digest: str, now: float) -> Iterator[Action]:
         """Serve the aggregate, and ask the repository to commit it."""

@@ -1,14 +1,23 @@
-"""Job files and job ids in requests, parsed and checked. Pure."""
+"""Job files and job ids in requests: parsed, checked, and proposed for a file without an id. Pure.
 
+A request that is delivered twice must not become two jobs. The id of a request with correlation
+data is computed from these data. Otherwise the controller proposes an id, and the repository
+decides by the request's origin whether it has stored the job before under another proposal.
+"""
+
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
+from fedbus.core.events import ReplyTo
 from fedbus.errors import WireError
-from fedbus.jobs import JobFault, JobFile, JobFileError, Plugins, parse
+from fedbus.jobs import JobFault, JobFile, JobFileError, Plugins, generate_job_id, parse
 from fedbus.jobs.json_tree import read
 from fedbus.limits import MAX_JOB_FILE_BYTES
 from fedbus.scalars import IDENT, IDENT_SAID
+from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.json_reader import read_json
 
 NO_ID = "not a job's id; send it bare, or as a JSON string"
@@ -61,3 +70,32 @@ def requested_job(payload: bytes) -> str | None:
     if isinstance(content, dict):
         content = content.get("job", "")
     return content if isinstance(content, str) and re.fullmatch(IDENT, content) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedId:
+    """An id, and the hash of reply topic and file, if the request has no correlation data."""
+
+    job: str
+    origin: str | None = None
+
+
+class JobIds:
+    """Proposes unique ids."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def propose(
+        self, model: str, payload: bytes, reply: ReplyTo | None, utc: Timestamp
+    ) -> ProposedId:
+        """Return an id for a job file without one."""
+        topic = b"" if reply is None else reply.topic.encode()
+        digest = hashlib.sha256(payload).digest()
+        if reply is not None and reply.correlation:
+            request = b"\0".join((topic, reply.correlation, digest))
+            return ProposedId(generate_job_id(model, None, request))
+        self._count += 1
+        origin = hashlib.sha256(topic + b"\0" + digest).hexdigest()
+        request = f"{utc}/{self._count}/{origin}".encode()
+        return ProposedId(generate_job_id(model, utc, request), origin)

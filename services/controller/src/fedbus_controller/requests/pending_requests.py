@@ -17,12 +17,13 @@ from fedbus.wire.messages import Acceptance, ForgetJob, JobFault, JobForgotten, 
 from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
 from fedbus_controller import keys
 from fedbus_controller.requests.job_files import (
+    JobIds,
     PluginCheck,
+    ProposedId,
     check_topic_job,
     job_in_request,
     read_job,
 )
-from fedbus_controller.requests.job_ids import JobIds, ProposedId
 from fedbus_controller.requests.outcomes import (
     RequestOutcomes,
     settle,

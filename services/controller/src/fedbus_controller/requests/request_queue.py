@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from fedbus.core.events import ReplyTo
-from fedbus_controller.requests.job_ids import ProposedId
+from fedbus_controller.requests.job_files import ProposedId
 
 MAX_HELD_REQUESTS = 100
 MAX_HELD_BYTES = 8 * 2**20

@@ -62,8 +62,6 @@ class RunningRound:
             case Dismissed(agents=agents) if sender == self.plan.collector:
                 for agent in agents:
                     yield Cancel(keys.DismissalRequest(job, agent))
-            case _:
-                pass
 
     def node_restarted(self, node: str) -> Iterator[Action]:
         """Ask a restarted collector or agent again.

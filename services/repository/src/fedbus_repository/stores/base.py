@@ -12,10 +12,10 @@ from typing import Protocol
 
 from fedbus.core.blob_io import BlobSource
 from fedbus.wire.blobs import BlobRef
+from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores.records import (
-    EndPhase,
     HistoryEntry,
     JobAnswer,
     JobEnd,

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from fedbus.wire.blobs import BlobRef
+from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import Plan, RoundRecord
 
-EndPhase: TypeAlias = Literal["finished", "failed", "cancelled"]
 Verdict: TypeAlias = Literal["stored", "drop", "unknown"]
 """What became of an update; `drop`: its agent may delete it."""
 RetentionReason: TypeAlias = Literal["best", "pushed", "newest"]

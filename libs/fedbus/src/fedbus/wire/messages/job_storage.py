@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fedbus.limits import MAX_FAULTS_SENT, MAX_JOB_FILE_BYTES
 from fedbus.scalars import Bounds, Flag, Ident, Raw, RoundNumber, Strict, Text, Whole
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.documents import JobFault, ModelNeeds
+from fedbus.wire.documents import EndPhase, JobFault, ModelNeeds
 from fedbus.wire.identifiers import Digest, Metrics, TaskNumber, Timestamp
 from fedbus.wire.round_records import Plan
 
@@ -137,7 +137,7 @@ class EndJob:
 
     epoch: Whole
     job: Ident
-    phase: Literal["finished", "failed", "cancelled"]
+    phase: EndPhase
     reason: Text
 
 
@@ -146,7 +146,7 @@ class JobEnded:
     """The job ended `at` this time; the repository commits no more rounds for it."""
 
     job: Ident
-    phase: Literal["finished", "failed", "cancelled"]
+    phase: EndPhase
     reason: Text
     at: Timestamp | None = None
 

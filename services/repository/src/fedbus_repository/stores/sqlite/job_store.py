@@ -4,11 +4,11 @@
 import sqlite3
 from collections.abc import Callable
 
+from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import Plan
 from fedbus_repository.stores import rules
 from fedbus_repository.stores.records import (
-    EndPhase,
     JobAnswer,
     JobEnd,
     Lease,

@@ -19,13 +19,7 @@ from fedbus_repository.stores import rules
 from fedbus_repository.stores.base import Upload
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.files import BlobFolder
-from fedbus_repository.stores.records import (
-    HistoryEntry,
-    ModelView,
-    StoreRefusal,
-    Verdict,
-    Version,
-)
+from fedbus_repository.stores.records import HistoryEntry, ModelView, StoreRefusal, Verdict, Version
 from fedbus_repository.stores.retention import best, outdated, retained
 from fedbus_repository.stores.sqlite import job_rows, version_rows
 from fedbus_repository.stores.sqlite.database import Database
