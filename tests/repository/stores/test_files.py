@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fedbus.errors import StoreError, TransferError
 from fedbus.wire.blobs import blob_ref_of
 from fedbus_repository.stores import files
-from fedbus_repository.stores.files import BlobFolder
+from fedbus_repository.stores.files import BlobFolder, blob_path
 from fedbus_repository.stores.upload import HASH_BLOCK_BYTES
 
 CHUNK_BYTES = 256 * 1024
@@ -88,7 +88,9 @@ def test_what_cannot_be_read_back_is_the_stores_fault(folder: BlobFolder) -> Non
         upload.keep()
 
 
-def test_a_damaged_blob_is_not_held_and_is_healed_by_the_next(folder: BlobFolder) -> None:
+def test_a_damaged_blob_is_not_held_and_is_healed_by_the_next(
+    folder: BlobFolder, tmp_path: Path
+) -> None:
     """A disk may rot; the blob is fetched again, and read from its new file."""
     content = large(1000)
     for _ in range(2):
@@ -96,7 +98,7 @@ def test_a_damaged_blob_is_not_held_and_is_healed_by_the_next(folder: BlobFolder
         upload.write(0, content)
         upload.keep()
         assert folder.holds(blob_ref_of(content))
-        folder.path(blob_ref_of(content).digest).write_bytes(bytes(1000))
+        blob_path(tmp_path, blob_ref_of(content).digest).write_bytes(bytes(1000))
         assert not folder.holds(blob_ref_of(content))
 
 

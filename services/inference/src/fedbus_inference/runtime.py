@@ -36,6 +36,7 @@ def runtime_for(
     decide which third-party code may answer. A spec may name the model plug-ins `allowed`, as for
     `plugins.load`. Raise SettingsError if no framework, or no plug-in of that name, is installed.
     """
+    loads = partial(load, allowed=allowed, admission=admission)
     if name == AUTO:
         names = tuple(
             each for each in LIGHTEST_FIRST if any(map(is_installed, FRAMEWORKS[each].providers))
@@ -46,14 +47,14 @@ def runtime_for(
                 "FEDBUS_RUNTIME='auto': no framework is installed here; "
                 f"install fedbus-inference with one of the extras {extras}"
             )
-        return Runtime(names, partial(load, allowed=allowed, admission=admission))
+        return Runtime(names, loads)
     here = {*plugins.installed_names("runtimes"), *plugins.installed_names("trainers")}
     if name not in here:
         known = listed([AUTO, *here])
         raise SettingsError(
             f"FEDBUS_RUNTIME={name!r}: expected an installed runtime or trainer plug-in: {known}"
         )
-    return Runtime((name,), partial(load, allowed=allowed, admission=admission))
+    return Runtime((name,), loads)
 
 
 def _factory(framework: str) -> Factory:

@@ -39,8 +39,8 @@ class RequestDecisions:
             name = requested_job(event.payload)
             if name is not None:
                 yield from self._pending.forget_job(name, event.reply, self._lease.epoch)
-            elif event.reply is not None:
-                yield forget_reply(event.reply, "", NO_ID)
+            else:
+                yield from forget_reply(event.reply, "", NO_ID)
 
     def decide(self) -> Iterator[Action]:
         """Decide the pending requests that can be decided now."""

@@ -32,12 +32,11 @@ class RequestOutcomes:
         unanswered = {"unanswered": request.unanswerable} if reply is None else {}
         if request.is_cancel:
             yield Note("cancel_refused", {"job": job, "reason": reason} | unanswered)
+            yield from cancel_reply(reply, job, reason)
         else:
             logged = [str(fault) for fault in faults[:MAX_LOGGED_FAULTS]]
             yield Note("job_refused", {"job": job, "faults": logged} | unanswered)
-        if reply is not None:
-            cancel = request.is_cancel
-            yield cancel_reply(reply, job, reason) if cancel else refused_reply(reply, job, faults)
+            yield from refused_reply(reply, job, faults)
         yield from self._retain_refusal(request, faults)
         yield from settle_decided(request)
 

@@ -30,12 +30,7 @@ from fedbus_controller.requests.outcomes import (
     settle_decided,
     settle_released,
 )
-from fedbus_controller.requests.replies import (
-    accepted_reply,
-    cancel_reply,
-    ended_before_cancel,
-    forget_reply,
-)
+from fedbus_controller.requests.replies import accepted_reply, cancel_reply, forget_reply
 from fedbus_controller.requests.request_queue import RequestQueue, UserRequest
 from fedbus_controller.requests.submission_warnings import Trainers, submission_warnings
 
@@ -171,8 +166,7 @@ class PendingRequests:
                 warnings += submission_warnings(
                     request.payload, trainers, online=online, evaluators=evaluators
                 )
-            if request.reply is not None:
-                yield accepted_reply(request.reply, stored, warnings, known=acceptance.known)
+            yield from accepted_reply(request.reply, stored, warnings, known=acceptance.known)
             for warning in warnings:
                 yield Note("job_warned", {"job": stored.job, "warning": warning})
             yield from settle_decided(request)
@@ -195,11 +189,10 @@ class PendingRequests:
     def job_ended(self, job: str, phase: str, reason: str) -> Iterator[Action]:
         """Answer the cancellations of a job that has ended."""
         for request in self._ending.pop(job, ()):
-            if why := ended_before_cancel(phase, reason):
-                yield from self.outcomes.refuse_cancel(request, why)
+            if phase != "cancelled":
+                yield from self.outcomes.refuse_cancel(request, f"it has already {phase}: {reason}")
             else:
-                if request.reply is not None:
-                    yield cancel_reply(request.reply, job, "")
+                yield from cancel_reply(request.reply, job, "")
                 yield from settle_decided(request)
 
     def forget_job(self, job: str, reply: ReplyTo | None, epoch: int) -> Iterator[Action]:
@@ -212,7 +205,7 @@ class PendingRequests:
     def job_forgotten(self, answer: JobForgotten) -> Iterator[Action]:
         """Reply that a job is removed, or why it cannot be."""
         for reply in self._forgetting.pop(answer.job, ()):
-            yield forget_reply(reply, answer.job, answer.reason)
+            yield from forget_reply(reply, answer.job, answer.reason)
 
 
 def _request(event: Requested) -> UserRequest:

@@ -1,7 +1,7 @@
-"""Replies to requests, as JSON. Pure."""
+"""Replies to requests, as JSON; none to a request that has no reply topic. Pure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fedbus.core.actions import Reply
 from fedbus.core.events import ReplyTo
@@ -10,8 +10,8 @@ from fedbus.wire.messages import JobLoaded
 
 
 def accepted_reply(
-    to: ReplyTo, stored: JobLoaded, warnings: Sequence[str] = (), *, known: bool = False
-) -> Reply:
+    to: ReplyTo | None, stored: JobLoaded, warnings: Sequence[str] = (), *, known: bool = False
+) -> Iterator[Reply]:
     """Reply that a job is stored; add its state if it was `known` before the submission."""
     job = stored.job
     content: dict[str, object] = {"accepted": True, "job": job, "watch": f"jobs/{job}/state"}
@@ -51,29 +51,25 @@ def describe_known(stored: JobLoaded) -> str:
     )
 
 
-def refused_reply(to: ReplyTo, job: str, faults: tuple[JobFault, ...]) -> Reply:
+def refused_reply(to: ReplyTo | None, job: str, faults: tuple[JobFault, ...]) -> Iterator[Reply]:
     """Reply to a refused job file with all its faults."""
     return _reply(to, write_refusal(job, faults))
 
 
-def cancel_reply(to: ReplyTo, job: str, reason: str) -> Reply:
+def cancel_reply(to: ReplyTo | None, job: str, reason: str) -> Iterator[Reply]:
     """Reply to a cancellation; a reason means that the job is not cancelled."""
     return _reply(to, {"job": job, "cancelled": not reason} | _reason(reason))
 
 
-def forget_reply(to: ReplyTo, job: str, reason: str) -> Reply:
+def forget_reply(to: ReplyTo | None, job: str, reason: str) -> Iterator[Reply]:
     """Reply to a request to remove a job from lists; a reason means that it is not removed."""
     return _reply(to, {"job": job, "forgotten": not reason} | _reason(reason))
-
-
-def ended_before_cancel(phase: str, reason: str) -> str:
-    """Return why an ended job cannot be cancelled; "" if it was cancelled."""
-    return "" if phase == "cancelled" else f"it has already {phase}: {reason}"
 
 
 def _reason(reason: str) -> dict[str, object]:
     return {"reason": reason} if reason else {}
 
 
-def _reply(to: ReplyTo, content: dict[str, object]) -> Reply:
-    return Reply(to, json.dumps(content).encode(), "application/json")
+def _reply(to: ReplyTo | None, content: dict[str, object]) -> Iterator[Reply]:
+    if to is not None:
+        yield Reply(to, json.dumps(content).encode(), "application/json")

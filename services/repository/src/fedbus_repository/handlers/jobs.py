@@ -149,8 +149,8 @@ class JobHandler:
             case StoreRefusal(reason) if isinstance(message, ForgetJob):
                 answer = JobForgotten(job=message.job, reason=reason)
             case StoreRefusal(reason, key) if not isinstance(message, ListJobs):
-                fault = JobFault(key=key, problem=reason)
-                answer = JobFileRefused(job=_job_of(message), faults=(fault,))
+                job = message.plan.job if isinstance(message, StorePlan) else message.job
+                answer = JobFileRefused(job=job, faults=(JobFault(key=key, problem=reason),))
             case JobEnd(job=job, phase=phase, reason=reason, at=at):
                 answer = JobEnded(job=job, phase=phase, reason=reason, at=at)
             case Plan(job=job, task=task):
@@ -179,7 +179,3 @@ class JobHandler:
             submitted=job.submitted,
             ended=None if job.ended is None else job.ended.at,
         )
-
-
-def _job_of(message: StoreJob | StorePlan | LoadJob | StoreEvaluation | EndJob | ForgetJob) -> str:
-    return message.plan.job if isinstance(message, StorePlan) else message.job

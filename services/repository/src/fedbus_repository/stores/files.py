@@ -54,10 +54,6 @@ class BlobFolder:
             for left in self._uploads.iterdir():
                 left.unlink()
 
-    def path(self, digest: str) -> Path:
-        """Return the path of a blob, whether it exists or not."""
-        return blob_path(self._folder, digest)
-
     def upload(self, blob: BlobRef) -> FileUpload:
         """Reserve space for a blob that is to be fetched; raise StoreError if there is none."""
         path = self._uploads / f"{blob.digest}.{next(self._numbers)}"
@@ -76,7 +72,7 @@ class BlobFolder:
             source = self._open.get(digest)
             if source is None:
                 try:
-                    source = open_blob(self.path(digest))
+                    source = open_blob(blob_path(self._folder, digest))
                 except OSError:
                     return None
                 self._open[digest] = source
@@ -92,7 +88,7 @@ class BlobFolder:
                 self._open.pop(digest, None)
             with suppress(OSError):
                 self._on_step("unlink")
-                self.path(digest).unlink(missing_ok=True)
+                blob_path(self._folder, digest).unlink(missing_ok=True)
 
     def sweep(self, referenced: Collection[str]) -> None:
         """Delete all other blobs, which were kept for a commit that was never inserted."""
@@ -122,7 +118,7 @@ class BlobFolder:
             raise TransferError(f"expected a blob of digest {expected[:12]}, got {found[:12]}")
 
     def _move(self, upload: FileUpload) -> None:
-        target = self.path(upload.blob_ref.digest)
+        target = blob_path(self._folder, upload.blob_ref.digest)
         if not target.parent.exists():
             target.parent.mkdir(exist_ok=True)
             self._sync_entry(target.parent)
