@@ -1,6 +1,8 @@
-"""`python -m fedbus_edge_agent`."""
+"""Command `python -m fedbus_edge_agent`."""
 
-from fedbus_edge_agent.app import main
+from fedbus.runtime import service
+from fedbus_edge_agent.app import build
+from fedbus_edge_agent.settings import AgentSettings
 
 if __name__ == "__main__":
-    main()
+    service.main("agent", AgentSettings, build)

@@ -80,8 +80,3 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         return agent_api(Handlers(core, models, runner, trainer, shell), auth, settings.home)
 
     return service.Built(core, http_api=http_api)
-
-
-def main() -> None:
-    """Run an agent."""
-    service.main("agent", AgentSettings, build)

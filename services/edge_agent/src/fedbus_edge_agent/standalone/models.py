@@ -126,7 +126,7 @@ class UploadedModels:
 
     @contextmanager
     def receiving(self, model: UploadedModel) -> Iterator[Path]:
-        """Create a file for an upload, or raise StoreError; remove it later unless it was moved."""
+        """Create a temporary file for an upload, or raise StoreError; remove it unless moved."""
         with os_errors_as_store_errors(model.folder):
             handle, name = tempfile.mkstemp(dir=model.folder, prefix=".upload-")
             os.close(handle)

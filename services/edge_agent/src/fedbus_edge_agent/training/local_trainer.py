@@ -61,7 +61,7 @@ class LocalTraining(Protocol):
 
 
 class LocalTrainer:
-    """Trains and evaluates on `data` with the trainers that this machine has, see `Trainers`.
+    """Trains and evaluates on `data` with this machine's trainers (see `Trainers`).
 
     `admission` decides which `.tflite` files are opened in this process.
     """
@@ -139,9 +139,8 @@ class LocalTrainer:
             control.check()
             rows, size = data.examples, params.batch_size
             if joins_last_row(rows, size):
-                reason = f"{rows} rows in batches of {size} leave one row"
-                reason += f": the last batch has {size + 1}"
-                control.notes.append(("last_row_joined", reason))
+                left = f"{rows} rows in batches of {size} leave one row"
+                control.notes.append(("last_row_joined", f"{left}: the last batch has {size + 1}"))
             if params.keep_optimizer_state and isinstance(trainer, Stateful) and params.round > 1:
                 if not self._optimizer_states.restore(trainer, training.job, params):
                     reason = "there is no optimizer state of an earlier round that can be used"
