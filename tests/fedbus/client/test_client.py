@@ -15,7 +15,16 @@ import numpy as np
 import pytest
 
 import fedbus
-from fedbus.client import Client, JobRefused, JobState, Refused, SyncClient, Unreachable
+from fedbus.client import (
+    Awaiting,
+    Client,
+    JobRefused,
+    JobState,
+    Refused,
+    SyncClient,
+    Unreachable,
+)
+from fedbus.client.results import JobNews
 from fedbus.errors import BusError, SettingsError
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
@@ -262,6 +271,46 @@ async def test_a_broker_killed_while_watching_is_waited_for(
         await publish(broker, state("j", "finished", 2))
         assert [each.phase for each in await rest] == ["finished"]
         assert [each.phase for each in await fed.jobs()] == ["finished"]
+
+
+async def test_the_state_that_a_killed_broker_lost_is_waited_for(
+    broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client may be back before the controller, which publishes the state again."""
+    monkeypatch.setattr("fedbus.client.jobs.RETRY_SECONDS", 0.1)
+    async with fedbus.connect(url(broker)) as fed, asyncio.timeout(LONG):
+        news = await followed_over_a_kill(broker, fed, away_seconds=LONG)
+        await publish(broker, state("j", "finished", 2))
+        assert [each.phase async for each in news if isinstance(each, JobState)] == ["finished"]
+
+
+async def test_a_job_whose_state_stays_lost_is_refused(
+    broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been forgotten while the connection was lost."""
+    monkeypatch.setattr("fedbus.client.jobs.RETRY_SECONDS", 0.1)
+    async with fedbus.connect(url(broker)) as fed, asyncio.timeout(LONG):
+        news = await followed_over_a_kill(broker, fed, away_seconds=1.0)
+        with pytest.raises(Refused, match="no job 'j' is known"):
+            await anext(news)
+
+
+async def followed_over_a_kill(
+    broker: LocalBroker, fed: Client, away_seconds: float
+) -> AsyncIterator[JobNews]:
+    """Follow a job; kill and start the broker; read until the client has found no state there."""
+    await publish(broker, state("j", round=1))
+    news = fed.follow("j", away_seconds=away_seconds)
+    assert isinstance(await anext(news), JobState)
+    broker.kill()
+    await asyncio.to_thread(broker.start)
+    lost = False
+    async for each in news:
+        assert isinstance(each, Awaiting)
+        if lost and each.what.startswith("a controller"):
+            return news
+        lost = lost or each.what.startswith("the broker")
+    raise AssertionError(news)
 
 
 async def test_a_broker_that_stays_away_ends_the_watching(

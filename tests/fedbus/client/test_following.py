@@ -52,15 +52,17 @@ class Broker:
     def __init__(self, *connections: list[Packet | None]) -> None:
         self.connections = list(connections)
         self.now = 0.0
+        self.read = False
 
     async def news(
-        self, _connection: ClientConnection, _job: str, *, submitted: bool
+        self, _connection: ClientConnection, _job: str, *, absent_seconds: float
     ) -> AsyncGenerator[Packet | None, None]:
         """One connection; it breaks after an hour."""
-        assert not submitted
+        assert absent_seconds == (300.0 if self.read else 0.0)
         if not self.connections:
             self.now += 10.0
         for packet in self.connections.pop(0) if self.connections else ():
+            self.read = self.read or (packet is not None and packet.topic.endswith("/j/state"))
             yield packet
         self.now += 3600.0 if self.connections else 0.0
         raise BusError("h: lost")

@@ -165,7 +165,8 @@ class Client:
             job: The job's id.
             submitted: Whether another client has just submitted it, so that it need not be known
                 yet; a job that this client submitted is waited for anyway.
-            away_seconds: How long the broker may be away before BusError is raised.
+            away_seconds: How long the broker may be offline before BusError is raised, and, once it
+                is online again, lack the state of the job before Refused is raised.
 
         Raises:
             Refused: no such job is known.

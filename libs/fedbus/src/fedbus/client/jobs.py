@@ -51,10 +51,7 @@ async def cancel(connection: ClientConnection, job: str) -> None:
         Refused: there is no such job, or it has ended.
         Unreachable: the controller does not answer.
     """
-    answer = await _ask(connection, CANCEL, job.encode())
-    if not answer.get("cancelled"):
-        reason = answer.get("reason", "no reason was given")
-        raise Refused(f"job {job} is not cancelled: {reason}", answer)
+    await _request_change(connection, CANCEL, job, "cancelled")
 
 
 async def forget(connection: ClientConnection, job: str) -> None:
@@ -64,10 +61,14 @@ async def forget(connection: ClientConnection, job: str) -> None:
         Refused: there is no such job, or it has not ended.
         Unreachable: the controller does not answer.
     """
-    answer = await _ask(connection, FORGET, job.encode())
-    if not answer.get("forgotten"):
+    await _request_change(connection, FORGET, job, "forgotten")
+
+
+async def _request_change(connection: ClientConnection, topic: Topic, job: str, done: str) -> None:
+    answer = await _ask(connection, topic, job.encode())
+    if not answer.get(done):
         reason = answer.get("reason", "no reason was given")
-        raise Refused(f"job {job} is not forgotten: {reason}", answer)
+        raise Refused(f"job {job} is not {done}: {reason}", answer)
 
 
 async def _ask(connection: ClientConnection, topic: Topic, payload: bytes) -> dict[str, Any]:
@@ -115,27 +116,32 @@ async def follow(
 ) -> AsyncGenerator[JobNews, None]:
     """Yield a job's states and finished rounds, and what it waits for, until the job has ended.
 
-    After a lost connection the broker repeats what it retains, and so does this iterator.
+    After a lost connection the broker repeats what it retains, and so does this iterator. A broker
+    that was killed may have lost the job's state: the controller publishes it again.
 
     Args:
         connection: The broker.
         name: The job's id.
         submitted: Whether it was submitted a moment ago, and so need not be known yet.
-        away_seconds: How long a broker that was there may be away.
+        away_seconds: How long a broker that was online may be offline, and then how long it may
+            lack the state of a job that was seen.
 
     Raises:
         BusError: the broker was unreachable for too long, or from the beginning.
         Refused: there is no such job, and it was not `submitted`.
     """
     lost_at: float | None = None
+    absent_seconds = math.inf if submitted else 0.0
     seen, missing = False, _Missing()
     while True:
-        packets = news(connection, name, submitted=submitted)
+        packets = news(connection, name, absent_seconds=absent_seconds)
         try:
             missing.connected()
             async for packet in packets:
                 seen, lost_at = True, None
                 for each in _read(connection, packet, missing):
+                    if isinstance(each, JobState):
+                        absent_seconds = away_seconds
                     yield each
                     if isinstance(each, JobState) and each.phase in ENDED_PHASES:
                         return
@@ -165,24 +171,35 @@ def _read(
 
 
 async def news(
-    connection: ClientConnection, name: str, *, submitted: bool
+    connection: ClientConnection, name: str, *, absent_seconds: float
 ) -> AsyncGenerator[Packet | None, None]:
     """Yield what is retained of a job and of all nodes, None, then what is published.
 
     Raises:
         BusError: the connection is lost.
-        Refused: there is no such job, and it was not `submitted`.
+        Refused: the job's state is not retained and is not published within `absent_seconds`.
     """
+    until = asyncio.get_running_loop().time() + absent_seconds
     at = connection.login
     state = at.topic(JOB_STATE, job=name)
     rounds = at.topic(ROUND_STATE, job=name, round="+")
     async with connection.subscribed(state, rounds, at.topic(NODE_STATE, node="+")) as subscription:
         known = await connection.all_retained(subscription)
-        if not submitted and not any(packet.topic == state for packet in known):
+        found = any(packet.topic == state for packet in known)
+        if not (found or absent_seconds):
             raise _unknown(name)
         for packet in sorted(known, key=in_order):
             yield packet
         yield None
+        while not found:
+            try:
+                async with asyncio.timeout_at(until):
+                    packet = await subscription.read()
+            except TimeoutError:
+                raise _unknown(name) from None
+            if packet.payload:
+                found = packet.topic == state
+                yield packet
         async for packet in subscription.news():
             yield packet
 
