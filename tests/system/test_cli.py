@@ -286,6 +286,6 @@ def test_the_demo_ends_with_its_accuracy_and_leaves_nothing(tmp_path: Path) -> N
     shown = re.fullmatch(r"held-out accuracy: (\d+\.\d) %", last)
     assert shown is not None
     assert float(shown[1]) >= 90
-    assert re.search(r"version \d+ answers \d .*; the truth is \d", demo.stdout)
+    assert re.search(r"version \d+ predicts \d .*; the label is \d", demo.stdout)
     assert processes_of(tmp_path) == []
     assert list(tmp_path.iterdir()) == []

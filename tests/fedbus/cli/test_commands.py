@@ -84,7 +84,7 @@ def test_a_broker_address_with_a_mistake_is_wrong_usage() -> None:
     ["job submit nowhere.json", "models push nowhere.json", "infer m nowhere.json", "simulate no"],
 )
 def test_a_missing_file_is_wrong_usage(line: str) -> None:
-    """It is looked at before anybody is asked."""
+    """It is checked before any request."""
     result = RUNNER.invoke(app, ["--broker", "mqtt://127.0.0.1:1", *line.split()])
     assert (result.exit_code, result.stdout) == (2, "")
 
@@ -205,7 +205,7 @@ def test_a_rough_simulation_reports_lost_and_repeated_messages(tmp_path: Path) -
     result = RUNNER.invoke(app, line)
     assert result.exit_code == 0, result.output
     told = re.search(
-        r"^of (\d+) messages (\d+) were lost, (\d+) came twice and (\d+) late$",
+        r"^of (\d+) messages (\d+) were lost, (\d+) repeated and (\d+) delayed$",
         result.stdout,
         re.MULTILINE,
     )
@@ -274,12 +274,12 @@ def test_weights_that_could_not_be_kept_are_not_made(tmp_path: Path, to: str) ->
 
 
 def test_a_simulation_that_could_never_begin_is_refused(tmp_path: Path) -> None:
-    """Its clock is free, so it would wait for ever."""
+    """Its clock is simulated, so it would wait without end."""
     job = {"training_id": "s", "model_name": "digits", "num_rounds": 2, "round": {"agents": 8}}
     (tmp_path / "job.json").write_text(json.dumps(job))
     result = RUNNER.invoke(app, ["simulate", str(tmp_path / "job.json"), "--agents", "2"])
     assert result.exit_code == 2
-    assert "2 agents, and the job's quorum is 6" in result.stderr
+    assert "expected at least 6 agents, the job's round.quorum, got 2" in result.stderr
 
 
 def test_a_simulated_jobs_faults_are_all_listed(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_a_simulated_jobs_faults_are_all_listed(tmp_path: Path) -> None:
 
 
 def test_what_the_simulated_controller_finds_is_a_wrong_file_too(tmp_path: Path) -> None:
-    """It reads well, and names a plug-in that nobody has."""
+    """It is well-formed, and names a plug-in that no agent has."""
     pytest.importorskip("tflite_runtime")
     pytest.importorskip("sklearn")
     job = {
@@ -363,8 +363,8 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(
         left = RUNNER.invoke(app, [*line, *words])
         assert left.exit_code == 130
         assert left.stderr == (
-            "fedbus: job s goes on; `fedbus job watch s` shows it again, `fedbus job cancel s` "
-            "ends it\n"
+            "fedbus: job s continues; `fedbus job watch s` shows it, `fedbus job cancel s` "
+            "cancels it\n"
         )
 
 
@@ -387,7 +387,7 @@ def test_an_unknown_split_is_wrong_usage(tmp_path: Path, split: str, sentence: s
     assert (result.exit_code, sentence in result.stderr) == (2, True), result.output
     assert not (tmp_path / "home").exists()
     line = ["simulate", str(tmp_path / "job.json"), "--split", "iid", "--data", "."]
-    assert "--split deals the digits" in RUNNER.invoke(app, line).stderr
+    assert "--split partitions the digits" in RUNNER.invoke(app, line).stderr
 
 
 def test_a_fleet_of_two_hundred_is_simulated_in_seconds(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ RUNNER = CliRunner()
         (TrainingError("x.npz: no rows"), 2),
         (PluginError("no loader 'nix'"), 2),
         (PortTaken("h:1883: Address already in use"), 2),
-        (Unreachable("nobody answers"), 3),
+        (Unreachable("no answer"), 3),
         (BusError("h:1: refused"), 3),
         (Refused("unknown key"), 4),
         (Interrupted("by you"), 130),
@@ -66,7 +66,7 @@ def test_an_error_is_a_sentence_on_stderr_and_no_traceback() -> None:
 
 
 def test_ctrl_c_is_quiet() -> None:
-    """Whoever pressed it knows."""
+    """The user who pressed it knows."""
     result = RUNNER.invoke(_app_that_raises(KeyboardInterrupt()), ["first"])
     assert (result.exit_code, result.output) == (130, "")
 

@@ -92,7 +92,7 @@ def run(*words: str, stdout: int | TextIO = subprocess.PIPE) -> "subprocess.Comp
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
 @pytest.mark.parametrize("words", [("--help",), ("--version",), ("data", "describe", "digits")])
 def test_an_answer_that_finds_no_room_is_a_sentence(words: tuple[str, ...]) -> None:
-    """Printed at once or at the end: exit code 1, since nobody got it."""
+    """Printed at once or at the end: exit code 1, since no reader got it."""
     pytest.importorskip("sklearn")
     with Path("/dev/full").open("w") as full:
         done = run(*words, stdout=full)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedbus.cli.pulled_files import format_of, write_model
+from fedbus.cli.pulled_files import choose_format, write_model
 from fedbus.errors import SettingsError
 from fedbus.model.layout import Array
 from fedbus.model.weight_files import read_weights
@@ -39,23 +39,27 @@ def spec(**architectures: dict[str, object]) -> ModelSpec:
 def test_a_format_is_chosen_by_word_or_by_the_files_name(
     said: str | None, output: str | None, wanted: str
 ) -> None:
-    """Whoever writes FILE.safetensors wants one."""
-    assert format_of(said, None if output is None else Path(output)) == wanted
+    """A user who writes FILE.safetensors wants one."""
+    assert choose_format(said, None if output is None else Path(output)) == wanted
 
 
 @pytest.mark.parametrize(
     ("said", "output", "sentence"),
     [
-        ("onnx", None, "--format: 'onnx'; there is npz, safetensors, torch, keras, tflite"),
-        ("npz", "w.pt", "-o: a file for npz ends in .npz; w.pt does not"),
-        ("keras", "w", "-o: a file for keras ends in .keras; w does not"),
+        (
+            "onnx",
+            None,
+            "--format: expected one of npz, safetensors, torch, keras, tflite, got 'onnx'",
+        ),
+        ("npz", "w.pt", "-o: expected suffix .npz for npz, got w.pt"),
+        ("keras", "w", "-o: expected suffix .keras for keras, got w"),
         *(
             (
                 None,
                 name,
                 (
-                    f"-o: {name} does not say its format; a file that ends in .npz, .safetensors, "
-                    ".pt, .keras, .tflite, .pth does, or add "
+                    f"-o: {name} has no known suffix; use one of .npz, .safetensors, .pt, .keras, "
+                    ".tflite, .pth, or add "
                     "--format npz|safetensors|torch|keras|tflite"
                 ),
             )
@@ -68,7 +72,7 @@ def test_a_format_that_is_none_or_contradicts_the_name_is_refused(
 ) -> None:
     """Before anything is fetched."""
     with pytest.raises(SettingsError) as caught:
-        format_of(said, None if output is None else Path(output))
+        choose_format(said, None if output is None else Path(output))
     assert str(caught.value) == sentence
 
 
@@ -99,7 +103,7 @@ def test_a_format_whose_architecture_is_missing_is_refused_with_what_helps(
 
 
 def test_a_net_that_is_not_installed_here_is_named(tmp_path: Path) -> None:
-    """A plug-in of somebody else's package."""
+    """A plug-in of another package."""
     pytest.importorskip("torch")
     with pytest.raises(SettingsError, match="--format torch: no torch architecture named 'lenet'"):
         write_model(tmp_path / "w", "torch", REF, spec(torch={"name": "lenet"}), WEIGHTS)

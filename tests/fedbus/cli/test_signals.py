@@ -1,4 +1,4 @@
-"""What signals make of a command that is at work."""
+"""Signals during a command: its exit code, threads, child processes and folders."""
 
 import json
 import os
@@ -11,18 +11,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fedbus.cli.interruptible import aside
-from fedbus.cli.signals import Ending
+from fedbus.cli.interruptible import run_interruptible
+from fedbus.cli.signals import ProcessEnd
 from fedbus.client.failures import Failed
 from fedbus.interruption import deferred_signals, temporary_folder
 
-ASIDE = """\
+INTERRUPTIBLE = """\
 import subprocess, sys, threading, time
 from pathlib import Path
 from fedbus.cli import __main__ as entry
 from fedbus.cli import main
-from fedbus.cli.interruptible import aside
-from fedbus.cli.signals import ENDING
+from fedbus.cli.interruptible import run_interruptible
+from fedbus.cli.signals import PROCESS_END
 from fedbus.interruption import temporary_folder
 
 def work(stop):
@@ -38,8 +38,8 @@ def work(stop):
 
 def run():
     with temporary_folder("left-") as folder:
-        ENDING.folders.append(str(folder))
-        print(aside(work))
+        PROCESS_END.folders.append(str(folder))
+        print(run_interruptible(work))
 
 main.run = run
 entry.main()
@@ -68,13 +68,13 @@ def start(folder: Path, script: str) -> "subprocess.Popen[str]":
         ([signal.SIGINT, signal.SIGINT, signal.SIGINT], 130),
         ([signal.SIGTERM], 143),
     ],
-    ids=["Ctrl-C", "thrice", "SIGTERM"],
+    ids=["Ctrl-C", "three times", "SIGTERM"],
 )
 def test_a_thread_that_hears_nothing_is_left_and_nothing_of_it_stays(
     numbers: list[signal.Signals], code: int, tmp_path: Path
 ) -> None:
     """No process that it started, and no folder."""
-    with start(tmp_path, HEARS + ASIDE.format(seconds=60)) as process:
+    with start(tmp_path, HEARS + INTERRUPTIBLE.format(seconds=60)) as process:
         assert process.stdout is not None
         child = psutil.Process(int(process.stdout.readline()))
         for number in numbers:
@@ -87,13 +87,13 @@ def test_a_thread_that_hears_nothing_is_left_and_nothing_of_it_stays(
 
 def test_what_is_started_in_the_background_hears_no_ctrl_c(tmp_path: Path) -> None:
     """A shell's `&` turns it off: it is meant for who runs in front. SIGTERM ends it still."""
-    with start(tmp_path, DEAF + ASIDE.format(seconds=1)) as process:
+    with start(tmp_path, DEAF + INTERRUPTIBLE.format(seconds=1)) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=30)
     assert (process.returncode, said) == (0, ("done\n", ""))
-    with start(tmp_path, DEAF + ASIDE.format(seconds=60)) as process:
+    with start(tmp_path, DEAF + INTERRUPTIBLE.format(seconds=60)) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
@@ -138,13 +138,13 @@ def test_a_simulation_is_ended_by_a_signal_and_not_changed(
 
 
 def test_what_raises_what_ctrl_c_raises_has_failed() -> None:
-    """A factory or a plug-in of somebody's; nobody pressed anything."""
+    """User code may raise KeyboardInterrupt without a signal."""
 
     def work(_stop: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(Failed, match="no key was pressed"):
-        aside(work)
+        run_interruptible(work)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -152,7 +152,7 @@ def test_what_raises_what_ctrl_c_raises_has_failed() -> None:
 
 
 def interrupted(call: Callable[[], None]) -> bool:
-    """Tell whether a call ends by Ctrl-C."""
+    """Return whether a call ends by Ctrl-C."""
     try:
         call()
     except KeyboardInterrupt:
@@ -185,7 +185,7 @@ def test_a_folder_is_removed_whole_however_often_ctrl_c_is_pressed(
 
 
 def test_what_was_heard_meanwhile_takes_effect_afterwards() -> None:
-    """Nobody who pressed Ctrl-C is ignored."""
+    """No Ctrl-C is ignored."""
     done: list[str] = []
 
     def work() -> None:
@@ -200,7 +200,7 @@ def test_what_was_heard_meanwhile_takes_effect_afterwards() -> None:
 
 def test_only_a_command_that_a_signal_has_ended_says_so_by_its_code() -> None:
     """A cluster that is told to stop has done what it should."""
-    ending = Ending()
+    ending = ProcessEnd()
     assert [ending.code(code) for code in (0, 1, 130, None)] == [0, 1, 130, None]
     ending.terminated = True
     assert [ending.code(code) for code in (0, 1, 130, None)] == [0, 1, 143, None]

@@ -1,10 +1,10 @@
-"""A shell that was told of a cluster which is gone, or was started anew."""
+"""Logins in a shell of a cluster that has ended or was started again."""
 
 from pathlib import Path
 
 import pytest
 
-from fedbus.cli.stale_login import current_login, hint
+from fedbus.cli.stale_login import current_login, renewal_hint
 from fedbus.client.address import BrokerLogin
 from fedbus.cluster.registry import HomeLock, RunningCluster
 from fedbus.errors import BusError, FedbusError
@@ -18,7 +18,7 @@ REFUSED = BusError("127.0.0.1:1884: login of user.cli refused: Not authorized")
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home of a cluster; nobody runs there yet."""
+    """The home of a cluster that does not run yet."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "home"
 
@@ -34,7 +34,7 @@ def test_a_stale_login_names_the_command_that_renews_it(home: Path, old: str) ->
     environ = {"FEDBUS_BROKER": old}
     with HomeLock(home) as claim:
         claim.publish(RunningCluster(home=str(home), pid=1, broker=NEW))
-        assert 'renew it: eval "$(fedbus env)"' in hint(REFUSED, environ)
+        assert 'renew it: eval "$(fedbus env)"' in renewal_hint(REFUSED, environ)
         assert current_login(environ, at(old), named=False).broker.url == NEW
 
 
@@ -50,7 +50,7 @@ def test_of_two_clusters_the_one_on_the_same_port_is_meant(home: Path, tmp_path:
 def test_where_no_cluster_runs_any_more_it_is_said(home: Path) -> None:
     """`fedbus up` brings it back, with its passwords and its port."""
     environ = {"FEDBUS_BROKER": OLD}
-    assert hint(REFUSED, environ).endswith("none runs: `fedbus up`")
+    assert renewal_hint(REFUSED, environ).endswith("none runs: `fedbus up`")
     assert current_login(environ, at(OLD), named=False) == at(OLD)
     assert not home.exists()
 
@@ -60,10 +60,10 @@ def test_where_no_cluster_runs_any_more_it_is_said(home: Path) -> None:
     ["mqtt://user.ann:pw@127.0.0.1:1884", "mqtt://user.cli:old@broker.example", "nonsense", ""],
 )
 def test_another_login_is_left_alone(home: Path, url: str) -> None:
-    """Somebody else's broker is none of a local cluster's business."""
+    """A login of another broker is not replaced by a local cluster's."""
     with HomeLock(home) as claim:
         claim.publish(RunningCluster(home=str(home), pid=1, broker=NEW))
-        assert hint(REFUSED, {"FEDBUS_BROKER": url}) == ""
+        assert renewal_hint(REFUSED, {"FEDBUS_BROKER": url}) == ""
         assert current_login({"FEDBUS_BROKER": url}, at(OLD), named=False) == at(OLD)
 
 
@@ -72,6 +72,6 @@ def test_what_is_no_trouble_of_the_login_gets_no_hint(home: Path) -> None:
     environ = {"FEDBUS_BROKER": NEW}
     with HomeLock(home) as claim:
         claim.publish(RunningCluster(home=str(home), pid=1, broker=NEW))
-        assert hint(REFUSED, environ) == ""
-        assert hint(FedbusError("no such job"), {"FEDBUS_BROKER": OLD}) == ""
+        assert renewal_hint(REFUSED, environ) == ""
+        assert renewal_hint(FedbusError("no such job"), {"FEDBUS_BROKER": OLD}) == ""
         assert current_login({"FEDBUS_BROKER": OLD}, at(OLD), named=True) == at(OLD)

@@ -1,4 +1,4 @@
-"""What a person hears who submits a job file."""
+"""Output and exit code of `fedbus job submit`."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ class Controller:
         return Submission(name, bool(answer.get("known")), str(answer.get("phase")), (), answer)
 
     async def jobs(self) -> tuple[JobState, ...]:
-        """Give the states that the broker retains."""
+        """Return the states that the broker retains."""
         return tuple(
             JobState(
                 job=job,
@@ -88,7 +88,7 @@ def test_a_job_that_has_finished_is_not_watched_again(
         0,
         (
             "job j finished already at 2026-11-29 08:53:28 UTC with accuracy 91.9 %; nothing runs. "
-            f"`fedbus job submit {file} --again` runs it once more, under the next id\n"
+            f"`fedbus job submit {file} --again` runs it again under the next id\n"
         ),
     )
 
@@ -96,7 +96,7 @@ def test_a_job_that_has_finished_is_not_watched_again(
 def test_a_job_that_has_failed_is_no_success_the_second_time(
     monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
-    """Whoever writes `submit && deploy` must not deploy."""
+    """`submit && deploy` must not deploy."""
     Controller(monkeypatch, j={**OVER, "phase": "failed", "metrics": {}})
     done = RUNNER.invoke(app, [*LINE, file])
     assert done.exit_code == 1
@@ -110,7 +110,7 @@ def test_a_job_that_runs_is_watched(monkeypatch: pytest.MonkeyPatch, file: str) 
     assert (done.exit_code, done.stdout) == (
         0,
         (
-            "job j runs already: submitted at 2026-11-29 08:53:28 UTC, 2 rounds are done; "
+            "job j is already running: submitted at 2026-11-29 08:53:28 UTC, 2 rounds are done; "
             "`fedbus job watch j` shows it\n"
         ),
     )
@@ -181,7 +181,7 @@ def test_of_several_files_each_is_submitted(
     assert controller.asked == ["a", "b", "c"]
     assert done.exit_code == 4
     assert [json.loads(line)["job"] for line in done.stdout.splitlines()] == ["a", "b", "c"]
-    assert "not all of 3 files were taken" in done.stderr
+    assert "not all of 3 files were accepted" in done.stderr
     missing = RUNNER.invoke(app, [*LINE, *names, str(tmp_path / "nowhere")])
     assert missing.exit_code == 2
     assert controller.asked == ["a", "b", "c"]  # all files are read before one is submitted

@@ -24,7 +24,7 @@ WEIGHTS: dict[str, Any] = {
 
 @contextmanager
 def little_room() -> Iterator[None]:
-    """Let no file grow beyond 4 KiB, as on a disk that is full; the tests' own log neither."""
+    """Limit all files to 4 KiB, as on a full disk, the tests' own log included."""
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     quiet = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
@@ -58,7 +58,7 @@ def test_a_place_where_nothing_can_be_written_is_said_before(tmp_path: Path) -> 
     """And a place that is fit is left as it was."""
     with pytest.raises(SettingsError, match=r"w\.npz: cannot be written: No such file"):
         check_writable(tmp_path / "nowhere" / "w.npz")
-    with pytest.raises(SettingsError, match="a folder; a file is written there"):
+    with pytest.raises(SettingsError, match="is a folder; give the path of a file"):
         check_writable(tmp_path)
     (tmp_path / "w.npz").write_bytes(b"old")
     check_writable(tmp_path / "w.npz")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedbus.cli.inputs.model_argument import Given, packed_model
+from fedbus.cli.inputs.model_argument import ModelOptions, packed_model
 from fedbus.client.model_factory import make_model
 from fedbus.client.packing import PackedModel
 from fedbus.data import from_arrays
@@ -124,7 +124,7 @@ def test_what_tflite_cannot_train_is_pushed_for_keras_alone(module: str) -> None
 @pytest.mark.filterwarnings("default")  # as a command has it
 def test_a_person_is_told_so_in_a_line(module: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a file and a line of ours."""
-    packed_model(f"{module}:recurrent", Given())
+    packed_model(f"{module}:recurrent", ModelOptions())
     assert re.fullmatch(r"warning: no TFLite file, [^\n]*\n", capsys.readouterr().err)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fedbus.cli.inputs.model_argument import Given, packed_model
+from fedbus.cli.inputs.model_argument import ModelOptions, packed_model
 from fedbus.cli.main import app
 from fedbus.client.model_rehearsal import rehearse
 from fedbus.errors import LayoutError, SettingsError, TrainingError
@@ -90,9 +90,9 @@ def nets(install: Install) -> None:
     install("rehearsed", ENTRIES, SOURCE)
 
 
-def given(net: str, shape: str | None = None, **more: Any) -> Given:  # noqa: ANN401 - any field
+def given(net: str, shape: str | None = None, **more: Any) -> ModelOptions:  # noqa: ANN401 - any field
     """Write a spec of this net, with the shape of a row where there is one."""
-    return Given(config=json.dumps({"net": net}), shape=shape, **more)
+    return ModelOptions(config=json.dumps({"net": net}), shape=shape, **more)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_spec_says_how_many_rows_a_batch_needs(net: str, least: int, tmp_path:
     architecture = {"name": "rehearsed", "config": {"net": net}}
     plain = {"model": "m", "architectures": {"torch": architecture}}
     (tmp_path / "spec.json").write_text(json.dumps(plain))
-    assert packed_model(str(tmp_path / "spec.json"), Given()).spec().least_batch == least
+    assert packed_model(str(tmp_path / "spec.json"), ModelOptions()).spec().least_batch == least
 
 
 @pytest.mark.parametrize(
@@ -182,13 +182,13 @@ def test_weights_of_another_dtype_than_the_models_are_refused_by_name(
         ]
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     with pytest.raises((LayoutError, TrainingError), match=r"'layers\.0\.\w+': float64"):
-        packed_model(str(tmp_path / "spec.json"), Given(weights=tmp_path / "w.npz"))
+        packed_model(str(tmp_path / "spec.json"), ModelOptions(weights=tmp_path / "w.npz"))
 
 
 def test_options_of_a_factory_do_not_go_with_a_spec(tmp_path: Path) -> None:
     """The spec says all that itself."""
     (tmp_path / "spec.json").write_text("{}")
-    for more in (Given(config="{}"), Given(shape="4"), Given(name="x")):
+    for more in (ModelOptions(config="{}"), ModelOptions(shape="4"), ModelOptions(name="x")):
         with pytest.raises(SettingsError, match="belong to a factory"):
             packed_model(str(tmp_path / "spec.json"), more)
 
@@ -257,8 +257,8 @@ def test_a_loss_that_cannot_train_a_model_of_quantities_is_told_in_a_simulation_
         (("--model", "rehearsed:NETS"), "a dict, which cannot be called"),
         (("--model", "rehearsed:make", "--config", "{"), "--config: not JSON"),
         (("--model", "rehearsed:make", "--config", '{"net": "inputs"}'), "missing 1 required"),
-        ((), "model_name: 'm', and what is simulated is model 'digits'; name that model's"),
-        (("--config", "{}"), "--weights, --config, --input, --answers and --classes belong"),
+        ((), "model_name: expected 'digits', the simulated model, got 'm'; name that model's"),
+        (("--config", "{}"), "--weights, --config, --input, --answers and --classes need"),
     ],
 )
 def test_a_model_that_cannot_be_simulated_is_a_sentence(

@@ -1,4 +1,4 @@
-"""A broker's accounts, as whoever runs a fleet makes them."""
+"""`fedbus accounts`: the accounts and rules of a fleet's broker."""
 
 import asyncio
 import stat
@@ -63,7 +63,7 @@ def test_who_is_there_keeps_their_password_and_who_goes_loses_it(tmp_path: Path)
 @pytest.mark.parametrize("name", ["pi-7", "device.pi-7", "agent.", "agent.a/b", "agent.a b", "#"])
 def test_a_name_that_no_node_can_have_is_refused(tmp_path: Path, name: str) -> None:
     """Before anything is written: the broker would let it in and drop all it says."""
-    assert "it is ROLE.NAME" in make(tmp_path / "b", "agent.a", name, code=2)
+    assert "expected an account ROLE.NAME" in make(tmp_path / "b", "agent.a", name, code=2)
     assert not (tmp_path / "b").exists()
 
 
@@ -83,7 +83,7 @@ def test_an_account_that_is_not_there_is_not_taken_away(tmp_path: Path) -> None:
     ],
 )
 def test_rules_of_a_person_are_not_lost(tmp_path: Path, rule: str, line: int) -> None:
-    """The file is written anew from the accounts, so such a one is refused by its line."""
+    """The file is generated from the accounts, so such a rule is rejected with its line."""
     (tmp_path / "acl").write_text(rule)
     (tmp_path / "passwords").write_text(password_file({"ann": "pw"}))
     assert f"line {line} is a rule" in make(tmp_path, "agent.a", code=2)

@@ -1,4 +1,4 @@
-"""Who is there, and when the broker heard of them last."""
+"""`fedbus agents`: nodes, and the age of their last state."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from fedbus.cli.commands.agents import troubles
+from fedbus.cli.commands.agents import trouble_lines
 from fedbus.cli.main import app
 from fedbus.client.nodes import KEPT_SECONDS, LONG_AGO_SECONDS, read_nodes
 from fedbus.mqtt import client as mqtt
@@ -85,7 +85,7 @@ def test_what_a_person_should_look_at_is_said_below_the_table() -> None:
     alone = NodeState(node="inference.1", incarnation=1, online=True, trouble="no shares")
     gone = NodeState(node="agent.b", incarnation=1, online=False, trouble="used twice")
     well = NodeState(node="agent.c", incarnation=1, online=True)
-    assert list(troubles([twice, alone, gone, well])) == [
+    assert list(trouble_lines([twice, alone, gone, well])) == [
         "agent.a: used twice",
         "inference.1: no shares",
     ]

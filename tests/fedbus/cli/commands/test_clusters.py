@@ -1,4 +1,4 @@
-"""Which cluster a command speaks to, how it is listed and ended, and the way there for others."""
+"""Choice of a cluster for a command, list and end of clusters, and their logins."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from fedbus.mqtt.bus import BrokerAddress
 
 RUNNER = CliRunner()
 NOBODY = 2**22 + 1
-"""No process has this number: what is sent to it ends nobody."""
+"""No process has this id, so a signal to it ends none."""
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def test_a_cluster_that_is_named_is_not_remarked_upon(two: tuple[Path, Path], li
 def test_a_cluster_that_does_not_run_is_refused_with_those_that_do(
     two: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Whoever mistypes a folder sees the right one."""
+    """A user who mistypes a folder sees the right one."""
     for command in ("env", "down", "agents"):
         said = RUNNER.invoke(app, [command, "--cluster", str(tmp_path / "none")])
         assert said.exit_code == 3
@@ -81,11 +81,11 @@ def test_a_cluster_that_does_not_run_is_refused_with_those_that_do(
 
 
 def test_down_does_not_choose_among_clusters(two: tuple[Path, Path]) -> None:
-    """It ended the newest one: with its jobs, and perhaps somebody else's work."""
+    """It once ended the newest one, with its jobs and perhaps another user's work."""
     said = RUNNER.invoke(app, ["down"])
     assert (said.exit_code, said.stdout) == (2, "")
     assert said.stderr == (
-        "fedbus: 2 clusters run here; say which one ends:\n"
+        "fedbus: 2 clusters run here; name the one to end:\n"
         f"  fedbus down --cluster {two[1]}\n  fedbus down --cluster {two[0]}\n"
     )
     assert len(registry.running()) == 2
@@ -103,7 +103,7 @@ def test_down_ends_the_cluster_that_is_named(
         ended.append(home)
         return True
 
-    monkeypatch.setattr(clusters, "_gone", gone)
+    monkeypatch.setattr(clusters, "_wait_until_ended", gone)
     said = RUNNER.invoke(app, ["down", option, str(two[0])])
     assert said.stdout == f"the cluster in {two[0]} has ended\n"
     assert ended == [NOBODY, two[0]]
@@ -128,10 +128,10 @@ def test_on_a_terminal_down_asks(
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setattr("builtins.input", lambda _: answer)
-    monkeypatch.setattr(clusters, "_gone", gone)
+    monkeypatch.setattr(clusters, "_wait_until_ended", gone)
     lines: list[str] = []
-    monkeypatch.setattr(display, "say", lines.append)
-    monkeypatch.setattr(display, "commands", lines.append)
+    monkeypatch.setattr(display, "show", lines.append)
+    monkeypatch.setattr(display, "print_verbatim", lines.append)
     if ended:
         clusters.down(_Context())  # type: ignore[arg-type]
         assert lines[-1].endswith(f"/{ended} has ended")

@@ -1,4 +1,4 @@
-"""`fedbus data`, as a person and as a program use it."""
+"""`fedbus data`, as a user and as a program use it."""
 
 import json
 import os
@@ -134,7 +134,7 @@ def test_a_person_sees_a_table_and_a_picture(source: Path) -> None:
     assert "200 rows in " in done.stdout
     assert "unevenness 0." in done.stdout
     svg = to.with_suffix(".svg").read_text(encoding="utf-8")
-    assert "all.npz dealt by dirichlet, seed 0" in svg
+    assert "all.npz partitioned by dirichlet, seed 0" in svg
 
 
 def test_many_agents_and_many_classes_have_a_picture_too(tmp_path: Path) -> None:
@@ -168,14 +168,14 @@ def test_partitions_of_one_size_leave_rows_unassigned(source: Path) -> None:
     done = RUNNER.invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     assert "160 rows in " in done.stdout
-    assert "40 of them held out, 40 more are nobody's" in done.stdout
+    assert "40 of them held out, 40 more are not used" in done.stdout
     said = split(*words[2:], "--replace")
     assert (said["options"], said["left_over"]) == ({"non_iid": [2, 3], "partition_size": 30}, 40)
     assert [agent["rows"] for agent in said["agents"]] == [30] * 4
 
 
 def test_a_split_calls_classes_by_their_names(tmp_path: Path) -> None:
-    """Whoever reads the table knows pears, not the number 1."""
+    """A reader of the table knows pears, not the number 1."""
     table = tmp_path / "fruit.csv"
     table.write_text(
         "a,fruit\n" + "".join(f"{n},{'pear' if n % 3 else 'kiwi'}\n" for n in range(60))
@@ -202,14 +202,14 @@ def test_wrong_wishes_are_refused_before_anything_is_written(
     assert refused(*words, "--anchor-classes", "a,b").startswith("2 fedbus: --anchor-classes: ")
     assert refused(*words, "--loader-options", "{").startswith("2 fedbus: --loader-options: {: not")
     assert refused(*words, "--loader-options", "[]").startswith(
-        "2 fedbus: --loader-options: a JSON"
+        "2 fedbus: --loader-options: expected a JSON"
     )
     assert "expected the suffix .pdf, .png, .svg" in refused(*words, "--plot", "a.gif")
     (source.parent / "a.png").mkdir()
     assert "a.png: expected a file, found a folder" in refused(
         *words, "--plot", source.parent / "a.png"
     )
-    assert "--held-out 0.001 of 200 rows is not a single one" in refused(
+    assert "--held-out 0.001 of 200 rows is less than one row" in refused(
         *words, "--held-out", 0.001
     )
     assert "No such file" in refused("split", "nowhere.npz", "--to", to, "--agents", 2)
@@ -222,7 +222,7 @@ def test_wrong_wishes_are_refused_before_anything_is_written(
     assert 'pip install "fedbus[plot]"' in refused(*words, "--plot", "a.png")
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     monkeypatch.chdir(source.parent)
-    assert "the digits come with scikit-learn" in refused("describe", "digits")
+    assert "digits need scikit-learn" in refused("describe", "digits")
 
 
 def test_a_data_set_is_described_with_what_a_pipeline_makes_of_it(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_data_set_is_described_with_what_a_pipeline_makes_of_it(tmp_path: Path
         in RUNNER.invoke(app, ["data", "describe", str(table)]).stdout
     )
     table.write_text("a,y\n1,0\n2,-5\n")
-    told = "-5 is no class that a trainer of fedbus takes"
+    told = "-5 is not a class"
     assert told in RUNNER.invoke(app, ["data", "describe", str(table)]).stdout
     plain = json.loads(RUNNER.invoke(app, ["data", "describe", str(table), "--json"]).stdout)
     assert plain["warnings"][0].startswith(told)

@@ -9,8 +9,8 @@ import msgpack
 import numpy as np
 import pytest
 
-from fedbus.cli.commands.infer import print_answer, request
-from fedbus.cli.inputs.infer_rows import read_pictures, read_rows, says_normalized
+from fedbus.cli.commands.infer import encode_file, print_answer
+from fedbus.cli.inputs.infer_rows import normalized_in, read_images, read_rows
 from fedbus.client.failures import Failed
 from fedbus.client.inference import JSON, MSGPACK, array_of, decode, raw
 from fedbus.errors import SettingsError
@@ -21,7 +21,7 @@ def test_an_array_crosses_as_its_bytes(tmp_path: Path) -> None:
     """Whatever byte order and strides it had on disk."""
     array = np.arange(6, dtype=">f4").reshape(2, 3).T
     np.save(tmp_path / "x.npy", array)
-    payload, kind = request(tmp_path / "x.npy")
+    payload, kind = encode_file(tmp_path / "x.npy")
     sent = msgpack.unpackb(payload)["inputs"]
     assert (kind, sent["dtype"], sent["shape"]) == (MSGPACK, "float32", [3, 2])
     np.testing.assert_array_equal(array_of(sent), array)
@@ -31,24 +31,24 @@ def test_an_array_crosses_as_its_bytes(tmp_path: Path) -> None:
 def test_json_may_leave_out_the_wrapping(tmp_path: Path, said: object) -> None:
     """People have lists."""
     (tmp_path / "x.json").write_text(json.dumps(said))
-    payload, kind = request(tmp_path / "x.json")
+    payload, kind = encode_file(tmp_path / "x.json")
     assert (kind, json.loads(payload)) == (JSON, {"inputs": [[1, 2]]})
 
 
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("x.json", b"{", "neither JSON nor named as an array"),
-        ("x.json", b"{}", 'a request is {"inputs"'),
-        ("x.json", b"3", 'a request is {"inputs"'),
-        ("x.npy", b"", "no array that can be read"),
-        ("x.npy", b"\x93NUMPY", "no array that can be read"),
-        ("x.npz", b"PK\x03\x04", "no array that can be read"),
-        ("x.csv", b"\n", "no row in it"),
-        ("x.csv", b"a,b\n", "no row of numbers in it"),
-        ("x.csv", b"1,2\n3\n", "row 2 has 1 cells, the first row 2"),
-        ("x.csv", b"1,2\n3,red\n", "row 2, column 2 is 'red' where a finite number belongs"),
-        ("x.csv", b"1,nan\n", "row 1, column 2 is 'nan' where a finite number belongs"),
+        ("x.json", b"{", "expected JSON, or the suffix of an array"),
+        ("x.json", b"{}", 'expected {"inputs"'),
+        ("x.json", b"3", 'expected {"inputs"'),
+        ("x.npy", b"", "has no readable array"),
+        ("x.npy", b"\x93NUMPY", "has no readable array"),
+        ("x.npz", b"PK\x03\x04", "has no readable array"),
+        ("x.csv", b"\n", "has no rows"),
+        ("x.csv", b"a,b\n", "has no rows of numbers"),
+        ("x.csv", b"1,2\n3\n", "row 2: expected 2 cells as in row 1, got 1"),
+        ("x.csv", b"1,2\n3,red\n", "row 2, column 2: expected a finite number, got 'red'"),
+        ("x.csv", b"1,nan\n", "row 1, column 2: expected a finite number, got 'nan'"),
     ],
 )
 def test_a_file_without_inputs_is_refused_at_home(
@@ -57,13 +57,13 @@ def test_a_file_without_inputs_is_refused_at_home(
     """Nothing is sent."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SettingsError, match=sentence):
-        request(tmp_path / name)
+        encode_file(tmp_path / name)
 
 
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
     """With its name."""
     with pytest.raises(SettingsError, match=r"nowhere\.json: No such file or directory$"):
-        request(tmp_path / "nowhere.json")
+        encode_file(tmp_path / "nowhere.json")
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_an_archive_gives_x_or_what_is_asked_for(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "a.npz").tolist() == [1, 1]
     assert read_rows(tmp_path / "a.npz", "y").tolist() == [0, 0]
     assert read_rows(tmp_path / "b.npz").tolist() == [1, 1]
-    payload, kind = request(tmp_path / "b.npz")
+    payload, kind = encode_file(tmp_path / "b.npz")
     assert (kind, msgpack.unpackb(payload)["inputs"]["shape"]) == (MSGPACK, [2])
-    with pytest.raises(SettingsError, match="no array 'z' in it; --key takes one of x, y"):
+    with pytest.raises(SettingsError, match="no array 'z'; --key takes one of x, y"):
         read_rows(tmp_path / "a.npz", "z")
     with pytest.raises(SettingsError, match=r"nowhere\.npz: No such file"):
         read_rows(tmp_path / "nowhere.npz")
@@ -126,65 +126,65 @@ def red(tmp_path: Path) -> Path:
 
 def test_a_picture_becomes_what_the_spec_says(red: Path) -> None:
     """Size, colours or grey, channels first or last, flat, 0 to 1 or 0 to 255."""
-    last = read_pictures([red, red], spec(image=[2, 4, 3]))
+    last = read_images([red, red], spec(image=[2, 4, 3]))
     assert last.shape == (2, 2, 4, 3)
     assert last[1, 0, :, 0].tolist() == [1, 1, 0, 0]
     assert last[..., 1:].max() == 0
-    first = read_pictures([red], spec(image=[3, 2, 4]))
+    first = read_images([red], spec(image=[3, 2, 4]))
     np.testing.assert_array_equal(np.moveaxis(first, 1, 3)[0], last[0])
-    bytes_ = read_pictures([red], spec(normalized=False, image=[2, 4, 3]))
+    bytes_ = read_images([red], spec(normalized=False, image=[2, 4, 3]))
     assert bytes_.max() == 255
-    assert read_pictures([red], spec(normalized=False, image=[2, 4, 3]), normalized=True).max() == 1
-    assert read_pictures([red], spec(image=[2, 4, 3]), normalized=False).max() == 255
-    grey = read_pictures([red], spec(image=[2, 4, 1]))
+    assert read_images([red], spec(normalized=False, image=[2, 4, 3]), normalized=True).max() == 1
+    assert read_images([red], spec(image=[2, 4, 3]), normalized=False).max() == 255
+    grey = read_images([red], spec(image=[2, 4, 1]))
     assert grey[0, 0, :, 0] == pytest.approx([76 / 255, 76 / 255, 0, 0], abs=0.01)
-    assert read_pictures([red], spec(image=[1, 2, 4])).shape == (1, 1, 2, 4)
-    assert read_pictures([red], spec(image=[2, 4])).shape == (1, 2, 4)
-    flat = read_pictures([red], spec(image=[16]))
+    assert read_images([red], spec(image=[1, 2, 4])).shape == (1, 1, 2, 4)
+    assert read_images([red], spec(image=[2, 4])).shape == (1, 2, 4)
+    flat = read_images([red], spec(image=[16]))
     assert (flat.shape, flat.min() >= 0, flat.max() <= 1) == ((1, 16), True, True)
-    assert read_pictures([red], spec(image=[12])).shape == (1, 12)  # 2 x 2 in colour
+    assert read_images([red], spec(image=[12])).shape == (1, 12)  # 2 x 2 in colour
 
 
 def test_plain_numbers_take_a_picture_of_as_many_pixels_alone(red: Path, tmp_path: Path) -> None:
     """A photo that is squeezed into the four numbers of a flower was called an apple."""
     np.testing.assert_array_equal(
-        read_pictures([red, red], spec(numerical=[24])),
-        read_pictures([red, red], spec(image=[2, 4, 3])).reshape(2, 24),
+        read_images([red, red], spec(numerical=[24])),
+        read_images([red, red], spec(image=[2, 4, 3])).reshape(2, 24),
     )
-    assert read_pictures([red], spec(numerical=[8])).shape == (1, 8)
+    assert read_images([red], spec(numerical=[8])).shape == (1, 8)
     for numbers in (4, 16, 64):
-        with pytest.raises(SettingsError, match=rf"takes rows of {numbers} numbers, .* 4 x 2 pix"):
-            read_pictures([red], spec(numerical=[numbers]))
-    with pytest.raises(SettingsError, match="takes rows of 4 numbers"):
-        read_pictures([red], replace(spec(), input={"shape": [4]}))
+        with pytest.raises(SettingsError, match=rf"an image of {numbers} numbers, got 4 x 2 pix"):
+            read_images([red], spec(numerical=[numbers]))
+    with pytest.raises(SettingsError, match="an image of 4 numbers"):
+        read_images([red], replace(spec(), input={"shape": [4]}))
     from PIL import Image
 
     Image.open(red).rotate(90, expand=True).save(tmp_path / "high.png")
-    with pytest.raises(SettingsError, match=r"high\.png: 2 x 4 pixels, and .*red\.png has others"):
-        read_pictures([red, tmp_path / "high.png"], spec(numerical=[24]))
+    with pytest.raises(SettingsError, match=r"high\.png: 2 x 4 pixels, but .*red\.png has another"):
+        read_images([red, tmp_path / "high.png"], spec(numerical=[24]))
 
 
 def test_what_can_be_no_picture_is_said(red: Path, tmp_path: Path) -> None:
     """By what the model takes, or by the file."""
-    with pytest.raises(SettingsError, match=r"takes rows of \[7\], of which no picture"):
-        read_pictures([red], spec(image=[7]))
-    with pytest.raises(SettingsError, match="says no shape of its rows"):
-        read_pictures([red], spec())
+    with pytest.raises(SettingsError, match=r"takes rows of shape \[7\], not of an image"):
+        read_images([red], spec(image=[7]))
+    with pytest.raises(SettingsError, match="has no row shape"):
+        read_images([red], spec())
     (tmp_path / "x.png").write_bytes(b"no picture")
-    with pytest.raises(SettingsError, match=r"x\.png: not a picture that can be read"):
-        read_pictures([tmp_path / "x.png"], spec(image=[2, 4, 3]))
-    with pytest.raises(SettingsError, match=r"y\.png: not a picture .* No such file"):
-        read_pictures([tmp_path / "y.png"], spec(image=[2, 4, 3]))
+    with pytest.raises(SettingsError, match=r"x\.png: is not a readable image"):
+        read_images([tmp_path / "x.png"], spec(image=[2, 4, 3]))
+    with pytest.raises(SettingsError, match=r"y\.png: is not a readable image: No such file"):
+        read_images([tmp_path / "y.png"], spec(image=[2, 4, 3]))
 
 
 def test_a_spec_may_not_say_whether_rows_are_normalized() -> None:
     """One that a factory's push wrote, say; then a person is warned."""
-    assert says_normalized(spec(image=[2, 4, 3])) is True
-    assert says_normalized(spec(normalized=False, image=[2, 4, 3])) is False
-    assert says_normalized(spec()) is None
+    assert normalized_in(spec(image=[2, 4, 3])) is True
+    assert normalized_in(spec(normalized=False, image=[2, 4, 3])) is False
+    assert normalized_in(spec()) is None
     plain = replace(spec(), input={"shape": [2], "normalized": True})
-    assert says_normalized(plain) is True
-    assert says_normalized(replace(spec(), input={"data_types": {"image": {"size": [2]}}})) is None
+    assert normalized_in(plain) is True
+    assert normalized_in(replace(spec(), input={"data_types": {"image": {"size": [2]}}})) is None
 
 
 def lines(answer: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> list[str]:

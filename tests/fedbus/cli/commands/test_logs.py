@@ -70,7 +70,7 @@ def test_of_several_clusters_it_says_whose_logs_these_are(home: Path, tmp_path: 
 
 
 def test_a_log_is_followed_into_a_pipe(home: Path) -> None:
-    """Whole lines, as soon as they are written; a log that begins anew is read anew."""
+    """Whole lines, as soon as they are written; a truncated log is read from its start."""
     log = home / "logs" / "controller.1.log"
     line = [sys.executable, "-m", "fedbus.cli", "logs", "--follow", "-n", "1", "--json"]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=os.environ) as following:

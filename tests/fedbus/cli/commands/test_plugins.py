@@ -38,7 +38,7 @@ def test_what_is_wrong_ends_with_exit_code_1(
     monkeypatch.setenv("FEDBUS_PLUGINS", "acme-torn")
     listed = RUNNER.invoke(app, ["plugins", "--json"])
     assert listed.exit_code == 1
-    assert "wrong with trainers torn, selectors fine" in listed.stderr
+    assert "faulty plug-ins: trainers torn, selectors fine" in listed.stderr
     found = {entry["name"]: entry for entry in json.loads(listed.stdout)}
     assert found["fine"]["faults"] == ["not allowed here; FEDBUS_PLUGINS=fine allows it"]
     assert "no method train(weights, data, params)" in found["torn"]["faults"]
@@ -91,11 +91,11 @@ def test_what_was_tried_is_json_for_programs(install: Install) -> None:
             "no plug-in named 'nope'; installed: trainers:keras, trainers:n",
         ),
         ("check fedavg --config {", 2, "--config: not JSON"),
-        ("check fedavg --config 3", 2, "--config: a JSON object belongs there"),
+        ("check fedavg --config 3", 2, "--config: expected a JSON object, got int"),
         ("check raises", 1, "selectors raises: KeyError: 'x'"),
         ("check crooked", 1, "selectors crooked: it takes (a)"),
-        ("check none_yet", 1, "needs an architecture: --model SPEC.json, or --config"),
-        (f"check npz --model {DEMO}", 2, "no architecture for npz in it"),
+        ("check none_yet", 1, "needs an architecture, add --model SPEC.json or --config"),
+        (f"check npz --model {DEMO}", 2, "has no architecture for npz"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.cli.inputs.global_options import moved_to_front
+from fedbus.cli.inputs.global_options import move_to_front
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ def test_options_of_the_command_itself_are_found_behind_its_commands(
     written: str, read: str
 ) -> None:
     """People write them where they think of them."""
-    assert moved_to_front(written.split()) == read.split()
+    assert move_to_front(written.split()) == read.split()

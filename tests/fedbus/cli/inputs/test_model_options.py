@@ -23,7 +23,7 @@ def test_classes_are_named_on_the_line_or_in_a_file(tmp_path: Path) -> None:
     for wrong, sentence in (
         ("cat,,dog", "name 2 is empty"),
         ("x" * 257, "name 1 is 257 characters long"),
-        ("", "no name in it"),
+        ("", "expected at least one name"),
     ):
         with pytest.raises(SettingsError, match=sentence):
             read_classes(wrong)
@@ -38,7 +38,7 @@ def test_a_config_is_a_json_object() -> None:
     assert read_config(json.dumps(CONFIG)) == CONFIG
     with pytest.raises(SettingsError, match="not JSON"):
         read_config("{")
-    with pytest.raises(SettingsError, match="list, not an object"):
+    with pytest.raises(SettingsError, match="expected a JSON object, got list"):
         read_config("[]")
 
 

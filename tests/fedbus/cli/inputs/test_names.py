@@ -1,4 +1,4 @@
-"""A name that can be none is refused on the command line with the rule, before anybody is asked."""
+"""Names on the command line: an invalid one is rejected before any request."""
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +14,7 @@ BAD = ["+", "#", "a/b", "a b", "$SYS", "", "a\n", "a\x1b[31m", "größe", "x" * 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_name_that_is_none_is_refused_with_the_rule(name: str) -> None:
-    """It would be a wildcard, another topic, another file, or a riddle to a service."""
+    """It would be a wildcard, another topic, another file, or unclear to a service."""
     for check, what in ((job_id, "no job's id"), (model_name, "no model's name")):
         with pytest.raises(SettingsError) as refused:
             check(name)
@@ -34,9 +34,9 @@ def test_a_name_is_taken_as_it_is(name: str) -> None:
     ["job show", "job watch", "job cancel", "models show", "models pull", "infer"],
 )
 def test_every_command_that_takes_a_name_judges_it_first(command: str) -> None:
-    """`job show +` would show somebody else's job."""
+    """`job show +` would show another user's job."""
     more = ["x.json"] if command == "infer" else []
-    broker = ["--broker", "mqtt://127.0.0.1:1"]  # nobody is there to be asked
+    broker = ["--broker", "mqtt://127.0.0.1:1"]  # no broker listens there
     result = CliRunner().invoke(app, [*broker, *command.split(), "+", *more])
     assert result.exit_code == USAGE
     assert "'+' is no " in result.stderr

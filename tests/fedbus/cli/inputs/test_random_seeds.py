@@ -54,7 +54,7 @@ def test_a_factorys_first_weights_are_those_of_the_seed(
 
 
 def test_a_framework_that_is_imported_later_is_seeded_then() -> None:
-    """Factories import their framework inside; each process seeds torch anew by chance."""
+    """Factories import their framework inside; each process seeds torch again by chance."""
     pytest.importorskip("torch")
     seven, again, eight = (
         subprocess.run(

@@ -1,4 +1,4 @@
-"""What `fedbus agents` says below its table."""
+"""Remarks below the table of `fedbus agents`."""
 
 from dataclasses import replace
 
@@ -21,12 +21,12 @@ def test_agents_that_name_classes_differently_are_told_of() -> None:
     assert list(remarks([*alike, state("d", "scrap", online=False)])) == []
     nameless = state("e", columns=("t",))
     assert list(remarks([*alike, nameless])) == [
-        "taken at their word, as they name no classes: agent.e",
-        "taken at their word, as they name no inputs: agent.a, agent.b",
+        "not checked, as they name no classes: agent.e",
+        "not checked, as they name no inputs: agent.a, agent.b",
     ]
     many = [state(str(number), "ok", "scrap") for number in range(8)]
     assert list(remarks([*many, state("z", "scrap")])) == [
-        "agents name their classes differently, and a job takes one list only:",
+        "agents name their classes differently, and a job needs one list:",
         "  ok, scrap: agent.0, agent.1, agent.2, agent.3, agent.4, agent.5 and 2 more",
         "  scrap: agent.z",
     ]

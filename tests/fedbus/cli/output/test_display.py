@@ -1,4 +1,4 @@
-"""How things look."""
+"""Tables, progress and units on a terminal and in a pipe."""
 
 import io
 import re
@@ -22,32 +22,32 @@ from fedbus.cli.output import display
 )
 def test_sizes_are_said_as_people_say_them(count: int, said: str) -> None:
     """With a unit that leaves few digits."""
-    assert display.size(count) == said
+    assert display.format_size(count) == said
 
 
 def test_the_accuracy_is_the_first_metric_and_a_share() -> None:
     """It is what people look for; training metrics come last."""
     found = {"train_accuracy": 1.0, "loss": 0.30828, "accuracy": 0.91364}
-    assert display.metrics(found) == "accuracy 91.4 %  loss 0.3083  train_accuracy 100.0 %"
+    assert display.format_metrics(found) == "accuracy 91.4 %  loss 0.3083  train_accuracy 100.0 %"
 
 
 def test_no_metric_is_rounded_onto_a_target_that_it_has_not_reached() -> None:
     """Beside "at least 0.9 was asked", 0.8997 must not be 90.0 %, nor a loss of 0.30004 be 0.3."""
-    assert display.metric("accuracy", 0.8997) == "89.97 %"
-    assert display.metric("train_recall", 0.99999) == "99.999 %"
-    assert display.metric("train_loss", 0.30004) == "0.3001"
-    assert display.metric("cosine_similarity", 0.30009) == "0.3"
+    assert display.format_metric("accuracy", 0.8997) == "89.97 %"
+    assert display.format_metric("train_recall", 0.99999) == "99.999 %"
+    assert display.format_metric("train_loss", 0.30004) == "0.3001"
+    assert display.format_metric("cosine_similarity", 0.30009) == "0.3"
 
 
 def test_held_out_metrics_are_preferred_to_training_metrics() -> None:
     """And training metrics to none."""
-    assert display.held_out({"accuracy": 0.9, "train_accuracy": 1.0}) == {"accuracy": 0.9}
-    assert display.held_out({"train_accuracy": 1.0}) == {"train_accuracy": 1.0}
+    assert display.format_held_out({"accuracy": 0.9, "train_accuracy": 1.0}) == "accuracy 90.0 %"
+    assert display.format_held_out({"train_accuracy": 1.0}) == "train_accuracy 100.0 %"
 
 
 def test_a_digit_is_drawn_row_by_row() -> None:
     """White paper, black ink, and nothing beyond the shades there are."""
-    assert display.digit([0.0, 1.0, 0.5, 2.0], width=2) == "  @@\n==@@"
+    assert display.draw_digit([0.0, 1.0, 0.5, 2.0], width=2) == "  @@\n==@@"
 
 
 def test_a_table_for_a_pipe_is_for_cut(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +80,7 @@ WORDS = "config[0].lr: [bold]no[/bold] facsyn:x:"
 
 def test_what_a_service_says_is_never_markup(capsys: pytest.CaptureFixture[str]) -> None:
     """On either stream, in sentences and in tables."""
-    display.say(WORDS)
+    display.show(WORDS)
     display.err().print(WORDS)
     display.print_table(("KEY",), [(WORDS,)], nothing="")
     assert capsys.readouterr() == (f"{WORDS}\nKEY\n{WORDS}\n", f"{WORDS}\n")
@@ -98,7 +98,7 @@ class Screen(io.StringIO):
     "shown",
     [
         lambda: display.print_table(("KEY",), [(WORDS,)], nothing=""),
-        lambda: display.working(WORDS).__enter__(),
+        lambda: display.status(WORDS).__enter__(),
         lambda: display.progress(WORDS, 2).__enter__(),
         lambda: display.progress("", 2).__enter__()(WORDS),
     ],
@@ -125,12 +125,12 @@ def test_a_wheel_turns_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> No
     """A log must not be filled with it."""
     pipe = io.StringIO()
     monkeypatch.setattr(display, "out", lambda: Console(file=pipe))
-    with display.working("starting") as tell:
+    with display.status("starting") as tell:
         tell("more")
     assert pipe.getvalue() == ""
     terminal = io.StringIO()
     monkeypatch.setattr(display, "out", lambda: Console(file=terminal, force_terminal=True))
-    with display.working("starting") as tell:
+    with display.status("starting") as tell:
         tell("more [1]")
     assert "more [1]" in terminal.getvalue()
 
@@ -143,10 +143,10 @@ def test_what_is_carried_for_long_has_a_bar_on_a_terminal(
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=100, highlight=False)
     monkeypatch.setattr(display, "out", lambda: console)
-    with display.carrying("small", 1000) as moved:
+    with display.transfer_progress("small", 1000) as moved:
         moved(1000)
     assert screen.getvalue() == ""
-    with display.carrying("mlp version 3", 2**30) as moved:
+    with display.transfer_progress("mlp version 3", 2**30) as moved:
         moved(2**29)
     assert ("mlp version 3" in screen.getvalue()) is terminal
     assert ("GiB" in screen.getvalue()) is terminal
@@ -175,8 +175,8 @@ def test_a_sentence_is_wrapped_on_a_terminal_and_a_command_is_not(
     screen = Screen()
     monkeypatch.setattr("sys.stdout", screen)
     monkeypatch.setenv("COLUMNS", "20")
-    display.say("one two three four five six `fedbus job submit job.json --watch`")
-    display.commands("mosquitto_sub $(fedbus env --mosquitto) -v -t 'fedbus/v1/jobs/+/state'")
+    display.show("one two three four five six `fedbus job submit job.json --watch`")
+    display.print_verbatim("mosquitto_sub $(fedbus env --mosquitto) -v -t 'fedbus/v1/jobs/+/state'")
     assert screen.getvalue().splitlines() == [
         "one two three four",
         "five six",
@@ -193,8 +193,8 @@ def test_a_sentence_is_wrapped_on_a_terminal_and_a_command_is_not(
     ],
 )
 def test_an_age_is_one_word(seconds: float, said: str) -> None:
-    """Of two digits mostly; a clock that runs behind makes nobody younger than now."""
-    assert display.age(seconds) == said
+    """Of two digits mostly; a clock that runs behind makes no age negative."""
+    assert display.format_duration(seconds) == said
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_an_age_is_one_word(seconds: float, said: str) -> None:
 def test_a_table_that_does_not_fit_is_shown_row_by_row(
     monkeypatch: pytest.MonkeyPatch, width: str, shown: list[str]
 ) -> None:
-    """No name is broken in two: whoever copies it gets all of it."""
+    """No name is broken in two: a user who copies it gets all of it."""
     screen = Screen()
     monkeypatch.setattr("sys.stdout", screen)
     monkeypatch.setenv("COLUMNS", width)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from fedbus.cli.output import display, job_view
-from fedbus.cli.output.job_view import Bar, Json, Lines, round_line
+from fedbus.cli.output.job_view import JsonView, LinesView, ProgressBarView, round_line
 from fedbus.client.results import Awaiting, JobNews
 from fedbus.wire import codec
 from fedbus.wire.documents import JobPhase, JobState, RoundState
@@ -50,7 +50,7 @@ def test_a_round_is_one_line_of_what_was_held_out() -> None:
 
 def test_lines_tell_each_thing_once(capsys: pytest.CaptureFixture[str]) -> None:
     """After a reconnect the broker tells everything again."""
-    view = Lines()
+    view = LinesView()
     view.state(state(reason="waiting for agents"))
     for _ in range(2):
         view.state(state())
@@ -65,7 +65,7 @@ def test_lines_tell_each_thing_once(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_programs_get_the_states_as_they_are_published(capsys: pytest.CaptureFixture[str]) -> None:
     """One object a line."""
-    view = Json()
+    view = JsonView()
     view.state(state())
     view.round(done(1))
     assert json.loads(capsys.readouterr().out) == codec.to_plain(state())
@@ -76,7 +76,7 @@ def test_a_bar_moves_and_ends_full(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=200, color_system=None)
     monkeypatch.setattr(display, "out", lambda: console)
-    with Bar() as bar:
+    with ProgressBarView() as bar:
         bar.state(state(round=1))
         bar.round(done(1))
         bar.round(done(1))
@@ -98,7 +98,7 @@ async def test_each_kind_of_news_goes_to_its_part_of_the_view(
         for each in (Awaiting("a collector"), done(1), state(), Awaiting(""), end, state()):
             yield each
 
-    assert await job_view.shown(news(), Lines()) == end
+    assert await job_view.show_news(news(), LinesView()) == end
     assert capsys.readouterr().out.splitlines() == [
         "awaiting a collector",
         round_line(done(1)),
@@ -109,8 +109,8 @@ async def test_each_kind_of_news_goes_to_its_part_of_the_view(
 
 def test_programs_are_told_on_the_other_stream(capsys: pytest.CaptureFixture[str]) -> None:
     """Their lines are states."""
-    Json().awaits("a controller: none")
-    Json().awaits("")
+    JsonView().awaiting("a controller: none")
+    JsonView().awaiting("")
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.splitlines() == [
@@ -122,22 +122,22 @@ def test_programs_are_told_on_the_other_stream(capsys: pytest.CaptureFixture[str
 def test_the_clock_of_a_bar_stands_still_while_something_is_awaited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Be it a service, or the agents that the job itself says it waits for."""
+    """A missing service, or the agents that the job's reason names."""
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=200, color_system=None)
     monkeypatch.setattr(display, "out", lambda: console)
 
-    def now(bar: Bar) -> str:
+    def now(bar: ProgressBarView) -> str:
         terminal.seek(0)
         terminal.truncate()
         bar.refresh()
         return terminal.getvalue()
 
-    with Bar() as bar:
-        bar.awaits("a controller: controller.1 is offline")
+    with ProgressBarView() as bar:
+        bar.awaiting("a controller: controller.1 is offline")
         bar.state(state(round=1))
         assert "awaiting a controller: controller.1 is offline -:--:--" in now(bar)
-        bar.awaits("")
+        bar.awaiting("")
         assert "2 agents" in now(bar)
         assert "0:00:0" in now(bar)
         bar.state(replace(state(reason="waiting for agents: 1 is online"), agents=0))

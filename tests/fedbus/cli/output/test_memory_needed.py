@@ -1,8 +1,8 @@
-"""What a model will take of an agent's memory is told at the push."""
+"""Memory that training a model takes, printed when it is pushed."""
 
 import pytest
 
-from fedbus.cli.output.memory_needed import sentence_of
+from fedbus.cli.output.memory_needed import format_memory_needed
 from fedbus.wire.documents import ModelSpec, TensorSpec
 
 
@@ -24,7 +24,7 @@ def spec(numbers: int, *architectures: str, dtype: str = "float32") -> ModelSpec
     ids=["torch", "both", "tflite alone", "float64", "tiny"],
 )
 def test_memory_is_estimated_as_agents_do(said: ModelSpec, plain: int, adam: int) -> None:
-    """An agent with less declines, so whoever pushes knows which boards can take part."""
-    assert sentence_of(said).startswith(
+    """An agent with less declines, so the user knows which boards can take part."""
+    assert format_memory_needed(said).startswith(
         f"training it takes about {plain} MiB of an agent's memory ({adam} MiB with Adam)"
     )

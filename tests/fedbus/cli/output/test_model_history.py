@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedbus.cli.output.model_history import print_trail
+from fedbus.cli.output.model_history import print_history
 from fedbus.client import stored_models
 from fedbus.client.address import BrokerLogin
 from fedbus.client.connection import ClientConnection
@@ -62,8 +62,8 @@ def fetched(
     """Fetch from a repository that tells 100 versions at once; how often it was asked."""
     asked: list[ShowModel] = []
 
-    async def run(_where: object, errand: Any) -> ModelShown:  # noqa: ANN401 - an errand of any answer
-        (ask,) = errand.begin()
+    async def run(_where: object, core: Any) -> ModelShown:  # noqa: ANN401 - for any answer
+        (ask,) = core.begin()
         message = ask.message
         asked.append(message)
         newest = LATEST if message.before is None else message.before - 1
@@ -107,8 +107,8 @@ def printed(call: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> lis
 
 def test_what_is_left_off_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """The newest stands last, beside the prompt; the best is marked."""
-    lines = printed(lambda: print_trail(shown(count=30), "probabilities"), capsys)
-    assert lines[0].startswith("30 of 242 versions; 1 to 212 are left off: --limit N shows")
+    lines = printed(lambda: print_history(shown(count=30), "probabilities"), capsys)
+    assert lines[0].startswith("30 of 242 versions; 1 to 212 are hidden: --limit N shows")
     assert [line.split("\t")[0] for line in (lines[2], lines[31])] == ["213", "242"]
     (best,) = [line for line in lines if "kept, best" in line]
     assert best.startswith("217\t216\tj\t216\t3\t")
@@ -119,7 +119,7 @@ def test_what_is_left_off_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_whole_trail_leaves_nothing_off(capsys: pytest.CaptureFixture[str]) -> None:
     """And the one of an old version says that there are newer ones."""
-    lines = printed(lambda: print_trail(shown(3, 3), "probabilities"), capsys)
+    lines = printed(lambda: print_history(shown(3, 3), "probabilities"), capsys)
     assert lines[0].startswith("VERSION\t")
     assert lines[1].split("\t")[2:5] == ["pushed", "", ""]
     assert "kept, pushed" in lines[1]
@@ -127,7 +127,7 @@ def test_a_whole_trail_leaves_nothing_off(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_deleted_weights_are_refused_with_those_that_are_kept() -> None:
-    """`does not hold f0e2…` told nobody why, nor what to do."""
+    """`does not hold f0e2…` gave neither a reason nor an action."""
     check_kept(shown(217))
     with pytest.raises(Refused) as refused:
         check_kept(shown(100))

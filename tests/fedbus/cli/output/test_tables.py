@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.cli.output.tables import blocks, fits, laid_out, least_widths, without_empty, wrapped
+from fedbus.cli.output.tables import (
+    fits,
+    format_blocks,
+    format_table,
+    least_widths,
+    without_empty,
+    wrap_lines,
+)
 
 WORDS = st.text("abc `", min_size=1, max_size=60)
 
@@ -14,7 +21,7 @@ def test_what_is_to_be_copied_is_never_broken(width: int) -> None:
     """Neither a command in a sentence nor one on a line of its own; only prose is."""
     command = "`fedbus job submit examples/digits/job.json --watch`"
     line = "  mosquitto_rr $(fedbus env --mosquitto) -e replies/me -t submit -m x"
-    said = wrapped(f"in another terminal, {command}, or else type this:\n{line}\n", width)
+    said = wrap_lines(f"in another terminal, {command}, or else type this:\n{line}\n", width)
     assert command in said
     assert line in said.split("\n")
     prose = [one for one in said.split("\n") if command not in one and one != line]
@@ -23,16 +30,16 @@ def test_what_is_to_be_copied_is_never_broken(width: int) -> None:
 
 def test_a_pipe_gets_every_sentence_in_one_line() -> None:
     """And backticks that do not close break nothing."""
-    assert wrapped("a `b c\nd", None) == "a `b c\nd"
-    assert wrapped("aaaa `bbbb cccc", 5) == "aaaa\n`bbbb\ncccc"
-    assert wrapped("", 5) == ""
+    assert wrap_lines("a `b c\nd", None) == "a `b c\nd"
+    assert wrap_lines("aaaa `bbbb cccc", 5) == "aaaa\n`bbbb\ncccc"
+    assert wrap_lines("", 5) == ""
 
 
 @given(WORDS, st.integers(1, 30))
 def test_wrapping_loses_no_word(text: str, width: int) -> None:
     """Whatever stands in backticks, closed or not."""
     if not text.startswith(" "):
-        assert wrapped(text, width).split() == text.split()
+        assert wrap_lines(text, width).split() == text.split()
 
 
 def test_a_table_fits_where_its_longest_words_do() -> None:
@@ -53,9 +60,9 @@ def test_columns_that_say_nothing_are_left_out() -> None:
 def test_a_block_names_what_a_row_says() -> None:
     """And leaves out what it does not."""
     rows = [["a", "online", "", "x y"], ["b", "", "", ""]]
-    said = blocks(("NODE", "STATE", "TASK", "MEMORY"), rows)
+    said = format_blocks(("NODE", "STATE", "TASK", "MEMORY"), rows)
     assert said == "a\n  state   online\n  memory  x y\nb"
-    assert blocks(("NODE",), [["a"]]) == "a"
+    assert format_blocks(("NODE",), [["a"]]) == "a"
 
 
 COLUMNS = ("NODE", "KNOWS", "MEMORY", "WHY")
@@ -64,23 +71,23 @@ ROW = ["agent.evaluator", "tflite 2.14.0  torch 2.13.0+cpu", "22.5 GiB", ""]
 
 def test_a_table_is_as_wide_as_it_must_be() -> None:
     """Columns below their names, and no blanks at the end of a line."""
-    assert laid_out(("A", "LONG"), [["bbb", "c"], ["", "d"]], 80) == [
+    assert format_table(("A", "LONG"), [["bbb", "c"], ["", "d"]], 80) == [
         "A    LONG",
         "bbb  c",
         "     d",
     ]
-    assert laid_out(("A",), [], 80) == ["A"]
+    assert format_table(("A",), [], 80) == ["A"]
 
 
 def test_cells_break_between_words_where_the_table_is_too_wide() -> None:
     """The widest gives way first, and none is cut off at the edge of the terminal."""
-    assert laid_out(COLUMNS, [ROW], 45) == [
+    assert format_table(COLUMNS, [ROW], 45) == [
         "NODE             KNOWS          MEMORY    WHY",
         "agent.evaluator  tflite 2.14.0  22.5 GiB",
         "                 torch",
         "                 2.13.0+cpu",
     ]
-    assert laid_out(COLUMNS, [ROW], 42)[1:] == [
+    assert format_table(COLUMNS, [ROW], 42)[1:] == [
         "agent.evaluator  tflite       22.5",
         "                 2.14.0       GiB",
         "                 torch",
@@ -98,7 +105,7 @@ def test_a_table_that_fits_is_never_wider_than_the_terminal(
     """And nothing of it is lost."""
     columns = ("NODE", "STATE", "TASK")
     if fits(columns, rows, width):
-        lines = laid_out(columns, rows, width)
+        lines = format_table(columns, rows, width)
         assert max(map(len, lines)) <= width
         words = sorted(word for row in (columns, *rows) for cell in row for word in cell.split())
         assert sorted(word for line in lines for word in line.split()) == words
@@ -108,9 +115,9 @@ def test_what_may_be_cut_ends_with_its_line() -> None:
     """A long reason, which the job itself tells in full."""
     reason = "because " * 20
     columns, rows = ("JOB", "REASON"), [["first", reason.strip()], ["second", "short"]]
-    assert laid_out(columns, rows, 30, "REASON") == [
+    assert format_table(columns, rows, 30, "REASON") == [
         "JOB     REASON",
         "first   because because becau…",
         "second  short",
     ]
-    assert laid_out(columns, rows, 5, "REASON")[1] == "first   because because…"
+    assert format_table(columns, rows, 5, "REASON")[1] == "first   because because…"

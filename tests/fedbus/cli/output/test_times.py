@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.cli.output.times import age, when
+from fedbus.cli.output.times import format_age, format_time
 from fedbus.wire.timestamps import format_timestamp
 
 NOW = 1_795_942_408.0
@@ -20,16 +20,16 @@ NOW = 1_795_942_408.0
 )
 def test_an_age_has_one_unit(seconds: float, said: str) -> None:
     """Another machine's clock may be ahead of ours."""
-    assert age(format_timestamp(NOW - seconds), NOW) == said
+    assert format_age(format_timestamp(NOW - seconds), NOW) == said
 
 
 def test_what_is_not_known_is_not_guessed() -> None:
     """An older controller says no times."""
-    assert age(None) == ""
-    assert when(None) == "an unknown time"
-    assert age(format_timestamp(0.0)).endswith("d")
+    assert format_age(None) == ""
+    assert format_time(None) == "an unknown time"
+    assert format_age(format_timestamp(0.0)).endswith("d")
 
 
 def test_a_moment_is_said_in_utc() -> None:
     """Two people who talk about it may live apart."""
-    assert when("2026-11-29T08:53:28.120Z") == "2026-11-29 08:53:28 UTC"
+    assert format_time("2026-11-29T08:53:28.120Z") == "2026-11-29 08:53:28 UTC"

@@ -1,7 +1,7 @@
-"""`fedbus` as a process: from its first moment on, Ctrl-C and SIGTERM end it without a traceback.
+"""Entry point of `fedbus`: Ctrl-C and SIGTERM end it without a traceback at any moment.
 
-Loading the commands takes longer than many of them run, so nothing but this file and `ending.py`,
-which import next to nothing, stands before it.
+Importing the commands takes longer than many of them run, so only this file and `signals.py`,
+which import almost nothing, are loaded before the signal handlers are set.
 """
 
 import atexit
@@ -9,35 +9,35 @@ import signal
 import sys
 from typing import NoReturn
 
-from fedbus.cli.signals import ENDING, INTERRUPTED, TERMINATED, leave
+from fedbus.cli.signals import INTERRUPTED, PROCESS_END, TERMINATED, leave
 
 
 def main() -> NoReturn:
-    """Load the commands, run the one that is named, and end the process with its exit code."""
-    # Registered first, so called last: Python then gives signals back their default action, and a
-    # command that has ended well would be killed by one that comes a moment too late.
-    atexit.register(ENDING.finish)
-    # Whoever starts us in the background may have turned Ctrl-C off; that is left as it is.
-    asked = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if asked:
-        # An exception would not do: raised in the callback of a lock, Python prints it and goes on.
-        signal.signal(signal.SIGINT, ENDING.leave)
-    signal.signal(signal.SIGTERM, ENDING.leave)
+    """Import the commands, run the one named, and end the process with its exit code."""
+    # Registered first, so called last: Python then restores the default actions, and a late signal
+    # would kill a command that has already succeeded.
+    atexit.register(PROCESS_END.finish)
+    # A shell ignores Ctrl-C for its background jobs; keep that.
+    handles_interrupt = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if handles_interrupt:
+        # An exception raised in an import lock's callback would be printed and ignored.
+        signal.signal(signal.SIGINT, PROCESS_END.leave)
+    signal.signal(signal.SIGTERM, PROCESS_END.leave)
     from fedbus.cli.main import run
 
-    if asked:
+    if handles_interrupt:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, ENDING.terminate)
+    signal.signal(signal.SIGTERM, PROCESS_END.terminate)
     try:
         code = run()
     except KeyboardInterrupt:
         code = INTERRUPTED
-    if asked:
-        signal.signal(signal.SIGINT, ENDING.leave)
-    signal.signal(signal.SIGTERM, ENDING.leave)
-    code = ENDING.code(code)
-    if ENDING.abandoned or code in (INTERRUPTED, TERMINATED):
-        leave(code)  # Python's own way out takes a while, in which Ctrl-C would kill us
+    if handles_interrupt:
+        signal.signal(signal.SIGINT, PROCESS_END.leave)
+    signal.signal(signal.SIGTERM, PROCESS_END.leave)
+    code = PROCESS_END.code(code)
+    if PROCESS_END.thread_left or code in (INTERRUPTED, TERMINATED):
+        leave(code)  # Python's own exit is slow: Ctrl-C would kill it midway
     sys.exit(code)
 
 

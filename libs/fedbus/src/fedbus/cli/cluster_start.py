@@ -1,4 +1,4 @@
-"""From processes that were started to a cluster that works: everybody online, a model in place."""
+"""Start of a local cluster: all nodes online, a model pushed."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,24 +20,24 @@ from fedbus.wire.documents import NodeState
 from fedbus.wire.topics import NODE_STATE
 
 START_SECONDS = 90.0
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 async def start(cluster: LocalCluster) -> BrokerLogin:
-    """Start a cluster's members, its broker being there, and wait until all of them are online.
+    """Start a cluster's members after its broker, and wait until all are online.
 
     Raises:
-        Failed: a member ended instead, with its last words; or it takes too long.
+        Failed: a member ended (the message has the end of its log), or the start took too long.
     """
-    await _sweep(_where(cluster.up_address))
+    await _clear_node_states(_login(cluster.up_address))
     await cluster.start_members()
-    here = _where(cluster.address)
+    here = _login(cluster.address)
     missing = set(cluster.processes)
     try:
-        with display.working(f"starting {len(missing)} services") as tell, one_error():
+        with display.status(f"starting {len(missing)} services") as report, one_error():
             async with asyncio.timeout(START_SECONDS), asyncio.TaskGroup() as tasks:
-                guard = tasks.create_task(guarded(cluster), name="guard")
-                await _all_online(here, missing, tell)
+                guard = tasks.create_task(watch_members(cluster), name="guard")
+                await _all_online(here, missing, report)
                 guard.cancel()
     except TimeoutError:
         late = ", ".join(sorted(missing))
@@ -47,59 +47,59 @@ async def start(cluster: LocalCluster) -> BrokerLogin:
     return here
 
 
-def _where(address: BrokerAddress) -> BrokerLogin:
+def _login(address: BrokerAddress) -> BrokerLogin:
     return BrokerLogin(address, node_of(address.username))
 
 
-async def _sweep(here: BrokerLogin) -> None:
-    """Clear what is retained of nodes: none of them runs yet, and some may never again."""
+async def _clear_node_states(here: BrokerLogin) -> None:
+    """Clear the retained states of nodes: none runs yet, and some may not be started again."""
     async with ClientConnection(here) as connection:
         for packet in await connection.retained(here.topic(NODE_STATE, node="+")):
             await connection.clear(packet.topic)
 
 
-async def _all_online(here: BrokerLogin, missing: set[str], tell: Callable[[str], None]) -> None:
+async def _all_online(here: BrokerLogin, missing: set[str], report: Callable[[str], None]) -> None:
     count = len(missing)
     states = here.topic(NODE_STATE, node="+")
     async with ClientConnection(here) as connection, connection.subscribed(states) as subscription:
         for packet in await connection.all_retained(subscription):
-            _strike(missing, packet)
+            _remove_online(missing, packet)
         if not missing:
             return
         async for packet in subscription.news():
-            _strike(missing, packet)
-            tell(f"starting {count} services: {count - len(missing)} are online")
+            _remove_online(missing, packet)
+            report(f"starting {count} services: {count - len(missing)} are online")
             if not missing:
                 return
 
 
-def _strike(missing: set[str], packet: Packet) -> None:
+def _remove_online(missing: set[str], packet: Packet) -> None:
     state = codec.from_json(NodeState, packet.payload)
     if state.online:
         missing.discard(state.node)
 
 
-async def guarded(cluster: LocalCluster) -> None:
-    """Look after a cluster of which nobody may die.
+async def watch_members(cluster: LocalCluster) -> None:
+    """Wait until the broker or a member ends.
 
     Raises:
-        Failed: somebody did, with its last words.
+        Failed: one ended; the message has the end of its log.
     """
     while not (exited := cluster.exited()):
         if cluster.broker.pid is None:
-            raise Failed(f"the broker died; its log: {cluster.broker.log}")
-        await asyncio.sleep(LOOK_SECONDS)
-    raise Failed(obituary(exited[0]))
+            raise Failed(f"the broker ended; its log: {cluster.broker.log}")
+        await asyncio.sleep(POLL_SECONDS)
+    raise Failed(exit_message(exited[0]))
 
 
-def obituary(process: Process) -> str:
-    """Say how a member ended, with its last words."""
+def exit_message(process: Process) -> str:
+    """Format how a member ended, with the end of its log."""
     cause = cause_of(process.exit_code or 0)
     return f"{process.node} {cause}; the end of {process.log}:\n{process.log_tail()}"
 
 
 async def push_digits(here: BrokerLogin) -> str:
-    """Bring the digits model, unless the repository has it; returns a sentence."""
+    """Push the digits model unless the repository has it; return a sentence that reports it."""
     async with Client(here) as fed:
         known = [each for each in await fed.models() if each.model == "digits"]
         if known:
@@ -109,6 +109,6 @@ async def push_digits(here: BrokerLogin) -> str:
 
 
 def digits_model() -> PackedModel:
-    """Read the digits model that comes with fedbus."""
+    """Read the digits model in the package."""
     with as_file(files("fedbus.demo_data")) as folder:
         return read_model(Path(folder) / "model.json")

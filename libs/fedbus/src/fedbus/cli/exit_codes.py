@@ -1,4 +1,4 @@
-"""Exit codes of the command, and the error that ends it with each."""
+"""Exit codes of the command, and the errors that lead to each."""
 
 from fedbus.client.failures import Refused, Unreachable
 from fedbus.errors import (
@@ -19,19 +19,19 @@ REFUSED = 4
 INTERRUPTED = 130
 
 TABLE = """\
-Exit codes: 0 done; 1 it failed: a job that did not finish, a check that found something, a full
-disk; 2 what you gave is wrong: an option, a setting, a file, judged here and before anything is
-done; 3 the broker, the cluster or a service does not answer; 4 a service refused, or what you name
-is not there; 130 interrupted by Ctrl-C; 143 ended by SIGTERM.
+Exit codes: 0 success; 1 failure: a job did not finish, a check found a fault, the disk is full;
+2 wrong input: an option, a setting or a file, found before anything is changed; 3 the broker, the
+cluster or a service does not answer; 4 a service refused the request, or what you named does not
+exist; 130 interrupted by Ctrl-C; 143 ended by SIGTERM.
 """
 
 
-class Interrupted(FedbusError):  # noqa: N818 - named for what happened, as its exit code is
+class Interrupted(FedbusError):  # noqa: N818 - as its exit code
     """The command was interrupted by Ctrl-C."""
 
 
 def code_of(error: FedbusError) -> int:
-    """Choose the exit code an error ends the command with."""
+    """Return the exit code of an error."""
     match error:
         case Refused():
             return REFUSED
@@ -41,8 +41,8 @@ def code_of(error: FedbusError) -> int:
             return USAGE
         case Unreachable() | BusError():
             return UNREACHABLE
-        # What a person brought: data, weights, plug-ins. Where they come over the bus, whoever
-        # fetched them says Failed.
+        # The user's data, weights and plug-ins; for those received over the bus, the code that
+        # fetched them raises Failed.
         case TrainingError() | LayoutError() | PluginError():
             return USAGE
         case _:

@@ -1,7 +1,7 @@
-"""Somebody's code in a thread of its own, while the main thread waits and hears Ctrl-C.
+"""Interruptible calls of user code: it runs in a thread while the main thread waits for Ctrl-C.
 
-A trainer may be deep in native code, or swallow what Ctrl-C raises: in a thread neither matters.
-The thread is asked to stop; if it does not in a moment, the process ends over its head.
+A trainer may be in native code for long, or catch KeyboardInterrupt; in a thread neither matters.
+The thread is asked to stop; if it does not within `STOP_SECONDS`, the process ends anyway.
 """
 
 import signal
@@ -12,23 +12,23 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
-from fedbus.cli.signals import ENDING, end_children
+from fedbus.cli.signals import PROCESS_END, end_children
 from fedbus.client.failures import Failed
 from fedbus.interruption import SIGNALS
 
 STOP_SECONDS = 1.0
-"""How long a thread that was asked to stop is waited for."""
+"""Wait for a thread that was asked to stop."""
 
 T = TypeVar("T")
 
 
-def aside(work: Callable[[threading.Event], T]) -> T:
-    """Do something in a thread and return its result; it should stop when the event is set.
+def run_interruptible(work: Callable[[threading.Event], T]) -> T:
+    """Run `work` in a thread and return its result; it should stop when the event is set.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM was heard. The thread has ended, or `ENDING.abandoned`
-            is set; child processes have ended. Further signals are heard no more.
-        Failed: no signal was heard, and what was done raised KeyboardInterrupt by itself.
+        KeyboardInterrupt: Ctrl-C or SIGTERM arrived. Child processes have ended; the thread has
+            ended too, or `PROCESS_END.thread_left` is set. Further signals are ignored.
+        Failed: `work` raised KeyboardInterrupt, and no signal arrived.
     """
     stop, outcome = threading.Event(), Future[T]()
 
@@ -38,42 +38,42 @@ def aside(work: Callable[[threading.Event], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             outcome.set_exception(error)
 
-    thread = threading.Thread(target=run, name="aside", daemon=True)
-    with _first_signal() as heard:
+    thread = threading.Thread(target=run, name="run_interruptible", daemon=True)
+    with _first_signal() as received:
         thread.start()
         try:
             return outcome.result()
         except KeyboardInterrupt:
-            if not heard:
+            if not received:
                 raise Failed(
-                    "somebody's code raised KeyboardInterrupt; no key was pressed"
+                    "the called code raised KeyboardInterrupt itself: no key was pressed"
                 ) from None
             stop.set()
             end_children()
             thread.join(STOP_SECONDS)
-            end_children()  # those of its last moment
-            ENDING.abandoned = ENDING.abandoned or thread.is_alive()
+            end_children()  # again: processes started meanwhile
+            PROCESS_END.thread_left = PROCESS_END.thread_left or thread.is_alive()
             raise
 
 
 @contextmanager
 def _first_signal() -> Iterator[list[int]]:
-    """Raise KeyboardInterrupt for the first signal, and hear no other one after it."""
-    heard: list[int] = []
+    """Raise KeyboardInterrupt for the first signal, and ignore later ones; yield the signals."""
+    received: list[int] = []
 
-    def hear(number: int, _frame: FrameType | None) -> None:
-        ENDING.terminated = ENDING.terminated or number == signal.SIGTERM
-        if not heard:
-            heard.append(number)
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        PROCESS_END.terminated = PROCESS_END.terminated or number == signal.SIGTERM
+        if not received:
+            received.append(number)
             raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number, how in before.items():
-        if how is not signal.SIG_IGN:  # in the background of a shell Ctrl-C is for others
-            signal.signal(number, hear)
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # a shell ignores Ctrl-C for its background jobs
+            signal.signal(number, on_signal)
     try:
-        yield heard
+        yield received
     finally:
-        if not heard:
-            for number, how in before.items():
-                signal.signal(number, how)
+        if not received:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The `fedbus` command: what it offers, and what becomes of its errors."""
+"""The `fedbus` command: its commands, its global options and the handling of errors."""
 
 import os
 import re
@@ -26,7 +26,7 @@ from fedbus.cli.commands import (
     simulate,
     up,
 )
-from fedbus.cli.inputs.global_options import moved_to_front
+from fedbus.cli.inputs.global_options import move_to_front
 from fedbus.cli.output import display
 from fedbus.cli.output.stdout import flush_stdout, open_stdout
 from fedbus.client.address import BrokerLogin, find_login
@@ -36,31 +36,31 @@ from fedbus.runtime.setting_names import unknown_settings
 
 
 class Commands(TyperGroup):
-    """All commands; an error of ours becomes a sentence and an exit code, never a traceback."""
+    """All commands; a FedbusError becomes a message and an exit code, not a traceback."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as typer has it
-        """Read the command line, with options of our own wherever they stand."""
-        return super().parse_args(ctx, moved_to_front(args))
+        """Parse the command line, with global options at any place."""
+        return super().parse_args(ctx, move_to_front(args))
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as typer has it
         """Run a command."""
         try:
             return super().invoke(ctx)
         except FedbusError as error:
-            raise typer.Exit(_complain(error)) from None
+            raise typer.Exit(_report_error(error)) from None
         except typer.BadParameter as error:
-            error.message = _one_sentence(error.message)
+            error.message = _with_suggestion(error.message)
             raise
         except KeyboardInterrupt:
             raise typer.Exit(exit_codes.INTERRUPTED) from None
 
 
-def _one_sentence(message: str) -> str:
-    """Say of a choice that there is none, as typer does, which one is meant."""
-    said, _, choices = message.removeprefix("Value error, ").partition(" is not one of ")
-    near = nearest(said.strip("'"), re.findall(r"'([^']*)'", choices))
-    meant = f" Did you mean {near!r}?" if near else ""
-    return message.removeprefix("Value error, ") + meant
+def _with_suggestion(message: str) -> str:
+    """Return a message of typer; an unknown choice gets the nearest known one."""
+    given, _, choices = message.removeprefix("Value error, ").partition(" is not one of ")
+    near = nearest(given.strip("'"), re.findall(r"'([^']*)'", choices))
+    suggestion = f" Did you mean {near!r}?" if near else ""
+    return message.removeprefix("Value error, ") + suggestion
 
 
 app = typer.Typer(
@@ -68,7 +68,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    # Boxes are for terminals; what is piped begins with its first word.
+    # Boxes only on a terminal, so that piped help is plain text.
     rich_markup_mode="rich" if sys.__stdout__ and sys.__stdout__.isatty() else None,
     epilog=exit_codes.TABLE,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -102,27 +102,29 @@ def main(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="The home of a cluster of `fedbus up`, where several run here; `fedbus clusters` "
-            "lists them. It may stand behind the command as well, and so may --broker.",
+            help="The home of a local cluster, if several run; `fedbus clusters` lists them. "
+            "--cluster and --broker are accepted after the command, too.",
         ),
     ] = None,
     broker: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="mqtt://user:password@host:port, or mqtts://; FEDBUS_BROKER by default, "
+            help="mqtt://user:password@host:port, or mqtts://; by default FEDBUS_BROKER, "
             "else the cluster that runs on this machine.",
         ),
     ] = None,
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print and exit."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print it and exit."
+        ),
     ] = False,
 ) -> None:
-    """Federated learning for fleets that speak MQTT.
+    """Federated learning over MQTT.
 
-    `fedbus demo` shows everything in half a minute; `fedbus up` starts a cluster that stays, and
-    the other commands find it by themselves.
+    `fedbus demo` shows a whole training in half a minute. `fedbus up` starts a cluster that stays;
+    the other commands find it.
     """
     for unknown in unknown_settings(os.environ):
         display.warn(str(unknown))
@@ -137,7 +139,7 @@ def main(
 
 
 def run() -> int | str | None:
-    """Run the command that is named on the command line; returns what the process ends with."""
+    """Run the command on the command line; return the exit code of the process."""
     try:
         open_stdout()
         code = _code_of_app()
@@ -145,7 +147,7 @@ def run() -> int | str | None:
     except BrokenPipeError:
         return exit_codes.FAILED
     except FedbusError as error:
-        return _complain(error)
+        return _report_error(error)
     return code
 
 
@@ -157,7 +159,7 @@ def _code_of_app() -> int | str | None:
     return exit_codes.OK
 
 
-def _complain(error: FedbusError) -> int:
-    with suppress(OSError):  # the exit code says it still
-        display.err().print(f"fedbus: {error}{stale_login.hint(error, os.environ)}")
+def _report_error(error: FedbusError) -> int:
+    with suppress(OSError):  # the exit code still reports it
+        display.err().print(f"fedbus: {error}{stale_login.renewal_hint(error, os.environ)}")
     return exit_codes.code_of(error)

@@ -1,4 +1,4 @@
-"""The files that `fedbus models pull` writes, for people and for each framework."""
+"""Files that `fedbus models pull` writes: named arrays, or a format of a framework."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -19,38 +19,38 @@ SUFFIXES: Final[Mapping[str, str]] = {
     "safetensors": ".safetensors",
     **{name: framework.suffix for name, framework in FRAMEWORKS.items()},
 }
-"""By format; `npz` and `safetensors` have the layout's own names and need no framework."""
+"""Suffix of each format; `npz` and `safetensors` have the layout's names."""
 _BY_SUFFIX: Final = {suffix: name for name, suffix in SUFFIXES.items()} | {".pth": "torch"}
 _OTHERS: Final = "or pull --format npz and load it with fedbus.load_into(model, FILE)"
 
 
-def format_of(said: str | None, output: Path | None) -> str:
-    """Choose a format: what is said, else what the file's name ends in; npz where no file is named.
+def choose_format(given: str | None, output: Path | None) -> str:
+    """Return the format that is given, else that of the file's suffix, else npz.
 
     Raises:
-        SettingsError: there is no such format, the name says another one, or it says none.
+        SettingsError: the format is unknown, or contradicts the suffix, or the suffix is unknown.
     """
     named = None if output is None else _BY_SUFFIX.get(output.suffix.lower())
-    if said is None:
+    if given is None:
         if output is not None and named is None:
             raise SettingsError(
-                f"-o: {output} does not say its format; a file that ends in "
-                f"{', '.join(_BY_SUFFIX)} does, or add --format {'|'.join(SUFFIXES)}"
+                f"-o: {output} has no known suffix; use one of {', '.join(_BY_SUFFIX)}, or add "
+                f"--format {'|'.join(SUFFIXES)}"
             )
         return named or "npz"
-    if said not in SUFFIXES:
-        raise SettingsError(f"--format: {said!r}; there is {', '.join(SUFFIXES)}")
-    if named not in {None, said} or (said == "keras" and named is None and output is not None):
-        raise SettingsError(f"-o: a file for {said} ends in {SUFFIXES[said]}; {output} does not")
-    return said
+    if given not in SUFFIXES:
+        raise SettingsError(f"--format: expected one of {', '.join(SUFFIXES)}, got {given!r}")
+    if named not in {None, given} or (given == "keras" and named is None and output is not None):
+        raise SettingsError(f"-o: expected suffix {SUFFIXES[given]} for {given}, got {output}")
+    return given
 
 
 def write_model(path: Path, form: str, ref: ModelRef, spec: ModelSpec, weights: Weights) -> None:
-    """Write a version of a model in one step.
+    """Write a version of a model atomically.
 
     Raises:
-        SettingsError: the format needs what is not here: a framework, the model's own package, a
-            architecture that the spec does not have.
+        SettingsError: the framework or the model's package is not installed, or the spec has no
+            architecture for it.
         Failed: the disk is full.
     """
     if form == "npz":
@@ -62,7 +62,7 @@ def write_model(path: Path, form: str, ref: ModelRef, spec: ModelSpec, weights: 
         return
     try:
         with suppressed_logs():
-            data = _of_framework(form, spec, weights)
+            data = _framework_file(form, spec, weights)
     except ImportError as error:
         package = "tensorflow" if form == "tflite" else form
         raise SettingsError(
@@ -73,27 +73,27 @@ def write_model(path: Path, form: str, ref: ModelRef, spec: ModelSpec, weights: 
     write_bytes(path, data)
 
 
-def _of_framework(form: str, spec: ModelSpec, weights: Weights) -> bytes:
+def _framework_file(form: str, spec: ModelSpec, weights: Weights) -> bytes:
     architecture = _architecture(form, spec)
     if form == "torch":
-        made: bytes = import_module("fedbus.frameworks.torch.loading").file_of(
+        data: bytes = import_module("fedbus.frameworks.torch.loading").file_of(
             architecture, weights
         )
-        return made
+        return data
     loading = import_module("fedbus.frameworks.keras.loading")
     if form == "keras":
-        made = loading.file_of(architecture, weights)
+        data = loading.file_of(architecture, weights)
     else:
-        made = loading.tflite_of(architecture, weights, spec.answers)
-    return made
+        data = loading.tflite_of(architecture, weights, spec.answers)
+    return data
 
 
 def _architecture(form: str, spec: ModelSpec) -> Mapping[str, Any]:
-    wanted = "torch" if form == "torch" else "keras"
-    if wanted not in spec.architectures:
+    framework = "torch" if form == "torch" else "keras"
+    if framework not in spec.architectures:
         there = ", ".join(sorted(spec.architectures)) or "none"
-        more = " (a .tflite file is exported from it)" if form == "tflite" else ""
+        note = " (a .tflite file is exported from it)" if form == "tflite" else ""
         raise LayoutError(
-            f"model {spec.model} has no architecture for {wanted}{more}; it has {there}"
+            f"model {spec.model} has no architecture for {framework}{note}; it has {there}"
         )
-    return spec.architectures[wanted]
+    return spec.architectures[framework]

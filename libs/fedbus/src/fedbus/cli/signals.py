@@ -1,6 +1,6 @@
-"""How a signal ends the command: its number, for the exit code, and who must not be waited for.
+"""End of the process by a signal: its exit code, and what is removed.
 
-It imports next to nothing, since it stands before all commands.
+Imports almost nothing, since it is loaded before the commands.
 """
 
 import os
@@ -11,62 +11,62 @@ from types import FrameType
 from typing import NoReturn
 
 INTERRUPTED = 130
-"""128 and SIGINT's number; as in `exits.py`, which is loaded later."""
+"""128 + SIGINT; as in `exit_codes.py`, which is imported later."""
 TERMINATED = 143
-"""128 and SIGTERM's number."""
+"""128 + SIGTERM."""
 
 
-class Ending:
-    """Which signal ends this process, if one does.
+class ProcessEnd:
+    """How this process ends.
 
     Attributes:
-        terminated: SIGTERM was heard.
-        abandoned: A thread still works that nothing can end but the end of the process.
-        folders: What such a thread may write into, and what must not be left.
+        terminated: SIGTERM arrived.
+        thread_left: A thread still runs that only the end of the process can end.
+        folders: Temporary folders of such a thread, removed at the end.
     """
 
     def __init__(self) -> None:
         self.terminated = False
-        self.abandoned = False
+        self.thread_left = False
         self.folders: list[str] = []
 
     def code(self, code: int | str | None) -> int | str | None:
-        """Say with which exit code the process ends where a command says this one."""
+        """Return the exit code of the process for that of a command: SIGTERM has its own."""
         return TERMINATED if self.terminated and code == INTERRUPTED else code
 
     def terminate(self, _number: int, frame: FrameType | None) -> None:
-        """Take SIGTERM for Ctrl-C, which every command ends by, and note the difference."""
+        """Handle SIGTERM like Ctrl-C, which every command handles, and record the difference."""
         self.terminated = True
         interrupt = signal.getsignal(signal.SIGINT)
         if callable(interrupt):
-            interrupt(signal.SIGINT, frame)  # asyncio has one of its own
+            interrupt(signal.SIGINT, frame)  # may be the handler of asyncio
         else:
             raise KeyboardInterrupt
 
     def leave(self, number: int, _frame: FrameType | None) -> NoReturn:
-        """End the process now: nothing is begun yet, or nothing is left to do."""
+        """End the process at once: no work has begun, or all is done."""
         os._exit(128 + number)
 
     def finish(self) -> None:
-        """Ignore signals from now on: all work is done, and the exit code is decided."""
+        """Ignore signals from now on: all work is done, and the exit code is known."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
 
 
-ENDING = Ending()
+PROCESS_END = ProcessEnd()
 
 
 def leave(code: int | str | None) -> NoReturn:
-    """End the process at once, even while a thread of its works, in which Python would crash.
+    """End the process and its children at once, and remove the folders of `PROCESS_END`.
 
-    What it has started ends with it, and the folders of `ENDING` are removed.
+    Python's own exit may crash while a thread still runs.
     """
-    import shutil  # nobody else needs it before the commands are loaded
+    import shutil  # not needed before the commands are loaded
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # this takes a moment, and is the end anyway
+        signal.signal(number, signal.SIG_IGN)
     end_children()
-    for folder in ENDING.folders:
+    for folder in PROCESS_END.folders:
         shutil.rmtree(folder, ignore_errors=True)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
@@ -75,7 +75,7 @@ def leave(code: int | str | None) -> NoReturn:
 
 
 def end_children() -> None:
-    """Kill the processes that this one has started: nobody else knows of them."""
+    """Kill all child processes."""
     import psutil
 
     with suppress(psutil.Error):

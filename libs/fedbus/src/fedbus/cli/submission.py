@@ -1,22 +1,22 @@
-"""Submit job files: what the controller answers, and what that means for whoever waits."""
+"""Submission of job files, and the line that reports its result."""
 
 from fedbus.cli.output import display
-from fedbus.cli.output.times import when
+from fedbus.cli.output.times import format_time
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.failures import Failed, JobRefused
 from fedbus.client.job_files import next_id, with_id
 from fedbus.client.results import Submission
 
-MOST_RUNS = 1000
-"""Of one job that `--again` numbers."""
+MAX_RUNS = 1000
+"""Highest number that `--again` appends to a job id."""
 
 
 async def submit_job(here: BrokerLogin, payload: bytes) -> Submission:
     """Submit a job file.
 
     Raises:
-        JobRefused: the controller found faults in it; all of them.
+        JobRefused: the controller found faults in it.
         Unreachable: the controller does not answer.
     """
     async with Client(here, display.warn) as fed:
@@ -32,7 +32,7 @@ async def submit_again(here: BrokerLogin, name: str, payload: bytes, job: str) -
     """
     async with Client(here, display.warn) as fed:
         known = {state.job for state in await fed.jobs()}
-        for _ in range(MOST_RUNS):
+        for _ in range(MAX_RUNS):
             job = next_id(job)
             if job in known:
                 continue
@@ -41,25 +41,25 @@ async def submit_again(here: BrokerLogin, name: str, payload: bytes, job: str) -
             except JobRefused as refused:
                 if not refused.taken:
                     raise
-                continue  # a job of long ago, of which nothing is retained
+                continue  # an old job whose documents are cleared
             if not answer.known:
                 return answer
-    raise Failed(f"{name}: {MOST_RUNS} runs of it are known; give it another id with --id")
+    raise Failed(f"{name}: all {MAX_RUNS} ids that --again tries are taken; choose one with --id")
 
 
-def standing(submission: Submission, file: str) -> str:
-    """Format in one line what became of a submission."""
+def format_submission(submission: Submission, file: str) -> str:
+    """Format the result of a submission in one line."""
     job, answer = submission.job, submission.answer
     if submission.over:
-        results = display.metrics(display.held_out(answer.get("metrics") or {}))
+        results = display.format_held_out(answer.get("metrics") or {})
         return (
-            f"job {job} {submission.phase} already at {when(answer.get('ended'))}"
+            f"job {job} {submission.phase} already at {format_time(answer.get('ended'))}"
             f"{f' with {results}' if results else ''}; nothing runs. `fedbus job submit {file} "
-            "--again` runs it once more, under the next id"
+            "--again` runs it again under the next id"
         )
     if submission.known:
         return (
-            f"job {job} runs already: submitted at {when(answer.get('submitted'))}, "
+            f"job {job} is already running: submitted at {format_time(answer.get('submitted'))}, "
             f"{answer.get('rounds', 0)} rounds are done"
         )
     return f"accepted: job {job}"

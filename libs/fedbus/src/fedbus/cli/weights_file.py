@@ -1,5 +1,7 @@
-"""Files that the command writes for its user, whole or not at all."""
+"""Atomic writes of the files that a user asked for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fedbus.atomic_write import atomic_write, temporary_path
@@ -10,13 +12,13 @@ from fedbus.model.npz import write_npz
 
 
 def check_writable(path: Path) -> None:
-    """Find out whether a file can be written there, before hours are spent on what goes into it.
+    """Reject a path that cannot be written, before hours of work whose result goes there.
 
     Raises:
-        SettingsError: it cannot: no such folder, no permission, or a folder of that name.
+        SettingsError: the folder is missing, not writable, or has a folder of that name.
     """
     if path.is_dir():
-        raise SettingsError(f"{path}: a folder; a file is written there")
+        raise SettingsError(f"{path}: is a folder; give the path of a file")
     new = temporary_path(path)
     try:
         new.open("wb").close()
@@ -26,24 +28,24 @@ def check_writable(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file in one step.
+    """Write a file atomically.
 
     Raises:
-        Failed: the disk is full, or the file cannot be written any more; nothing is left of it.
+        Failed: the disk is full, or the path is no longer writable; no partial file remains.
     """
-    try:
+    with _write_errors(path):
         atomic_write(path, data)
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from error
 
 
 def write_weights(path: Path, weights: Weights) -> None:
-    """Write named arrays in one step, so that no reader finds a part of them.
-
-    Raises:
-        Failed: the disk is full, or the file cannot be written any more; nothing is left of it.
-    """
-    try:
+    """Write an .npz file atomically; raises like `write_bytes`."""
+    with _write_errors(path):
         write_npz(path, weights)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""`fedbus accounts`: what a Mosquitto for a fleet reads, and a password for each of its nodes."""
+"""`fedbus accounts`: passwords and access rules of the Mosquitto broker of a fleet."""
 
 import os
 import pwd
@@ -25,55 +25,53 @@ from fedbus.scalars import IDENT_SAID
 from fedbus.wire.identifiers import ROLES, is_node
 
 BROKER_USER = "mosquitto"
-"""Whom Mosquitto becomes when root starts it."""
+"""User to which Mosquitto switches when root starts it."""
 
 
 def accounts(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The broker's; made if missing.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The broker's folder.")],
     nodes: Annotated[
-        list[str], typer.Argument(metavar="NODE…", help="As agent.pi-7, collector.1, user.me.")
+        list[str],
+        typer.Argument(metavar="NODE…", help="As agent.pi-7, collector.1, user.me."),
     ],
-    remove: Annotated[bool, typer.Option("--remove", help="Take these accounts away.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove these accounts.")] = False,
     host: Annotated[
-        str, typer.Option(metavar="HOST", help="Where a new broker listens; everywhere by default.")
+        str, typer.Option(metavar="HOST", help="Address of a new broker; all by default.")
     ] = "",
-    port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Of a new broker's configuration.")
-    ] = 1883,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of a new broker.")] = 1883,
 ) -> None:
-    """Make accounts and rules for a fleet's broker.
+    """Create accounts and access rules for a fleet's Mosquitto broker.
 
-    For a Mosquitto, each account with a password of its own. DIR gets mosquitto.conf (once),
-    passwords, acl, and logins/NODE with the password of a new account, which goes to that node as
-    its FEDBUS_PASSWORD_FILE. Accounts that are there keep theirs. Rules are written anew for all,
-    from this version's table of topics. Both files are replaced in one step; a broker that runs
-    reads them at SIGHUP.
+    Writes to DIR: mosquitto.conf (if missing), passwords, acl, and logins/NODE with the password
+    of each new account; copy that file to the node and name it in FEDBUS_PASSWORD_FILE. Existing
+    accounts keep their passwords. The rules of all accounts are generated from this version's
+    topic table. Files are replaced atomically; a running broker reads them at SIGHUP.
     """
     for node in nodes:
         if not is_node(node):
             raise SettingsError(
-                f"{node!r}: no name for an account; it is ROLE.NAME, the role one of "
-                f"{', '.join(ROLES)}, the name {IDENT_SAID}"
+                f"{node!r}: expected an account ROLE.NAME, with the role one of "
+                f"{', '.join(ROLES)}, and the name {IDENT_SAID}"
             )
     try:
-        display.commands("\n".join(change(folder.absolute(), nodes, remove, host, port)))
+        display.print_verbatim("\n".join(update(folder.absolute(), nodes, remove, host, port)))
     except OSError as error:
         raise Failed(f"{error.filename or folder}: {error.strerror or error}") from error
 
 
-def change(folder: Path, nodes: Iterable[str], remove: bool, host: str, port: int) -> list[str]:
-    """Write the files; returns what to say.
+def update(folder: Path, nodes: Iterable[str], remove: bool, host: str, port: int) -> list[str]:
+    """Write the files; return the lines that report it.
 
     Raises:
         OSError: a file cannot be read or written.
-        SettingsError: an account that is to go is not there.
+        SettingsError: an account to remove does not exist.
     """
     for each in (folder, folder / "data", folder / "logins"):
         each.mkdir(parents=True, exist_ok=True, mode=0o700)
     passwords = folder / "passwords"
     before = passwords.read_text(encoding="utf-8") if passwords.exists() else ""
     known, wanted = names_in(before), list(dict.fromkeys(nodes))
-    _refuse_others(folder / "acl", known)
+    _reject_foreign_rules(folder / "acl", known)
     if remove and (missing := [node for node in wanted if node not in known]):
         raise SettingsError(f"{passwords}: no account {', '.join(missing)}")
     new = {} if remove else {node: new_password() for node in wanted if node not in known}
@@ -87,23 +85,23 @@ def change(folder: Path, nodes: Iterable[str], remove: bool, host: str, port: in
     for node in wanted if remove else ():
         (folder / "logins" / node).unlink(missing_ok=True)
     conf = folder / "mosquitto.conf"
-    made = not conf.exists()
-    if made:
+    is_new = not conf.exists()
+    if is_new:
         _write(conf, _config(folder, host, port).text())
-    _give_to_broker(folder)
-    return list(_said(folder, names_in(after), new, made=made))
+    _set_owner(folder)
+    return list(_report(folder, names_in(after), new, is_new=is_new))
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file that nobody could make again: its passwords exist here only."""
+    # Durable: these passwords exist in no other place.
     atomic_write(path, text.encode(), mode=PRIVATE, durable=True)
 
 
-def _refuse_others(acl: Path, known: list[str]) -> None:
-    """Keep rules that a person wrote: the file is written anew, from the names of accounts alone.
+def _reject_foreign_rules(acl: Path, known: list[str]) -> None:
+    """Reject an acl file with a user's own rules, which generated ones would replace.
 
     Raises:
-        SettingsError: it has rules for everybody, or of an account that is no node's.
+        SettingsError: it has rules for all users, or for an account that is not a node.
     """
     user = ""
     lines = acl.read_text(encoding="utf-8").splitlines() if acl.exists() else []
@@ -115,7 +113,7 @@ def _refuse_others(acl: Path, known: list[str]) -> None:
         ):
             raise SettingsError(
                 f"{acl}: line {number} is a rule that `fedbus accounts` did not write and would "
-                "lose: keep such accounts in files of your own (mosquitto/README.md)"
+                "remove: move it to a file of your own (mosquitto/README.md)"
             )
 
 
@@ -139,19 +137,19 @@ def _broker_user() -> str:
         return ""
 
 
-def _give_to_broker(folder: Path) -> None:
-    """Let the broker's user read what is its own, where we may give files away; not `logins`."""
+def _set_owner(folder: Path) -> None:
+    """Change the owner of all but `logins` to the broker's user, if this process is root."""
     user = _broker_user()
     if os.geteuid() == 0 and user:
         for name in (".", "data", "passwords", "acl"):
             shutil.chown(folder / name, user)
 
 
-def _said(folder: Path, all_: list[str], new: Iterable[str], *, made: bool) -> Iterable[str]:
+def _report(folder: Path, all_: list[str], new: Iterable[str], *, is_new: bool) -> Iterable[str]:
     yield f"accounts: {', '.join(all_) or 'none'}"
     for node in new:
         yield f"the password of {node}: {folder / 'logins' / node}"
-    if made:
+    if is_new:
         yield f"start the broker:\n  mosquitto -c {quote(str(folder / 'mosquitto.conf'))}"
     else:
-        yield "a broker that runs reads them at SIGHUP:\n  kill -HUP $(pidof mosquitto)"
+        yield "a running broker reads them at SIGHUP:\n  kill -HUP $(pidof mosquitto)"

@@ -1,4 +1,4 @@
-"""`fedbus clusters`, `down` and `env`: what runs on this machine, its end, and the way there."""
+"""`fedbus clusters`, `down` and `env`: clusters of this machine, their end, their logins."""
 
 import asyncio
 import os
@@ -37,10 +37,10 @@ Home = Annotated[
 
 
 def chosen_home(ctx: typer.Context, home: Path | None) -> Path | None:
-    """Tell which home is meant: `--cluster` and `--home` are two words for one thing.
+    """Return the home that `--cluster` or `--home` names.
 
     Raises:
-        SettingsError: both are given, and differ.
+        SettingsError: both are given and differ.
     """
     cluster, home = cluster_of(ctx), home.resolve() if home else None
     if cluster and home and cluster != home:
@@ -49,10 +49,9 @@ def chosen_home(ctx: typer.Context, home: Path | None) -> Path | None:
 
 
 def clusters(as_json: AsJson = False) -> None:
-    """List the clusters on this machine.
+    """List the clusters on this machine, the newest first.
 
-    The newest is the first. Commands speak to the newest one, unless --cluster or FEDBUS_BROKER
-    names another.
+    Commands use the newest one, unless --cluster or FEDBUS_BROKER names another.
     """
     found = registry.running()
     if as_json:
@@ -83,33 +82,32 @@ def _plain(one: RunningCluster) -> dict[str, object]:
 
 
 def down(ctx: typer.Context, home: Home = None) -> None:
-    """End a cluster that `fedbus up` started.
+    """End a cluster that `fedbus up` started, in any terminal.
 
-    Here or in another terminal. Where several run, --cluster DIR says which; on a terminal you are
-    asked.
+    If several run, name one with --cluster DIR; on a terminal, the command asks.
     """
     named = chosen_home(ctx, home)
     running = registry.candidates(named)
     if not running:
         raise Unreachable(no_cluster_message(named))
-    found = running[0] if len(running) == 1 else _asked(running)
+    found = running[0] if len(running) == 1 else _ask_which(running)
     with suppress(ProcessLookupError):
         os.kill(found.pid, signal.SIGTERM)
-    if not asyncio.run(_gone(Path(found.home))):
+    if not asyncio.run(_wait_until_ended(Path(found.home))):
         raise Failed(f"process {found.pid} did not end within {DOWN_SECONDS:g} s")
-    display.say(f"the cluster in {found.home} has ended")
+    display.show(f"the cluster in {found.home} has ended")
 
 
-def _asked(running: list[RunningCluster]) -> RunningCluster:
-    said = [
+def _ask_which(running: list[RunningCluster]) -> RunningCluster:
+    lines = [
         f"{one.home}  ({counted(one.agents, 'agent')}, {one.address.where}, since {_when(one)})"
         for one in running
     ]
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):
-        lines = "\n".join(f"  fedbus down --cluster {quote(one.home)}" for one in running)
-        raise SettingsError(f"{len(running)} clusters run here; say which one ends:\n{lines}")
-    display.say(f"{len(running)} clusters run here:")
-    display.commands("\n".join(f"  {number}  {line}" for number, line in enumerate(said, 1)))
+        each = "\n".join(f"  fedbus down --cluster {quote(one.home)}" for one in running)
+        raise SettingsError(f"{len(running)} clusters run here; name the one to end:\n{each}")
+    display.show(f"{len(running)} clusters run here:")
+    display.print_verbatim("\n".join(f"  {number}  {line}" for number, line in enumerate(lines, 1)))
     try:
         answer = input(f"Which one ends? 1 to {len(running)}, or nothing for none: ").strip()
     except EOFError:
@@ -119,7 +117,7 @@ def _asked(running: list[RunningCluster]) -> RunningCluster:
     raise Interrupted("no cluster was ended")
 
 
-async def _gone(home: Path) -> bool:
+async def _wait_until_ended(home: Path) -> bool:
     until = clock.monotonic() + DOWN_SECONDS
     while registry.alive(home):
         if clock.monotonic() > until:
@@ -132,27 +130,27 @@ def env(
     ctx: typer.Context,
     mosquitto: Annotated[
         bool,
-        typer.Option("--mosquitto", help="Options for mosquitto_sub and its like."),
+        typer.Option("--mosquitto", help="As options of mosquitto_sub, _pub and _rr."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the login: eval "$(fedbus env)".
+    """Print the login of the cluster, for eval "$(fedbus env)".
 
-    It is what other programs need to reach the cluster. With --mosquitto, the options of
-    Mosquitto's clients, to stand in their command line as $(…). The output holds the password.
+    Other programs reach the cluster with it. With --mosquitto, print options for the command line
+    of Mosquitto's clients: $(fedbus env --mosquitto). The output has the password.
     """
     here = current_login(os.environ, broker_of(ctx), named=cluster_of(ctx) is not None)
     if mosquitto:
         _print_options(mosquitto_options(here.broker), as_json=as_json)
     elif as_json:
-        display.print_json(_described(here))
+        display.print_json(_login_json(here))
     else:
         more = {} if here.root == ROOT else {"FEDBUS_ROOT": here.root}
         for name, value in {"FEDBUS_BROKER": here.broker.url, **more}.items():
-            display.commands(f"export {name}={quote(value)}")
+            display.print_verbatim(f"export {name}={quote(value)}")
 
 
-def _described(here: BrokerLogin) -> dict[str, object]:
+def _login_json(here: BrokerLogin) -> dict[str, object]:
     at = here.broker
     return {
         "FEDBUS_BROKER": at.url,
@@ -167,7 +165,7 @@ def _described(here: BrokerLogin) -> dict[str, object]:
 
 
 def mosquitto_options(address: BrokerAddress) -> list[str]:
-    """Write the options that lead Mosquitto's clients to a broker."""
+    """Return the command-line options of Mosquitto's clients for a broker."""
     words = ["-V", "5", "-h", address.host, "-p", str(address.port)]
     if address.username is not None:
         words += ["-u", address.username]
@@ -186,7 +184,7 @@ def _print_options(words: list[str], *, as_json: bool) -> None:
     quoted = [quote(word) for word in words]
     if quoted != words:
         display.warn(
-            "a word has characters that a shell reads; in place of $(…) write: "
+            "an option has characters that a shell interprets; instead of $(…), write: "
             'eval "mosquitto_sub $(fedbus env --mosquitto) -t …"'
         )
-    display.commands(" ".join(quoted))
+    display.print_verbatim(" ".join(quoted))

@@ -1,4 +1,4 @@
-"""`fedbus data`: deal a data set to agents, and say what one holds."""
+"""`fedbus data`: partition a data set among agents, or describe one."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _FEW = 20
 
-app = typer.Typer(no_args_is_help=True, help="Data: deal a data set to agents, describe one.")
+app = typer.Typer(no_args_is_help=True, help="Partition a data set among agents, or describe one.")
 app.command()(split)
 
 
@@ -26,13 +26,14 @@ def describe(
     loader_options: Options = "{}",
     pipeline: Annotated[
         str | None,
-        typer.Option(metavar="JSON", help="Transforms, as for an agent; or a file of them."),
+        typer.Option(metavar="JSON", help="Transforms, as for an agent; or a JSON file of them."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Read all of a data set as an agent would, and say what is in it.
+    """Read a whole data set as an agent does, and print its content.
 
-    Every number is read: a fault is named by its file, row and column. Exits 2 if there is one.
+    Every number is read; an invalid one is reported with its file, row and column. Exits 2 if
+    there is one.
     """
     from fedbus.datasource.pipeline import read_pipeline
     from fedbus.datasource.summary import summary_of
@@ -40,42 +41,42 @@ def describe(
     data = read_source(source, loader, loader_options)
     steps = read_pipeline(pipeline) if pipeline is not None else []
     found = summary_of(data, steps)
-    warning = _negative(found.classes or {})
+    warning = _negative_class_warning(found.classes or {})
     if as_json:
         display.print_json({**found.plain(), "warnings": [warning] if warning else []})
         return
-    display.say(f"{source}: {found.rows} rows")
-    _tell(found)
+    display.show(f"{source}: {found.rows} rows")
+    _show_summary(found)
     if warning:
-        display.say(f"   {warning}")
+        display.show(f"   {warning}")
 
 
-def _negative(classes: Mapping[str, int]) -> str:
+def _negative_class_warning(classes: Mapping[str, int]) -> str:
     below = [label for label in classes if label.startswith("-")]
     if not below:
         return ""
     return (
-        f"{below[0]} is no class that a trainer of fedbus takes: it is 0 or more; a quantity it "
-        "may be, for a loss like mse"
+        f"{below[0]} is not a class, which is 0 or more; it may be a target value, for a loss like "
+        "mse"
     )
 
 
-def _tell(found: "Summary") -> None:
+def _show_summary(found: "Summary") -> None:
     first, *made = found.formats
-    display.say(f"x  {first.x}{_range(first.x, found.x_loaded)}{_columns(found.columns)}")
+    display.show(f"x  {first.x}{_range(first.x, found.x_loaded)}{_columns(found.columns)}")
     for name, form in zip(found.steps, made, strict=True):
         span = found.x_output if form is made[-1] else None
-        display.say(f"   {name} makes {form.x}{_range(form.x, span)}")
-    display.say(f"y  {found.formats[-1].y}{_classes(found)}")
+        display.show(f"   {name} makes {form.x}{_range(form.x, span)}")
+    display.show(f"y  {found.formats[-1].y}{_classes(found)}")
     for column, count in found.missing.items():
-        display.say(f"   {count} missing values in {column!r}")
+        display.show(f"   {count} missing values in {column!r}")
     for note in found.notes:
-        display.say(f"   {note}")
+        display.show(f"   {note}")
 
 
 def _range(field: "Field", span: tuple[float, float] | None) -> str:
-    told = "" if span is None else f", {span[0]:g} to {span[1]:g}"
-    return told + (", normalized" if field.normalized else "")
+    text = "" if span is None else f", {span[0]:g} to {span[1]:g}"
+    return text + (", normalized" if field.normalized else "")
 
 
 def _columns(names: Sequence[str]) -> str:
@@ -89,8 +90,8 @@ def _classes(found: "Summary") -> str:
     if len(found.classes) > _FEW:
         return f", {len(found.classes)} classes"
     names = dict(enumerate(found.class_names))
-    told = []
+    text = []
     for label, rows in found.classes.items():
         name = names.get(int(label))
-        told.append(f"{rows} of class {label}" + (f" ({name})" if name is not None else ""))
-    return ", " + ", ".join(told)
+        text.append(f"{rows} of class {label}" + (f" ({name})" if name is not None else ""))
+    return ", " + ", ".join(text)

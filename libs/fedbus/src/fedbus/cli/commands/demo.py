@@ -1,4 +1,4 @@
-"""`fedbus demo`: the whole ring in half a minute, on real data, with nothing left behind."""
+"""`fedbus demo`: a temporary cluster that trains one model on real data."""
 
 import asyncio
 import json
@@ -15,13 +15,13 @@ import numpy as np
 import typer
 
 from fedbus import demo_data
-from fedbus.cli.cluster_start import guarded, push_digits, start
+from fedbus.cli.cluster_start import push_digits, start, watch_members
 from fedbus.cli.commands import infer
 from fedbus.cli.commands.up import FrameworkChoice, check_framework, signals
 from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.output import display
 from fedbus.cli.output.job_view import watch
-from fedbus.cli.signals import ENDING
+from fedbus.cli.signals import PROCESS_END
 from fedbus.cli.submission import submit_job
 from fedbus.client.address import BrokerLogin
 from fedbus.client.failures import Failed
@@ -37,51 +37,51 @@ from fedbus.wire.documents import JobState
 from fedbus.wire.identifiers import role_of
 
 SWAP_SECONDS = 10.0
-OTHERS = 5
-"""Members that do not train: four services and the evaluator."""
+OTHER_MEMBERS = 5
+"""Number of members that do not train: four services and the evaluator."""
 NEXT = """\
 Where to look next:
   {fedbus} up
-      the same cluster, staying until Ctrl-C
+      the same cluster, until Ctrl-C
   {fedbus} job submit {job} --watch
-      in another terminal: this demo's job, trained on it
+      in another terminal: the job of this demo
   README.md, docs/architecture.md
-      your own data and model, and any MQTT client; how it works\
+      your own data and model, other MQTT clients, how it works\
 """
 
 
 def demo(
     framework: Annotated[
-        FrameworkChoice, typer.Option(help="What agents train with.")
+        FrameworkChoice, typer.Option(help="Framework of the agents.")
     ] = FrameworkChoice.TFLITE,
-    agents: Annotated[int, typer.Option(min=1, max=100, help="How many train.")] = 8,
+    agents: Annotated[int, typer.Option(min=1, max=100, help="Number of agents that train.")] = 8,
 ) -> None:
-    """Train a model on handwritten digits with agents that never show their data, then ask it.
+    """Train a model of handwritten digits on agents that keep their data, and ask for a prediction.
 
-    Starts a broker and every service as a process of its own, deals scikit-learn's digits unevenly
-    to the agents, trains until the accuracy on held-out digits passes 90 %, and sends one of those
-    to the inference service. Ends everything it started.
+    Starts a broker and every service in its own process, partitions scikit-learn's digits unevenly
+    among the agents, trains until the accuracy on held-out digits exceeds 90 %, and sends one of
+    these to the inference service. Ends all processes that it started.
     """
     check_framework(framework)
     home = Path(tempfile.mkdtemp(prefix="fedbus-demo-"))
-    ENDING.folders.append(str(home))
+    PROCESS_END.folders.append(str(home))
     plan = ClusterPlan(home=home, agents=agents, framework=framework, port=free_port())
     try:
         end = asyncio.run(_demo(plan))
     except Failed as error:
-        raise Failed(f"{error}\nwhat is left of the demo: {home}") from error
+        raise Failed(f"{error}\nfiles of the demo: {home}") from error
     except BaseException:
         with deferred_signals():
             shutil.rmtree(home, ignore_errors=True)
         raise
     with deferred_signals():
         shutil.rmtree(home, ignore_errors=True)
-    display.commands(f"\n{what_next()}\n")
-    display.say(f"held-out accuracy: {display.metric('accuracy', end.metrics['accuracy'])}")
+    display.print_verbatim(f"\n{what_next()}\n")
+    display.show(f"held-out accuracy: {display.format_metric('accuracy', end.metrics['accuracy'])}")
 
 
 def what_next() -> str:
-    """Say what to type next, as it can be typed here."""
+    """Format the commands to run next, with the path of `fedbus` on this machine."""
     given = Path(sys.argv[0])
     here = given if given.name == "fedbus" and given.is_file() else None
     on_path = shutil.which("fedbus")
@@ -109,29 +109,29 @@ async def _demo(plan: ClusterPlan) -> JobState:
 
 async def _interrupted(stop: asyncio.Event) -> None:
     await stop.wait()
-    raise Interrupted("the demo was interrupted; everything it started has ended")
+    raise Interrupted("the demo was interrupted; all its processes have ended")
 
 
 async def _run(cluster: LocalCluster) -> JobState:
     plan, began = cluster.plan, clock.monotonic()
-    trainers = len(cluster.members) - OTHERS
-    display.say(
-        f"{trainers} {plan.framework} agents train one model of handwritten digits; their data "
-        "stays with them."
+    trainers = len(cluster.members) - OTHER_MEMBERS
+    display.show(
+        f"{trainers} {plan.framework} agents train one model of handwritten digits; each keeps its "
+        "data."
     )
     cluster.start_broker()
     here = await start(cluster)
-    display.say(
-        f"A broker, four services, the agents, and an evaluator with digits that no agent sees: "
+    display.show(
+        f"A broker, four services, the agents, and an evaluator with held-out digits: "
         f"{len(cluster.members) + 1} processes, online after {clock.monotonic() - began:.1f} s."
     )
     await push_digits(here)
     async with asyncio.TaskGroup() as tasks:
-        guard = tasks.create_task(guarded(cluster), name="guard")
+        guard = tasks.create_task(watch_members(cluster), name="guard")
         end = await _train(here, trainers)
-        await _ask(here, plan.home / "data" / "held_out.npz", end)
+        await _request_prediction(here, plan.home / "data" / "held_out.npz", end)
         guard.cancel()
-    _say_memory(cluster)
+    _show_memory(cluster)
     return end
 
 
@@ -143,34 +143,34 @@ async def _train(here: BrokerLogin, agents: int) -> JobState:
     end = await watch(here, job["training_id"], submitted=True)
     target = job["stopping_target"]["accuracy"]
     if end.phase != "finished" or end.metrics.get("accuracy", 0.0) < target:
-        raise Failed(f"the job {end.phase}: {end.reason}; held out: {display.metrics(end.metrics)}")
+        raise Failed(
+            f"the job {end.phase}: {end.reason}; held out: {display.format_metrics(end.metrics)}"
+        )
     seconds = clock.monotonic() - began
-    display.say(f"{end.phase} after {end.round} rounds and {seconds:.1f} s: {end.reason}")
+    display.show(f"{end.phase} after {end.round} rounds and {seconds:.1f} s: {end.reason}")
     return end
 
 
-def _say_memory(cluster: LocalCluster) -> None:
+def _show_memory(cluster: LocalCluster) -> None:
     agents = [one for node, one in cluster.processes.items() if role_of(node) == "agent"]
     most = max((peak for one in agents if (peak := one.peak_memory())), default=0)
     if most:
-        display.say(f"no agent took more than {display.size(most)} of memory")
+        display.show(f"no agent used more than {display.format_size(most)} of memory")
 
 
-async def _ask(here: BrokerLogin, held_out: Path, end: JobState) -> None:
-    """Send one held-out digit over its topic as any MQTT client would, and show what comes back."""
-    with np.load(held_out, allow_pickle=False) as shard:
-        pixels, truth = shard["x"][0].tolist(), int(shard["y"][0])
+async def _request_prediction(here: BrokerLogin, held_out: Path, end: JobState) -> None:
+    """Request the prediction of a held-out digit as any MQTT client does, and print it."""
+    with np.load(held_out, allow_pickle=False) as partition:
+        pixels, truth = partition["x"][0].tolist(), int(partition["y"][0])
     payload = json.dumps({"inputs": [pixels]}).encode()
     until = clock.monotonic() + SWAP_SECONDS
     while True:
-        answer = await infer.ask(here, end.model, payload, JSON)
-        # It swaps to the last version a moment after that is committed, and says which it used.
+        answer = await infer.predict(here, end.model, payload, JSON)
+        # The service loads a version shortly after its commit; the answer names the one it used.
         if answer["version"] == end.version or clock.monotonic() > until:
             break
-    display.say("\nA held-out digit, sent to fedbus/v1/inference/digits/request:\n")
-    display.say(display.digit(pixels))
+    display.show("\nA held-out digit, sent to fedbus/v1/inference/digits/request:\n")
+    display.show(display.draw_digit(pixels))
     guess = int(np.argmax(answer["outputs"][0]))
     sure = format_percent(answer["outputs"][0][guess])
-    display.say(
-        f"\nversion {answer['version']} answers {guess} ({sure} sure); the truth is {truth}"
-    )
+    display.show(f"\nversion {answer['version']} predicts {guess} ({sure}); the label is {truth}")

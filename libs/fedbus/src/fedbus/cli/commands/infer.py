@@ -1,4 +1,4 @@
-"""`fedbus infer`: ask the inference service, as a foreign client would."""
+"""`fedbus infer`: prediction requests to the inference service."""
 
 import asyncio
 import json
@@ -9,14 +9,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from fedbus.cli.commands.models import fetch_spec
-from fedbus.cli.context import broker_of
+from fedbus.cli.context import broker_of, call
 from fedbus.cli.inputs.infer_rows import (
     TABLES,
-    is_picture,
-    read_pictures,
+    is_image,
+    normalized_in,
+    read_images,
     read_rows,
-    says_normalized,
 )
 from fedbus.cli.inputs.names import model_name
 from fedbus.cli.output import display
@@ -29,7 +28,7 @@ from fedbus.wire.json_reader import read_json
 
 ROWS = 20
 NUMBERS = 12
-"""Outputs of a row that are printed."""
+"""Outputs printed of one row."""
 
 
 def infer(
@@ -41,58 +40,60 @@ def infer(
         list[Path],
         typer.Argument(
             metavar="FILE…",
-            help='An .npy or .npz array, a .csv table, pictures, or JSON: {"inputs": [[…], …]} or '
-            "bare [[…], …].",
+            help='An .npy or .npz array, a .csv table, images, or JSON: {"inputs": [[…], …]} or '
+            "[[…], …].",
         ),
     ],
     image: Annotated[
-        bool, typer.Option("--image", help="The files are pictures, whatever they are called.")
+        bool, typer.Option("--image", help="Read the files as images, whatever their suffix.")
     ] = False,
     normalized: Annotated[
         bool | None,
         typer.Option(
             "--normalized/--bytes",
-            help="Pixels are sent as 0 to 1, or as 0 to 255, where the model's spec does not say.",
+            help="Send pixels as 0 to 1, or as 0 to 255; by default as the model's spec states.",
         ),
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option("--key", metavar="NAME", help="The array of an .npz; x by default."),
+        typer.Option("--key", metavar="NAME", help="Array of an .npz file; x by default."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Send inputs to the inference service and print what the newest version answers.
+    """Send inputs to the inference service and print the predictions of the newest version.
 
-    Pictures are brought to what the model's spec says of its rows: size, grey or colours, channels
-    first or last, 0 to 1 where it says normalized. Arrays and tables are sent as they are.
+    Images are converted to the rows of the model's spec: size, grey or colour, channels first or
+    last, values from 0 to 1 if the spec has normalized rows. Arrays and tables are sent unchanged.
     """
     here = broker_of(ctx)
-    if image or all(map(is_picture, files)):
-        spec = asyncio.run(fetch_spec(here, model))
-        inputs = read_pictures(files, spec, normalized=normalized)
-        if normalized is None and says_normalized(spec) is None:
+    if image or all(map(is_image, files)):
+        spec = call(here, lambda fed: fed.model(model, limit=1)).spec
+        inputs = read_images(files, spec, normalized=normalized)
+        if normalized is None and normalized_in(spec) is None:
             display.warn(
-                f"the spec of {model} does not say whether its rows are normalized, so pixels are "
+                f"the spec of {model} does not state whether rows are normalized, so pixels are "
                 "sent as 0 to 255; add --normalized if the agents' data has pixels from 0 to 1, "
                 "--bytes if it has 0 to 255"
             )
         payload, kind = encode(inputs), MSGPACK
     elif len(files) > 1:
-        raise SettingsError(f"{len(files)} files: several pictures, or one file of another kind")
+        raise SettingsError(
+            f"expected images or a single file of another kind, got {len(files)} files"
+        )
     else:
-        payload, kind = request(files[0], key)
-    answer = asyncio.run(ask(here, model, payload, kind))
+        payload, kind = encode_file(files[0], key)
+    answer = asyncio.run(predict(here, model, payload, kind))
     if as_json:
         display.print_json(answer)
     else:
         print_answer(answer)
 
 
-def request(file: Path, key: str | None = None) -> tuple[bytes, str]:
-    """Make a request of a file: an array crosses as raw bytes, JSON as it is.
+def encode_file(file: Path, key: str | None = None) -> tuple[bytes, str]:
+    """Return the payload and content type of a request: raw bytes for an array, else JSON.
 
     Raises:
-        SettingsError: the file cannot be read, or holds no inputs.
+        SettingsError: the file cannot be read, or has no inputs.
     """
     if file.suffix.lower() in {".npy", ".npz", *TABLES}:
         return encode(read_rows(file, key)), MSGPACK
@@ -102,56 +103,56 @@ def request(file: Path, key: str | None = None) -> tuple[bytes, str]:
         raise SettingsError(f"{file}: {error.strerror or error}") from error
     except (ValueError, WireError) as error:
         raise SettingsError(
-            f"{file}: neither JSON nor named as an array (.npy, .npz), a table (.csv) or a "
-            f"picture: {error}"
+            f"{file}: expected JSON, or the suffix of an array (.npy, .npz), a table (.csv) or an "
+            f"image: {error}"
         ) from error
     if isinstance(said, list):
         said = {"inputs": said}
     if not isinstance(said, dict) or "inputs" not in said:
-        raise SettingsError(f'{file}: a request is {{"inputs": [[…], …]}}')
+        raise SettingsError(f'{file}: expected {{"inputs": [[…], …]}} or [[…], …]')
     return json.dumps(said).encode(), JSON
 
 
-async def ask(here: BrokerLogin, model: str, payload: bytes, kind: str) -> dict[str, Any]:
-    """Send a request to the inference service, and return its answer as JSON has it.
+async def predict(here: BrokerLogin, model: str, payload: bytes, kind: str) -> dict[str, Any]:
+    """Send a request to the inference service, and return its answer with lists for arrays.
 
     Raises:
-        Refused: it says why it has no answer.
-        Unreachable: it does not answer.
+        Refused: the service refused the request.
+        Unreachable: the service does not answer.
     """
     async with Client(here) as fed:
         answer = await fed.infer_encoded(model, payload, kind)
     return {name: _plain(value) for name, value in answer.items()}
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401 - whatever an answer holds
+def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def print_answer(answer: Mapping[str, Any]) -> None:
-    """Print an answer for people: a line for each row, what it means first."""
+    """Print an answer: one line per row, its class or labels first."""
     means = f", {answer['answers']}" if "answers" in answer else ""
-    display.say(f"{answer['model']} version {answer['version']}{means}")
+    display.show(f"{answer['model']} version {answer['version']}{means}")
     outputs = answer["outputs"]
     several = outputs if isinstance(outputs, dict) else {"": outputs}
     for name, rows in several.items():
         if name:
-            display.say(f"{name}:")
+            display.show(f"{name}:")
         for number, row in enumerate(rows[:ROWS]):
-            display.say(f"{number + 1:>4}  {row_line(row, _meant(answer, number))}")
+            display.show(f"{number + 1:>4}  {row_line(row, _meaning(answer, number))}")
         if len(rows) > ROWS:
-            display.say(f"      … and {len(rows) - ROWS} more; --json prints all")
+            display.show(f"      … and {len(rows) - ROWS} more; --json prints all")
 
 
-def _meant(answer: Mapping[str, Any], number: int) -> str:
-    """Say what a row's outputs mean: the class and how sure the model is, or the labels."""
+def _meaning(answer: Mapping[str, Any], number: int) -> str:
+    """Format the meaning of a row's outputs: the class with its probability, or the labels."""
     likely = answer.get("probabilities", answer["outputs"])
     if "labels" in answer:
         return ", ".join(map(str, answer["labels"][number])) or "none"
     named = answer["classes"][number] if "classes" in answer else None
-    if named is None or isinstance(named, list):  # a class at each place: their numbers follow
+    if named is None or isinstance(named, list):  # one class for each position
         return "" if named is None else " ".join(map(str, named[:NUMBERS]))
     row = likely[number]
     shares = row if isinstance(row, list) else [row]
@@ -159,8 +160,8 @@ def _meant(answer: Mapping[str, Any], number: int) -> str:
     return f"{named}  ({format_percent(sure)})"
 
 
-def row_line(row: object, meant: str = "") -> str:
-    """Write one row of outputs, behind what they mean."""
+def row_line(row: object, meaning: str = "") -> str:
+    """Format one row of outputs, after their meaning."""
     numbers = row if isinstance(row, list) else [row]
     if all(isinstance(number, int | float) for number in numbers):
         said = " ".join(f"{number:.4g}" for number in numbers[:NUMBERS])
@@ -168,4 +169,4 @@ def row_line(row: object, meant: str = "") -> str:
         said += f" … {more} more" if more > 0 else ""
     else:
         said = str(row)
-    return f"{meant}  {said}" if meant else said
+    return f"{meaning}  {said}" if meaning else said

@@ -4,29 +4,29 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import methodcaller
 from typing import Annotated
 
 import typer
 
 from fedbus.cli import exit_codes
-from fedbus.cli.context import broker_of
+from fedbus.cli.context import broker_of, call
 from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.inputs.job_argument import read_job_file
 from fedbus.cli.inputs.names import job_id
 from fedbus.cli.output import display
-from fedbus.cli.output.job_view import round_line, watch
-from fedbus.cli.output.times import age, when
-from fedbus.cli.submission import standing, submit_again, submit_job
+from fedbus.cli.output.job_view import report_end, round_line, watch
+from fedbus.cli.output.times import format_age, format_time
+from fedbus.cli.submission import format_submission, submit_again, submit_job
 from fedbus.client.address import BrokerLogin
-from fedbus.client.asyncio_client import Client
 from fedbus.client.failures import Failed, JobRefused, Refused
 from fedbus.client.job_files import id_of, with_id
-from fedbus.client.results import JobHistory, Submission
+from fedbus.client.results import Submission
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.jobs import JobFileError, parse, training_params_of
 from fedbus.training.options.inactive_schedulers import inactive_reason
 from fedbus.wire import codec
-from fedbus.wire.documents import ENDED_PHASES, JobState
+from fedbus.wire.documents import ENDED_PHASES
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +39,7 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's training_id.
 
 
 class JobPhase(StrEnum):
-    """Where a job may stand, as an option."""
+    """Phase of a job, as an option."""
 
     ACCEPTED = "accepted"
     RUNNING = "running"
@@ -56,27 +56,28 @@ def submit(
         typer.Argument(metavar="FILE...", help="Job files, JSON; - reads standard input."),
     ],
     watch_it: Annotated[
-        bool, typer.Option("--watch", help="Stay, and show its progress until it ends.")
+        bool, typer.Option("--watch", help="Show the job's progress until it ends.")
     ] = False,
     again: Annotated[
         bool,
-        typer.Option("--again", help="Run it once more, under the next id: first.2 after first."),
+        typer.Option("--again", help="Run the job again under the next id: first.2 after first."),
     ] = False,
     job_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="Instead of the file's training_id.")
+        str | None,
+        typer.Option("--id", metavar="ID", help="Replaces the file's training_id."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a job file; the same file again, under the same id, is the same job.
+    """Submit a job file; the same file with the same id is the same job.
 
-    A job that has ended is not run again: the answer says when it ended and with what, and exits 0
-    if it finished, 1 if not. An id is made where the file has none. A model is trained by one job
-    at a time: while it is, another job for it is refused. Of several files each is submitted in
-    turn, with --watch once the one before has ended.
+    A job that has ended is not run again: its end and metrics are printed, and the exit code is 0
+    if it finished, else 1. A file without an id gets one. One job at a time trains a model; another
+    job for that model is refused. Several files are submitted in turn, with --watch each after the
+    end of the one before.
 
-    With --watch it exits 0 if the job finished, and 1 if it failed or was cancelled; --json then
-    prints each state as one line. A refused file exits 4, with every fault found, each at its key;
-    --json prints them as the controller answered. A file that is no JSON exits 2.
+    With --watch the exit code is 0 if the job finished, and 1 if it failed or was cancelled; --json
+    then prints each state on one line. A refused file exits 4 and prints every fault with its key;
+    --json prints the controller's answer. A file that is not JSON exits 2.
     """
     if job_id is not None and (len(files) > 1 or again):
         raise SettingsError("--id names one job: give one file, and no --again")
@@ -86,8 +87,8 @@ def submit(
     for file, payload in payloads:
         try:
             wanted = payload if job_id is None else with_id(file, payload, job_id)
-            how = _How(again, watch_it, as_json, lines=watch_it or len(files) > 1)
-            _submit(here, file, wanted, how)
+            options = _SubmitOptions(again, watch_it, as_json, lines=watch_it or len(files) > 1)
+            _submit(here, file, wanted, options)
         except (Refused, Failed) as error:
             if len(files) == 1:
                 raise
@@ -95,12 +96,12 @@ def submit(
             display.err().print(f"fedbus: {file}: {error}")
     if last is not None:
         kind = Refused if isinstance(last, Refused) else Failed
-        raise kind(f"not all of {len(files)} files were taken, or finished")
+        raise kind(f"not all of {len(files)} files were accepted, or finished")
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
-    """How a file is submitted: `lines` asks for JSON on one line each."""
+class _SubmitOptions:
+    """Options of a submission; `lines` prints JSON on one line."""
 
     again: bool
     watch_it: bool
@@ -108,11 +109,11 @@ class _How:
     lines: bool
 
 
-def _submit(here: BrokerLogin, file: str, payload: bytes, how: _How) -> None:
-    job, as_json, watch_it = id_of(payload), how.as_json, how.watch_it
-    print_json = display.print_line if how.lines else display.print_json
+def _submit(here: BrokerLogin, file: str, payload: bytes, options: _SubmitOptions) -> None:
+    job, as_json, watch_it = id_of(payload), options.as_json, options.watch_it
+    print_json = display.print_line if options.lines else display.print_json
     try:
-        if how.again and job is not None:
+        if options.again and job is not None:
             answer = asyncio.run(submit_again(here, file, payload, job))
         else:
             answer = asyncio.run(submit_job(here, payload))
@@ -126,7 +127,7 @@ def _submit(here: BrokerLogin, file: str, payload: bytes, how: _How) -> None:
     elif not as_json:
         watching = answer.over or watch_it
         hint = "" if watching else f"; `fedbus job watch {answer.job}` shows it"
-        display.say(standing(answer, file) + hint)
+        display.show(format_submission(answer, file) + hint)
     if answer.over and answer.phase != "finished":
         raise Failed(f"job {answer.job} {answer.phase}: nothing runs")
     if watch_it and not answer.over:
@@ -145,9 +146,9 @@ def list_jobs(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the jobs the broker knows of, running or ended, the newest last."""
+    """List running and ended jobs, the newest last."""
     phases = {each.value for each in phase or JobPhase}
-    states = asyncio.run(_states(broker_of(ctx)))
+    states = call(broker_of(ctx), lambda fed: fed.jobs())
     wanted = [s for s in states if s.phase in phases and model in (None, s.model)]
     wanted = wanted[-last:] if last else wanted
     if as_json:
@@ -161,51 +162,51 @@ def list_jobs(
                 state.model,
                 state.phase,
                 f"{state.round}/{state.num_rounds}",
-                age(state.submitted),
-                display.metrics(display.held_out(state.metrics)),
+                format_age(state.submitted),
+                display.format_held_out(state.metrics),
                 state.reason,
             )
             for state in wanted
         ),
         nothing="no jobs yet; `fedbus job submit FILE` submits one"
         if not states
-        else f"none of {len(states)} jobs is so; `fedbus job list` lists all",
+        else f"none of {len(states)} jobs matches; `fedbus job list` lists all",
         cut="REASON",
     )
 
 
 @app.command("show")
 def show_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
-    """Show where a job stands, and its rounds.
+    """Show a job's state and its rounds.
 
-    --json prints what is retained on jobs/ID/state, and on jobs/ID/rounds/N as "rounds"; "agents"
-    counts those who train in the round that runs, so it is 0 between rounds and after the end.
+    --json prints the documents retained at jobs/ID/state and, as "rounds", at jobs/ID/rounds/N;
+    "agents" is the number of agents in the current round: 0 between rounds and after the end.
     """
-    report = asyncio.run(_job(broker_of(ctx), job))
+    report = call(broker_of(ctx), lambda fed: fed.job(job))
     state, rounds = report.state, report.rounds
     if as_json:
         display.print_json({**codec.to_plain(state), "rounds": [codec.to_plain(r) for r in rounds]})
         return
-    display.say(f"job        {state.job}")
-    display.say(f"model      {state.model}, version {state.version}")
-    display.say(f"phase      {state.phase}" + (f": {state.reason}" if state.reason else ""))
-    display.say(f"submitted  {when(state.submitted)}{_ago(state.submitted)}")
+    display.show(f"job        {state.job}")
+    display.show(f"model      {state.model}, version {state.version}")
+    display.show(f"phase      {state.phase}" + (f": {state.reason}" if state.reason else ""))
+    display.show(f"submitted  {format_time(state.submitted)}{_ago(state.submitted)}")
     if state.phase in ENDED_PHASES:
-        display.say(f"ended      {when(state.ended)}{_ago(state.ended)}")
-    display.say(f"round      {state.round} of {state.num_rounds}")
-    display.say(f"metrics    {display.metrics(state.metrics) or 'none yet'}")
+        display.show(f"ended      {format_time(state.ended)}{_ago(state.ended)}")
+    display.show(f"round      {state.round} of {state.num_rounds}")
+    display.show(f"metrics    {display.format_metrics(state.metrics) or 'none yet'}")
     for done in rounds:
-        display.say(round_line(done) + (f", {when(done.at)}" if done.at else ""))
+        display.show(round_line(done) + (f", {format_time(done.at)}" if done.at else ""))
     if len(rounds) < state.round:
-        display.say(
-            f"{state.round - len(rounds)} rounds are not retained any more; "
+        display.show(
+            f"{state.round - len(rounds)} rounds are no longer retained; "
             f"`fedbus models show {state.model}` has their versions"
         )
 
 
 @app.command("watch")
 def watch_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
-    """Show a job's progress until it ends: exit 0 if it finished, 1 if not.
+    """Show a job's progress until it ends; exits 0 if it finished, else 1.
 
     --json prints each state as one line.
     """
@@ -214,9 +215,9 @@ def watch_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
 
 @app.command()
 def cancel(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
-    """Cancel a job; the versions it has committed stay."""
+    """Cancel a job; its committed versions stay."""
     try:
-        asyncio.run(_cancel(broker_of(ctx), job))
+        call(broker_of(ctx), lambda fed: fed.cancel(job))
     except Refused as error:
         if as_json:
             display.print_json(error.answer)
@@ -224,7 +225,7 @@ def cancel(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     if as_json:
         display.print_json({"job": job, "cancelled": True})
     else:
-        display.say(f"job {job} is cancelled")
+        display.show(f"job {job} is cancelled")
 
 
 @app.command()
@@ -233,15 +234,15 @@ def forget(
     jobs: Annotated[list[str], typer.Argument(metavar="ID...", help="Ended jobs.")],
     as_json: AsJson = False,
 ) -> None:
-    """List ended jobs no more: what the broker retains of them is cleared.
+    """Remove ended jobs from the list: clear their retained documents.
 
-    The versions that they made stay, with who contributed to them, and so do their files: their
-    ids can be given to no other job.
+    Their versions stay, with the contributors, and so do their files; their ids cannot be used
+    for other jobs.
     """
     here = broker_of(ctx)
     for job in jobs:
         try:
-            asyncio.run(_forget(here, job))
+            call(here, methodcaller("forget", job))
         except Refused as error:
             if as_json:
                 display.print_line(error.answer)
@@ -249,7 +250,7 @@ def forget(
         if as_json:
             display.print_line({"job": job, "forgotten": True})
         else:
-            display.say(f"job {job} is forgotten; its versions stay")
+            display.show(f"job {job} is forgotten; its versions stay")
 
 
 def _watch(here: BrokerLogin, job: str, *, as_json: bool, submitted: bool = False) -> None:
@@ -257,44 +258,20 @@ def _watch(here: BrokerLogin, job: str, *, as_json: bool, submitted: bool = Fals
         end = asyncio.run(watch(here, job, as_json=as_json, submitted=submitted))
     except KeyboardInterrupt:
         raise Interrupted(
-            f"job {job} goes on; `fedbus job watch {job}` shows it again, `fedbus job cancel "
-            f"{job}` ends it"
+            f"job {job} continues; `fedbus job watch {job}` shows it, `fedbus job cancel {job}` "
+            "cancels it"
         ) from None
-    if end.phase != "finished":
-        raise Failed(f"job {job} {end.phase}: {end.reason}")
-    if not as_json:
-        display.say(f"job {job} finished: {end.reason}")
-        display.say(f"{end.model} version {end.version}: {display.metrics(end.metrics)}")
+    report_end(end, as_json=as_json)
 
 
 def _warn(payload: bytes, answer: Submission) -> None:
     for warning in answer.warnings:
         display.warn(warning)
-    # A controller of another version may have taken what this one would not.
+    # A controller of another version may accept a file that this version refuses.
     with suppress(JobFileError):
-        if said := inactive_reason(training_params_of(parse(payload))):
-            display.warn(said)
+        if reason := inactive_reason(training_params_of(parse(payload))):
+            display.warn(reason)
 
 
 def _ago(moment: str | None) -> str:
-    return f" ({age(moment)} ago)" if moment else ""
-
-
-async def _states(here: BrokerLogin) -> tuple[JobState, ...]:
-    async with Client(here) as fed:
-        return await fed.jobs()
-
-
-async def _job(here: BrokerLogin, job: str) -> JobHistory:
-    async with Client(here) as fed:
-        return await fed.job(job)
-
-
-async def _cancel(here: BrokerLogin, job: str) -> None:
-    async with Client(here, display.warn) as fed:
-        await fed.cancel(job)
-
-
-async def _forget(here: BrokerLogin, job: str) -> None:
-    async with Client(here, display.warn) as fed:
-        await fed.forget(job)
+    return f" ({format_age(moment)} ago)" if moment else ""

@@ -1,4 +1,4 @@
-"""`fedbus logs`: what the services of a cluster of this machine say."""
+"""`fedbus logs`: log lines of a cluster on this machine."""
 
 import sys
 import time
@@ -16,13 +16,12 @@ from fedbus.client.address import no_cluster_message
 from fedbus.client.failures import Refused, Unreachable
 from fedbus.cluster import registry
 
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 MAX_TAIL_BYTES = 8 * 2**20
-"""Bytes that are read of a log's end."""
 
 
 class Level(StrEnum):
-    """How serious a line must be."""
+    """The least severe level to print."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -33,32 +32,31 @@ class Level(StrEnum):
 def logs(
     ctx: typer.Context,
     nodes: Annotated[
-        list[str] | None, typer.Argument(metavar="[NODE…]", help="As agent.1; all by default.")
+        list[str] | None,
+        typer.Argument(metavar="[NODE…]", help="As agent.1; all by default."),
     ] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many, in all.")] = 30,
-    level: Annotated[Level, typer.Option(help="The least serious.")] = Level.INFO,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Total number of lines.")] = 30,
+    level: Annotated[Level, typer.Option(help="Least severe level.")] = Level.INFO,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="And those to come, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Print new lines until Ctrl-C.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="As the services wrote them, for programs.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the lines as JSON.")] = False,
 ) -> None:
-    """Show what the services of a cluster say.
+    """Print the log lines of a cluster on this machine, in the order of time.
 
-    In the order of time. Of the newest cluster, or of --cluster DIR, which need not run any more.
-    The logs of services elsewhere are where those run: journalctl, docker compose logs.
+    Of the newest cluster, or of --cluster DIR, which may have ended. For services on other
+    machines, use journalctl or docker compose logs there.
     """
     folder = _home(ctx) / "logs"
     found = {path.name.removesuffix(".log"): path for path in sorted(folder.glob("*.log"))}
     if unknown := [node for node in nodes or () if node not in found]:
         raise Refused(f"{folder}: no log of {', '.join(unknown)}; there are {', '.join(found)}")
     tails = [_Tail(node, found[node]) for node in (nodes or found)]
-    _print(log_lines.last(_all(tails), lines, level), as_json=as_json)
+    _print(log_lines.last_lines(_all(tails), lines, level), as_json=as_json)
     while follow:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
         new = list(_all(tails))
-        _print(log_lines.last(new, len(new), level), as_json=as_json)
+        _print(log_lines.last_lines(new, len(new), level), as_json=as_json)
 
 
 def _home(ctx: typer.Context) -> Path:
@@ -74,7 +72,7 @@ def _home(ctx: typer.Context) -> Path:
 
 
 class _Tail:
-    """A log, from a while before its end on."""
+    """The last `MAX_TAIL_BYTES` of a log file, and what is appended."""
 
     def __init__(self, node: str, path: Path) -> None:
         self._node = node
@@ -82,15 +80,15 @@ class _Tail:
         self._at = max(0, path.stat().st_size - MAX_TAIL_BYTES)
 
     def read(self) -> Iterator[Line]:
-        """Read whole lines that came since the last time."""
-        if self._path.stat().st_size < self._at:  # written anew
+        """Read the complete lines appended since the last call."""
+        if self._path.stat().st_size < self._at:  # truncated and written again
             self._at = 0
         with self._path.open("rb") as file:
             file.seek(self._at)
             whole, newline, _ = file.read().rpartition(b"\n")
         self._at += len(whole) + len(newline)
         text = whole.decode(errors="replace")
-        return log_lines.read(self._node, text.splitlines() if newline else ())
+        return log_lines.parse_log(self._node, text.splitlines() if newline else ())
 
 
 def _all(tails: list[_Tail]) -> Iterator[Line]:
@@ -100,5 +98,5 @@ def _all(tails: list[_Tail]) -> Iterator[Line]:
 
 def _print(lines: list[Line], *, as_json: bool) -> None:
     if lines:
-        display.commands("\n".join(line.text if as_json else line.shown() for line in lines))
-        sys.stdout.flush()  # into a pipe too, while we follow
+        display.print_verbatim("\n".join(line.text if as_json else line.format() for line in lines))
+        sys.stdout.flush()  # for a pipe, with --follow

@@ -1,6 +1,5 @@
-"""`fedbus plugins`: what is installed, what is wrong with it, and a way to try it."""
+"""`fedbus plugins`: list of installed plug-ins, their faults, and a trial of one."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fedbus.cli.inputs.model_options import read_config
 from fedbus.cli.output import display
 from fedbus.client.failures import Failed
 from fedbus.data import npz
@@ -15,11 +15,11 @@ from fedbus.errors import FedbusError, PluginError, SettingsError
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
 from fedbus.plugins import Plugin
-from fedbus.plugins import discovery as finding
+from fedbus.plugins.discovery import GROUPS, find_all, installed_names
 from fedbus.plugins.inspection import Finding, inspect_all, inspect_one
 from fedbus.simulation.plugin_trial import TrialInputs, try_plugin
 
-app = typer.Typer(help="Plug-ins: what is installed, what is wrong with it; try one.")
+app = typer.Typer(help="List installed plug-ins and their faults; try one.")
 
 
 @app.callback(invoke_without_command=True)
@@ -27,14 +27,14 @@ def plugins(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """List installed plug-ins by kind, and say what is wrong with them.
+    """List installed plug-ins by kind, with their faults.
 
-    All are imported. Where FEDBUS_PLUGINS is set, what it does not allow is wrong as well. Exits 1
-    if something is wrong.
+    All are imported. If FEDBUS_PLUGINS is set, a plug-in that it does not allow has a fault. Exits
+    1 if there is a fault.
     """
     if ctx.invoked_subcommand is not None:
         return
-    findings = list(inspect_all(_words()))
+    findings = list(inspect_all(_allowed_names()))
     if as_json:
         display.print_json([_plain(finding) for finding in findings])
     else:
@@ -50,40 +50,45 @@ def plugins(
                 )
                 for finding in findings
             ],
-            "no plug-in is installed, not even those of fedbus: install it again",
+            "no plug-in is installed, not even those of fedbus: reinstall fedbus",
         )
     wrong = [finding for finding in findings if finding.faults]
     if wrong:
         names = ", ".join(f"{f.plugin.group} {f.plugin.name}" for f in wrong)
-        raise Failed(f"something is wrong with {names}")
+        raise Failed(f"faulty plug-ins: {names}; the column STATE has the reasons")
 
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="The plug-in's name; trainers:NAME says its kind.")],
+    name: Annotated[str, typer.Argument(help="The plug-in's name, or KIND:NAME.")],
     model: Annotated[
         Path | None,
-        typer.Option(
-            metavar="SPEC.json", help="Its architecture and weights, as for `models push`."
-        ),
+        typer.Option(metavar="SPEC.json", help="Architecture and weights, as for `models push`."),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="What a loader reads, or rows to train on.")
+        Path | None, typer.Option(metavar="PATH", help="File for a loader, or rows to train on.")
     ] = None,
     config: Annotated[
         str, typer.Option(metavar="JSON", help="A trainer's architecture, or a model's config.")
     ] = "{}",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Try a plug-in for real, on little data, and say what it did.
+    """Run a plug-in on a little data, and report what it did.
 
-    A trainer makes first weights and takes one step, an aggregator gets random blocks, a selector
-    agents that do not exist. Exits 1 if it fails. --json prints a list: what each did, and why it
-    failed.
+    A trainer makes initial weights and trains one step, an aggregator gets random blocks, a
+    selector invented agents. Exits 1 if it fails. --json prints a list of what each plug-in did
+    and why it failed.
     """
     tried: list[dict[str, Any]] = []
     try:
-        _try_all(_named(name), model, data, config, tried, say=_quiet if as_json else display.say)
+        _try_all(
+            _find(name),
+            model,
+            data,
+            config,
+            tried,
+            report=_quiet if as_json else display.show,
+        )
     except FedbusError as error:
         if tried:
             tried[-1]["failed"] = str(error)
@@ -94,7 +99,7 @@ def check(
 
 
 def _quiet(_: str) -> None:
-    """All is printed at the end."""
+    """Print nothing: JSON is printed at the end."""
 
 
 def _try_all(
@@ -103,33 +108,32 @@ def _try_all(
     data: Path | None,
     config: str,
     tried: list[dict[str, Any]],
-    *,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
     for plugin in plugins:
         did: list[str] = []
         tried.append({"kind": plugin.group, "name": plugin.name, "did": did, "failed": None})
-        say(f"{plugin.group} {plugin.name} ({plugin.where}, {plugin.package})")
+        report(f"{plugin.group} {plugin.name} ({plugin.where}, {plugin.package})")
         if faults := inspect_one(plugin).faults:
             raise Failed(f"{plugin.group} {plugin.name}: {'; '.join(faults)}")
         try:
-            props = _props(plugin, model, data, config)
-            for sentence in try_plugin(plugin.group, plugin.import_object(), props):
+            inputs = _inputs(plugin, model, data, config)
+            for sentence in try_plugin(plugin.group, plugin.import_object(), inputs):
                 did.append(sentence)
-                say(f"  {sentence}")
+                report(f"  {sentence}")
         except SettingsError:
             raise
-        except Exception as error:  # whatever somebody's code may raise
+        except Exception as error:  # user code may raise any
             bare = plugin.group in {"trainers", "runtimes"} and model is None and config == "{}"
             hint = (
-                "; perhaps it needs an architecture: --model SPEC.json, or --config" if bare else ""
+                "; if it needs an architecture, add --model SPEC.json or --config" if bare else ""
             )
             raise Failed(
                 f"{plugin.group} {plugin.name}: {type(error).__name__}: {error}{hint}"
             ) from error
 
 
-def _words() -> tuple[str, ...] | None:
+def _allowed_names() -> tuple[str, ...] | None:
     given = os.environ.get("FEDBUS_PLUGINS")
     return None if given is None else tuple(word.strip() for word in given.split(","))
 
@@ -156,30 +160,25 @@ def _status(finding: Finding) -> str:
     return "ok" if finding.plugin.allowed(()) else "ok where FEDBUS_PLUGINS allows it"
 
 
-def _named(name: str) -> list[Plugin]:
+def _find(name: str) -> list[Plugin]:
     kind, _, bare = name.rpartition(":")
     matching = [
         plugin
-        for group in finding.GROUPS
+        for group in GROUPS
         if kind in {"", group}
-        for plugin in finding.find_all(group)
+        for plugin in find_all(group)
         if plugin.name == bare
     ]
     if not matching:
-        there = ", ".join(f"{g}:{n}" for g in finding.GROUPS for n in finding.installed_names(g))
+        there = ", ".join(f"{g}:{n}" for g in GROUPS for n in installed_names(g))
         raise PluginError(f"no plug-in named {name!r}; installed: {there}")
     return matching
 
 
-def _props(plugin: Plugin, model: Path | None, data: Path | None, config: str) -> TrialInputs:
+def _inputs(plugin: Plugin, model: Path | None, data: Path | None, config: str) -> TrialInputs:
     from fedbus.client.packing import read_model
 
-    try:
-        architecture = json.loads(config)
-    except ValueError as error:
-        raise SettingsError(f"--config: not JSON: {error}") from error
-    if not isinstance(architecture, dict):
-        raise SettingsError("--config: a JSON object belongs there")
+    architecture = read_config(config) or {}
     loaded = npz(str(data)) if data is not None and plugin.group != "loaders" else None
     path = str(data) if data is not None else None
     if model is None:
@@ -190,7 +189,7 @@ def _props(plugin: Plugin, model: Path | None, data: Path | None, config: str) -
     spec = packed.spec()
     found = spec.architectures.get(plugin.name)
     if found is None:
-        raise SettingsError(f"{model}: no architecture for {plugin.name} in it")
+        raise SettingsError(f"{model}: has no architecture for {plugin.name}")
     ready = {k: packed.blobs[v["digest"]] if k == "blob" else v for k, v in found.items()}
     weights = decode(packed.blobs[packed.push.weights.digest], Layout.read(spec.layout))
     return TrialInputs(ready, weights, loaded, path)

@@ -1,4 +1,4 @@
-"""`fedbus up`: a cluster that stays on this machine."""
+"""`fedbus up`: a local cluster that runs until Ctrl-C."""
 
 import asyncio
 import signal
@@ -15,7 +15,7 @@ from fedbus.cli.cluster_start import push_digits, start
 from fedbus.cli.commands.clusters import Home, chosen_home
 from fedbus.cli.inputs.split_option import Split, check_split
 from fedbus.cli.output import display
-from fedbus.cli.signals import ENDING
+from fedbus.cli.signals import PROCESS_END
 from fedbus.client.failures import Failed
 from fedbus.client.groups import one_error
 from fedbus.cluster import registry
@@ -30,31 +30,31 @@ from fedbus.interruption import SIGNALS
 from fedbus.training.options import FRAMEWORKS
 from fedbus.wire.topics import ROOT
 
-# mosquitto_rr 2.0 sends nothing when it is given a file, hence the cat.
+# `cat`, because mosquitto_rr 2.0 sends nothing if it is given a file.
 RECIPES = """\
-In another terminal, fedbus finds this cluster by itself:
+In another terminal, fedbus finds this cluster:
   fedbus{at} agents
   fedbus{at} job submit job.json --watch
   fedbus{at} logs --follow
-and so does any MQTT client that is told where it is:
+Any MQTT client reaches it with the options of `fedbus env --mosquitto`:
   mosquitto_sub $(fedbus{at} env --mosquitto) -v -t '{root}/jobs/+/state'
   mosquitto_rr $(fedbus{at} env --mosquitto) -e {root}/replies/me -t {root}/submit -m "$(cat job.json)"
   mosquitto_rr $(fedbus{at} env --mosquitto) -e {root}/replies/me -t {root}/inference/digits/request -m "$(cat inputs.json)"
   mosquitto_pub $(fedbus{at} env --mosquitto) -t {root}/cancel -m digits-1
-Host, port and password for any other client, and FEDBUS_BROKER for programs that read it:
+Host, port and password for other clients, and FEDBUS_BROKER for a shell:
   fedbus{at} env --json
   eval "$(fedbus{at} env)\""""  # noqa: E501 - commands that are copied have no line breaks
 
 
 class FrameworkChoice(StrEnum):
-    """What the agents of a local cluster train with."""
+    """Framework of the agents of a local cluster."""
 
     KERAS = "keras"
     TFLITE = "tflite"
     TORCH = "torch"
 
 
-Trains = Annotated[FrameworkChoice, typer.Option(help="What agents train with.")]
+Trains = Annotated[FrameworkChoice, typer.Option(help="Framework of the agents.")]
 
 
 def up(
@@ -65,33 +65,33 @@ def up(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Shards of your own: agent.NAME.npz for every agent and held_out.npz, each with x "
-            "and y. The handwritten digits by default.",
+            help="Your own partitions: agent.NAME.npz of every agent and held_out.npz, with arrays "
+            "x and y. The handwritten digits by default.",
         ),
     ] = None,
     split: Split = None,
     port: Annotated[
         int | None,
         typer.Option(
-            min=1, max=65535, help="By default that of last time, else 1883 or a free one."
+            min=1, max=65535, help="By default the last one of HOME, else 1883 or a free one."
         ),
     ] = None,
     home: Home = None,
     open_: Annotated[
-        bool, typer.Option("--open", help="No passwords; anybody on this machine may do anything.")
+        bool,
+        typer.Option("--open", help="No passwords: all users of this machine have access."),
     ] = False,
     http: Annotated[
-        bool, typer.Option("--http", help="Open /healthz and /metrics of every service.")
+        bool, typer.Option("--http", help="Serve /healthz and /metrics of every service.")
     ] = False,
 ) -> None:
-    """Start a whole cluster on this machine, and keep it until Ctrl-C.
+    """Start a whole cluster on this machine, and run it until Ctrl-C.
 
     A broker on 127.0.0.1 with a password for every node, a repository, a controller, a collector,
-    an inference service, agents that train and one that only evaluates. Who dies is started again.
-    Logs are in HOME/logs. Ctrl-C ends all in order, a second one at once. Jobs and models stay in
-    HOME, and so do passwords and ports: `fedbus up` again is found by all who knew it. HOME is
-    ~/.local/state/fedbus/local, or DIR of --cluster DIR. Exits 1 if somebody did not end and was
-    killed.
+    an inference service, agents that train and one that evaluates. A process that ends is started
+    again. Ctrl-C ends all in order, a second Ctrl-C at once. HOME keeps jobs, models, passwords
+    and ports for the next `fedbus up`, and logs in HOME/logs; it is ~/.local/state/fedbus/local,
+    or DIR of --cluster DIR. Exits 1 if a process did not end in time and was killed.
     """
     check_framework(framework)
     check_split(split, data)
@@ -106,21 +106,21 @@ def up(
         open=open_,
         http=http,
     )
-    with HomeLock(chosen) as claim:
+    with HomeLock(chosen) as lock:
         try:
-            asyncio.run(_live(plan, claim))
-        except Failed:  # it names logs that lie there
+            asyncio.run(_run(plan, lock))
+        except Failed:  # its message names logs in HOME
             raise
         except FedbusError:
-            claim.undo()
+            lock.undo()
             raise
 
 
 def check_framework(framework: FrameworkChoice) -> None:
-    """Refuse a framework that is not installed here.
+    """Reject a framework that is not installed.
 
     Raises:
-        SettingsError: it is not; says how to install it.
+        SettingsError: the framework is not installed.
     """
     needed = FRAMEWORKS[framework]
     if not any(map(is_installed, needed.packages)):
@@ -132,11 +132,11 @@ def check_framework(framework: FrameworkChoice) -> None:
 
 @contextmanager
 def signals(stop: asyncio.Event, cluster: LocalCluster) -> Iterator[None]:
-    """Stop on the first Ctrl-C or SIGTERM, kill on the second."""
+    """Set `stop` on the first Ctrl-C or SIGTERM, kill the cluster on the second."""
     loop = asyncio.get_running_loop()
 
     def on_signal(number: int) -> None:
-        ENDING.terminated = ENDING.terminated or number == signal.SIGTERM
+        PROCESS_END.terminated = PROCESS_END.terminated or number == signal.SIGTERM
         if stop.is_set():
             cluster.kill()
         stop.set()
@@ -147,58 +147,58 @@ def signals(stop: asyncio.Event, cluster: LocalCluster) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, how in before.items():
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
-            signal.signal(number, how)
+            signal.signal(number, handler)
 
 
-async def _live(plan: ClusterPlan, claim: HomeLock) -> None:
+async def _run(plan: ClusterPlan, lock: HomeLock) -> None:
     stop = asyncio.Event()
 
     def publish() -> None:
-        claim.publish(cluster.description)
+        lock.publish(cluster.description)
 
-    cluster = LocalCluster(plan, report=display.say, changed=publish)
-    if plan.data is not None and (said := left_out(plan.data, plan.agents)):
-        display.warn(said)
+    cluster = LocalCluster(plan, report=display.show, changed=publish)
+    if plan.data is not None and (warning := left_out(plan.data, plan.agents)):
+        display.warn(warning)
     with signals(stop, cluster):
         async with cluster:
             with one_error():
                 async with asyncio.TaskGroup() as tasks:
-                    living = tasks.create_task(_begin(cluster, claim), name="cluster")
+                    running = tasks.create_task(_begin(cluster, lock), name="cluster")
                     await stop.wait()
-                    living.cancel()
-            display.say("stopping …")
+                    running.cancel()
+            display.show("stopping …")
     if cluster.killed_at_stop:
         raise Failed(
             f"{', '.join(cluster.killed_at_stop)} did not end within {STOP_SECONDS:g} s: killed; "
             f"their logs are in {cluster.logs}"
         )
-    display.say("all processes have ended")
+    display.show("all processes have ended")
 
 
-async def _begin(cluster: LocalCluster, claim: HomeLock) -> None:
+async def _begin(cluster: LocalCluster, lock: HomeLock) -> None:
     began = clock.monotonic()
     plan = cluster.plan
     cluster.start_broker()
-    display.say(
+    display.show(
         f"starting a broker on port {cluster.broker.port} and {len(cluster.members)} services"
     )
     here = await start(cluster)
-    claim.keep()
-    display.say(f"all are online after {clock.monotonic() - began:.1f} s; logs: {cluster.logs}")
+    lock.keep()
+    display.show(f"all are online after {clock.monotonic() - began:.1f} s; logs: {cluster.logs}")
     if plan.data is None:
-        display.say(await push_digits(here))
+        display.show(await push_digits(here))
     else:
-        display.say("bring a model, if it is not there yet: fedbus models push SPEC.json")
-    for node, door in cluster.http.items():
-        display.say(f"http://{door}/healthz and /metrics: {node}")
-    display.commands(f"\n{recipes(plan.home)}\n\nCtrl-C ends it.")
+        display.show("push your model, unless it is stored: fedbus models push SPEC.json")
+    for node, address in cluster.http.items():
+        display.show(f"http://{address}/healthz and /metrics: {node}")
+    display.print_verbatim(f"\n{recipes(plan.home)}\n\nCtrl-C ends it.")
     await cluster.supervisor.watch()
 
 
 def recipes(home: Path) -> str:
-    """Write lines to paste into another terminal; they name this cluster where others run too."""
+    """Format commands for another terminal; they name this cluster if others run, too."""
     others = any(one.home != str(home) for one in registry.running())
     at = f" --cluster {quote(str(home))}" if others else ""
     return RECIPES.format(at=at, root=ROOT)

@@ -14,28 +14,28 @@ DIGITS = "digits"
 
 Source = Annotated[
     str,
-    typer.Argument(metavar="SOURCE", help="A file, a folder, or the word digits (scikit-learn's)."),
+    typer.Argument(metavar="SOURCE", help="A file, a folder, or `digits` (scikit-learn's)."),
 ]
 Loader = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="npz, csv, parquet, images, memmap or your own plug-in."),
+    typer.Option(metavar="NAME", help="npz, csv, parquet, images, memmap or a plug-in."),
 ]
 Options = Annotated[
     str,
     typer.Option(
         "--loader-options",
         metavar="JSON",
-        help='As {"label": "kind"}, for the loader; or a file of it.',
+        help='Options of the loader, as {"label": "kind"}; or a JSON file of them.',
     ),
 ]
 
 
 def read_source(source: str, loader: str | None, loader_options: str) -> "Dataset":
-    """Read the data set that a person names.
+    """Read a data set.
 
     Raises:
-        FedbusError: the options are no JSON object, the digits are not installed, or it cannot be
-            read.
+        FedbusError: the options are not a JSON object, scikit-learn is not installed, or the data
+            set cannot be read.
     """
     from fedbus.data import from_arrays
     from fedbus.datasource.config import read
@@ -46,17 +46,15 @@ def read_source(source: str, loader: str | None, loader_options: str) -> "Datase
 
             return from_arrays(*digits())
         except ImportError as error:
-            raise SettingsError(
-                "the digits come with scikit-learn; pip install scikit-learn"
-            ) from (error)
+            raise SettingsError("digits need scikit-learn: pip install scikit-learn") from error
     return read(Path(source), loader, read_options(loader_options))
 
 
 def read_options(given: str) -> dict[str, Any]:
-    """Read `--loader-options`.
+    """Parse `--loader-options`.
 
     Raises:
-        SettingsError: they are no JSON object, nor a file of one.
+        SettingsError: the text is neither a JSON object nor a file of one.
     """
     from fedbus.data.json_or_file import read_json_or_file
 
@@ -65,5 +63,7 @@ def read_options(given: str) -> dict[str, Any]:
     except TrainingError as error:
         raise SettingsError(f"--loader-options: {error}") from error
     if not isinstance(options, dict):
-        raise SettingsError("--loader-options: a JSON object belongs there")
+        raise SettingsError(
+            f"--loader-options: expected a JSON object, got {type(options).__name__}"
+        )
     return options

@@ -1,6 +1,6 @@
-"""Options of the `fedbus` command itself, which may stand behind a command's name as well. Pure.
+"""Global options at any place of the command line. Performs no I/O.
 
-People write `fedbus agents --cluster DIR` as well as `fedbus --cluster DIR agents`.
+`fedbus agents --cluster DIR` means `fedbus --cluster DIR agents`.
 """
 
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 OPTIONS = ("--cluster", "--broker")
 
 
-def moved_to_front(words: Sequence[str]) -> list[str]:
-    """Move these options and their values before the command's name.
+def move_to_front(words: Sequence[str]) -> list[str]:
+    """Move global options and their values before the command's name.
 
-    What follows `--` stays, and so does an option without a value: its command refuses it.
+    Words after `--` stay, and so does an option without a value, which the command rejects.
     """
     front: list[str] = []
     rest: list[str] = []
-    left = iter(words)
-    for word in left:
+    remaining = iter(words)
+    for word in remaining:
         if word == "--":
-            rest += [word, *left]
+            rest += [word, *remaining]
         elif word in OPTIONS:
-            value = next(left, None)
+            value = next(remaining, None)
             if value is None:
                 rest.append(word)
             else:

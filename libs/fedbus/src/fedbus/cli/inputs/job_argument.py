@@ -1,4 +1,4 @@
-"""Job files named on the command line: a path, or `-` for standard input."""
+"""Job files on the command line: a path, or `-` for standard input."""
 
 import sys
 from pathlib import Path
@@ -12,10 +12,10 @@ STDIN = "-"
 
 
 def read_job_file(name: str) -> bytes:
-    """Read a job file, or standard input where the name is `-`.
+    """Read a job file, or standard input if the name is `-`.
 
     Raises:
-        SettingsError: it cannot be read, or is not JSON; how to mend it.
+        SettingsError: the file cannot be read, or is not JSON.
     """
     if name != STDIN:
         return job_files.read_job_file(Path(name))

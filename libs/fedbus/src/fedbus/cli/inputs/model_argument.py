@@ -1,4 +1,4 @@
-"""The model named to `fedbus models push` and `fedbus simulate`: a spec, or a factory."""
+"""Model argument of `fedbus models push` and `fedbus simulate`: a spec file or a factory."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,66 +18,66 @@ WeightsFile = Annotated[
     typer.Option(
         "--weights",
         metavar="FILE.npz",
-        help="Named arrays, as `models pull` writes them; by default those of the factory's "
-        "model, or what a framework makes that is installed here.",
+        help="Weights, as `models pull` writes them; by default those of the factory's model, or "
+        "new ones of an installed framework.",
     ),
 ]
 Config = Annotated[
-    str | None, typer.Option("--config", metavar="JSON", help="What to call a factory with.")
+    str | None, typer.Option("--config", metavar="JSON", help="Keyword arguments for a factory.")
 ]
 Shape = Annotated[
     str | None,
     typer.Option(
         "--input",
         metavar="SHAPE",
-        help="Of a row that a factory's model takes, as 64 or 28,28,1; Keras models say it.",
+        help="Shape of one row of a factory's model, as 64 or 28,28,1; Keras models have it.",
     ),
 ]
 
-AnswersSaid = Annotated[
+Answers = Annotated[
     str | None,
     typer.Option(
         "--answers",
         metavar="|".join(ANSWERS),
-        help="What the model answers; its loss and last layer say it by default.",
+        help="Kind of the model's outputs; by default derived from its loss and last layer.",
     ),
 ]
-ClassesSaid = Annotated[
+Classes = Annotated[
     str | None,
     typer.Option(
         "--classes",
         metavar="A,B,C|FILE",
-        help="What its outputs are called, in their order; a file has one name a line.",
+        help="Names of the outputs, in their order; a file has one name per line.",
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """What is said beside the spec or the factory, as the options have it."""
+class ModelOptions:
+    """Options of a model, as they are on the command line."""
 
     weights: Path | None = None
     name: str | None = None
     config: str | None = None
     shape: str | None = None
-    said: OutputOptions = NO_OUTPUT_OPTIONS
+    outputs: OutputOptions = NO_OUTPUT_OPTIONS
 
 
-def packed_model(what: str, given: Given) -> PackedModel:
-    """Read a spec or call a factory, and have what it makes train a step here.
+def packed_model(what: str, options: ModelOptions) -> PackedModel:
+    """Read a spec or call a factory, and train the model for one step.
 
     Raises:
-        SettingsError: it is neither, or the options do not go with it.
-        FedbusError: what it makes does not fit the bus, or does not train.
+        SettingsError: `what` is neither a spec nor a factory, or does not take these options.
+        FedbusError: the model is too large to send, or does not train.
     """
     made = prepare_model(
         what,
-        weights=given.weights,
-        name=given.name,
-        config=read_config(given.config),
-        input_shape=read_shape(given.shape),
-        answers=given.said.answers,
-        classes=given.said.classes,
+        weights=options.weights,
+        name=options.name,
+        config=read_config(options.config),
+        input_shape=read_shape(options.shape),
+        answers=options.outputs.answers,
+        classes=options.outputs.classes,
     )
     for warning in made.warnings:
         display.warn(warning)

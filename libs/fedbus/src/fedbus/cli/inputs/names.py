@@ -1,4 +1,4 @@
-"""Names on the command line: judged before anything is asked. Pure."""
+"""Names on the command line, validated before any request. Performs no I/O."""
 
 import re
 
@@ -6,11 +6,11 @@ from fedbus.errors import SettingsError
 from fedbus.scalars import IDENT, IDENT_SAID
 
 
-def ident(what: str, name: str) -> str:
-    """Check the name of a job or a model: it becomes a level of topics and a part of files.
+def check_name(what: str, name: str) -> str:
+    """Return the name of a job or a model, which becomes a topic level and part of file names.
 
     Raises:
-        SettingsError: it is none; says what one is.
+        SettingsError: the name is not valid.
     """
     if re.fullmatch(IDENT, name) is None:
         raise SettingsError(f"{name[:80]!a} is no {what}: {IDENT_SAID}")
@@ -18,10 +18,10 @@ def ident(what: str, name: str) -> str:
 
 
 def job_id(name: str) -> str:
-    """Check a job's id."""
-    return ident("job's id", name)
+    """Validate a job's id."""
+    return check_name("job's id", name)
 
 
 def model_name(name: str) -> str:
-    """Check a model's name."""
-    return ident("model's name", name)
+    """Validate a model's name."""
+    return check_name("model's name", name)

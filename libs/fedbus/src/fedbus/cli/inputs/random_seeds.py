@@ -1,4 +1,4 @@
-"""Seed the generators that a model's first weights come from, of frameworks imported later too."""
+"""Random seeds of a model's first weights, also for frameworks that are imported later."""
 
 import random
 import sys
@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
-_SEEDS: Final = 2**32
-"""NumPy and Keras take seeds below that."""
+_SEED_LIMIT: Final = 2**32
+"""Exclusive upper limit of seeds in NumPy and Keras."""
 
 
 def _seed_torch(torch: Any, seed: int) -> None:  # noqa: ANN401 - a module that may not be installed
@@ -35,17 +35,16 @@ _FRAMEWORKS: Final[Mapping[str, Callable[[Any, int], None]]] = {
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed `random`, NumPy and each framework: those that are loaded now, others when they are.
+    """Seed `random`, NumPy and each framework: loaded ones now, others after their import.
 
-    None is imported for it. A framework that a factory imports is seeded before the factory's next
-    line.
+    A framework that a factory imports is therefore seeded before the factory's next line.
     """
-    seed %= _SEEDS
+    seed %= _SEED_LIMIT
     for name, seed_it in _FRAMEWORKS.items():
         if (module := sys.modules.get(name)) is not None:
             seed_it(module, seed)
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the generator that other people's code draws from
+    np.random.seed(seed)  # noqa: NPY002 - the generator that user code uses
     finder = _SeedingFinder(seed)
     sys.meta_path.insert(0, finder)
     try:
@@ -55,7 +54,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 class _SeedingFinder:
-    """Finds frameworks as Python does, and seeds them at the end of their import."""
+    """An import finder that seeds frameworks at the end of their import."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -70,7 +69,7 @@ class _SeedingFinder:
 
         def run_and_seed(module: ModuleType) -> None:
             run(module)
-            before = random.getstate()  # Keras seeds this one too, which may have been drawn from
+            before = random.getstate()  # Keras seeds this one, too
             _FRAMEWORKS[name](module, self._seed)
             random.setstate(before)
 

@@ -1,4 +1,4 @@
-"""`--split`: how commands that deal the handwritten digits deal them."""
+"""`--split`: how the handwritten digits are partitioned."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,23 +11,24 @@ Split = Annotated[
     str | None,
     typer.Option(
         metavar="SAMPLER[:VALUE]",
-        help="How the digits are dealt, dirichlet:0.3 by default: any sampler of `fedbus data "
-        "split --by`, as iid, label-quantity:2 or mixed:4:alpha=0.1.",
+        help="How the digits are partitioned, dirichlet:0.3 by default: any sampler of `fedbus "
+        "data split --by`, as iid, label-quantity:2 or mixed:4:alpha=0.1.",
     ),
 ]
 
 
 def check_split(split: str | None, data: Path | None) -> None:
-    """Refuse what cannot be dealt so, before anything is started.
+    """Reject a `--split` that cannot be used, before anything is started.
 
     Raises:
-        SettingsError: there is no such sampler, it takes no such option, or there is nothing to
-            deal.
+        SettingsError: the sampler or its option is unknown, or `--data` is already partitioned.
     """
     if split is None:
         return
     if data is not None:
-        raise SettingsError("--split deals the digits, and --data brings shards that are dealt")
+        raise SettingsError(
+            "--split partitions the digits, but --data is already partitioned: drop one"
+        )
     from fedbus.data.partition.spec import parse_split
 
     parse_split(split)

@@ -1,4 +1,4 @@
-"""What `fedbus agents` says below its table: who takes no tasks, whose names differ."""
+"""Remarks below the table of `fedbus agents`: refused tasks and contradicting names."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -7,11 +7,11 @@ from fedbus.wire.announced_names import classes_in, columns_in
 from fedbus.wire.documents import NodeState
 
 _SHOWN: Final = 6
-"""Agents that a line names."""
+"""Agents named in one line."""
 
 
 def remarks(states: Sequence[NodeState]) -> Iterator[str]:
-    """Say which agents take no tasks and why, and which name classes or inputs differently."""
+    """Yield a line for each agent that takes no tasks and each disagreement on names."""
     agents = {s.node: s.agent for s in states if s.online and s.agent is not None}
     for node, facts in agents.items():
         if facts.trouble:
@@ -25,9 +25,9 @@ def remarks(states: Sequence[NodeState]) -> Iterator[str]:
                 shown[names.digest] = str(names)
         silent = [node for node, facts in agents.items() if facts.format and not find(facts.format)]
         if lists and silent:
-            yield f"taken at their word, as they name no {what}: {_some(silent)}"
+            yield f"not checked, as they name no {what}: {_some(silent)}"
         if len(lists) > 1:
-            yield f"agents name their {what} differently, and a job takes one list only:"
+            yield f"agents name their {what} differently, and a job needs one list:"
             yield from (f"  {shown[digest]}: {_some(nodes)}" for digest, nodes in lists.items())
 
 

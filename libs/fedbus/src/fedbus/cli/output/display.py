@@ -1,34 +1,45 @@
-"""How things look: tables and units for people, JSON for programs."""
+"""Output on the terminal: tables and units for users, JSON for programs."""
 
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
 
-from fedbus.cli.output.tables import CUT_LEAST, blocks, fits, laid_out, without_empty, wrapped
+from fedbus.cli.output.tables import (
+    MIN_CUT_CHARACTERS,
+    fits,
+    format_blocks,
+    format_table,
+    without_empty,
+    wrap_lines,
+)
 from fedbus.rounding import format_conservatively, format_percent
-from fedbus.training import options
-from fedbus.training.options import LOWER_IS_BETTER, TRAINING_PREFIX, is_fraction
+from fedbus.training.options import (
+    LOWER_IS_BETTER,
+    TRAINING_PREFIX,
+    is_fraction,
+    without_training_metrics,
+)
 
 METRIC_DIGITS = 4
-CARRIED_LEAST = 2**20
-"""Bytes that are carried with a bar; fewer are there at once."""
+MIN_TRANSFER_BYTES = 2**20
+"""Smallest transfer that gets a progress bar."""
 _UNITS = ("B", "KiB", "MiB", "GiB")
 _KIB = 1024
 _BLANKS = str.maketrans("\t\r\n", "   ")
 
 
 def out() -> Console:
-    """Where answers go; no markup is read in them, since much of them is the words of others."""
+    """Return the console of results; markup in them, from agents or files, is not interpreted."""
     return _console(sys.stdout, soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> Console:
-    """Where errors and news about the command itself go."""
+    """Return the console of errors, warnings and notes."""
     return _console(sys.stderr, soft_wrap=True)
 
 
@@ -37,49 +48,49 @@ def _console(file: TextIO, *, soft_wrap: bool) -> Console:
 
 
 def warn(sentence: str) -> None:
-    """Warn a person of something that may be meant; programs read the other stream."""
+    """Print a warning on standard error, which programs do not parse."""
     err().print(f"warning: {sentence}")
 
 
 def note(sentence: str) -> None:
-    """Tell a person what they may not expect; programs read the other stream."""
+    """Print a note on standard error, which programs do not parse."""
     err().print(f"note: {sentence}")
 
 
-def say(sentence: str) -> None:
-    """Tell a person something; on a narrow terminal in several lines, but no command is broken."""
+def show(sentence: str) -> None:
+    """Print text, wrapped to the terminal; commands in backquotes stay on one line."""
     console = out()
     width = console.width if console.is_terminal else None
-    console.print(wrapped(sentence, width), soft_wrap=True)
+    console.print(wrap_lines(sentence, width), soft_wrap=True)
 
 
-def commands(lines: str) -> None:
-    """Print lines to be copied, or read by a program: as they are, however wide the terminal."""
+def print_verbatim(lines: str) -> None:
+    """Print lines without wrapping, to be copied or parsed."""
     out().print(lines, soft_wrap=True)
 
 
 @contextmanager
-def working(what: str) -> Iterator[Callable[[str], None]]:
-    """Turn a wheel while something takes its time; the block may change the sentence beside it."""
+def status(what: str) -> Iterator[Callable[[str], None]]:
+    """Show a spinner while the block runs; the block may change the text beside it."""
     console = out()
     if not console.is_terminal:
         yield lambda _: None
         return
-    with console.status(Text(what)) as status:
-        yield lambda sentence: status.update(Text(sentence))
+    with console.status(Text(what)) as wheel:
+        yield lambda sentence: wheel.update(Text(sentence))
 
 
 @contextmanager
 def progress(what: str, steps: int) -> Iterator[Callable[[str], None]]:
-    """Count steps on a bar; the block says a sentence for each, printed above it or alone."""
+    """Show a bar of steps; the block gives one line per step, printed above the bar."""
     console = out()
     if not console.is_terminal:
-        yield say
+        yield show
         return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    said = TextColumn("{task.description}", markup=False)
-    with Progress(said, BarColumn(), TaskProgressColumn(), console=console, transient=True) as bar:
+    name = TextColumn("{task.description}", markup=False)
+    with Progress(name, BarColumn(), TaskProgressColumn(), console=console, transient=True) as bar:
         task = bar.add_task(what, total=steps)
 
         def advance(sentence: str) -> None:
@@ -90,10 +101,10 @@ def progress(what: str, steps: int) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def carrying(what: str, size: int) -> Iterator[Callable[[int], None]]:
-    """Show how much of so many bytes is carried, on a terminal and where that takes its time."""
+def transfer_progress(what: str, size: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar of transferred bytes, on a terminal and from `MIN_TRANSFER_BYTES` on."""
     console = out()
-    if not console.is_terminal or size < CARRIED_LEAST:
+    if not console.is_terminal or size < MIN_TRANSFER_BYTES:
         yield lambda _: None
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -110,12 +121,12 @@ def carrying(what: str, size: int) -> Iterator[Callable[[int], None]]:
 
 
 def print_json(plain: object) -> None:
-    """Print for a program: indented, in one piece."""
+    """Print indented JSON."""
     sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
 def print_line(plain: object) -> None:
-    """Print one JSON object on one line, now."""
+    """Print JSON on one line and flush."""
     sys.stdout.write(json.dumps(plain, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
@@ -126,30 +137,29 @@ def print_table(
     nothing: str,
     cut: str | None = None,
 ) -> None:
-    """Print rows below their columns' names, or a sentence where there are none.
+    """Print a table, or the text `nothing` if it has no rows.
 
-    In a pipe, tabs separate the cells, for `cut`; on a terminal they stand below each other, or
-    each row is a block of lines where the terminal is too narrow for that. There what is in the
-    column `cut` ends with the line, however long it is.
+    In a pipe, cells are separated by tabs. On a terminal, columns are aligned, or each row becomes
+    a block of lines if the terminal is too narrow; cells of the column `cut` are then truncated.
     """
     filled = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not filled:
-        say(nothing)
+        show(nothing)
         return
     console = out()
     if not console.is_terminal:
         for row in (columns, *filled):
             sys.stdout.write("\t".join(cell.translate(_BLANKS) for cell in row) + "\n")
         return
-    if not fits(columns, _clipped(columns, filled, cut, CUT_LEAST), console.width):
+    if not fits(columns, _clipped(columns, filled, cut, MIN_CUT_CHARACTERS), console.width):
         columns, filled = without_empty(columns, filled)
-    least = _clipped(columns, filled, cut, CUT_LEAST)
+    least = _clipped(columns, filled, cut, MIN_CUT_CHARACTERS)
     if not fits(columns, least, console.width):
         named = max(len(column) for column in columns) + 4
-        filled = _clipped(columns, filled, cut, max(CUT_LEAST, console.width - named))
-        console.print(blocks(columns, filled), soft_wrap=True)
+        filled = _clipped(columns, filled, cut, max(MIN_CUT_CHARACTERS, console.width - named))
+        console.print(format_blocks(columns, filled), soft_wrap=True)
         return
-    header, *lines = laid_out(columns, filled, console.width, cut)
+    header, *lines = format_table(columns, filled, console.width, cut)
     console.print(header, style="bold", soft_wrap=True)
     console.print("\n".join(lines), soft_wrap=True)
 
@@ -157,7 +167,6 @@ def print_table(
 def _clipped(
     columns: Sequence[str], rows: Sequence[Sequence[str]], cut: str | None, most: int
 ) -> list[list[str]]:
-    """Shorten what is in one column."""
     return [
         [
             f"{cell[: most - 1]}…" if column == cut and len(cell) > most else cell
@@ -167,16 +176,16 @@ def _clipped(
     ]
 
 
-def age(seconds: float) -> str:
-    """Write how long ago something was, in one word: `12s`, `3min`, `2h`, `5d`."""
-    for unit, size_, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
-        if seconds < size_ * most:
-            return f"{max(0.0, seconds) // size_:.0f}{unit}"
+def format_duration(seconds: float) -> str:
+    """Format seconds in one word: `12s`, `3min`, `2h`, `5d`."""
+    for unit, unit_seconds, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < unit_seconds * most:
+            return f"{max(0.0, seconds) // unit_seconds:.0f}{unit}"
     return f"{seconds // 86400:.0f}d"
 
 
-def size(count: float) -> str:
-    """Write bytes as a person says them: `1.5 MiB`."""
+def format_size(count: float) -> str:
+    """Format a number of bytes: `1.5 MiB`."""
     for unit in _UNITS[:-1]:
         if abs(count) < _KIB:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -184,37 +193,32 @@ def size(count: float) -> str:
     return f"{count:.1f} {_UNITS[-1]}"
 
 
-def held_out(found: Mapping[str, float]) -> Mapping[str, float]:
-    """Leave out how agents did on what they trained on, where somebody held data out."""
-    return options.without_training_metrics(found) or found
+def format_held_out(found: Mapping[str, float]) -> str:
+    """Format the metrics of held-out data, or those of training data if there are no others."""
+    return format_metrics(without_training_metrics(found) or found)
 
 
-def metrics(found: Mapping[str, float]) -> str:
-    """Write metrics in a line, the best known first."""
+def format_metrics(found: Mapping[str, float]) -> str:
+    """Format metrics in a line: accuracy first, metrics of training data last."""
     order = sorted(
         found, key=lambda name: (name.startswith(TRAINING_PREFIX), name != "accuracy", name)
     )
-    return "  ".join(f"{name} {metric(name, found[name])}" for name in order)
+    return "  ".join(f"{name} {format_metric(name, found[name])}" for name in order)
 
 
-def metric(name: str, value: float) -> str:
-    """Write one metric: shares in percent, others as numbers, rounded to their worse side."""
+def format_metric(name: str, value: float) -> str:
+    """Format one metric: a fraction in percent, others as numbers, rounded to the worse side."""
     if is_fraction(name):
         return format_percent(value)
     lower = name.removeprefix(TRAINING_PREFIX) in LOWER_IS_BETTER
     return format_conservatively(value, METRIC_DIGITS, lower_is_better=lower)
 
 
-def digit(pixels: Sequence[float], width: int = 8) -> str:
-    """Draw a grey picture (0 to 1, row by row) in characters, two for each pixel."""
+def draw_digit(pixels: Sequence[float], width: int = 8) -> str:
+    """Draw a grey image (0 to 1, row by row) in characters, two for each pixel."""
     shades = " .:-=+*#%@"
     rows = [pixels[start : start + width] for start in range(0, len(pixels), width)]
     most = len(shades) - 1
     return "\n".join(
         "".join(2 * shades[round(most * min(1.0, max(0.0, p)))] for p in row) for row in rows
     )
-
-
-def plain_json(payload: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Read JSON that a service wrote."""
-    return json.loads(payload)

@@ -1,8 +1,8 @@
-"""A job's progress until it ends: a bar on a terminal, lines elsewhere, JSON for programs."""
+"""Views of a job's progress: a bar on a terminal, lines in a pipe, JSON for programs."""
 
 import sys
 from collections.abc import AsyncIterable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -20,6 +20,7 @@ from rich.text import Text
 from fedbus.cli.output import display
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
+from fedbus.client.failures import Failed
 from fedbus.client.results import Awaiting, JobNews
 from fedbus.text import counted
 from fedbus.wire import codec
@@ -27,36 +28,36 @@ from fedbus.wire.documents import ENDED_PHASES, JobState, RoundState
 
 
 class View(Protocol):
-    """Something that shows a job's news."""
+    """A display of a job's progress."""
 
     def state(self, state: JobState) -> None:
-        """The job stands here now."""
+        """Show the job's state."""
 
     def round(self, done: RoundState) -> None:
-        """A round is done."""
+        """Show a finished round."""
 
-    def awaits(self, what: str) -> None:
-        """The job cannot go on before this is there; nothing is awaited any more if empty."""
+    def awaiting(self, what: str) -> None:
+        """Show what the job waits for; an empty text ends the wait."""
 
 
 class _Clock(ProgressColumn):
-    """The time since the beginning, as long as nothing is awaited."""
+    """The elapsed time, hidden while the job waits."""
 
     def __init__(self) -> None:
         super().__init__()
         self._elapsed = TimeElapsedColumn()
 
     def render(self, task: Task) -> Text:
-        """Show it, or that it means nothing now."""
+        """Return the time, or dashes while the job waits."""
         return Text("-:--:--") if task.fields["waits"] else self._elapsed.render(task)
 
 
-class Bar:
-    """A bar of rounds that moves, with the rounds that are done above it."""
+class ProgressBarView:
+    """A progress bar of rounds, with finished rounds above it."""
 
     def __init__(self) -> None:
         self._progress = Progress(
-            # Names and reasons are the words of others: no markup is read in them.
+            # Names and reasons come from other machines: markup in them is not interpreted.
             TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[rounds]}"),
@@ -90,86 +91,97 @@ class Bar:
                 state.job, rounds="", accuracy="", news="", waits=False
             )
         news = state.reason or (counted(state.agents, "agent") if state.agents else "")
-        self._news = (
-            news if state.phase not in ENDED_PHASES else state.phase
-        )  # whoever watches says why
-        self._waits = bool(state.reason) and state.phase not in ENDED_PHASES
+        ended = state.phase in ENDED_PHASES  # then the caller prints the reason
+        self._news = state.phase if ended else news
+        self._waits = bool(state.reason) and not ended
         self._progress.update(
             self._task,
             total=state.num_rounds,
-            completed=state.round if state.phase not in ENDED_PHASES else state.num_rounds,
+            completed=state.num_rounds if ended else state.round,
             rounds=f"round {state.round} of {state.num_rounds}",
-            accuracy=display.metrics(display.held_out(state.metrics)),
+            accuracy=display.format_held_out(state.metrics),
         )
-        self.awaits(self._awaited)
+        self.awaiting(self._awaited)
 
     def refresh(self) -> None:
         """Draw the bar now."""
         self._progress.refresh()
 
-    def awaits(self, what: str) -> None:
-        """Say it beside the bar, and stop the clock."""
+    def awaiting(self, what: str) -> None:
+        """Show the reason beside the bar, and hide the time."""
         self._awaited = what
         if self._task is not None:
             news = f"awaiting {what}" if what else self._news
             self._progress.update(self._task, news=news, waits=bool(what) or self._waits)
 
     def round(self, done: RoundState) -> None:
-        """Write the round above the bar."""
+        """Print the round above the bar."""
         if done.round > self._shown:
             self._shown = done.round
             self._progress.console.print(round_line(done))
 
 
-class Lines:
-    """A line for each round and for each change of mind: for logs and pipes."""
+class LinesView:
+    """A line for each round and each change of the job's phase or reason."""
 
     def __init__(self) -> None:
-        self._said = ""
+        self._printed = ""
         self._shown = 0
 
     def state(self, state: JobState) -> None:
-        """Say what changed."""
+        """Print the phase and reason if they changed; the caller reports the end."""
         line = f"{state.job} {state.phase}" + (f": {state.reason}" if state.reason else "")
-        # How it ended, whoever watches says.
-        if line != self._said and state.phase not in ENDED_PHASES:
-            self._said = line
+        if line != self._printed and state.phase not in ENDED_PHASES:
+            self._printed = line
             print(line, flush=True)
 
     def round(self, done: RoundState) -> None:
-        """Say what came of a round."""
+        """Print the round."""
         if done.round > self._shown:
             self._shown = done.round
             print(round_line(done), flush=True)
 
-    def awaits(self, what: str) -> None:
-        """Say it, and that it is over."""
+    def awaiting(self, what: str) -> None:
+        """Print what the job waits for, and the end of the wait."""
         print(f"awaiting {what}" if what else "nothing is awaited any more", flush=True)
 
 
-class Json:
-    """One JSON object a line: the states, as they are published."""
+class JsonView:
+    """One JSON object per line: the job's states as they are published."""
 
     def state(self, state: JobState) -> None:
-        """Print it."""
+        """Print the state."""
         display.print_line(codec.to_plain(state))
 
     def round(self, done: RoundState) -> None:
-        """States say enough."""
+        """Print nothing: states have the number of rounds."""
 
-    def awaits(self, what: str) -> None:
-        """Say it on the other stream: this one is for states."""
+    def awaiting(self, what: str) -> None:
+        """Print on standard error: standard output is for states."""
         display.err().print(f"awaiting {what}" if what else "nothing is awaited any more")
 
 
 def round_line(done: RoundState) -> str:
-    """Write one finished round."""
+    """Format one finished round."""
     refused = f", {len(done.refusals)} refused" if done.refusals else ""
-    metrics = display.metrics(display.held_out(done.metrics)) or "no metrics"
+    metrics = display.format_held_out(done.metrics) or "no metrics"
     return (
         f"round {done.round:>3}  {metrics}  "
         f"{counted(len(done.contributors), 'agent')}{refused}, {counted(done.examples, 'example')}"
     )
+
+
+def report_end(end: JobState, *, as_json: bool) -> None:
+    """Print how a finished job ended, unless its states were printed as JSON.
+
+    Raises:
+        Failed: the job failed or was cancelled.
+    """
+    if end.phase != "finished":
+        raise Failed(f"job {end.job} {end.phase}: {end.reason}")
+    if not as_json:
+        display.show(f"job {end.job} finished: {end.reason}")
+        display.show(f"{end.model} version {end.version}: {display.format_metrics(end.metrics)}")
 
 
 async def watch(
@@ -178,35 +190,20 @@ async def watch(
     """Show a job's progress until it has ended.
 
     Raises:
-        BusError: the broker was away for too long.
-        Refused: there is no such job, unless it was `submitted` a moment ago.
+        BusError: the broker was unreachable for too long.
+        Refused: the job does not exist and was not `submitted` a moment ago.
     """
-    if as_json:
-        return await until_ended(here, job, Json(), submitted=submitted)
-    if sys.stdout.isatty():
-        with Bar() as bar:
-            return await until_ended(here, job, bar, submitted=submitted)
-    return await until_ended(here, job, Lines(), submitted=submitted)
-
-
-async def until_ended(
-    here: BrokerLogin, job: str, view: View, *, submitted: bool = False
-) -> JobState:
-    """Show what becomes of a job, over as many connections as it takes; return how it ended.
-
-    Raises:
-        BusError: the broker was away for too long, or from the beginning.
-        Refused: there is no such job, unless it was `submitted` a moment ago.
-    """
+    view = JsonView() if as_json else ProgressBarView() if sys.stdout.isatty() else LinesView()
     async with (
         Client(here, display.warn) as fed,
         aclosing(fed.follow(job, submitted=submitted)) as news,
     ):
-        return await shown(news, view)
+        with view if isinstance(view, ProgressBarView) else nullcontext():
+            return await show_news(news, view)
 
 
-async def shown(news: AsyncIterable[JobNews], view: View) -> JobState:
-    """Show news until one is the job's end, and return that."""
+async def show_news(news: AsyncIterable[JobNews], view: View) -> JobState:
+    """Show news until the job has ended; return its last state."""
     async for each in news:
         match each:
             case JobState():
@@ -216,5 +213,5 @@ async def shown(news: AsyncIterable[JobNews], view: View) -> JobState:
             case RoundState():
                 view.round(each)
             case Awaiting(what):
-                view.awaits(what)
-    raise AssertionError  # news end with the job
+                view.awaiting(what)
+    raise AssertionError  # the stream of news ends with the job

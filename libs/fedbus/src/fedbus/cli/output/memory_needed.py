@@ -8,14 +8,14 @@ from fedbus.wire.documents import ModelSpec
 _MIB = 2**20
 
 
-def sentence_of(spec: ModelSpec) -> str:
-    """Format what an agent must have free, with plain SGD and with Adam."""
+def format_memory_needed(spec: ModelSpec) -> str:
+    """Format the free memory that training needs on an agent, with plain SGD and with Adam."""
     size, only_tflite = Layout.read(spec.layout).size, spec.architectures.keys() == {"tflite"}
     plain, adam = (
         max(1, -(-training_memory_bytes(size, params, only_tflite=only_tflite) // _MIB))
         for params in (TrainingParams(optimizer="sgd"), TrainingParams(optimizer="adam"))
     )
     return (
-        f"training it takes about {plain} MiB of an agent's memory ({adam} MiB with Adam), beside "
-        "its framework and a batch of its rows"
+        f"training it takes about {plain} MiB of an agent's memory ({adam} MiB with Adam), plus "
+        "the framework and one batch of rows"
     )

@@ -1,4 +1,4 @@
-"""Standard output that says in a sentence when it cannot be written."""
+"""Standard output whose write errors are errors of fedbus."""
 
 import io
 import os
@@ -14,33 +14,33 @@ STDOUT = 1
 
 
 class OutputLost(Failed):
-    """Standard output cannot be written: the disk is full, or it is closed."""
+    """Standard output cannot be written: it is closed, or the disk is full."""
 
 
 class _Raw(io.FileIO):
-    """Descriptor 1; what comes after a failure goes nowhere, so that it fails once."""
+    """File descriptor 1; output after an error is discarded, so that it is reported once."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
-            raise  # whoever read has had enough, which is no failure of theirs
+            raise  # the reader has closed the pipe, which is no error, as in `| head`
         except OSError as error:
             _drop()
             raise OutputLost(f"standard output: {error.strerror}") from error
 
 
 def open_stdout() -> None:
-    """Put it in the place of Python's own.
+    """Replace Python's `sys.stdout`.
 
     Raises:
-        OutputLost: it is closed.
+        OutputLost: standard output is closed.
     """
-    if sys.stdout is None:  # as Python has it where descriptor 1 is closed
-        # Else the next file that is opened would be descriptor 1, and get our answers.
+    if sys.stdout is None:  # Python's value if descriptor 1 is closed
+        # Otherwise the next opened file would be descriptor 1 and get the output.
         _drop()
         sys.stdout = open(STDOUT, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        raise OutputLost("standard output is closed; > /dev/null is for who wants none")
+        raise OutputLost("standard output is closed; to discard the output, add > /dev/null")
     old = sys.stdout
     old.flush()
     sys.stdout = io.TextIOWrapper(
@@ -52,11 +52,11 @@ def open_stdout() -> None:
 
 
 def flush_stdout() -> None:
-    """Write what is left, before the process ends.
+    """Flush standard output before the process ends.
 
     Raises:
-        OutputLost: it cannot be written.
-        BrokenPipeError: nobody reads it.
+        OutputLost: standard output cannot be written.
+        BrokenPipeError: the reader has closed the pipe.
     """
     try:
         sys.stdout.flush()

@@ -1,6 +1,6 @@
-"""Text and tables on terminals of any width. Pure.
+"""Layout of text and tables for a terminal width. Performs no I/O.
 
-A word is never broken: whoever copies a name or a command must not get a newline in the middle.
+Words are never broken, so that a copied name or command has no newline in it.
 """
 
 import re
@@ -9,22 +9,19 @@ from itertools import zip_longest
 from textwrap import wrap
 
 GAP = 2
-"""Blanks between two columns."""
-CUT_LEAST = 16
-"""Columns of text that a column which may be cut keeps at least."""
+"""Spaces between two columns."""
+MIN_CUT_CHARACTERS = 16
+"""Smallest width to which a cell is truncated."""
 
 
-def wrapped(text: str, width: int | None) -> str:
-    """Break lines between words, but neither `what is quoted so` nor a line that is indented.
-
-    Such are commands, and whoever copies one must not get a newline in the middle.
-    """
+def wrap_lines(text: str, width: int | None) -> str:
+    """Break lines between words, except in backquotes and in indented lines: those are commands."""
     if width is None:
         return text
-    return "\n".join(_wrapped_line(line, width) for line in text.split("\n"))
+    return "\n".join(_wrap_line(line, width) for line in text.split("\n"))
 
 
-def _wrapped_line(line: str, width: int) -> str:
+def _wrap_line(line: str, width: int) -> str:
     if line.startswith(" ") or len(line) <= width:
         return line
     words = re.findall(r"(?:`[^`]*`|[^\s`]|`)+", line)
@@ -38,7 +35,7 @@ def _wrapped_line(line: str, width: int) -> str:
 
 
 def least_widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Measure the longest word of each column, its name included."""
+    """Return the length of the longest word of each column, header included."""
     return [
         max(len(word) for cell in column for word in ("", *cell.split()))
         for column in zip(columns, *rows, strict=True)
@@ -46,24 +43,21 @@ def least_widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
 
 
 def fits(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:
-    """Tell whether a table can stand in so many columns of text with no word broken."""
+    """Return whether a table fits a width without breaking words."""
     return _total(least_widths(columns, rows)) <= width
 
 
-def laid_out(
+def format_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, cut: str | None = None
 ) -> list[str]:
-    """Write a table that fits: its header, then lines of rows, their cells broken between words.
-
-    What is in the column `cut` ends with its line, however long it is.
-    """
+    """Return the lines of a table, header first; cells of the column `cut` are truncated."""
     table = [columns, *rows]
     least = least_widths(columns, rows)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     if cut in columns:
         at = columns.index(cut)
-        least[at] = min(CUT_LEAST, widths[at])
-        # It gives way before any other column.
+        least[at] = min(MIN_CUT_CHARACTERS, widths[at])
+        # Shrink it before any other column.
         widths[at] = max(least[at], min(widths[at], width - _total(widths) + widths[at]))
     while _total(widths) > width:
         slack = [wide - need for wide, need in zip(widths, least, strict=True)]
@@ -91,13 +85,13 @@ def _total(widths: Sequence[int]) -> int:
 def without_empty(
     columns: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[list[str], list[list[str]]]:
-    """Leave out the columns in which no row says anything."""
-    said = [at for at in range(len(columns)) if at == 0 or any(row[at] for row in rows)]
-    return [columns[at] for at in said], [[row[at] for at in said] for row in rows]
+    """Return the table without its empty columns."""
+    filled = [at for at in range(len(columns)) if at == 0 or any(row[at] for row in rows)]
+    return [columns[at] for at in filled], [[row[at] for at in filled] for row in rows]
 
 
-def blocks(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write each row as lines: its first cell, and below it the others by their column's name."""
+def format_blocks(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Format each row as lines: its first cell, then the other cells with their headers."""
     longest = max((len(column) for column in columns[1:]), default=0)
     lines = []
     for first, *others in rows:

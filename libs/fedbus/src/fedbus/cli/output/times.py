@@ -1,4 +1,4 @@
-"""Times for people: how long ago, and when."""
+"""Formats of times: the age of a moment, and the moment itself."""
 
 import time
 
@@ -6,16 +6,16 @@ from fedbus.cli.output import display
 from fedbus.wire.timestamps import parse_timestamp
 
 
-def age(moment: str | None, now: float | None = None) -> str:
-    """Say how long ago something was: `3min`; nothing where it is not known.
+def format_age(moment: str | None, now: float | None = None) -> str:
+    """Format the age of a timestamp: `3min`; empty for None.
 
-    The clocks of two machines differ: what seems to lie ahead is of now.
+    Clocks of two machines differ, so a timestamp in the future has age 0.
     """
     if moment is None:
         return ""
-    return display.age((time.time() if now is None else now) - parse_timestamp(moment))
+    return display.format_duration((time.time() if now is None else now) - parse_timestamp(moment))
 
 
-def when(moment: str | None) -> str:
-    """Write a moment as people read it: `2026-11-29 08:53:28 UTC`."""
+def format_time(moment: str | None) -> str:
+    """Format a timestamp: `2026-11-29 08:53:28 UTC`."""
     return "an unknown time" if moment is None else f"{moment[:19].replace('T', ' ')} UTC"
