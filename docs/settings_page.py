@@ -1,5 +1,6 @@
 """Generator of `docs/settings.md` and `known_settings.py` from the services' settings classes."""
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,7 @@ NAMES_HEAD = '''"""Names of all FEDBUS_ variables that any part of fedbus reads.
 Generated from the services' settings classes by `make docs`; do not edit.
 """
 
-KNOWN: frozenset[str] = frozenset(
-    {
+KNOWN: frozenset[str] = frozenset({
 '''
 
 
@@ -101,7 +101,9 @@ def write_names() -> str:
     """Return the text of `known_settings.py`."""
     fields = {name for kind in SERVICES.values() for name in kind.model_fields}
     names = sorted({PREFIX + name.upper() for name in fields | set(COMMAND) | set(OTHERS)})
-    return NAMES_HEAD + "".join(f'        "{name}",\n' for name in names) + "    }\n)\n"
+    quoted = " ".join(f'"{name}",' for name in names)
+    rows = textwrap.fill(quoted, 100, initial_indent="    ", subsequent_indent="    ")
+    return f"{NAMES_HEAD}{rows}\n}})  # fmt: skip\n"
 
 
 def settings_of(kind: type[ServiceSettings]) -> Iterator[Setting]:

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from fedbus.errors import WireError
-from fedbus.wire import json_reader
 from fedbus.wire.documents import JobFault
 from fedbus.wire.json_reader import clip
 
@@ -50,11 +49,6 @@ def read_refusal(answer: Mapping[str, Any]) -> tuple[JobFault, ...]:
         JobFault(**{name: str(fault.get(name, "")) for name in ("key", "problem", "hint")})
         for fault in answer.get("faults", ())
     )
-
-
-def path_of(parts: Iterable[str | int]) -> str:
-    """Format a place in the file: `config[0].batch_size`."""
-    return json_reader.path_of(parts)
 
 
 def show(value: object) -> str:

@@ -9,7 +9,7 @@ from itertools import islice
 from fedbus.errors import WireError
 from fedbus.jobs.faults import JobFileError
 from fedbus.wire.documents import JobFault
-from fedbus.wire.json_reader import MAX_DEPTH, InvalidValue, Place, read_tree, walk
+from fedbus.wire.json_reader import read_tree, walk
 
 MAX_VALUES = 10_000
 
@@ -23,6 +23,3 @@ def read(data: bytes) -> object:
     if next(islice(walk(tree), MAX_VALUES, None), None):
         raise JobFileError([JobFault(key="", problem=f"more than {MAX_VALUES} values")])
     return tree
-
-
-__all__ = ["MAX_DEPTH", "MAX_VALUES", "InvalidValue", "Place", "read", "walk"]

@@ -10,13 +10,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fedbus.jobs.consistency import consistency_faults
-from fedbus.jobs.faults import MAX_FAULTS, JobFileError, nearest, path_of, show
+from fedbus.jobs.faults import MAX_FAULTS, JobFileError, nearest, show
 from fedbus.jobs.framework_checks import argument_faults, valid_part_of
-from fedbus.jobs.json_tree import InvalidValue, Place, read, walk
+from fedbus.jobs.json_tree import read
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS, JobFile
 from fedbus.jobs.unsupported import unsupported_faults
 from fedbus.scalars import IDENT_SAID
 from fedbus.wire.documents import JobFault
+from fedbus.wire.json_reader import InvalidValue, Place, path_of, walk
 
 _WHOLE = "expected a whole number, got {value}"
 _NUMBER = "expected a number, got {value}"

@@ -2,7 +2,8 @@
 
 NumPy's reader allocates the size that a header claims before it reads the data, so a file of a few
 bytes can exhaust the memory; here each size is first compared with that of the file. Nothing in a
-file is ever unpickled.
+file is ever unpickled. Readers raise LayoutError for a file that is damaged, of another format, or
+claims more data than it can hold, and OSError for one that cannot be read.
 """
 
 import math
@@ -69,24 +70,13 @@ def _write(file: IO[bytes], array: Array) -> None:
 
 
 def read_npz(path: Path, kinds: str = NUMBERS) -> dict[str, Array]:
-    """Read all arrays of an .npz file by name; `kinds` are the kinds of dtypes allowed.
-
-    Raises:
-        LayoutError: It is no .npz file, is damaged, or claims more data than it can hold.
-        OSError: It cannot be read.
-    """
+    """Read all arrays of an .npz file by name; `kinds` are the kinds of dtypes allowed."""
     with _archive(path) as archive:
         return dict(_read_entry(archive, entry, kinds) for entry in archive.infolist())
 
 
 def read_one(path: Path, choose: Callable[[list[str]], str]) -> Array:
-    """Read one array of an .npz file: that whose name `choose` returns, given all names.
-
-    Raises:
-        LayoutError: It is no .npz file, is damaged, claims more data than it can hold, or the array
-            does not hold numbers.
-        OSError: It cannot be read.
-    """
+    """Read one array of numbers of an .npz file: that whose name `choose` returns, given all."""
     with _archive(path) as archive:
         entries = {
             entry.filename.removesuffix(SUFFIX): entry
@@ -99,11 +89,8 @@ def read_one(path: Path, choose: Callable[[list[str]], str]) -> Array:
 def read_blob(path: Path, layout: Layout) -> bytearray:
     """Read the tensors of a layout into a plain blob, one at a time.
 
-    Every size is compared with that of the layout before the blob is allocated.
-
-    Raises:
-        LayoutError: It is no .npz file, is damaged, or holds other arrays than the layout.
-        OSError: It cannot be read.
+    Every size is compared with that of the layout before the blob is allocated; LayoutError is
+    raised for other arrays, too.
     """
     with _archive(path) as archive:
         names = {name.removesuffix(SUFFIX) for name in archive.namelist()}
@@ -161,12 +148,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def read_npy(path: Path, kinds: str = NUMBERS) -> Array:
-    """Read an .npy file; `kinds` are the kinds of dtypes allowed.
-
-    Raises:
-        LayoutError: It is no .npy file, is damaged, or claims more data than it holds.
-        OSError: It cannot be read.
-    """
+    """Read an .npy file; `kinds` are the kinds of dtypes allowed."""
     try:
         with path.open("rb") as file:
             return _read(file, path.stat().st_size, "the array", kinds)

@@ -39,24 +39,20 @@ class ShellMetrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, named `fedbus_<noun>_<unit>`."""
-        connected = GaugeMetricFamily("fedbus_bus_connected", "1 while connected to the broker")
-        connected.add_metric([], float(self._shell.connected))
-        yield connected
-        heard = GaugeMetricFamily(
-            "fedbus_bus_heard", "1 while the broker delivers the node's messages"
-        )
-        heard.add_metric([], float(self._shell.healthy))
-        yield heard
-        progress = GaugeMetricFamily("fedbus_work_progress", "progress of the running work, 0 to 1")
-        progress.add_metric([], self._shell.node.progress())
-        yield progress
+        shell = self._shell
+        for name, what, value in (
+            ("fedbus_bus_connected", "1 while connected to the broker", shell.connected),
+            ("fedbus_bus_heard", "1 while the broker delivers the node's messages", shell.healthy),
+            ("fedbus_work_progress", "progress of the running work, 0 to 1", shell.node.progress()),
+        ):
+            yield GaugeMetricFamily(name, what, float(value))
         events = CounterMetricFamily("fedbus_events", "log events, by name", labels=["event"])
-        for event, count in sorted(self._shell.counts.items()):
+        for event, count in sorted(shell.counts.items()):
             events.add_metric([event], count)
         yield events
         packets = CounterMetricFamily("fedbus_packets", "packets", labels=["direction"])
         bytes_ = CounterMetricFamily("fedbus_bytes", "bytes of payload", labels=["direction"])
-        for direction, (count, size) in sorted(self._shell.traffic.items()):
+        for direction, (count, size) in sorted(shell.traffic.items()):
             packets.add_metric([direction], count)
             bytes_.add_metric([direction], size)
         yield packets
@@ -112,9 +108,7 @@ def make_app(shell: "Shell", api: HttpApi = HttpApi()) -> web.Application:
 
 
 async def start_http_server(
-    shell: "Shell",
-    address: str,
-    api: HttpApi = HttpApi(),
+    shell: "Shell", address: str, api: HttpApi = HttpApi()
 ) -> web.AppRunner:
     """Serve HTTP until the runner's `cleanup()`; raise SettingsError if the address is in use."""
     host, _, port = address.rpartition(":")

@@ -65,8 +65,6 @@ class Ring(VirtualClock):
         self.rng = Random(self.seed)
         self.broker = MemoryBroker(self._deliver)
 
-    # ── the interface of tests and `simulate` ─────────────────────────────────────────────────────
-
     def add(self, name: str, factory: ServiceFactory) -> None:
         """Put a service on a host of its own, and start it."""
         self.hosts[name] = Host(name, factory)
@@ -146,8 +144,6 @@ class Ring(VirtualClock):
     def noted(self, event: str) -> Iterator[dict[str, Any]]:
         """Yield the facts of each log event of this name."""
         return (facts for _, _, name, facts in self.notes if name == event)
-
-    # ── the shell: effects of nodes ───────────────────────────────────────────────────────────────
 
     def _connect(self, host: Host, start: int) -> None:
         if host.node is None or host.starts != start or host.connected:

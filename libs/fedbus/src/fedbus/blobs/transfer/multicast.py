@@ -20,9 +20,7 @@ class Multicast:
     """Members of one blob's multicast, and how far the stream has gone.
 
     Args:
-        count: Chunks of the blob.
         window: Chunks that may be unconfirmed.
-        now: The time, in seconds.
         absent: Announced members that are not waited for.
     """
 

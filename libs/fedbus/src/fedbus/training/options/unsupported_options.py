@@ -82,9 +82,7 @@ def unknown_name(
     Args:
         key: The name's key in the job file.
         kind: What it names, with an article: `an optimizer`.
-        name: The unknown name.
         frameworks: The framework that is checked, and all that the job may run on.
-        tables: The names that each framework has.
     """
     framework, candidates = frameworks
     knowing = [other for other, table in tables.items() if name in table]
