@@ -42,7 +42,6 @@ class RoundCollector:
     """Collects the updates of one round and commits their aggregate.
 
     Attributes:
-        progress: The round's facts.
         controller: The node that the round's end is reported to.
         ended: The report of the round's end; None while the round is open.
         inline_weights: The committed version's weights, if at most INLINE_WEIGHTS_BYTES.

@@ -13,13 +13,9 @@ Trainers = Sequence[str]
 def submission_warnings(
     payload: bytes, trainers: Sequence[Trainers], *, online: int, evaluators: bool
 ) -> Iterator[str]:
-    """Yield warnings about a valid job file.
+    """Yield warnings about a valid job file, from the trainers of each online agent.
 
-    Args:
-        payload: The job file.
-        trainers: The trainers of each online agent.
-        online: Number of online agents that train.
-        evaluators: Whether an evaluator is online.
+    `online` agents train; `evaluators` is whether an evaluator is online.
     """
     job = parse(payload)
     yield from unmeasurable_metrics(job, trainers)

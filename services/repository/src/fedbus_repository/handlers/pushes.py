@@ -81,16 +81,12 @@ class PushHandler:
 
     def _steps(self, message: PushModel, uploads: list[Upload]) -> Steps[Version | StoreRefusal]:
         store, specs = self._store, self._specs
-        answer: Version | StoreRefusal | Sequence[Upload] = yield Call(
-            partial(prepare_push, store, message)
-        )
+        answer = yield Call(partial(prepare_push, store, message))
         if isinstance(answer, Version | StoreRefusal):
             return answer
         uploads += answer
         yield FetchUploads(answer)
-        read: ReadSpec | StoreRefusal = yield Call(
-            partial(read_spec, store, specs, message, answer)
-        )
+        read = yield Call(partial(read_spec, store, specs, message, answer))
         if isinstance(read, StoreRefusal):
             return read
         uploads += read.uploads
