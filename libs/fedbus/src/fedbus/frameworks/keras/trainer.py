@@ -32,8 +32,8 @@ _SEED_STATE: Final = "seed_generator_state"
 class KerasTrainer(StatefulTrainer):
     """Trains, evaluates and runs one model with Keras.
 
-    Raises what `fedbus.plugins.Trainer` and its neighbours say, and LayoutError for weights of
-    another model. An architecture that is unknown or not valid raises TrainingError at once.
+    Methods raise the errors of the protocols in `fedbus.plugins`, and LayoutError for weights of
+    another model; the constructor raises TrainingError for an architecture that is not valid.
     """
 
     def __init__(self, architecture: Architecture) -> None:

@@ -65,8 +65,8 @@ class TfliteTrainer(StatefulTrainer):
         PluginError: No TFLite runtime is installed, or none that works with this version of numpy.
         TrainingError: The architecture is no `.tflite` file with the four signatures.
 
-    Methods raise what `fedbus.plugins.Trainer` and its neighbours say, and LayoutError for weights
-    of another model.
+    Methods raise the errors of the protocols in `fedbus.plugins`, and LayoutError for weights of
+    another model.
     """
 
     def __init__(self, architecture: Architecture) -> None:

@@ -47,8 +47,8 @@ _MEND: Final = "; a batch normalisation needs two rows: set batch_size to 2 or m
 class TorchTrainer(StatefulTrainer):
     """Trains, evaluates and runs one model with PyTorch.
 
-    Raises what `fedbus.plugins.Trainer` and its neighbours say, and LayoutError for weights of
-    another model. An architecture that is unknown or not valid raises TrainingError at once.
+    Methods raise the errors of the protocols in `fedbus.plugins`, and LayoutError for weights of
+    another model; the constructor raises TrainingError for an architecture that is not valid.
     """
 
     output_activation: OutputActivation | None = None
