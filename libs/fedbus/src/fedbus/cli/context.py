@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -12,6 +12,7 @@ from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 
 T = TypeVar("T")
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def cluster_of(ctx: typer.Context) -> Path | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fedbus.cli.context import broker_of, call
+from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.output import display
 from fedbus.cli.output.agent_remarks import remarks
 from fedbus.client.results import NodeStatus
@@ -19,7 +19,7 @@ from fedbus.wire.timestamps import format_timestamp
 def agents(
     ctx: typer.Context,
     all_nodes: Annotated[bool, typer.Option("--all", help="List the services, too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the agents: state, roles, data, frameworks, current task.
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from fedbus.cli.context import broker_of, cluster_of
+from fedbus.cli.context import AsJson, broker_of, cluster_of
 from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.output import display
 from fedbus.cli.stale_login import current_login
@@ -29,7 +29,6 @@ from fedbus.text import counted
 from fedbus.wire.topics import ROOT
 
 DOWN_SECONDS = STOP_SECONDS + 15.0
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 Home = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="The same as --cluster."),

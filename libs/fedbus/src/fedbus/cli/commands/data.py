@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedbus.cli.commands.data_split import split
+from fedbus.cli.context import AsJson
 from fedbus.cli.inputs.dataset_option import Loader, Options, Source, read_source
 from fedbus.cli.output import display
 
@@ -28,7 +29,7 @@ def describe(
         str | None,
         typer.Option(metavar="JSON", help="Transforms, as for an agent; or a JSON file of them."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read a whole data set as an agent does, and print its content.
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fedbus.cli.context import AsJson
 from fedbus.cli.inputs.dataset_option import Loader, Options, Source, read_source
 from fedbus.cli.output import display
 from fedbus.cli.partitioned_files import SplitOptions, check_free, write_split
@@ -93,7 +94,7 @@ def split(
             "--replace", help="Remove existing partitions, once the new ones are written."
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Partition a data set among agents, evenly or unevenly.
 

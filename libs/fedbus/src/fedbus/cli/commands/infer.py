@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from fedbus.cli.context import broker_of, call
+from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.inputs.infer_rows import (
     TABLES,
     is_image,
@@ -58,7 +58,7 @@ def infer(
         str | None,
         typer.Option("--key", metavar="NAME", help="Array of an .npz file; x by default."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Send inputs to the inference service and print the predictions of the newest version.
 

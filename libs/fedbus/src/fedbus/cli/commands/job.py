@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fedbus.cli import exit_codes
-from fedbus.cli.context import broker_of, call
+from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.inputs.job_argument import read_job_file
 from fedbus.cli.inputs.names import job_id
@@ -34,7 +34,6 @@ app = typer.Typer(
     epilog=exit_codes.TABLE,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's training_id.", callback=job_id)]
 
 

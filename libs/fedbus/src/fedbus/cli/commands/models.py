@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fedbus.cli.context import broker_of, call
+from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.inputs.model_argument import (
     Answers,
     Classes,
@@ -33,7 +33,6 @@ from fedbus.wire import codec
 
 app = typer.Typer(no_args_is_help=True, help="Push, list, show and pull models.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="The model's name.", callback=model_name)
 ]

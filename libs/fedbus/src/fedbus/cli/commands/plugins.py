@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fedbus.cli.context import AsJson
 from fedbus.cli.inputs.model_options import read_config
 from fedbus.cli.output import display
 from fedbus.client.failures import Failed
@@ -25,7 +26,7 @@ app = typer.Typer(help="List installed plug-ins and their faults; try one.")
 @app.callback(invoke_without_command=True)
 def plugins(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List installed plug-ins by kind, with their faults.
 
@@ -71,7 +72,7 @@ def check(
     config: Annotated[
         str, typer.Option(metavar="JSON", help="A trainer's architecture, or a model's config.")
     ] = "{}",
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a plug-in on a little data, and report what it did.
 
@@ -87,7 +88,7 @@ def check(
             data,
             config,
             tried,
-            report=_quiet if as_json else display.show,
+            report=(lambda _: None) if as_json else display.show,
         )
     except FedbusError as error:
         if tried:
@@ -96,10 +97,6 @@ def check(
     finally:
         if as_json and tried:
             display.print_json(tried)
-
-
-def _quiet(_: str) -> None:
-    """Print nothing: JSON is printed at the end."""
 
 
 def _try_all(

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fedbus.cli.cluster_start import digits_model
+from fedbus.cli.context import AsJson
 from fedbus.cli.inputs.dataset_option import Options, read_options
 from fedbus.cli.inputs.job_argument import read_job_file
 from fedbus.cli.inputs.model_argument import (
@@ -93,7 +94,7 @@ def simulate(
         typer.Option("-o", "--output", metavar="FILE.npz", help="Write the final weights."),
     ] = None,
     loader_options: Options = "{}",
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a job in this process, to try plug-ins, data and job files.
 
@@ -128,7 +129,7 @@ def simulate(
         partitions, held_out = read_partitions(parsed, data, folder, agents, split, options)
         try:
             bar = display.progress(counted(len(partitions), "agent"), parsed.num_rounds)
-            with nullcontext(_quiet) if as_json else bar as advance:
+            with nullcontext(lambda _: None) if as_json else bar as advance:
                 finished = run_interruptible(
                     lambda stop: run_simulation(
                         payload,
@@ -208,7 +209,3 @@ def _check_model(job: Path, parsed: JobFile, packed: PackedModel, *, as_json: bo
     warning = loss_contradiction(packed.spec().answers, parsed.eval_func)
     if warning and "eval_func" in parsed.model_fields_set:
         display.warn(warning)
-
-
-def _quiet(_: str) -> None:
-    """Print nothing: JSON is printed at the end."""

@@ -12,24 +12,10 @@ import numpy as np
 
 _SEED_LIMIT: Final = 2**32
 """Exclusive upper limit of seeds in NumPy and Keras."""
-
-
-def _seed_torch(torch: Any, seed: int) -> None:  # noqa: ANN401 - a module that may not be installed
-    torch.manual_seed(seed)
-
-
-def _seed_tensorflow(tensorflow: Any, seed: int) -> None:  # noqa: ANN401 - as above
-    tensorflow.random.set_seed(seed)
-
-
-def _seed_keras(keras: Any, seed: int) -> None:  # noqa: ANN401 - as above
-    keras.utils.set_random_seed(seed)
-
-
 _FRAMEWORKS: Final[Mapping[str, Callable[[Any, int], None]]] = {
-    "tensorflow": _seed_tensorflow,
-    "torch": _seed_torch,
-    "keras": _seed_keras,
+    "tensorflow": lambda tensorflow, seed: tensorflow.random.set_seed(seed),
+    "torch": lambda torch, seed: torch.manual_seed(seed),
+    "keras": lambda keras, seed: keras.utils.set_random_seed(seed),
 }
 
 

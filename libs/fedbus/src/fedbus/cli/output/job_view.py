@@ -3,7 +3,6 @@
 import sys
 from collections.abc import AsyncIterable
 from contextlib import aclosing, nullcontext
-from types import TracebackType
 from typing import Protocol, Self
 
 from rich.progress import (
@@ -76,12 +75,7 @@ class ProgressBarView:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def state(self, state: JobState) -> None:
