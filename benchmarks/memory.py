@@ -237,7 +237,7 @@ def compared(
     }
 
 
-async def live(here: RunningCluster, what: str, count: int) -> dict[str, Any]:
+async def run_workload(here: RunningCluster, what: str, count: int) -> dict[str, Any]:
     """Run one workload, and measure before and after."""
     topics = [f"{ROOT}/jobs/+/state", f"{ROOT}/replies/#"]
     name = f"{here.address.username}"
@@ -249,33 +249,35 @@ async def live(here: RunningCluster, what: str, count: int) -> dict[str, Any]:
 async def connections(here: RunningCluster, count: int) -> dict[str, Any]:
     """Run the shell of a service over many connections, in this process."""
     warm_up = max(1, count // 5)
-    chance = Random(1)
-    await reconnect(here.address, warm_up, chance)
+    rng = Random(1)
+    await reconnect(here.address, warm_up, rng)
     before = {"shell": measured(os.getpid())}
-    await reconnect(here.address, count, chance)
+    await reconnect(here.address, count, rng)
     return compared(before, {"shell": measured(os.getpid())})
 
 
-THINGS = ("rounds", "jobs", "refused", "connections")
+WORKLOADS = ("rounds", "jobs", "refused", "connections")
 
 
 def main() -> None:
     """Run all workloads, and print the growth of each process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--count", type=int, default=2000, help="of rounds, jobs, requests each")
+    parser.add_argument(
+        "--count", type=int, default=2000, help="repetitions of each"
+    )
     parser.add_argument("--agents", type=int, default=2)
     parser.add_argument("--framework", default="tflite", choices=("tflite", "torch", "keras"))
-    parser.add_argument("--only", choices=THINGS, nargs="+", default=THINGS)
+    parser.add_argument("--only", choices=WORKLOADS, nargs="+", default=WORKLOADS)
     parser.add_argument("--limit", type=float, default=LIMIT_MB, help="MB that each may grow")
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - is stdout")
     options = parser.parse_args()
     found: dict[str, Any] = {}
     with cluster(options.agents, options.framework) as here:
         for what in options.only:
-            life = connections(here, options.count) if what == "connections" else None
-            found[what] = asyncio.run(life or live(here, what, options.count))
+            work = connections(here, options.count) if what == "connections" else None
+            found[what] = asyncio.run(work or run_workload(here, what, options.count))
     rows = [
-        {"through": what, "service": node, **figures}
+        {"workload": what, "service": node, **figures}
         for what, nodes in found.items()
         for node, figures in nodes.items()
     ]
