@@ -207,7 +207,7 @@ def test_wrong_requests_are_refused_with_the_reason(agent: AgentProcess) -> None
     for (status, said), expected, mend in (
         (agent.curl("/job/total", token=None), 401, "Authorization: Bearer"),
         (agent.curl("/job/total", token="x" * 32), 401, "Authorization: Bearer"),
-        (agent.post("/job/config/solo/", deep), 400, "nested"),
+        (agent.post("/job/config/solo/", deep), 400, "levels of nesting"),
         (agent.post("/job/config/solo/", " " * 300_000), 413, "at most 262144"),
         (agent.post("/job/config/solo/", JOB, "-H", "Transfer-Encoding: chunked"), 411, "Content-"),
         (agent.post("/job/config/solo/", {**JOB, "model_name": "faces"}), 404, "POST /model/"),
