@@ -262,9 +262,7 @@ WORKLOADS = ("rounds", "jobs", "refused", "connections")
 def main() -> None:
     """Run all workloads, and print the growth of each process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--count", type=int, default=2000, help="repetitions of each"
-    )
+    parser.add_argument("--count", type=int, default=2000, help="repetitions of each")
     parser.add_argument("--agents", type=int, default=2)
     parser.add_argument("--framework", default="tflite", choices=("tflite", "torch", "keras"))
     parser.add_argument("--only", choices=WORKLOADS, nargs="+", default=WORKLOADS)
