@@ -15,6 +15,7 @@ from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.inputs.job_argument import read_job_file
 from fedbus.cli.inputs.names import job_id
 from fedbus.cli.output import display
+from fedbus.cli.output.job_refusal import refused_by_controller
 from fedbus.cli.output.job_view import report_end, round_line, watch
 from fedbus.cli.output.times import format_age, format_time
 from fedbus.cli.submission import format_submission, submit_again, submit_job
@@ -117,9 +118,7 @@ def _submit(here: BrokerLogin, file: str, payload: bytes, options: _SubmitOption
         else:
             answer = asyncio.run(submit_job(here, payload))
     except JobRefused as error:
-        if as_json:
-            print_json(error.answer)
-        raise
+        raise refused_by_controller(error, print_json if as_json else None) from None
     _warn(payload, answer)
     if as_json and (answer.over or not watch_it):
         print_json(answer.answer)

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from fedbus.cli.inputs.simulation_data import read_partitions
 from fedbus.cli.inputs.split_option import Split, check_split
 from fedbus.cli.interruptible import run_interruptible
 from fedbus.cli.output import display
+from fedbus.cli.output.job_refusal import refused_before_start
 from fedbus.cli.output.job_view import report_end, round_line
 from fedbus.cli.signals import PROCESS_END
 from fedbus.cli.weights_file import check_writable, write_weights
@@ -36,17 +37,15 @@ from fedbus.client.failures import Failed
 from fedbus.client.model_factory import is_factory
 from fedbus.client.model_outputs import OutputOptions
 from fedbus.client.packing import PackedModel
-from fedbus.errors import FedbusError, SettingsError
+from fedbus.errors import SettingsError
 from fedbus.frameworks.outputs import loss_contradiction
 from fedbus.interruption import temporary_folder
 from fedbus.jobs import (
     JobFault,
     JobFile,
     JobFileError,
-    format_faults,
     parse,
     training_params_of,
-    write_refusal,
 )
 from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.text import counted
@@ -111,7 +110,7 @@ def simulate(
     try:
         parsed = parse(payload)
     except JobFileError as error:
-        raise _refused(job, error.faults, as_json=as_json) from error
+        raise refused_before_start(job, error.faults, as_json=as_json) from error
     if reason := inactive_reason(training_params_of(parsed)):
         display.warn(reason)
     check_split(split, data)
@@ -146,7 +145,7 @@ def simulate(
         except SimulationStuck as error:
             raise Failed(str(error)) from error
         except SimulationFailed as error:
-            raise _refused(job, error.faults, str(error), as_json=as_json) from error
+            raise refused_before_start(job, error.faults, str(error), as_json=as_json) from error
     if output is not None:
         write_weights(output, finished.weights)
     end = finished.state
@@ -180,13 +179,6 @@ def _temporary_files() -> Iterator[Path]:
                 os.environ["TMPDIR"] = variable
 
 
-def _refused(job: Path, faults: Sequence[JobFault], why: str = "", *, as_json: bool) -> FedbusError:
-    # A wrong file of the user, exit code 2: no service refused it.
-    if as_json and faults:
-        display.print_json(write_refusal("", faults))
-    return SettingsError(format_faults(f"{job} is refused", faults) if faults else why)
-
-
 def _model(what: str | None, options: ModelOptions, name: str) -> PackedModel:
     if what is None:
         if options != ModelOptions():
@@ -205,7 +197,7 @@ def _check_model(job: Path, parsed: JobFile, packed: PackedModel, *, as_json: bo
         problem = f"expected {packed.push.model!r}, the simulated model, got {parsed.model_name!r}"
         hint = "name that model's spec or factory with --model, or change model_name"
         fault = JobFault(key="model_name", problem=problem, hint=hint)
-        raise _refused(job, (fault,), as_json=as_json)
+        raise refused_before_start(job, (fault,), as_json=as_json)
     warning = loss_contradiction(packed.spec().answers, parsed.eval_func)
     if warning and "eval_func" in parsed.model_fields_set:
         display.warn(warning)
