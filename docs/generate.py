@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import data_page
-import job_file
+import job_file_page
+import loaders_page
 import msgpack
 import settings_page
 
@@ -211,8 +211,8 @@ def main() -> None:
     check = parser.parse_args().check
     pages = (
         (WIRE, write()),
-        (HERE / "job-file.md", job_file.write()),
-        (HERE / "loaders.md", data_page.write()),
+        (HERE / "job-file.md", job_file_page.write()),
+        (HERE / "loaders.md", loaders_page.write()),
         (HERE / "settings.md", settings_page.write()),
         (NAMES, settings_page.write_names()),
     )

@@ -20,7 +20,16 @@ SERVICES = sorted(ROOT.glob("services/*/src/fedbus_*"))
 DISTRIBUTIONS = (FEDBUS, *SERVICES)
 
 FLOORS = (
-    {"demo_data", "digest", "errors", "interruption", "lending", "limits", "rounding", "text"},
+    {
+        "demo_data",
+        "digest",
+        "errors",
+        "interruption",
+        "lent_memory",
+        "limits",
+        "number_text",
+        "text",
+    },
     {"atomic_write", "scalars"},
     {"model"},
     {"training"},

@@ -12,7 +12,7 @@ from fedbus.errors import PluginError
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
 from fedbus.plugins import Aggregator
-from fedbus.strategies.aggregation import FedAvg
+from fedbus.strategies.aggregation.fedavg import FedAvg
 from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelSpec, TensorSpec

@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from types import ModuleType
+
+import pytest
 
 import fedbus
+from fedbus import client
 
 
 def test_the_public_names_are_listed() -> None:
@@ -17,6 +21,7 @@ def test_the_public_names_are_listed() -> None:
     assert not {"numpy", "pydantic", "fedbus.data", "fedbus.plugins"} & set(loaded)
 
 
-def test_every_name_that_is_listed_is_there() -> None:
-    """Each is found in the module that has it."""
-    assert [name for name in fedbus.__all__ if getattr(fedbus, name, None) is None] == []
+@pytest.mark.parametrize("package", [fedbus, client], ids=lambda package: package.__name__)
+def test_every_name_that_is_listed_is_there(package: ModuleType) -> None:
+    """Each is found in the module that has it, which is imported only when the name is used."""
+    assert [name for name in package.__all__ if getattr(package, name, None) is None] == []

@@ -18,7 +18,7 @@ from fedbus.model.blob import encode
 from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
 from fedbus_inference.core import InferenceCore
-from fedbus_inference.runtime import runtime_for
+from fedbus_inference.model_runtimes import runtime_for
 from tests.inference.harness import Harness
 
 def resident():

@@ -14,16 +14,16 @@ from fedbus.blobs.spool import Spool, Spools
 from fedbus.errors import LayoutError
 from fedbus.model.blob import BLOCK_NUMBERS, blank, decode, encode, encode_delta, writable_arrays
 from fedbus.model.layout import DTYPES, Layout, Role, Weights
-from fedbus.strategies.aggregation import FedAvg
+from fedbus.strategies.aggregation.fedavg import FedAvg
 from fedbus.wire.blobs import blob_ref_of
-from fedbus_collector.aggregation.fold import (
+from fedbus_collector.aggregation.tensor_runs import runs_of
+from fedbus_collector.aggregation.weighted_mean import (
     ArrivedUpdate,
     RunningTotal,
     aggregate,
     fold,
     total_size,
 )
-from fedbus_collector.aggregation.tensor_runs import runs_of
 
 Numbers = dict[str, NDArray[Any]]
 

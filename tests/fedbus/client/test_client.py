@@ -258,7 +258,7 @@ async def test_a_broker_killed_while_watching_is_waited_for(
     broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The watch goes on over a new connection, and so does the next method."""
-    monkeypatch.setattr("fedbus.client.jobs.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("fedbus.client.job_requests.RETRY_SECONDS", 0.1)
     async with fedbus.connect(url(broker)) as fed, asyncio.timeout(LONG):
         await publish(broker, state("j", round=1))
         watching = fed.watch("j")
@@ -277,7 +277,7 @@ async def test_the_state_that_a_killed_broker_lost_is_waited_for(
     broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client may be back before the controller, which publishes the state again."""
-    monkeypatch.setattr("fedbus.client.jobs.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("fedbus.client.job_requests.RETRY_SECONDS", 0.1)
     async with fedbus.connect(url(broker)) as fed, asyncio.timeout(LONG):
         news = await followed_over_a_kill(broker, fed, away_seconds=LONG)
         await publish(broker, state("j", "finished", 2))
@@ -288,7 +288,7 @@ async def test_a_job_whose_state_stays_lost_is_refused(
     broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have been forgotten while the connection was lost."""
-    monkeypatch.setattr("fedbus.client.jobs.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("fedbus.client.job_requests.RETRY_SECONDS", 0.1)
     async with fedbus.connect(url(broker)) as fed, asyncio.timeout(LONG):
         news = await followed_over_a_kill(broker, fed, away_seconds=1.0)
         with pytest.raises(Refused, match="no job 'j' is known"):
@@ -317,7 +317,7 @@ async def test_a_broker_that_stays_away_ends_the_watching(
     broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After as long as the caller says."""
-    monkeypatch.setattr("fedbus.client.jobs.RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("fedbus.client.job_requests.RETRY_SECONDS", 0.05)
     await publish(broker, state("j"))
     async with fedbus.connect(url(broker)) as fed, asyncio.timeout(LONG):
         watching = fed.watch("j", away_seconds=0.2)

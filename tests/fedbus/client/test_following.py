@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from fedbus.client import jobs
+from fedbus.client import job_requests
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.connection import ClientConnection
@@ -42,7 +42,7 @@ def done(round: int) -> RoundState:
 def test_rounds_are_told_in_order_and_the_state_last() -> None:
     """The broker keeps no order among topics, and the state may be the job's last word."""
     rounds = [Packet(f"r/jobs/j/rounds/{number}", b"") for number in (10, 2)]
-    told = sorted([Packet("r/jobs/j/state", b""), *rounds], key=jobs.in_order)
+    told = sorted([Packet("r/jobs/j/state", b""), *rounds], key=job_requests.in_order)
     assert [packet.topic[7:] for packet in told] == ["j/rounds/2", "j/rounds/10", "j/state"]
 
 
@@ -70,14 +70,14 @@ class Broker:
 
 def followed_on(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the following see this broker and its clock."""
-    monkeypatch.setattr(jobs, "news", broker.news)
-    monkeypatch.setattr(jobs, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(job_requests, "news", broker.news)
+    monkeypatch.setattr(job_requests, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(clock, "monotonic", lambda: broker.now)
 
 
 async def followed() -> list[JobNews]:
     """Follow the job to its end."""
-    return [each async for each in jobs.follow(ClientConnection(HERE), "j")]
+    return [each async for each in job_requests.follow(ClientConnection(HERE), "j")]
 
 
 def packet_of(told: JobState) -> Packet:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.cli.weights_file import write_weights
+from fedbus.cli.output_files import write_weights
 from fedbus.client.model_outputs import OutputOptions, same_outputs
 from fedbus.client.packing import read_model, read_weights
 from fedbus.digest import digest_of

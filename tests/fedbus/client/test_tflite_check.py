@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedbus import demo_data
-from fedbus.cli.weights_file import write_weights
+from fedbus.cli.output_files import write_weights
 from fedbus.client import tflite_check
 from fedbus.client.packing import read_model
 from fedbus.errors import LayoutError, PluginError, TrainingError

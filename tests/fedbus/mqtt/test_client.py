@@ -14,7 +14,7 @@ import pytest
 
 from fedbus.errors import BusError
 from fedbus.mqtt import client as mqtt
-from fedbus.mqtt import frames, pipe, writer
+from fedbus.mqtt import frames, packet_stream, writer
 from fedbus.mqtt.bus import BrokerAddress, Bus, Packet
 from fedbus.mqtt.mosquitto import LocalBroker, free_port
 from tests.container_sizes import container_sizes, grown
@@ -382,7 +382,7 @@ async def test_fault_in_the_library_ends_the_connection(
 
     async with mqtt.connect(broker.address("agent.b"), name="agent.b", listen=[FOR_B]) as b:
         with monkeypatch.context() as patch:
-            patch.setattr("fedbus.mqtt.pipe.read_publication", fail)
+            patch.setattr("fedbus.mqtt.packet_stream.read_publication", fail)
             await b.publish(Packet("fedbus/v1/link/agent.b/agent.b/x", b""))
             with pytest.raises(BusError, match=r"RuntimeError\('odd'\)"):
                 await receive(b, 1)
@@ -480,7 +480,7 @@ async def test_full_inbox_lets_the_network_wait_and_loses_nothing(
     broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node that is busy reads on when it has time; meanwhile its memory does not grow."""
-    monkeypatch.setattr(pipe, "INBOX_BYTES", 2 * CHUNK_BYTES)
+    monkeypatch.setattr(packet_stream, "INBOX_BYTES", 2 * CHUNK_BYTES)
     async with (
         mqtt.connect(broker.address("agent.b"), name="agent.b", listen=[FOR_B]) as b,
         mqtt.connect(broker.address("agent.a"), name="agent.a", listen=[FOR_A]) as a,

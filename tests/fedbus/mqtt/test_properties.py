@@ -108,7 +108,7 @@ def test_property_longer_than_mqtt_allows_is_refused() -> None:
 
 def test_pure_files_of_the_bus_load_no_client_library() -> None:
     """Settings read addresses without loading MQTT."""
-    modules = "fedbus.mqtt.bus, fedbus.mqtt.pipe, fedbus.mqtt.mosquitto_config"
+    modules = "fedbus.mqtt.bus, fedbus.mqtt.packet_stream, fedbus.mqtt.mosquitto_config"
     script = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, check=True, text=True

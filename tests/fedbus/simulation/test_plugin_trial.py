@@ -13,7 +13,7 @@ from fedbus.errors import LayoutError, PluginError
 from fedbus.model.layout import Array, Weights
 from fedbus.plugins import Group
 from fedbus.simulation.plugin_trial import TrialInputs, try_plugin
-from fedbus.strategies.aggregation import FedAvg
+from fedbus.strategies.aggregation.fedavg import FedAvg
 from fedbus.strategies.selection import uniform
 from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
 from tests.typing.plugin_examples import Clipped, Inverted, Scored, csv, line, rested

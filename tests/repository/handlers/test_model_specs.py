@@ -6,7 +6,7 @@ from fedbus.errors import StoreError, TransferError
 from fedbus.wire import codec
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import ModelNeeds, ModelSpec
-from fedbus.wire.model_spec import files_of
+from fedbus.wire.spec_files import files_of
 from fedbus_repository.handlers import model_specs
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.stores.base import Store

@@ -13,7 +13,7 @@ from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
 from fedbus_controller.core import ControllerCore
-from fedbus_controller.rounds.selection import IsolatedSelector
+from fedbus_controller.rounds.cohort_selection import IsolatedSelector
 
 
 class ControllerSettings(ServiceSettings):

@@ -8,7 +8,7 @@ from fedbus.runtime.service import Built
 from fedbus.runtime.shell import Shell
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
-from fedbus_inference.runtime import runtime_for
+from fedbus_inference.model_runtimes import runtime_for
 from fedbus_inference.settings import InferenceSettings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fedbus.errors import WireError
 from fedbus.model.layout import Array
-from fedbus.rounding import format_against
+from fedbus.number_text import format_against
 
 _MAX_NORMALIZED = 1 + 1e-6
 """The tolerance of agents for normalized rows; see `fedbus.data.format.check_batch`."""

@@ -10,7 +10,7 @@ import pytest
 from fedbus.blobs.transfer.chunk import read_chunk
 from fedbus.core.actions import Action, Cancel, Serve, Unserve
 from fedbus.core.events import Connected, Event, Fetched, FetchFailed
-from fedbus.lending import is_lent
+from fedbus.lent_memory import is_lent
 from fedbus.mqtt.memory_broker import MemoryBroker
 from fedbus.runtime.effects import Effect, Publish, PublishChunk, Subscribe, Unsubscribe
 from fedbus.runtime.identity import Identity

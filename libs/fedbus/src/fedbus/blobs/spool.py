@@ -19,7 +19,7 @@ import numpy as np
 
 from fedbus.digest import hasher
 from fedbus.errors import StoreError
-from fedbus.lending import is_lent
+from fedbus.lent_memory import is_lent
 
 BLOCK_BYTES = 1024 * 1024
 MIN_SPARE_BYTES = 64 * 1024

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from fedbus.cli.weights_file import write_bytes, write_weights
+from fedbus.cli.output_files import write_bytes, write_weights
 from fedbus.errors import FedbusError, LayoutError, SettingsError
 from fedbus.frameworks.tensorflow_logs import suppressed_logs
 from fedbus.model import safetensors

@@ -82,7 +82,7 @@ _MODULES = {
     "JobHistory": "fedbus.client.results",
     "JobState": "fedbus.wire.documents",
     "ModelSpec": "fedbus.wire.documents",
-    "ModelRef": "fedbus.wire.values",
+    "ModelRef": "fedbus.wire.blobs",
     "ModelHistory": "fedbus.client.results",
     "NodeStatus": "fedbus.client.results",
     "PackedModel": "fedbus.client.packing",

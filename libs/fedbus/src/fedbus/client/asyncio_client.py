@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
-from fedbus.client import inference, jobs, nodes, stored_models
+from fedbus.client import inference, job_requests, nodes, stored_models
 from fedbus.client.address import BrokerLogin, find_login
 from fedbus.client.connection import ANSWER_SECONDS, ClientConnection
 from fedbus.client.job_files import JobSource, job_payload
-from fedbus.client.jobs import AWAY_SECONDS
+from fedbus.client.job_requests import AWAY_SECONDS
 from fedbus.client.packing import PackedModel
 from fedbus.client.results import (
     InferenceResult,
@@ -147,7 +147,7 @@ class Client:
         Raises:
             JobRefused, SettingsError, Unreachable: as `submit`.
         """
-        answer = await jobs.submit(self.connection, job_payload(job, job_id))
+        answer = await job_requests.submit(self.connection, job_payload(job, job_id))
         self._submitted.add(answer.job)
         return answer
 
@@ -201,7 +201,7 @@ class Client:
             Refused, BusError: as `watch`.
         """
         known = submitted or job in self._submitted
-        return jobs.follow(self.connection, job, submitted=known, away_seconds=away_seconds)
+        return job_requests.follow(self.connection, job, submitted=known, away_seconds=away_seconds)
 
     async def cancel(self, job: str) -> None:
         """Cancel a job; the versions that it committed stay.
@@ -212,7 +212,7 @@ class Client:
             Refused: no such job is known, or it has ended.
             Unreachable: no controller answered; says whether the broker keeps the request.
         """
-        await jobs.cancel(self.connection, job)
+        await job_requests.cancel(self.connection, job)
 
     async def forget(self, job: str) -> None:
         """Delete what the broker retains of an ended job; its versions stay.
@@ -223,7 +223,7 @@ class Client:
             Refused: no such job is known, or it has not ended.
             Unreachable: no controller answered.
         """
-        await jobs.forget(self.connection, job)
+        await job_requests.forget(self.connection, job)
 
     async def jobs(self) -> tuple[JobState, ...]:
         """Fetch the states of all jobs of the last 30 days, the newest last.
@@ -233,7 +233,7 @@ class Client:
         Raises:
             BusError: the connection is lost.
         """
-        return await jobs.jobs(self.connection)
+        return await job_requests.jobs(self.connection)
 
     async def job(self, job: str) -> JobHistory:
         """Fetch a job's state and its finished rounds.
@@ -244,7 +244,7 @@ class Client:
         Raises:
             Refused: no such job is known.
         """
-        return await jobs.job(self.connection, job)
+        return await job_requests.job(self.connection, job)
 
     # ── nodes ───────────────────────────────────────────────────────────────────────────────────
 

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
 from fedbus.client.connection import PAUSE_SECONDS, ClientConnection
-from fedbus.client.groups import one_error
 from fedbus.client.repository import RepositoryRequest
 from fedbus.client.session import Subscription
+from fedbus.client.task_group_errors import one_error
 from fedbus.core import clock
 from fedbus.errors import BusError, FedbusError
 from fedbus.mqtt.bus import Bus, Packet

@@ -15,7 +15,7 @@ from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client, login_for
 from fedbus.client.connection import ANSWER_SECONDS
 from fedbus.client.job_files import JobSource
-from fedbus.client.jobs import AWAY_SECONDS
+from fedbus.client.job_requests import AWAY_SECONDS
 from fedbus.client.loop_thread import LoopThread
 from fedbus.client.packing import PackedModel
 from fedbus.client.results import (

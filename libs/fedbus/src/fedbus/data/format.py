@@ -17,7 +17,7 @@ import numpy as np
 from fedbus.data.dataset import Batch, Dataset
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
-from fedbus.rounding import format_against
+from fedbus.number_text import format_against
 from fedbus.wire.announced_names import encode_names, names_of
 
 Kind = Literal["image", "numerical", "categorical"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from fedbus.jobs.faults import show
 from fedbus.jobs.schema import RoundSettings
-from fedbus.rounding import format_against
+from fedbus.number_text import format_against
 from fedbus.training.options import FRACTIONS, FRAMEWORKS, LOWER_IS_BETTER
 from fedbus.wire.documents import JobFault
 from fedbus.wire.identifiers import BASE

@@ -21,7 +21,7 @@ from fedbus.jobs.options import (
     WarmupConfig,
 )
 from fedbus.limits import MAX_COHORT_AGENTS, MAX_TRANSFORMS
-from fedbus.rounding import format_against
+from fedbus.number_text import format_against
 from fedbus.scalars import IDENT
 from fedbus.training.options import LOWER_IS_BETTER, TRAINING_PREFIX, impossible_metric
 from fedbus.wire.identifiers import BASE

@@ -19,8 +19,8 @@ from fedbus.mqtt import login
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.deliveries import Deliveries
 from fedbus.mqtt.frames import CONNACK, PUBACK, Frame
+from fedbus.mqtt.packet_stream import Pipe
 from fedbus.mqtt.paho_internals import hand_over, paho_client
-from fedbus.mqtt.pipe import Pipe
 from fedbus.mqtt.publications import MAX_PACKET_BYTES
 
 ANSWER_SECONDS = 10.0

@@ -12,7 +12,7 @@ left (`lending.py`): one that is never released costs its buffer, and never show
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fedbus.lending import is_lent
+from fedbus.lent_memory import is_lent
 
 ROOM_BYTES = 64 * 1024
 """Free bytes at the end of a buffer: what a socket returns at once is more than small packets need.

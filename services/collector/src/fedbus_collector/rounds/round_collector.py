@@ -19,7 +19,7 @@ from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import Commit, Offer, RoundEnded
 from fedbus.wire.round_records import RoundRecord
 from fedbus_collector import keys
-from fedbus_collector.aggregation.fold import aggregate
+from fedbus_collector.aggregation.weighted_mean import aggregate
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress

@@ -15,7 +15,7 @@ from fedbus.plugins import Aggregator
 from fedbus.wire.blobs import BlobLocation
 from fedbus.wire.messages import Offer
 from fedbus_collector import keys
-from fedbus_collector.aggregation.fold import ArrivedUpdate, RunningTotal, fold, total_size
+from fedbus_collector.aggregation.weighted_mean import ArrivedUpdate, RunningTotal, fold, total_size
 from fedbus_collector.rounds.progress import RoundProgress
 
 BRIEF_RUN_BYTES = 128 * 1024

@@ -15,8 +15,12 @@ from fedbus.wire.messages import StorePlan
 from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
+from fedbus_controller.rounds.cohort_selection import (
+    CohortSelection,
+    InvalidSelection,
+    TooFewSelected,
+)
 from fedbus_controller.rounds.name_agreement import AgreeingAgents, NameAgreement
-from fedbus_controller.rounds.selection import CohortSelection, InvalidSelection, TooFewSelected
 
 PATIENCE_SECONDS = 5.0
 """Time to wait for all wanted agents, before the quorum is enough."""

@@ -26,7 +26,7 @@ from fedbus.scalars import IDENT
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.model_spec import files_of, named_files
+from fedbus.wire.spec_files import files_of, named_files
 from fedbus_edge_agent.standalone.schemas import ModelMetadata, ModelReport
 
 _OVERHEAD_BYTES = 1 << 20

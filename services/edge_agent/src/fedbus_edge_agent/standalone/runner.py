@@ -13,7 +13,7 @@ from fedbus.model.blob import decode
 from fedbus.model.layout import Layout, Weights
 from fedbus.model.npz import read_blob, write_npz
 from fedbus.wire import codec
-from fedbus.wire.model_spec import named_files
+from fedbus.wire.spec_files import named_files
 from fedbus_edge_agent.host.capabilities import free_storage
 from fedbus_edge_agent.standalone.jobs import MAX_KEPT_REPORTS, RoundRequest, RoundResult
 from fedbus_edge_agent.standalone.models import UploadedModel, UploadedModels

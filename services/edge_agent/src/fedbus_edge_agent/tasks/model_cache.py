@@ -14,7 +14,7 @@ from fedbus.model.layout import Layout
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.model_spec import files_of, named_files
+from fedbus.wire.spec_files import files_of, named_files
 from fedbus_edge_agent.training.task_runner import Model
 
 MAX_MODELS = 8

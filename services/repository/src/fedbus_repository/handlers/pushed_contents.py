@@ -18,7 +18,7 @@ from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, read_header
 from fedbus.model.layout import Layout
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.model_spec import named_files
+from fedbus.wire.spec_files import named_files
 
 READ_BYTES: Final = 1 << 20
 TFLITE: Final = "tflite"

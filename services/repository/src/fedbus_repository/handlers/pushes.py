@@ -15,7 +15,7 @@ from fedbus.model.layout import Layout
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
-from fedbus.wire.model_spec import files_of
+from fedbus.wire.spec_files import files_of
 from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.handlers.pushed_contents import (

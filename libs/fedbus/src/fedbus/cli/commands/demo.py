@@ -25,14 +25,14 @@ from fedbus.cli.signals import PROCESS_END
 from fedbus.cli.submission import submit_job
 from fedbus.client.address import BrokerLogin
 from fedbus.client.failures import Failed
-from fedbus.client.groups import one_error
 from fedbus.client.inference import JSON
+from fedbus.client.task_group_errors import one_error
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.members import ClusterPlan
 from fedbus.core import clock
 from fedbus.interruption import deferred_signals
 from fedbus.mqtt.mosquitto import free_port
-from fedbus.rounding import format_percent
+from fedbus.number_text import format_percent
 from fedbus.wire.documents import JobState
 from fedbus.wire.identifiers import role_of
 

@@ -23,7 +23,7 @@ from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.inference import JSON, MSGPACK, encode
 from fedbus.errors import SettingsError, WireError
-from fedbus.rounding import format_percent
+from fedbus.number_text import format_percent
 from fedbus.wire.json_reader import read_json
 
 ROWS = 20

@@ -22,8 +22,8 @@ from fedbus.cli.interruptible import run_interruptible
 from fedbus.cli.output import display, memory_needed
 from fedbus.cli.output.model_history import DEFAULT_VERSIONS, print_history
 from fedbus.cli.output.times import format_age
+from fedbus.cli.output_files import check_writable
 from fedbus.cli.pulled_files import SUFFIXES, choose_format, write_model
-from fedbus.cli.weights_file import check_writable
 from fedbus.client import stored_models
 from fedbus.client.asyncio_client import Client
 from fedbus.client.model_outputs import OutputOptions, describe_outputs

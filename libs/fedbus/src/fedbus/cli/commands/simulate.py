@@ -31,8 +31,8 @@ from fedbus.cli.interruptible import run_interruptible
 from fedbus.cli.output import display
 from fedbus.cli.output.job_refusal import refused_before_start
 from fedbus.cli.output.job_view import report_end, round_line
+from fedbus.cli.output_files import check_writable, write_weights
 from fedbus.cli.signals import PROCESS_END
-from fedbus.cli.weights_file import check_writable, write_weights
 from fedbus.client.failures import Failed
 from fedbus.client.model_factory import is_factory
 from fedbus.client.model_outputs import OutputOptions

@@ -17,7 +17,7 @@ from fedbus.cli.inputs.split_option import Split, check_split
 from fedbus.cli.output import display
 from fedbus.cli.signals import PROCESS_END
 from fedbus.client.failures import Failed
-from fedbus.client.groups import one_error
+from fedbus.client.task_group_errors import one_error
 from fedbus.cluster import registry
 from fedbus.cluster.local import STOP_SECONDS, LocalCluster
 from fedbus.cluster.members import ClusterPlan

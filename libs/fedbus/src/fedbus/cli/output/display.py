@@ -17,7 +17,7 @@ from fedbus.cli.output.tables import (
     without_empty,
     wrap_lines,
 )
-from fedbus.rounding import format_conservatively, format_percent
+from fedbus.number_text import format_conservatively, format_percent
 from fedbus.training.options import (
     LOWER_IS_BETTER,
     TRAINING_PREFIX,

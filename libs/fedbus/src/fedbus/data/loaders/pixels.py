@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.errors import TrainingError
-from fedbus.rounding import format_against
+from fedbus.number_text import format_against
 from fedbus.text import listed
 
 CHANNELS: Final = {"grey": ("L", 1), "rgb": ("RGB", 3)}

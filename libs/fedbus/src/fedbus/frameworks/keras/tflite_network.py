@@ -7,19 +7,19 @@ from typing import Any, Final, Literal
 
 import tensorflow as tf
 
-from fedbus.frameworks.keras import backward
-from fedbus.frameworks.keras.backward import Back, Step
+from fedbus.frameworks.keras import tflite_layers
+from fedbus.frameworks.keras.tflite_layers import Back, Step
 from fedbus.frameworks.keras.window import Window
 
 Loss = Literal["categorical_crossentropy", "binary_crossentropy", "mean_squared_error"]
 
 _PLAIN: Final[Mapping[str, Step]] = {
-    "Dense": backward.dense, "Flatten": backward.flatten,
-    "ReLU": backward.relu, "Softmax": backward.softmax,
+    "Dense": tflite_layers.dense, "Flatten": tflite_layers.flatten,
+    "ReLU": tflite_layers.relu, "Softmax": tflite_layers.softmax,
 }  # fmt: skip
 _WINDOWED: Final[Mapping[str, Callable[[Window], Step]]] = {
-    "Conv2D": backward.conv, "DepthwiseConv2D": backward.depthwise,
-    "MaxPooling2D": backward.max_pool, "AveragePooling2D": backward.average_pool,
+    "Conv2D": tflite_layers.conv, "DepthwiseConv2D": tflite_layers.depthwise,
+    "MaxPooling2D": tflite_layers.max_pool, "AveragePooling2D": tflite_layers.average_pool,
 }  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def _step(part: LayerPart, index: int, draw: Any) -> Step:  # noqa: ANN401 - a t
     if part.kind in _PLAIN:
         return _PLAIN[part.kind]
     if part.kind == "Dropout":
-        return backward.dropout(part.config["rate"], index, draw)
+        return tflite_layers.dropout(part.config["rate"], index, draw)
     size = _pair(part.config.get("kernel_size", part.config.get("pool_size")))
     high, wide, _ = part.rows
     window = Window.over((high, wide), size, _pair(part.config["strides"]), part.config["padding"])

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from fedbus.rounding import format_against
+from fedbus.number_text import format_against
 from fedbus.training.options.framework_table import FRAMEWORKS
 
 FRACTIONS: Final = frozenset({

@@ -11,7 +11,7 @@ import pytest
 
 from fedbus.errors import PluginError
 from fedbus.plugins import AgentInfo
-from fedbus_controller.rounds.selection import (
+from fedbus_controller.rounds.cohort_selection import (
     TOO_FEW_SECONDS,
     CohortSelection,
     InvalidSelection,

@@ -12,9 +12,9 @@ from fedbus.blobs.spool import Spool, Spools
 from fedbus.errors import LayoutError
 from fedbus.model.blob import blank, encode, flat
 from fedbus.model.layout import Layout, Tensor
-from fedbus.strategies.aggregation import FedAvg
+from fedbus.strategies.aggregation.fedavg import FedAvg
 from fedbus.wire.blobs import blob_ref_of
-from fedbus_collector.aggregation.fold import ArrivedUpdate, RunningTotal, aggregate, fold
+from fedbus_collector.aggregation.weighted_mean import ArrivedUpdate, RunningTotal, aggregate, fold
 
 NUMBERS = 300_000
 """More than one block, and no multiple of it."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.rounding import format_against, format_conservatively, format_percent
+from fedbus.number_text import format_against, format_conservatively, format_percent
 
 numbers = st.floats(-1e12, 1e12)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from fedbus.client.failures import Failed
-from fedbus.client.groups import one_error
+from fedbus.client.task_group_errors import one_error
 
 
 @pytest.mark.parametrize("make", [ValueError, KeyboardInterrupt])

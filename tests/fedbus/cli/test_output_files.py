@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.cli.weights_file import check_writable, write_weights
+from fedbus.cli.output_files import check_writable, write_weights
 from fedbus.client.failures import Failed
 from fedbus.client.packing import read_weights
 from fedbus.errors import SettingsError

@@ -19,7 +19,7 @@ from fedbus.training.options import FRAMEWORKS, LIGHTEST_FIRST
 from fedbus.training.params import Architecture, TrainingParams, Update
 from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
-from fedbus_inference.runtime import load, runtime_for
+from fedbus_inference.model_runtimes import load, runtime_for
 from tests.fedbus.frameworks.alike import answers
 from tests.plugin_package import Install
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fedbus.lending import is_lent
+from fedbus.lent_memory import is_lent
 
 
 def test_memory_is_lent_as_long_as_a_view_of_it_is_left() -> None:

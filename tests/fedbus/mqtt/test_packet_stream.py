@@ -15,7 +15,7 @@ import pytest
 from fedbus.errors import BusError
 from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.frames import Frame
-from fedbus.mqtt.pipe import Pipe
+from fedbus.mqtt.packet_stream import Pipe
 from fedbus.mqtt.publications import write_publication
 from tests.fedbus.mqtt.fakes import cut
 
