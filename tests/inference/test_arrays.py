@@ -326,6 +326,16 @@ def test_rows_beyond_what_a_model_was_trained_on_are_refused(inputs: object) -> 
     assert parse_inputs([1, -1], NORMALIZED, MAX_ELEMENTS).tolist() == [[1, -1]]
 
 
+@pytest.mark.parametrize(
+    "inputs",
+    [[300, 300, 300], {"dtype": "int16", "shape": [3], "data": bytes([44, 1] * 3)}],
+)
+@pytest.mark.parametrize("spec", [NORMALIZED, InputSpec((2,), "uint8")])
+def test_the_shape_is_checked_before_the_range(inputs: object, spec: InputSpec) -> None:
+    """A row of a wrong length is often another kind of row, whose range says nothing."""
+    assert refused(inputs, spec).startswith("inputs of shape [3]; this model takes [2] (")
+
+
 def test_a_spec_says_whether_numbers_are_normalized() -> None:
     """As agents announce it, or beside a plain shape."""
     said = {"data_types": {"image": {"size": [2, 2, 1], "normalized": True}}}

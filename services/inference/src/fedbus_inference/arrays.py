@@ -14,7 +14,13 @@ from fedbus.errors import WireError
 from fedbus.limits import MAX_DIMENSIONS
 from fedbus.model.layout import DTYPES, Array
 from fedbus.text import listed
-from fedbus_inference.array_checks import check_count, check_finite, check_range, element_path
+from fedbus_inference.array_checks import (
+    check_count,
+    check_finite,
+    check_normalized,
+    check_range,
+    element_path,
+)
 from fedbus_inference.input_spec import InputSpec
 
 _NUMBERS: Final = frozenset({int, float})
@@ -40,15 +46,20 @@ def parse_inputs(value: object, input_spec: InputSpec, max_elements: int) -> Arr
         case list():
             accepted = _NUMBERS | {bool} if input_spec.dtype == "bool" else _NUMBERS
             shape, numbers = _flatten(value, max_elements, accepted)
+            batch = input_spec.batch_shape(shape)
             array = _array_of(numbers, shape, input_spec.dtype)
-        case {"dtype": dtype, "shape": shape, "data": bytes(data)}:
-            array = _cast(_raw_array(dtype, shape, data, max_elements), input_spec.dtype)
+        case {"dtype": dtype, "shape": stated, "data": bytes(data)}:
+            raw = _raw_array(dtype, stated, data, max_elements)
+            batch = input_spec.batch_shape(raw.shape)
+            array = _cast(raw, input_spec.dtype)
         case _:
             raise WireError(
                 "inputs: expected nested lists of numbers, or in msgpack a map of "
                 f'"dtype", "shape" and little-endian "data"; got {_type_name(value)}'
             )
-    return input_spec.to_batch(array)
+    if input_spec.normalized:
+        check_normalized(array)
+    return array.reshape(batch)
 
 
 def to_raw(array: Array) -> dict[str, Any]:

@@ -1,16 +1,13 @@
-"""Shape, dtype and range of a model's inputs, and the batch that an array makes of them. Pure."""
+"""Shape, dtype and range of a model's inputs. Pure."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from fedbus.data.model_input import read_input
 from fedbus.errors import WireError
-from fedbus.model.layout import Array
-from fedbus_inference.array_checks import check_count, check_normalized
+from fedbus_inference.array_checks import check_count
 
 _IMAGE_DIMENSIONS: Final = 3
 
@@ -37,21 +34,14 @@ class InputSpec:
         range_ = ", normalized to -1 to 1" if self.normalized else ""
         return f"{list(self.shape)} ({self.dtype}{range_}), or [{batch}] for n examples"
 
-    def to_batch(self, array: Array) -> Array:
-        """Return one example or a batch as an array of (examples, …), or raise WireError."""
-        if self.normalized:
-            check_normalized(array)
-        if self.shape is None:
-            if array.ndim:
-                return array
-        elif array.shape == self.shape:
-            return array[np.newaxis]
-        elif array.ndim and array.shape[1:] == self.shape:
-            return array
-        hint = _reshape_hint(array.shape, self.shape or ())
-        raise WireError(
-            f"inputs of shape {list(array.shape)}; this model takes {self.expected}{hint}"
-        )
+    def batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape (examples, …) of one example or a batch, or raise WireError."""
+        if shape == self.shape:
+            return (1, *shape)
+        if shape and (self.shape is None or shape[1:] == self.shape):
+            return shape
+        hint = _reshape_hint(shape, self.shape or ())
+        raise WireError(f"inputs of shape {list(shape)}; this model takes {self.expected}{hint}")
 
 
 def read_input_spec(stated: Mapping[str, Any], max_elements: int) -> InputSpec:
