@@ -195,8 +195,14 @@ def test_wrong_wishes_are_refused_before_anything_is_written(
     to = source.parent / "s"
     words = ["split", source, "--to", to, "--agents", 4]
     assert refused(*words, "--by", "fair").startswith("2 fedbus: no sampler 'fair'; expected all-")
-    assert "takes no shards_per_agent; its options: alpha, partition_size" in refused(
+    assert "takes no --shards-per-agent; its options: --alpha, --partition-size" in refused(
         *words, "--shards-per-agent", 3
+    )
+    assert "iid takes no --alpha; its options: --partition-size" in refused(
+        *words, "--by", "iid", "--alpha", 3
+    )
+    assert "takes no --alpha; its options: none" in refused(
+        *words, "--by", "all-inclusive", "--alpha", 3
     )
     assert "160 rows for 4 agents of at least 41" in refused(*words, "--min-partition-size", 41)
     assert refused(*words, "--anchor-classes", "a,b").startswith("2 fedbus: --anchor-classes: ")
@@ -262,9 +268,9 @@ def test_a_data_set_is_described_with_what_a_pipeline_makes_of_it(tmp_path: Path
     assert RUNNER.invoke(app, words).stdout.splitlines()[1:] == [
         "x  numerical 1 float32, 1 to 3: a",
         "y  categorical 1 int64, 1 of class 0 (elm), 2 of class 1 (oak)",
-        "   1 missing values in 'a'",
+        "   1 missing value in 'a'",
         '   column number 0 is left out: a row index, or without a name ("features" can name it)',
-        "   1 missing values became the column's mean (1 in 'a')",
+        "   1 missing value became the column's mean (1 in 'a')",
     ]
     plain = json.loads(RUNNER.invoke(app, [*words, "--json"]).stdout)
     assert (plain["class_names"], plain["columns"]) == (["elm", "oak"], ["a"])

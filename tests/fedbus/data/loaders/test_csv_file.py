@@ -197,6 +197,8 @@ def test_missing_values_become_what_their_owner_says(tmp_path: Path) -> None:
     gone = csv(path, missing="drop")
     assert (gone.examples, whole(gone)[0].tolist()) == (1, [[3, 4]])
     assert gone.info.notes == ("3 rows with a missing value are left out",)
+    one = csv(written(tmp_path, "a,y\n1,0\n,1\n"), missing="drop")
+    assert one.info.notes == ("1 row with a missing value is left out",)
     path = written(tmp_path, "a,b,y\n1,,0\n3,4,1\nNA,8,0\n")
     mean = csv(path, missing="mean")
     assert whole(mean)[0].tolist() == [[1, 6], [3, 4], [2, 8]]
@@ -222,13 +224,13 @@ def test_words_become_one_input_each(tmp_path: Path) -> None:
     assert whole(data)[0].tolist() == [[1, 0, 0, 1], [0, 0, 1, 2], [1, 0, 0, 0]]
     both: list[Any] = ["auto", {"colour": "auto"}]
     assert csv(path, words="auto", missing="mean").info.notes == (
-        "1 missing values became the column's mean (1 in 'n')",
+        "1 missing value became the column's mean (1 in 'n')",
     )
     for words in both:
         found = csv(path, words=words, missing=0)
         assert found.info.columns == ("colour=blue", "colour=red", "n")
     (tmp_path / "zips").mkdir()
-    note = "1 missing values became no word (1 in 'zip')"
+    note = "1 missing value became no word (1 in 'zip')"
     zips = csv(
         written(tmp_path / "zips", "zip,y\n10,0\n9,1\n,1\n"), words={"zip": "auto"}, missing=0
     )

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from fedbus.data.cells import Missing
+from fedbus.text import counted
 
 _SHOWN = 8
 
@@ -15,7 +16,8 @@ def missing_value_notes(
     `counts` has their number by column; `words` are the columns of words.
     """
     if dropped:
-        yield f"{dropped} rows with a missing value are left out"
+        verb = "is" if dropped == 1 else "are"
+        yield f"{counted(dropped, 'row')} with a missing value {verb} left out"
     if missing in {None, "drop"}:
         return
     mean = "the column's mean" if missing == "mean" else f"{missing:g}"
@@ -25,4 +27,4 @@ def missing_value_notes(
     ):
         listed = ", ".join(f"{n} in {name!r}" for name, n in list(chosen.items())[:_SHOWN])
         if listed:
-            yield f"{sum(chosen.values())} missing values became {what} ({listed})"
+            yield f"{counted(sum(chosen.values()), 'missing value')} became {what} ({listed})"

@@ -9,6 +9,7 @@ from fedbus.cli.commands.data_split import split
 from fedbus.cli.context import AsJson
 from fedbus.cli.inputs.dataset_option import Loader, Options, Source, read_source
 from fedbus.cli.output import display
+from fedbus.text import counted
 
 if TYPE_CHECKING:
     from fedbus.data.format import Field
@@ -70,7 +71,7 @@ def _show_summary(found: "Summary") -> None:
         display.show(f"   {name} makes {form.x}{_range(form.x, span)}")
     display.show(f"y  {found.formats[-1].y}{_classes(found)}")
     for column, count in found.missing.items():
-        display.show(f"   {count} missing values in {column!r}")
+        display.show(f"   {counted(count, 'missing value')} in {column!r}")
     for note in found.notes:
         display.show(f"   {note}")
 

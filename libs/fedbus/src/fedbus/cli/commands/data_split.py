@@ -1,6 +1,6 @@
 """`fedbus data split`: partition a data set among agents."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from fedbus.cli.output import display
 from fedbus.cli.partitioned_files import SplitOptions, check_free, write_split
 from fedbus.errors import SettingsError
 from fedbus.limits import MAX_COHORT_AGENTS
+from fedbus.text import listed
 
 _FEW = 20
 
@@ -102,6 +103,7 @@ def split(
     which has the same class fractions; rows beyond --partition-size are not used. Pass the folder
     to `fedbus up --data DIR` or `fedbus simulate --data DIR`.
     """
+    from fedbus.data.partition import options_of
     from fedbus.data.partition.plot import check_plot_file
 
     if plot is not None:
@@ -118,6 +120,9 @@ def split(
         partition_size=partition_size,
         institutions=institutions,
     )
+    known = options_of(by)
+    if unknown := options.keys() - set(known):
+        raise SettingsError(f"{by} takes no {_flags(unknown)}; its options: {_flags(known)}")
     check_free(to, replace)
     chosen = SplitOptions(source, to, agents, by, seed, least, held_out, options, plot)
     summary = write_split(read_source(source, loader, loader_options), chosen)
@@ -125,6 +130,10 @@ def split(
         display.print_json(summary)
     else:
         _show_partition(summary, chosen)
+
+
+def _flags(names: Iterable[str]) -> str:
+    return listed(f"--{name.replace('_', '-')}" for name in names) or "none"
 
 
 def _show_partition(summary: Mapping[str, Any], chosen: SplitOptions) -> None:
