@@ -248,7 +248,7 @@ def test_ineligible_agents_are_not_asked() -> None:
     harness.introduce_as(A, facts("train", trainers=("tflite",)))
     harness.introduce_as(B, facts("train", trouble="its worker hangs"))
     harness.wait(1.0)
-    why = "the model is for torch; here there is tflite; 1 cannot: its worker hangs"
+    why = "no trainer for the model (torch), only tflite; 1 cannot: its worker hangs"
     counts = "3 are online, 3 wanted, 2 needed"
     assert harness.state_now().reason == f"waiting for agents: {counts}; 1 cannot: {why}"
     harness.introduce_as(A, facts("train", trainers=("tflite", "torch")))

@@ -119,12 +119,12 @@ def test_an_optimizer_that_an_agent_cannot_hold_does_not_fit(
 @pytest.mark.parametrize(
     ("wanted", "architectures", "reason"),
     [
-        ("torch", ("torch", "tflite"), "no trainer 'torch' here; there is own, tflite"),
+        ("torch", ("torch", "tflite"), "no trainer 'torch', only own, tflite"),
         ("own", ("torch",), None),
         ("base", ("tflite", "torch"), None),
-        ("base", ("own", "torch"), "the model is for own, torch; here there is tflite"),
-        (None, ("keras", "torch"), "the model is for keras, torch; here there is own, tflite"),
-        (None, (), "the model is for none; here there is own, tflite"),
+        ("base", ("own", "torch"), "no trainer for the model (own, torch), only tflite"),
+        (None, ("keras", "torch"), "no trainer for the model (keras, torch), only own, tflite"),
+        (None, (), "no trainer for the model (none), only own, tflite"),
         (None, ("keras", "tflite"), None),
     ],
 )
@@ -239,7 +239,7 @@ def test_an_agent_with_nothing_that_we_ship_does_not_fit_a_job_for_it() -> None:
     said = ineligibility_reason(
         TrainingRequirements(1, "base", needs("own", "torch")), able(trainers=("own",))
     )
-    assert said == "no trainer that fedbus ships is here; there is own"
+    assert said == "no trainer that fedbus ships, only own"
 
 
 @pytest.mark.parametrize(
@@ -247,10 +247,10 @@ def test_an_agent_with_nothing_that_we_ship_does_not_fit_a_job_for_it() -> None:
     [
         (DataOverrides(loader="own"), None),
         (DataOverrides(transforms=(TransformParams(id="cast"),)), None),
-        (DataOverrides(loader="other"), "no loader 'other' here; there is npz, own"),
+        (DataOverrides(loader="other"), "no loader 'other', only npz, own"),
         (
             DataOverrides(transforms=(TransformParams(id="cast"), TransformParams(id="odd"))),
-            "no transform 'odd' here; there is cast",
+            "no transform 'odd', only cast",
         ),
     ],
 )

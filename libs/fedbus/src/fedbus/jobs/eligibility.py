@@ -182,12 +182,12 @@ def trainer_reason(wanted: str | None, needs: ModelNeeds | None, facts: AgentFac
     if wanted == BASE:
         here, wanted = tuple(name for name in here if name in FRAMEWORKS), None
         if not here:
-            return f"no trainer that fedbus ships is here; there is {listed(facts.trainers)}"
+            return f"no trainer that fedbus ships, only {listed(facts.trainers)}"
     if wanted is not None and wanted not in here:
-        return f"no trainer {wanted!r} here; there is {listed(here)}"
+        return f"no trainer {wanted!r}, only {listed(here)}"
     if wanted is None and needs is not None and not set(needs.architectures) & set(here):
         known = listed(needs.architectures) or "none"
-        return f"the model is for {known}; here there is {listed(here)}"
+        return f"no trainer for the model ({known}), only {listed(here)}"
     return None
 
 
@@ -199,8 +199,8 @@ def data_plugins_reason(overrides: DataOverrides | None, facts: AgentFacts) -> s
     if overrides is None or not facts.transforms:
         return None
     if overrides.loader is not None and overrides.loader not in facts.loaders:
-        return f"no loader {overrides.loader!r} here; there is {listed(facts.loaders)}"
+        return f"no loader {overrides.loader!r}, only {listed(facts.loaders)}"
     for step in overrides.transforms:
         if step.id not in facts.transforms:
-            return f"no transform {step.id!r} here; there is {listed(facts.transforms)}"
+            return f"no transform {step.id!r}, only {listed(facts.transforms)}"
     return None
