@@ -133,7 +133,9 @@ def test_a_model_needs_a_name_that_fits_a_topic(tmp_path: Path) -> None:
 
 def test_no_framework_and_no_weights_says_what_to_give(tmp_path: Path) -> None:
     """With the reason of each framework that was tried."""
-    with pytest.raises(SettingsError, match=r"no trainers plug-in.*models push --weights"):
+    with pytest.raises(
+        SettingsError, match=r"no trainers plug-in.*\(--weights FILE\.npz, in Python"
+    ):
         read_model(lay(tmp_path, architectures={"none": {}}))
     with pytest.raises(SettingsError, match="the spec names no architecture"):
         read_model(lay(tmp_path, architectures={}))

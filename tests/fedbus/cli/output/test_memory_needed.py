@@ -26,5 +26,5 @@ def spec(numbers: int, *architectures: str, dtype: str = "float32") -> ModelSpec
 def test_memory_is_estimated_as_agents_do(said: ModelSpec, plain: int, adam: int) -> None:
     """An agent with less declines, so the user knows which boards can take part."""
     assert format_memory_needed(said).startswith(
-        f"training it takes about {plain} MiB of an agent's memory ({adam} MiB with Adam)"
+        f"training needs about {plain} MiB of an agent's memory ({adam} MiB with Adam)"
     )

@@ -77,9 +77,10 @@ def class_names(spec: ModelSpec) -> str:
 
 def describe_outputs(spec: ModelSpec, *, derived: bool = False) -> str:
     """Format what a model's outputs mean: `classes: cat, dog`."""
-    said: str = spec.answers or "as its framework does; --answers says what that means"
+    said: str = spec.answers or "numbers whose meaning is not known"
     if spec.classes:
         said = f"{said}: {class_names(spec)}"
-    if derived and spec.answers is not None:
-        said += f" ({MEANINGS[spec.answers]}; --answers says otherwise)"
+    if derived:
+        meaning = spec.answers and f" ({MEANINGS[spec.answers]}; --answers says otherwise)"
+        said += meaning or "; pass --answers"
     return said

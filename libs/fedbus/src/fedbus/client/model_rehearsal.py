@@ -56,7 +56,10 @@ def rehearse(packed: PackedModel) -> Iterator[str]:
             with suppressed_logs(), redirect_stdout(stderr):
                 yield from _try(framework, spec, architecture, weights)
         except PluginError as error:
-            yield f"not tried with {framework}, which agents need for it: {error}"
+            why = str(error)
+            if isinstance(error.__cause__, ModuleNotFoundError):
+                why = f"{error.__cause__.name} is not installed here"
+            yield f"its {framework} architecture was not tried: {why}"
 
 
 def _try(
@@ -83,7 +86,9 @@ def _try(
     if told or any(_hopeless(reason) for reason in reasons):
         raise TrainingError(f"architectures.{framework}: it does not train {reasons[0]}")
     why = reasons[0] if reasons else "nothing says what a row looks like"
-    yield f'not tried with {framework}: {why}; say --input, or "input" in the spec'
+    yield (
+        f'its {framework} architecture was not tried: {why}; pass --input, or "input" in the spec'
+    )
 
 
 def _step(trainer: Trainer, weights: Weights, row: tuple[int, ...]) -> None:

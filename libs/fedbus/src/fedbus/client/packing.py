@@ -239,6 +239,6 @@ def _initial(trainer: Trainer | None, reasons: Sequence[str]) -> Weights:
         return trainer.initial()
     why = "; ".join(reasons) or "the spec names no architecture"
     raise SettingsError(
-        f"no framework here can make initial weights ({why}); give a file of weights (`fedbus "
-        "models push --weights FILE.npz`)"
+        f"no framework here can make initial weights ({why}); give a file of weights "
+        "(--weights FILE.npz, in Python weights=)"
     )

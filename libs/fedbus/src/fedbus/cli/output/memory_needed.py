@@ -16,6 +16,6 @@ def format_memory_needed(spec: ModelSpec) -> str:
         for params in (TrainingParams(optimizer="sgd"), TrainingParams(optimizer="adam"))
     )
     return (
-        f"training it takes about {plain} MiB of an agent's memory ({adam} MiB with Adam), plus "
+        f"training needs about {plain} MiB of an agent's memory ({adam} MiB with Adam), plus "
         "the framework and one batch of rows"
     )
