@@ -79,8 +79,10 @@ def test_settings_that_would_allow_access_without_a_token_are_refused(
 def test_only_requests_with_the_token_are_allowed(authorization: str, admitted: bool) -> None:
     """From any host; the reason does not quote the token."""
     refusal = TokenAuth(TOKEN).refusal(authorization, "example.org", "http://example.org")
-    assert (refusal is None) == admitted
     assert TOKEN not in (refusal or "")
+    how = "was sent; send this agent's token in the header Authorization: Bearer TOKEN"
+    expected = f"{'another' if authorization else 'no'} token {how}"
+    assert refusal == (None if admitted else expected)
 
 
 @pytest.mark.parametrize(

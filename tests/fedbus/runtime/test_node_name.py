@@ -28,6 +28,8 @@ def test_a_login_that_names_no_node_leaves_the_name_to_the_setting(login: str | 
     [
         ("pi-8", "agent.pi-7", ["FEDBUS_NAME=pi-8", "agent.pi-8", "agent.pi-7", "Leave FEDBUS_"]),
         ("1", "agent.pi-7", ["FEDBUS_NAME=1", "agent.1", "logs in as agent.pi-7"]),
+        ("agent.pi-8", "agent.pi-8", ["FEDBUS_NAME is the name without its role: pi-8"]),
+        ("agent.pi-8", "agent.pi-7", ["FEDBUS_NAME is the name without its role: pi-8"]),
         (None, "user.me", ["logs in as user.me", "'agent'", "Log in as agent.NAME"]),
         ("pi-7", "controller.1", ["logs in as controller.1", "Log in as agent.pi-7"]),
         (None, "agent.", ["'agent.'", "1 to 64 letters", "another name"]),

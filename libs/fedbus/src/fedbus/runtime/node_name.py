@@ -40,6 +40,11 @@ def node_name(role: str, given: str | None, login: str | None) -> str:
             f"account needs another name, as {role}.pi-7"
         )
     if given is not None and given != login_name:
+        if given.startswith(f"{role}."):
+            bare = given.removeprefix(f"{role}.")
+            raise SettingsError(
+                f"FEDBUS_NAME={given}: FEDBUS_NAME is the name without its role: {bare}"
+            )
         raise SettingsError(
             f"FEDBUS_NAME={given} would make this node {role}.{given}, but FEDBUS_BROKER logs in "
             f"as {login}: the broker would drop its messages. Leave FEDBUS_NAME out, and this node "

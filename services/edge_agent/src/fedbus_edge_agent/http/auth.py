@@ -35,7 +35,9 @@ class TokenAuth:
             if scheme.lower() == _SCHEME and same:
                 return None
             got = "another token" if authorization else "no token"
-            return f"{got}; send the agent's: Authorization: Bearer …"
+            return (
+                f"{got} was sent; send this agent's token in the header Authorization: Bearer TOKEN"
+            )
         if origin is not None:
             return "web pages may not use an agent without a token; set FEDBUS_HTTP_TOKEN_FILE"
         if not _is_loopback(host.rpartition(":")[0] or host):

@@ -59,8 +59,8 @@ def demo(
     """Train a model of handwritten digits on agents that keep their data, and ask for a prediction.
 
     Starts a broker and every service in its own process, partitions scikit-learn's digits unevenly
-    among the agents, trains until the accuracy on held-out digits exceeds 90 %, and sends one of
-    these to the inference service. Ends all processes that it started.
+    among the agents, trains until the accuracy on held-out digits is at least 90 %, and sends one
+    of these to the inference service. Ends all processes that it started.
     """
     check_framework(framework)
     home = Path(tempfile.mkdtemp(prefix="fedbus-demo-"))
