@@ -216,4 +216,4 @@ echo after; fedbus {me} agents
             os.killpg(shell.pid, signal.SIGTERM)
     before, after = said.read_text(encoding="utf-8").split("\nbefore\n")[1].split("\nafter\n")
     assert "agent.pi-7\toffline" in before
-    assert "no agent has been here" in after
+    assert "no agent yet" in after
