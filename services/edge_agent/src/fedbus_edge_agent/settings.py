@@ -25,7 +25,7 @@ class AgentSettings(ServiceSettings):
     ] = None
     loader_options: Annotated[
         dict[str, Any],
-        Field(description='options of the loader, as {"target": "class"}: JSON, or a JSON file'),
+        Field(description='options of the loader, as {"label": "kind"}: JSON, or a JSON file'),
     ] = {}  # noqa: RUF012 - pydantic copies it
     format: Annotated[
         str | None, Field(description="the format that loaded data must have: JSON, or a JSON file")

@@ -80,7 +80,7 @@ class ServiceSettings(BaseModel):
         float,
         Field(gt=0, le=60, description="time between two heartbeats; the same in the whole fleet"),
     ] = HEARTBEAT_SECONDS
-    threads: Annotated[int, Field(ge=1, le=64, description="worker threads")] = 2
+    threads: Annotated[int, Field(ge=1, le=64, description="number of worker threads")] = 2
     plugins: Annotated[
         tuple[str, ...],
         Field(

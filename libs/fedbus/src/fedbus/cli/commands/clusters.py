@@ -31,7 +31,7 @@ from fedbus.wire.topics import ROOT
 DOWN_SECONDS = STOP_SECONDS + 15.0
 Home = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="The same as --cluster."),
+    typer.Option(metavar="DIR", help="Home of the cluster; the same as --cluster."),
 ]
 
 

@@ -90,8 +90,9 @@ def up(
     A broker on 127.0.0.1 with a password for every node, a repository, a controller, a collector,
     an inference service, agents that train and one that evaluates. A process that ends is started
     again. Ctrl-C ends all in order, a second Ctrl-C at once. HOME keeps jobs, models, passwords
-    and ports for the next `fedbus up`, and logs in HOME/logs; it is ~/.local/state/fedbus/local,
-    or DIR of --cluster DIR. Exits 1 if a process did not end in time and was killed.
+    and ports for the next `fedbus up`, and logs in HOME/logs; it is DIR of --home DIR, else
+    $XDG_STATE_HOME/fedbus/local (~/.local/state/fedbus/local). FEDBUS_HOME does not change it.
+    Exits 1 if a process did not end in time and was killed.
     """
     check_framework(framework)
     check_split(split, data)
