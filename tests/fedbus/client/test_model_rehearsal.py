@@ -149,7 +149,8 @@ def test_a_net_with_unknown_rows_is_pushed_with_a_warning(
     packed_model("rehearsed:make", given("odd"))
     said = capsys.readouterr().err.replace("\n", " ")
     assert (
-        "warning: its torch architecture was not tried: nothing says what a row looks like" in said
+        "warning: its torch architecture was not tried: nothing says what a row looks like; give "
+        'the shape of a row: "input" in the spec, or --input (in Python input_shape=)' in said
     )
     packed_model("rehearsed:make", given("odd", "15"))
     assert capsys.readouterr().err == ""
@@ -191,7 +192,9 @@ def test_options_of_a_factory_do_not_go_with_a_spec(tmp_path: Path) -> None:
     """The spec says all that itself."""
     (tmp_path / "spec.json").write_text("{}")
     for more in (ModelOptions(config="{}"), ModelOptions(shape="4"), ModelOptions(name="x")):
-        with pytest.raises(SettingsError, match="belong to a factory"):
+        with pytest.raises(
+            SettingsError, match="a name, a config and the shape of a row belong to a factory"
+        ):
             packed_model(str(tmp_path / "spec.json"), more)
 
 

@@ -87,7 +87,8 @@ def _try(
         raise TrainingError(f"architectures.{framework}: it does not train {reasons[0]}")
     why = reasons[0] if reasons else "nothing says what a row looks like"
     yield (
-        f'its {framework} architecture was not tried: {why}; pass --input, or "input" in the spec'
+        f"its {framework} architecture was not tried: {why}; give the shape of a row: "
+        '"input" in the spec, or --input (in Python input_shape=)'
     )
 
 

@@ -62,7 +62,7 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
         told += [str(each.message) for each in caught]
     elif any(each is not None for each in (name, config, input_shape)):
         raise SettingsError(
-            "--name, --config and --input belong to a factory; a spec says all that itself"
+            "a name, a config and the shape of a row belong to a factory; a spec has them itself"
         )
     else:
         made = read_model(path, own, said)
