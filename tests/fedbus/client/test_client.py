@@ -219,6 +219,46 @@ async def test_what_is_no_job_is_refused_before_it_is_sent(broker: LocalBroker) 
             await fed.submit({"description": "x" * 2**18})
 
 
+@pytest.mark.parametrize("name", ["", "#", "+", "a/b", "a\0b", "\ud800", "x" * 70_000])
+async def test_a_name_that_nothing_can_have_is_refused_before_it_is_sent(
+    broker: LocalBroker, name: str
+) -> None:
+    """It would be another topic, end the connection, or wait for an answer that never comes."""
+    async with fedbus.connect(url(broker)) as fed:
+        for ask in (fed.job, fed.cancel, fed.forget):
+            with pytest.raises(SettingsError, match="is no job's id"):
+                await ask(name)
+        with pytest.raises(SettingsError, match="is no job's id"):
+            await anext(fed.watch(name, submitted=True))
+        for fetch in (fed.model, fed.pull):
+            with pytest.raises(SettingsError, match="is no model's name"):
+                await fetch(name)
+        with pytest.raises(SettingsError, match="is no model's name"):
+            await fed.infer(name, [[0.5]])
+
+
+async def test_rows_of_different_lengths_are_refused_before_they_are_sent(
+    broker: LocalBroker,
+) -> None:
+    """They are no array."""
+    async with fedbus.connect(url(broker)) as fed:
+        with pytest.raises(SettingsError, match="inputs: expected one array, rows first"):
+            await fed.infer("digits", [[0.5, 0.5], [0.5]])
+
+
+async def test_a_content_type_that_the_service_does_not_take_is_refused_in_its_words(
+    broker: LocalBroker,
+) -> None:
+    """It says so in JSON."""
+    answer = json.dumps({"error": "content type: got 'text/plain'"}).encode()
+    async with (
+        service(broker, "inference.1", "inference/digits/request", lambda _: answer),
+        fedbus.connect(url(broker)) as fed,
+    ):
+        with pytest.raises(Refused, match="content type: got 'text/plain'"):
+            await fed.infer_encoded("digits", b"x", "text/plain")
+
+
 async def test_watching_ends_with_the_last_state(broker: LocalBroker) -> None:
     """What is retained comes first, then what is published; another job's states do not."""
     async with mqtt.connect(broker.address("controller.1"), name="controller.1") as bus:
@@ -436,6 +476,8 @@ async def test_the_sync_client_works_inside_a_running_loop(broker: LocalBroker) 
     assert not [thread for thread in threading.enumerate() if thread.name == "fedbus client"]
     with pytest.raises(BusError, match="this client is closed"):
         fed.jobs()
+    with pytest.raises(BusError, match="this client is closed"):
+        fed.watch("j")
     fed.close()  # a second time
 
 

@@ -4,10 +4,11 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedbus.cli.inputs.job_argument import read_job_file
-from fedbus.client.job_files import id_of, next_id, with_id
+from fedbus.client.job_files import JobSource, id_of, job_payload, next_id, with_id
 from fedbus.errors import SettingsError
 
 JOB = b'{"training_id": "j", "model_name": "digits", "num_rounds": 2}'
@@ -49,6 +50,33 @@ def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
         read_job_file(str(tmp_path))
 
 
+def _nested(levels: int) -> dict[str, object]:
+    tree: dict[str, object] = {}
+    for _ in range(levels):
+        tree = {"params": tree}
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        pytest.param({"model_name": b"digits"}, "expected values of JSON.*bytes", id="bytes"),
+        pytest.param({"num_rounds": np.int64(2)}, "expected values of JSON.*int64", id="numpy"),
+        pytest.param({("a", "b"): 1}, "expected values of JSON.*tuple", id="tuple as key"),
+        pytest.param({"num_rounds": 10**5000}, "expected values of JSON.*digits", id="huge"),
+        pytest.param(_nested(20_000), "expected values of JSON.*recursion", id="nested"),
+        pytest.param(None, "expected a dict, a path or JSON text, got NoneType", id="None"),
+        pytest.param(["digits"], "expected a dict, a path or JSON text, got list", id="list"),
+        pytest.param("a\0b", r"'a\\x00b': not a path", id="zero byte"),
+        pytest.param("x" * 5000, "File name too long", id="long path"),
+    ],
+)
+def test_a_job_of_another_type_is_refused_with_a_sentence(job: JobSource, said: str) -> None:
+    """A program has values that a file cannot have."""
+    with pytest.raises(SettingsError, match=said):
+        job_payload(job)
+
+
 @pytest.mark.parametrize("content", [JOB, b'{"unknown": 1}', b"[]"])
 def test_what_else_is_wrong_the_controller_says(tmp_path: Path, content: bytes) -> None:
     """It may know more keys than this command, or fewer."""
@@ -87,7 +115,7 @@ def test_a_file_is_put_under_another_id() -> None:
         "model_name": "digits",
         "num_rounds": 2,
     }
-    with pytest.raises(SettingsError, match="the id a/b: not 1 to 64 letters"):
+    with pytest.raises(SettingsError, match="'a/b' is no job's id: 1 to 64 letters"):
         with_id("f", JOB, "a/b")
     with pytest.raises(SettingsError, match=r"f cannot be given an id, 1 fault:\n  num_rounds"):
         with_id("f", b'{"model_name": "digits"}', "k")

@@ -15,6 +15,7 @@ methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
     model_source      a model to be pushed: read or made (packing, model_factory), tried
                       (model_rehearsal, tflite_check), its outputs named (model_outputs)
     job_files         job files, and their ids
+    names             names of jobs and models, validated
     missing_services  what a job waits for outside of itself; pure
 """
 

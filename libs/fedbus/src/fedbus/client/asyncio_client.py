@@ -14,6 +14,8 @@ from fedbus.client.address import BrokerLogin, find_login
 from fedbus.client.connection import ANSWER_SECONDS, ClientConnection
 from fedbus.client.job_files import JobSource, job_payload
 from fedbus.client.job_requests import AWAY_SECONDS
+from fedbus.client.names import job_id as checked_job
+from fedbus.client.names import model_name
 from fedbus.client.packing import PackedModel
 from fedbus.client.results import (
     InferenceResult,
@@ -81,6 +83,7 @@ class Client:
     `fedbus.connect` returns one. Methods may run at the same time; clients of one account share a
     connection. Where it breaks, each method connects again and repeats its request, and raises
     BusError if the broker is unreachable; `watch` and `follow` wait for the broker to come back.
+    A name that no job or model can have raises SettingsError before any request.
     """
 
     def __init__(
@@ -200,7 +203,7 @@ class Client:
         Raises:
             Refused, BusError: as `watch`.
         """
-        known = submitted or job in self._submitted
+        known = checked_job(job) in self._submitted or submitted
         return job_requests.follow(self.connection, job, submitted=known, away_seconds=away_seconds)
 
     async def cancel(self, job: str) -> None:
@@ -212,7 +215,7 @@ class Client:
             Refused: no such job is known, or it has ended.
             Unreachable: no controller answered; says whether the broker keeps the request.
         """
-        await job_requests.cancel(self.connection, job)
+        await job_requests.cancel(self.connection, checked_job(job))
 
     async def forget(self, job: str) -> None:
         """Delete what the broker retains of an ended job; its versions stay.
@@ -223,7 +226,7 @@ class Client:
             Refused: no such job is known, or it has not ended.
             Unreachable: no controller answered.
         """
-        await job_requests.forget(self.connection, job)
+        await job_requests.forget(self.connection, checked_job(job))
 
     async def jobs(self) -> tuple[JobState, ...]:
         """Fetch the states of all jobs of the last 30 days, the newest last.
@@ -244,7 +247,7 @@ class Client:
         Raises:
             Refused: no such job is known.
         """
-        return await job_requests.job(self.connection, job)
+        return await job_requests.job(self.connection, checked_job(job))
 
     # ── nodes ───────────────────────────────────────────────────────────────────────────────────
 
@@ -297,7 +300,7 @@ class Client:
             Refused: there is no such model, or no such version.
             Unreachable: the repository did not answer.
         """
-        return await stored_models.history(self.connection, model, version, limit)
+        return await stored_models.history(self.connection, model_name(model), version, limit)
 
     async def pull(
         self, model: str, version: int | None = None, *, progress: Progress = lambda _: None
@@ -318,7 +321,7 @@ class Client:
             Failed: the weights are damaged.
             Unreachable: the repository did not answer, or stopped in the middle.
         """
-        shown = await stored_models.show(self.connection, model, version, limit=1)
+        shown = await stored_models.show(self.connection, model_name(model), version, limit=1)
         stored_models.check_kept(shown)
         return await self.fetch(shown.version, progress=progress)
 
@@ -405,7 +408,7 @@ class Client:
             Refused: the service says why it has no answer: no such model, inputs of another shape.
             Unreachable: no inference service answered.
         """
-        return await inference.infer(self.connection, model, inputs)
+        return await inference.infer(self.connection, model_name(model), inputs)
 
     async def infer_encoded(self, model: str, payload: bytes, content_type: str) -> dict[str, Any]:
         """Send a request that is encoded already, and return the decoded answer.
@@ -415,4 +418,5 @@ class Client:
         Raises:
             Refused, Unreachable: as `infer`.
         """
-        return await inference.request(self.connection, model, payload, content_type)
+        name = model_name(model)
+        return await inference.request(self.connection, name, payload, content_type)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Failed, Refused
 from fedbus.client.results import InferenceResult
+from fedbus.errors import SettingsError
 from fedbus.model.layout import Array
 from fedbus.wire.topics import INFERENCE
 
@@ -20,8 +21,16 @@ SERVICE: Final = "the inference service"
 
 
 def encode(inputs: ArrayLike) -> bytes:
-    """Encode a request of one array, rows first, as msgpack with raw bytes."""
-    packed: bytes = msgpack.packb({"inputs": raw(np.asarray(inputs))})
+    """Encode a request of one array, rows first, as msgpack with raw bytes.
+
+    Raises:
+        SettingsError: the rows differ in length.
+    """
+    try:
+        array = np.asarray(inputs)
+    except ValueError as error:
+        raise SettingsError(f"inputs: expected one array, rows first: {error}") from error
+    packed: bytes = msgpack.packb({"inputs": raw(array)})
     return packed
 
 
@@ -70,7 +79,8 @@ def decode(payload: bytes, content_type: str) -> dict[str, Any]:
         Failed: it is no answer.
     """
     try:
-        read = json.loads if content_type == JSON else msgpack.unpackb
+        # The service answers every other content type in JSON.
+        read = msgpack.unpackb if content_type == MSGPACK else json.loads
         answer: dict[str, Any] = read(payload)
         if "error" not in answer:
             answer = {name: _decoded(value) for name, value in answer.items()}

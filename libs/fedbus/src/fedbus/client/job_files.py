@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedbus.client.names import job_id as checked_job
 from fedbus.core import clock
 from fedbus.errors import SettingsError
 from fedbus.jobs import JobFileError, format_faults, generate_job_id, parse
 from fedbus.limits import MAX_IDENT_CHARACTERS, MAX_JOB_FILE_BYTES
-from fedbus.scalars import IDENT, IDENT_SAID
 
 _WHAT = 'a job file is JSON, as {"model_name": "digits", "num_rounds": 5}'
 _YAML = re.compile(rb"\s*(?:---|#|-\s|[A-Za-z_][\w-]*:(?:\s|$))")
@@ -31,11 +31,16 @@ def job_payload(job: JobSource, job_id: str | None = None) -> bytes:
         case bytes():
             name, payload = "the job", check_job_file("the job", job)
         case str() if job.lstrip().startswith("{"):
-            name, payload = "the job", check_job_file("the job", job.encode())
+            # A lone surrogate is then no UTF-8, which the controller reports.
+            name, payload = "the job", check_job_file("the job", job.encode(errors="surrogatepass"))
         case str() | Path():
             name, payload = str(job), read_job_file(Path(job))
+        case Mapping():
+            name, payload = "the job", check_job_file("the job", _json(job))
         case _:
-            name, payload = "the job", check_job_file("the job", json.dumps(dict(job)).encode())
+            raise SettingsError(
+                f"the job: expected a dict, a path or JSON text, got {type(job).__name__}; {_WHAT}"
+            )
     return with_own_id(name, payload) if job_id is None else with_id(name, payload, job_id)
 
 
@@ -82,8 +87,7 @@ def with_id(name: str, payload: bytes, job: str) -> bytes:
     Raises:
         SettingsError: the id is not valid, or the file has faults.
     """
-    if not re.fullmatch(IDENT, job):
-        raise SettingsError(f"the id {job}: not {IDENT_SAID}")
+    checked_job(job)
     try:
         parse(payload)
     except JobFileError as error:
@@ -112,12 +116,23 @@ def next_id(job: str) -> str:
     return f"{name[: MAX_IDENT_CHARACTERS - 1 - len(str(number))]}.{number}"
 
 
+def _json(job: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(dict(job)).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SettingsError(
+            f"the job: expected values of JSON (numbers, text, true, lists, dicts): {error}"
+        ) from error
+
+
 def _read(path: Path) -> bytes:
-    if path.is_dir():
-        inside = sorted(each.name for each in path.glob("*.json"))
-        hint = f"; in it: {', '.join(inside[:5])}" if inside else ""
-        raise SettingsError(f"{path}: a folder; name a job file{hint}")
     try:
         return path.read_bytes()
+    except IsADirectoryError as error:
+        inside = sorted(each.name for each in path.glob("*.json"))
+        hint = f"; in it: {', '.join(inside[:5])}" if inside else ""
+        raise SettingsError(f"{path}: a folder; name a job file{hint}") from error
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from error
+        raise SettingsError(f"{str(path)[:200]}: {error.strerror}") from error
+    except ValueError as error:  # a zero byte, or a lone surrogate
+        raise SettingsError(f"{str(path)[:200]!a}: not a path: {error}; {_WHAT}") from error

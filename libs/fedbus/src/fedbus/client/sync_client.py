@@ -101,6 +101,7 @@ class SyncClient:
         self, job: str, *, submitted: bool = False, away_seconds: float = AWAY_SECONDS
     ) -> Iterator[JobState]:
         """Yield the states of a job until it has ended; see `Client.watch`."""
+        self._check_open()
         return self._thread.iterate(
             self._client.watch(job, submitted=submitted, away_seconds=away_seconds)
         )
@@ -109,6 +110,7 @@ class SyncClient:
         self, job: str, *, submitted: bool = False, away_seconds: float = AWAY_SECONDS
     ) -> Iterator[JobNews]:
         """Yield states, finished rounds and what a job waits for; see `Client.follow`."""
+        self._check_open()
         return self._thread.iterate(
             self._client.follow(job, submitted=submitted, away_seconds=away_seconds)
         )
@@ -200,7 +202,13 @@ class SyncClient:
         return self._run(self._client.infer_encoded(model, payload, content_type))
 
     def _run(self, call: Coroutine[Any, Any, R]) -> R:
-        if self._thread.stopped:
+        try:
+            self._check_open()
+        except BusError:
             call.close()
-            raise BusError(f"{self.login.broker.where}: this client is closed; connect again")
+            raise
         return self._thread.run(call)
+
+    def _check_open(self) -> None:
+        if self._thread.stopped:
+            raise BusError(f"{self.login.broker.where}: this client is closed; connect again")

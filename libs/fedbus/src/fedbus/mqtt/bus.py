@@ -148,6 +148,12 @@ class BrokerAddress:
             raise _bad(text, f"it starts with {parts.scheme!r}, not mqtt:// or mqtts://")
         if not parts.hostname:
             raise _bad(text, "it names no host")
+        if port == 0:
+            raise _bad(text, "expected a port from 1 to 65535, got 0")
+        try:
+            parts.hostname.encode("idna")  # as looking it up does
+        except UnicodeError:
+            raise _bad(text, f"{parts.hostname[:80]!r} cannot be the name of a host") from None
         if parts.path not in ("", "/") or parts.fragment:
             raise _bad(
                 text, "nothing may follow the port; is a / or # of the password not encoded?"

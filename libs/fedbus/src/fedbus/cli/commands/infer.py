@@ -17,11 +17,11 @@ from fedbus.cli.inputs.infer_rows import (
     read_images,
     read_rows,
 )
-from fedbus.cli.inputs.names import model_name
 from fedbus.cli.output import display
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.inference import JSON, MSGPACK, encode
+from fedbus.client.names import model_name
 from fedbus.errors import SettingsError, WireError
 from fedbus.number_text import format_percent
 from fedbus.wire.json_reader import read_json

@@ -13,7 +13,6 @@ from fedbus.cli import exit_codes
 from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.inputs.job_argument import read_job_file
-from fedbus.cli.inputs.names import job_id
 from fedbus.cli.output import display
 from fedbus.cli.output.job_refusal import refused_by_controller
 from fedbus.cli.output.job_view import report_end, round_line, watch
@@ -22,6 +21,7 @@ from fedbus.cli.submission import format_submission, submit_again, submit_job
 from fedbus.client.address import BrokerLogin
 from fedbus.client.failures import Failed, JobRefused, Refused
 from fedbus.client.job_files import id_of, with_id
+from fedbus.client.names import job_id
 from fedbus.client.results import Submission
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.jobs import JobFileError, parse, training_params_of

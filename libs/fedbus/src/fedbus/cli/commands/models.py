@@ -17,7 +17,6 @@ from fedbus.cli.inputs.model_argument import (
     packed_model,
 )
 from fedbus.cli.inputs.model_options import read_classes
-from fedbus.cli.inputs.names import model_name
 from fedbus.cli.interruptible import run_interruptible
 from fedbus.cli.output import display, memory_needed
 from fedbus.cli.output.model_history import DEFAULT_VERSIONS, print_history
@@ -27,6 +26,7 @@ from fedbus.cli.pulled_files import SUFFIXES, choose_format, write_model
 from fedbus.client import stored_models
 from fedbus.client.asyncio_client import Client
 from fedbus.client.model_outputs import OutputOptions, describe_outputs
+from fedbus.client.names import model_name
 from fedbus.client.results import PulledModel
 from fedbus.client.stored_models import VERSIONS
 from fedbus.wire import codec

@@ -4,8 +4,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fedbus.cli.exit_codes import USAGE
-from fedbus.cli.inputs.names import job_id, model_name
 from fedbus.cli.main import app
+from fedbus.client.names import job_id, model_name
 from fedbus.errors import SettingsError
 from fedbus.scalars import IDENT_SAID
 

@@ -1,4 +1,4 @@
-"""Names on the command line, validated before any request. Performs no I/O."""
+"""Names of jobs and models, validated before any request. Performs no I/O."""
 
 import re
 
@@ -12,8 +12,8 @@ def check_name(what: str, name: str) -> str:
     Raises:
         SettingsError: the name is not valid.
     """
-    if re.fullmatch(IDENT, name) is None:
-        raise SettingsError(f"{name[:80]!a} is no {what}: {IDENT_SAID}")
+    if not isinstance(name, str) or re.fullmatch(IDENT, name) is None:
+        raise SettingsError(f"{str(name)[:80]!a} is no {what}: {IDENT_SAID}")
     return name
 
 
