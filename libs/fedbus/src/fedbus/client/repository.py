@@ -13,11 +13,10 @@ from fedbus.blobs.spool import Spool, Spools
 from fedbus.client.failures import Failed, Refused, Unreachable
 from fedbus.core.actions import Action, Ask, Cancel, Fetch, Run, Serve, WakeAt
 from fedbus.core.events import Connected, Event, Fetched, FetchFailed, Ran, Received, Woke
+from fedbus.core.interface import Core
 from fedbus.core.keys import Key
 from fedbus.wire.blobs import BlobLocation, BlobRef
-from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import PushModel, RequestRefused
-from fedbus.wire.topics import Topic
 
 if TYPE_CHECKING:
     from fedbus.errors import FedbusError
@@ -54,7 +53,7 @@ class DigestCheck(Key):
     digest: str
 
 
-class RepositoryRequest(Generic[R]):
+class RepositoryRequest(Core, Generic[R]):
     """Core of one request to one node, up to its result.
 
     Args:
@@ -66,8 +65,6 @@ class RepositoryRequest(Generic[R]):
         patience_seconds: How long the node may take to begin its answer.
     """
 
-    listens: tuple[Topic, ...] = ()
-
     def __init__(self, to: str, about: str = "") -> None:
         self.to = to
         self.about = about
@@ -78,14 +75,6 @@ class RepositoryRequest(Generic[R]):
         self._over = False
         self._progressed = 0
         self._noted = 0
-
-    def facts(self) -> AgentFacts | None:
-        """Only agents announce facts."""
-        return None
-
-    def progress(self) -> float:
-        """Report nothing: no other node reads the progress of a client."""
-        return 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Begin on the first connection; end with the result, a refusal, or a timeout."""
