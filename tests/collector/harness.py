@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 
 from fedbus.blobs.spool import Spools
 from fedbus.core.actions import Send
-from fedbus.errors import PluginError
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
-from fedbus.plugins import Aggregator
-from fedbus.strategies.aggregation.fedavg import FedAvg
+from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelSpec, TensorSpec
 from fedbus.wire.messages import Commit, Committed, Offer, OpenRound, Receipt, RoundEnded
 from fedbus.wire.round_records import Plan
+from fedbus.wire.strategies import Strategy
 from fedbus_collector import keys
+from fedbus_collector.app import aggregator
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
@@ -85,10 +85,21 @@ def plan(**changes: Any) -> Plan:  # noqa: ANN401 - any field
     return replace(first, **changes)
 
 
-def order(epoch: int = 1, *, weighted: bool = True, **changes: Any) -> OpenRound:  # noqa: ANN401
+def mean(weighted: bool = True) -> Strategy:
+    """Return the strategy of a weighted or unweighted mean."""
+    choice = PluginChoice(id="mean", parameters={"weighted": weighted})
+    return Strategy(id="fedavg", aggregator=choice)
+
+
+def order(
+    epoch: int = 1,
+    *,
+    weighted: bool = True,
+    strategy: Strategy | None = None,
+    **changes: Any,  # noqa: ANN401
+) -> OpenRound:
     """Order a round."""
-    aggregator = changes.pop("aggregator", "fedavg")
-    return OpenRound(epoch=epoch, plan=plan(**changes), aggregator=aggregator, weighted=weighted)
+    return OpenRound(epoch=epoch, plan=plan(**changes), strategy=strategy or mean(weighted))
 
 
 def offer(update: bytes, examples: int = 10, **changes: Any) -> Offer:  # noqa: ANN401 - any field
@@ -103,20 +114,6 @@ def offer(update: bytes, examples: int = 10, **changes: Any) -> Offer:  # noqa: 
         metrics={"loss": 0.5},
     )
     return replace(first, **changes)
-
-
-def aggregator(name: str) -> Aggregator:
-    """Find an aggregator: the one we ship, or one that breaks."""
-    if name == "broken":
-        return _Broken()
-    if name != "fedavg":
-        raise PluginError(f"no aggregators plug-in named {name!r}")
-    return FedAvg()
-
-
-class _Broken:
-    def fold(self, _total: Floats, _block: Floats, _weight: float, /) -> None:
-        raise ZeroDivisionError("by zero")
 
 
 class Harness(CoreHarness):

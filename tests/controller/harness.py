@@ -11,8 +11,9 @@ from fedbus.core.actions import Clear, Settle
 from fedbus.core.events import Connected, ReplyTo, Requested
 from fedbus.core.keys import Key
 from fedbus.errors import PluginError
-from fedbus.jobs import JobFault, Plugins
+from fedbus.jobs import JobFault, JobFile, StrategyConfig
 from fedbus.plugins import AgentInfo, Selector
+from fedbus.strategies.resolution import resolve
 from fedbus.strategies.selection import uniform
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef
@@ -44,6 +45,8 @@ BEAT = 1.0
 LEASE_PATIENCE = 3
 REPLY = ReplyTo("fedbus/v1/replies/me", b"7", None)
 SPEC = BlobRef(digest="c" * 64, size=10)
+
+STRATEGY = resolve(StrategyConfig())
 
 
 def job_file(**changes: Any) -> bytes:  # noqa: ANN401 - whatever a job file holds
@@ -101,7 +104,7 @@ def record(plan: Plan, **metrics: float) -> RoundRecord:
         model="digits",
         parent=plan.base.version,
         spec=SPEC,
-        weighted=True,
+        strategy=STRATEGY,
         contributors=tuple(
             Contributor(agent=agent, task=plan.task, examples=5, update="d" * 64, metrics=metrics)
             for agent in counted
@@ -161,11 +164,12 @@ def facts(
     )
 
 
-def check_plugins(chosen: Plugins) -> Iterator[JobFault]:
+def check_plugins(job: JobFile) -> Iterator[JobFault]:
     """Yield a fault for each plug-in that is neither shipped nor defined here."""
-    for key, name in (("aggregator", chosen.aggregator), ("selector", chosen.selector)):
+    for key, name in (("strategy", job.strategy.id), ("plugins.selector", job.plugins.selector)):
         if name not in {"fedavg", "uniform", "broken", "shy", "wild", "lost", "leaving", "lazy"}:
-            yield JobFault(key=f"plugins.{key}", problem=f"no {key}s plug-in named {name!r}")
+            kind = key.rpartition(".")[2]
+            yield JobFault(key=key, problem=f"no {kind} plug-in named {name!r}")
 
 
 def selector(name: str) -> Selector:
@@ -213,7 +217,8 @@ class Harness(CoreHarness):
     """
 
     def __init__(self) -> None:
-        super().__init__(ControllerCore(7, REPOSITORY, BEAT, selector, check_plugins, self.utc))
+        core = ControllerCore(7, REPOSITORY, BEAT, selector, resolve, check_plugins, self.utc)
+        super().__init__(core)
         self.incarnations: dict[str, int] = {}
         self.silent: set[str] = set()
         self.epoch = 0

@@ -5,24 +5,30 @@ import json
 import pytest
 
 from fedbus.errors import PluginError
-from fedbus.jobs import JobFileError, Plugins
+from fedbus.jobs import JobFile, JobFileError, Plugins, StrategyConfig
 from fedbus.runtime.settings import ServiceSettings, settings_from
+from fedbus.strategies.resolution import resolve
 from fedbus_collector.app import aggregator
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.requests.job_files import read_job
 from tests.plugin_package import Install
 
 
-def faults(chosen: Plugins, allowed: tuple[str, ...] = ()) -> list[str]:
+def faults(
+    chosen: Plugins, allowed: tuple[str, ...] = (), *, strategy: str = "fedavg"
+) -> list[str]:
     """Return the faults of a job's plug-ins."""
-    return [str(fault) for fault in check_plugins(chosen, allowed)]
+    job = JobFile.model_validate(
+        {"model_name": "m", "num_rounds": 1, "plugins": chosen, "strategy": strategy}
+    )
+    return [str(fault) for fault in check_plugins(job, allowed)]
 
 
 def test_shipped_plug_ins_need_no_permission() -> None:
     """A service with default settings runs every job without third-party plug-ins."""
     assert faults(Plugins()) == []
     assert callable(selector("uniform", ()))
-    assert aggregator("fedavg", ()) is not None
+    assert aggregator(resolve(StrategyConfig()), ()) is not None
 
 
 def test_a_third_party_plug_in_needs_permission(install: Install) -> None:
@@ -35,26 +41,17 @@ def test_a_third_party_plug_in_needs_permission(install: Install) -> None:
     )
     assert "FEDBUS_PLUGINS=first" in said
     assert faults(Plugins(selector="first"), ("acme-first",)) == []
-    with pytest.raises(PluginError, match="not allowed here; allowed: fedavg"):
-        aggregator("mid", ())
+    with pytest.raises(PluginError, match="not allowed here; allowed: mean"):
+        resolve(StrategyConfig(id="mid"), ())
 
 
 def test_a_plug_in_that_exits_is_a_fault_of_the_job(install: Install) -> None:
     """The controller does not end."""
     entries = "[fedbus.selectors]\nleave = acme_leave:f\n[fedbus.aggregators]\nleave = acme_leave:m"
     install("acme_leave", entries, "import sys\nsys.exit(3)")
-    both = faults(Plugins(selector="leave", aggregator="leave"), ("all",))
-    assert [said.partition(":")[0] for said in both] == ["plugins.aggregator", "plugins.selector"]
+    both = faults(Plugins(selector="leave"), ("all",), strategy="leave")
+    assert [said.partition(":")[0] for said in both] == ["strategy", "plugins.selector"]
     assert all(said.endswith("does not load: it called sys.exit: 3") for said in both)
-
-
-def test_an_aggregator_that_cannot_fold_is_refused_before_the_job_begins(install: Install) -> None:
-    """The collector folds one update at a time and could do nothing with it."""
-    install("acme_mid", "[fedbus.aggregators]\nmid = acme_mid:m", "m = lambda blocks, weights: 0")
-    (said,) = faults(Plugins(aggregator="mid"), ("all",))
-    assert said.startswith(
-        "plugins.aggregator: aggregator 'mid' has no method fold(total, block, weight)"
-    )
 
 
 def test_a_shipped_transform_is_checked_before_the_job_begins() -> None:
@@ -74,13 +71,18 @@ def test_a_shipped_transform_is_checked_before_the_job_begins() -> None:
 def test_faults_of_plug_ins_and_of_all_else_are_found_in_one_go() -> None:
     """A step whose parameters cannot be read is not checked without them as well."""
     steps = [{"id": "resize", "parameters": 4}, {"id": "cast"}]
-    plugins = {"aggregator": "nix", "transforms": steps}
-    file = {"training_id": "a", "model_name": "b", "num_rounds": 0, "plugins": plugins}
+    file = {
+        "training_id": "a",
+        "model_name": "b",
+        "num_rounds": 0,
+        "strategy": "nix",
+        "plugins": {"transforms": steps},
+    }
     with pytest.raises(JobFileError) as refused:
         read_job(json.dumps(file).encode(), check_plugins)
     assert [fault.key for fault in refused.value.faults] == [
         "num_rounds",
-        "plugins.aggregator",
+        "strategy",
         "plugins.transforms[0].parameters",
         "plugins.transforms[1]",
     ]

@@ -13,10 +13,12 @@ from fedbus.core.events import Connected, Event, Fetched, FetchFailed, Ran, Rece
 from fedbus.core.keys import Key
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
+from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
 from fedbus.wire.round_records import Contributor, Plan, RoundRecord
+from fedbus.wire.strategies import Strategy
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.records import HistoryEntry, StoredJob, Version
@@ -121,7 +123,7 @@ def record_of(plan: Plan, agents: Sequence[str] = AGENTS, **changes: object) -> 
         "model": plan.base.model,
         "parent": plan.base.version,
         "spec": plan.base.spec,
-        "weighted": True,
+        "strategy": Strategy(id="fedavg", aggregator=PluginChoice(id="mean")),
         "contributors": tuple(contributor(agent, plan.task) for agent in agents),
         "refusals": (),
         "metrics": {"loss": 1.0},
@@ -130,10 +132,18 @@ def record_of(plan: Plan, agents: Sequence[str] = AGENTS, **changes: object) -> 
     return RoundRecord(**(stated | changes))
 
 
-def contributor(agent: str, task: int, content: bytes = b"", examples: int = 1) -> Contributor:
-    """An update that counts."""
-    digest = blob_ref_of(content).digest
-    return Contributor(agent=agent, task=task, examples=examples, update=digest, metrics={})
+def contributor(
+    agent: str, task: int, content: bytes = b"", examples: int = 1, share: float = 0.5
+) -> Contributor:
+    """An update that counts with its share of the mean."""
+    return Contributor(
+        agent=agent,
+        task=task,
+        examples=examples,
+        update=blob_ref_of(content).digest,
+        metrics={},
+        coefficient=share,
+    )
 
 
 def load(store: Store, job: str = JOB) -> StoredJob:

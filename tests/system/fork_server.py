@@ -34,7 +34,7 @@ IMPORTED = (
     "fedbus_edge_agent.app",
     "benchmarks.simulated_trainer",
     "fedbus_repository.app",
-    "fedbus.strategies.aggregation.fedavg",
+    "fedbus.strategies.aggregation.mean",
     "fedbus.strategies.selection",
 )
 

@@ -20,6 +20,7 @@ from fedbus.plugins import (
     RuntimeFactory,
     Selector,
     TrainerFactory,
+    UpdateFacts,
 )
 from fedbus.plugins.protocols import TransformFactory
 from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
@@ -108,20 +109,21 @@ class Inverted:
         return replace(form, x=replace(form.x, normalized=False))
 
 
-class Clipped:
-    """Averages updates whose numbers are clipped to -1 … 1."""
+class Middle:
+    """The middle value of each number."""
 
-    def fold(self, total: Array, block: Array, weight: float) -> None:
-        """Add one update's block to the total."""
-        total += weight * np.clip(block, -1, 1)
+    def combine(self, blocks: Array, _weights: Array) -> Array:
+        """Combine a block of all updates."""
+        middle: Array = np.median(blocks, axis=0)
+        return middle
 
 
-class Mean:
-    """One update at a time."""
+class Equal:
+    """All updates weigh the same."""
 
-    def fold(self, total: Array, block: Array, weight: float) -> None:
-        """Add a block."""
-        total += block * weight
+    def weight(self, _facts: UpdateFacts) -> float:
+        """Return the weight of one update."""
+        return 1.0
 
 
 def rested(agents: Sequence[AgentInfo], want: int, rng: Random) -> Sequence[str]:
@@ -135,8 +137,8 @@ model: ModelFactory = line
 runtime: RuntimeFactory = LineRuntime
 loader: Loader = csv
 transform: TransformFactory = Inverted
-aggregator: Aggregator = Clipped()
-folding: Aggregator = Mean()
+aggregator: Aggregator = Middle()
+weighing: Aggregator = Equal()
 selector: Selector = rested
 scorer: Evaluates = Scored({})
 oracle: Predicts = LineRuntime({})

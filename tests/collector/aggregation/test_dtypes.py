@@ -14,7 +14,6 @@ from fedbus.blobs.spool import Spool, Spools
 from fedbus.errors import LayoutError
 from fedbus.model.blob import BLOCK_NUMBERS, blank, decode, encode, encode_delta, writable_arrays
 from fedbus.model.layout import DTYPES, Layout, Role, Weights
-from fedbus.strategies.aggregation.fedavg import FedAvg
 from fedbus.wire.blobs import blob_ref_of
 from fedbus_collector.aggregation.tensor_runs import runs_of
 from fedbus_collector.aggregation.weighted_mean import (
@@ -36,7 +35,7 @@ class Averaging:
         self.base = bytes(encode(base, self.layout))
         self.spools = Spools(1 << 30)
         size = total_size(self.layout)
-        self.running_total = RunningTotal(self.layout, FedAvg(), self.spools.make(size, zeros=True))
+        self.running_total = RunningTotal(self.layout, self.spools.make(size, zeros=True))
         self.weights = 0.0
 
     def spool(self, data: bytes) -> Spool:

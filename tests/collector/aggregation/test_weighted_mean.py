@@ -12,7 +12,6 @@ from fedbus.blobs.spool import Spool, Spools
 from fedbus.errors import LayoutError
 from fedbus.model.blob import blank, encode, flat
 from fedbus.model.layout import Layout, Tensor
-from fedbus.strategies.aggregation.fedavg import FedAvg
 from fedbus.wire.blobs import blob_ref_of
 from fedbus_collector.aggregation.weighted_mean import ArrivedUpdate, RunningTotal, aggregate, fold
 
@@ -58,7 +57,7 @@ def test_the_aggregate_is_the_base_plus_the_mean_of_the_updates(
     base = rng.standard_normal(NUMBERS, np.float32)
     updates = rng.standard_normal((5, NUMBERS), np.float32)
     weights = [1.0, 10.0, 250.0, 3.0, 77.0] if weighted else [1.0] * 5
-    running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
+    running_total = RunningTotal(LAYOUT, spools.make(NUMBERS * 8))
     for numbers, weight in zip(updates, weights, strict=True):
         update = arrived(spools, blob_of(numbers, LAYOUT, "delta"), weight)
         assert fold(running_total, [update]) == {}
@@ -83,7 +82,7 @@ def test_the_order_of_arrival_does_not_matter(
     layout, spools = Layout((Tensor("w", (3,), "float32"),)), Spools(1 << 20)
     totals = []
     for shuffled in (updates, order.sample(updates, len(updates))):  # type: ignore[attr-defined]
-        running_total = RunningTotal(layout, FedAvg(), spools.make(24))
+        running_total = RunningTotal(layout, spools.make(24))
         come = [
             arrived(spools, blob_of(np.full(3, value, np.float32), layout, "delta"), weight)
             for weight, value in shuffled
@@ -108,7 +107,7 @@ def test_the_order_of_arrival_does_not_matter(
 def test_what_is_no_update_of_this_model_is_refused(data: bytes, sentence: str) -> None:
     """With the reason, and the total stays as it was."""
     spools = Spools(1 << 30)
-    running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
+    running_total = RunningTotal(LAYOUT, spools.make(NUMBERS * 8))
     refused = fold(running_total, [arrived(spools, data)])
     assert sentence in refused["agent.a"]
     assert not np.frombuffer(running_total.spool.read(0, NUMBERS * 8), np.float64).any()
@@ -119,7 +118,7 @@ def test_what_is_no_update_of_this_model_is_refused(data: bytes, sentence: str) 
 def test_numbers_that_would_poison_the_mean_are_refused(value: float, at: int, tensor: str) -> None:
     """The reason names the tensor; no part of the update is folded; others count."""
     spools = Spools(1 << 30)
-    running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
+    running_total = RunningTotal(LAYOUT, spools.make(NUMBERS * 8))
     numbers = np.ones(NUMBERS, np.float32)
     good = blob_of(numbers, LAYOUT, "delta")
     numbers[at] = value
@@ -135,7 +134,7 @@ def test_numbers_that_would_poison_the_mean_are_refused(value: float, at: int, t
 def test_bytes_that_were_not_offered_are_refused() -> None:
     """What was offered has another digest."""
     spools = Spools(1 << 30)
-    running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
+    running_total = RunningTotal(LAYOUT, spools.make(NUMBERS * 8))
     data = blob_of(np.ones(NUMBERS, np.float32), LAYOUT, "delta")
     update = ArrivedUpdate("agent.a", "0" * 64, 1.0, spooled(spools, data))
     assert "not those of its digest" in fold(running_total, [update])["agent.a"]
@@ -144,7 +143,7 @@ def test_bytes_that_were_not_offered_are_refused() -> None:
 def test_an_aggregate_that_overflows_is_no_model() -> None:
     """Two finite updates can add up to what no float32 holds."""
     layout, spools = Layout((Tensor("w", (3,), "float32"),)), Spools(1 << 20)
-    running_total = RunningTotal(layout, FedAvg(), spools.make(24))
+    running_total = RunningTotal(layout, spools.make(24))
     most = np.full(3, np.finfo(np.float32).max)
     fold(running_total, [arrived(spools, blob_of(most, layout, "delta"))])
     base = spooled(spools, bytes(encode({"w": most}, layout)))
@@ -155,7 +154,7 @@ def test_an_aggregate_that_overflows_is_no_model() -> None:
 def test_a_base_of_another_model_makes_no_aggregate() -> None:
     """It is not added to."""
     spools = Spools(1 << 30)
-    running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
+    running_total = RunningTotal(LAYOUT, spools.make(NUMBERS * 8))
     base = spooled(spools, blob_of(np.zeros(NUMBERS, np.float32), OTHER, "plain"))
     with pytest.raises(LayoutError, match="a blob of layout"):
         aggregate(running_total, base, 1.0, spools.make(base.size))

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.wire import codec
 from fedbus.wire.round_records import RoundRecord
+from fedbus_collector.app import aggregator
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
-from tests.collector.harness import A, B, C, blob, offer, order
+from tests.collector.harness import A, B, C, blob, mean, offer, order
 
 UPDATE = blob(1.0, "delta")
 COHORT = tuple(f"agent.{number}" for number in range(5))
@@ -21,12 +22,14 @@ COHORT = tuple(f"agent.{number}" for number in range(5))
 
 def round_of(*, weighted: bool = True, **changes: Any) -> RoundProgress:  # noqa: ANN401 - of a plan
     """Open a round."""
-    return RoundProgress(order(weighted=weighted, **changes), opened=0.0)
+    request = order(weighted=weighted, **changes)
+    return RoundProgress(request, opened=0.0, aggregator=aggregator(request.strategy))
 
 
 def counted(round_: RoundProgress, agent: str, examples: int = 10, **metrics: float) -> None:
     """Count an agent's update."""
-    round_.offers[agent] = offer(UPDATE, examples, metrics=metrics)
+    one = round_.offers[agent] = offer(UPDATE, examples, metrics=metrics)
+    round_.weight_of(agent, one)
     round_.arrived.add(agent)
     round_.count(agent)
 
@@ -97,7 +100,8 @@ def test_the_record_says_who_counted_and_why_others_did_not() -> None:
     assert [c.agent for c in record.contributors] == [A, C]
     assert [(r.agent, r.reason) for r in record.refusals] == [(B, "no update by the deadline")]
     assert record.metrics == {"train_loss": 1.25, "train_accuracy": 0.5}
-    assert (record.parent, record.weighted) == (1, True)
+    assert (record.parent, record.strategy) == (1, mean())
+    assert [c.coefficient for c in record.contributors] == [0.25, 0.75]
 
 
 def test_a_round_that_falls_short_tells_the_reasons_that_came_most() -> None:

@@ -227,7 +227,7 @@ def test_a_job_file_that_cannot_be_read_any_more_fails_the_job() -> None:
     harness.begin(loaded(file=b'{"from": "the future"}'))
     end = harness.asked(keys.JobEnding(JOB), EndJob)
     assert end.phase == "failed"
-    assert end.reason.startswith("its job file cannot be read any more")
+    assert end.reason.startswith("its job file cannot be used any more")
     assert harness.state().phase == "failed"
     assert harness.state().model == "digits"
 

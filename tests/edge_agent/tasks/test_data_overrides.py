@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fedbus.training.params import DataOverrides, TrainingParams, TransformParams
+from fedbus.training.params import DataOverrides, PluginChoice, TrainingParams
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, TrainTask
 from fedbus_edge_agent import keys
@@ -23,7 +23,7 @@ from tests.edge_agent.harness import (
 
 def asking(*steps: tuple[str, dict[str, Any]], loader: str | None = None) -> TrainingParams:
     """Return parameters that choose a loader and transforms."""
-    transforms = tuple(TransformParams(id=name, parameters=given) for name, given in steps)
+    transforms = tuple(PluginChoice(id=name, parameters=given) for name, given in steps)
     return TrainingParams(
         batch_size=4, data_overrides=DataOverrides(loader=loader, transforms=transforms)
     )

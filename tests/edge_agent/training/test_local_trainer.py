@@ -29,8 +29,8 @@ from fedbus.model.layout import Layout, Weights
 from fedbus.training.params import (
     Architecture,
     DataOverrides,
+    PluginChoice,
     TrainingParams,
-    TransformParams,
     Update,
 )
 from fedbus.wire import codec
@@ -178,7 +178,7 @@ def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(
     install("acme_wide", "[fedbus.transforms]\nwide = acme_wide:Wide", dedent(wide))
     monkeypatch.setattr("fedbus_edge_agent.training.local_trainer.memory_mb", lambda: 100)
     local_trainer, base = local_trainer_of(tmp_path, own=Nudge), base_of()
-    overrides = DataOverrides(transforms=(TransformParams(id="wide"),))
+    overrides = DataOverrides(transforms=(PluginChoice(id="wide"),))
     params = TrainingParams(data_overrides=overrides)
     assert local_trainer.rows(overrides).format == {}
     model = model_of({"own": {}})

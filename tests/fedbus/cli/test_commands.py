@@ -305,14 +305,14 @@ def test_what_the_simulated_controller_finds_is_a_wrong_file_too(tmp_path: Path)
     pytest.importorskip("sklearn")
     job = {
         "training_id": "s", "model_name": "digits", "num_rounds": 1,
-        "round": {"agents": 1}, "plugins": {"aggregator": "nix"},
+        "round": {"agents": 1}, "strategy": "nix",
     }  # fmt: skip
     (tmp_path / "job.json").write_text(json.dumps(job))
     result = RUNNER.invoke(app, ["simulate", str(tmp_path / "job.json"), "--json"])
     assert result.exit_code == 2
     (fault,) = json.loads(result.stdout)["faults"]
-    assert fault["key"] == "plugins.aggregator"
-    assert "plugins.aggregator: " in result.stderr
+    assert fault["key"] == "strategy"
+    assert "strategy: " in result.stderr
 
 
 FAULTS = [

@@ -12,7 +12,7 @@ from fedbus.datasource.config import DataConfig
 from fedbus.datasource.pipeline import read_steps
 from fedbus.datasource.source import DataSource, InMemorySource
 from fedbus.errors import FedbusError
-from fedbus.training.params import DataOverrides, TransformParams
+from fedbus.training.params import DataOverrides, PluginChoice
 from tests.plugin_package import Install
 
 HALVES = [{"id": "normalize", "parameters": {"high": 2}}]
@@ -36,9 +36,9 @@ read = []
 ENTRIES = "[fedbus.loaders]\nown = acme_own:own\n[fedbus.transforms]\ntwice = acme_own:Twice"
 
 
-def step(name: str, **parameters: Any) -> TransformParams:  # noqa: ANN401 - whatever a step takes
+def step(name: str, **parameters: Any) -> PluginChoice:  # noqa: ANN401 - whatever a step takes
     """Choose a transform."""
-    return TransformParams(id=name, parameters=parameters)
+    return PluginChoice(id=name, parameters=parameters)
 
 
 def source(folder: Path, allowed: Collection[str] | None = (), **settings: Any) -> DataSource:  # noqa: ANN401 - a recipe's

@@ -11,10 +11,10 @@ from fedbus.jobs import parse, training_params_of
 from fedbus.jobs.schema import RoundSettings, TrainingConfig, default_quorum
 from fedbus.training.params import (
     DataOverrides,
+    PluginChoice,
     SchedulerParams,
     SchedulerPart,
     TrainingParams,
-    TransformParams,
     WarmupParams,
 )
 from fedbus.wire import codec
@@ -26,8 +26,7 @@ def test_smallest_job_gets_every_default() -> None:
     job = parse(job_with())
     assert (job.training_id, job.model_name, job.num_rounds) == ("digits-1", "digits", 30)
     assert (job.round.agents, job.round.quorum, job.round.deadline_seconds) == (2, 2, 600.0)
-    assert job.round.weighted
-    assert (job.plugins.aggregator, job.plugins.selector) == ("fedavg", "uniform")
+    assert (job.strategy.id, job.plugins.selector) == ("fedavg", "uniform")
     assert (job.plugins.trainer, job.plugins.loader) == (None, None)
     assert training_params_of(job) == TrainingParams()
 
@@ -61,8 +60,8 @@ def test_a_job_says_how_data_are_read() -> None:
     assert told == DataOverrides(
         loader="csv",
         transforms=(
-            TransformParams(id="Own", parameters={"size": (2, 3.5), "half": "x", "on": True}),
-            TransformParams(id="cast"),
+            PluginChoice(id="Own", parameters={"size": (2, 3.5), "half": "x", "on": True}),
+            PluginChoice(id="cast"),
         ),
     )
     assert codec.unpack(DataOverrides, codec.pack(told)) == told
@@ -223,7 +222,7 @@ def test_a_job_cannot_be_changed() -> None:
 
 def test_every_key_of_config_and_round_reaches_the_trainer_under_its_name() -> None:
     """A key that is left behind would be accepted and change nothing."""
-    of_the_round = {"agents", "quorum", "deadline_seconds", "weighted"}
+    of_the_round = {"agents", "quorum", "deadline_seconds"}
     named = {*TrainingConfig.model_fields, *RoundSettings.model_fields} - {"config_id"}
     assert named - of_the_round <= {field.name for field in fields(TrainingParams)}
     config = {"batch_size": 7, "steps_per_epoch": 5, "epochs": 3, "learning_rate": 0.25}

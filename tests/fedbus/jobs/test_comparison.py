@@ -33,7 +33,7 @@ def written(**changes: Any) -> bytes:  # noqa: ANN401 - whatever a job file hold
         written(num_rounds=5.0),
         written(num_rounds="5"),
         written(stopping_target={"loss": 1.0, "accuracy": 0.90}),
-        written(round={"agents": 2, "weighted": "True"}),
+        written(round={"agents": 2, "precision": "full"}),
         written(training_id=None),
         written(training_id="other"),
         written(model_version=None),
@@ -66,7 +66,10 @@ def test_files_that_say_the_same_are_equal(same: bytes) -> None:
         (written(model_version="2"), ["model_version is '2' here and left out there"]),
         (written(config=[]), ["config is a list here and left out there", "config[0].batch_size"]),
         (written(stopping_target={}), ["stopping_target"]),
-        (written(round={"weighted": False}), ["round.weighted is false here and true there"]),
+        (
+            written(round={"keep_optimizer_state": True}),
+            ["round.keep_optimizer_state is true here and false there"],
+        ),
     ],
 )
 def test_each_difference_is_named_with_both_values(other: bytes, said: list[str]) -> None:

@@ -11,7 +11,7 @@ from fedbus.jobs.eligibility import (
     batch_memory_reason,
     ineligibility_reason,
 )
-from fedbus.training.params import DataOverrides, TrainingParams, TransformParams
+from fedbus.training.params import DataOverrides, PluginChoice, TrainingParams
 from fedbus.wire.documents import AgentFacts, ModelNeeds
 
 MIB = 2**20
@@ -246,10 +246,10 @@ def test_an_agent_with_nothing_that_we_ship_does_not_fit_a_job_for_it() -> None:
     ("overrides", "reason"),
     [
         (DataOverrides(loader="own"), None),
-        (DataOverrides(transforms=(TransformParams(id="cast"),)), None),
+        (DataOverrides(transforms=(PluginChoice(id="cast"),)), None),
         (DataOverrides(loader="other"), "no loader 'other', only npz, own"),
         (
-            DataOverrides(transforms=(TransformParams(id="cast"), TransformParams(id="odd"))),
+            DataOverrides(transforms=(PluginChoice(id="cast"), PluginChoice(id="odd"))),
             "no transform 'odd', only cast",
         ),
     ],

@@ -63,10 +63,9 @@ def jobs(draw: Callable[[st.SearchStrategy[Any]], Any]) -> dict[str, Any]:
             optional={
                 "quorum": as_text_or_not(st.integers(1, agents)),
                 "deadline_seconds": st.floats(1, 86_400),
-                "weighted": st.booleans(),
             },
         ),
-        "plugins": st.fixed_dictionaries({}, optional={"aggregator": names, "trainer": names}),
+        "plugins": st.fixed_dictionaries({}, optional={"selector": names, "trainer": names}),
     }
     required = {
         "training_id": names | st.integers(0, 10**9),

@@ -3,13 +3,11 @@
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 import fedbus
 from fedbus import plugins
 from fedbus.errors import PluginError
-from fedbus.plugins import Aggregator
 from fedbus.plugins.inspection import inspect_all
 from fedbus.training.params import TrainingParams
 from tests.plugin_package import Install
@@ -93,28 +91,6 @@ def test_a_plug_in_that_does_not_import_is_named(install: Install, source: str) 
     install("acme_bad", "[fedbus.trainers]\nbad = acme_bad:Trainer", source)
     with pytest.raises(PluginError, match=r"'bad' \(acme_bad:Trainer\) does not load: .+"):
         plugins.load("trainers", "bad")
-
-
-def test_an_aggregator_is_a_class_that_folds(install: Install) -> None:
-    """The collector gets one ready to use; what cannot fold is refused when it is loaded."""
-    source = """
-class Sum:
-    def fold(self, total, block, weight):
-        total += block * weight
-
-def middle(blocks, weights):
-    return blocks[1]
-"""
-    install("acme_sum", "[fedbus.aggregators]\nsum = acme_sum:Sum\nmid = acme_sum:middle", source)
-    folding = plugins.load("aggregators", "sum")
-    assert isinstance(folding, Aggregator)
-    total = np.zeros(2)
-    folding.fold(total, np.ones(2, np.float32), 3.0)
-    assert total.tolist() == [3.0, 3.0]
-    with pytest.raises(
-        PluginError, match=r"aggregator 'mid' has no method fold\(total, block, weight\)"
-    ):
-        plugins.load("aggregators", "mid")
 
 
 def test_the_library_imports_no_framework() -> None:

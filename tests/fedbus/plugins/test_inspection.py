@@ -27,10 +27,6 @@ class Short:
     def predict(cls) -> None: ...
 
 
-class Half:
-    def fold(self, total: object, block: object) -> None: ...
-
-
 def test_a_trainer_is_told_each_method_that_does_not_fit() -> None:
     """With the arguments it will be called with."""
     said = list(signature_faults("trainers", Short))
@@ -50,8 +46,6 @@ def test_a_trainer_is_told_each_method_that_does_not_fit() -> None:
     [
         ("selectors", 3, "expected a function or class, got a int"),
         ("selectors", lambda _agents, _want: (), "called with (agents, want, rng)"),
-        ("aggregators", lambda _blocks: 0, "no method fold(total, block, weight)"),
-        ("aggregators", Half(), "fold takes (total: object, block: object)"),
         ("loaders", lambda: 0, "called with (path)"),
         ("models", lambda: 0, "called with (config)"),
         ("trainers", lambda: 0, "called with (architecture)"),

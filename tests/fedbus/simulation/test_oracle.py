@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from fedbus.core.blob_io import BlobSource
+from fedbus.jobs import StrategyConfig
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout, Tensor
 from fedbus.simulation.aggregate_check import Update
 from fedbus.simulation.oracle import RecordCounts, check_records
 from fedbus.simulation.stored_records import RecordsError
+from fedbus.strategies.resolution import resolve
 from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.documents import TensorSpec
 from fedbus.wire.round_records import Contributor, RoundRecord
@@ -75,8 +77,8 @@ class Held:
 def contributors(task: int) -> tuple[Contributor, ...]:
     """One example of 1, three of 2, plus ten a task: a mean of 1.75 + 10 * task."""
     return (
-        contributor("agent.a", task, update(10 * task + 1), examples=1),
-        contributor("agent.b", task, update(10 * task + 2), examples=3),
+        contributor("agent.a", task, update(10 * task + 1), examples=1, share=0.25),
+        contributor("agent.b", task, update(10 * task + 2), examples=3, share=0.75),
     )
 
 
@@ -104,7 +106,7 @@ def held() -> Held:
                 model=MODEL,
                 parent=number,
                 spec=stated,
-                weighted=True,
+                strategy=resolve(StrategyConfig()),
                 contributors=contributors(number),
                 refusals=(),
                 metrics={},
@@ -142,7 +144,8 @@ def test_updates_may_be_arrays(held: Held) -> None:
 
 def test_an_unweighted_round_is_a_plain_mean(held: Held) -> None:
     """The record says which it was."""
-    held.record(1, weighted=False)
+    equal = tuple(replace(one, coefficient=0.5) for one in contributors(1))
+    held.record(1, contributors=equal)
     with pytest.raises(RecordsError, match="is not the mean of its updates"):
         check_records(held, held.updates)
     held.version(1, weights=held.put(weights(11.5)))

@@ -13,10 +13,9 @@ from fedbus.errors import LayoutError, PluginError
 from fedbus.model.layout import Array, Weights
 from fedbus.plugins import Group
 from fedbus.simulation.plugin_trial import TrialInputs, try_plugin
-from fedbus.strategies.aggregation.fedavg import FedAvg
 from fedbus.strategies.selection import uniform
 from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
-from tests.typing.plugin_examples import Clipped, Inverted, Scored, csv, line, rested
+from tests.typing.plugin_examples import Inverted, Scored, csv, line, rested
 
 BARE = TrialInputs({})
 
@@ -120,8 +119,6 @@ def test_a_runtime_answers_with_weights_it_is_given() -> None:
 @pytest.mark.parametrize(
     ("group", "made", "sentence"),
     [
-        ("aggregators", FedAvg(), "aggregated 5 blocks of 1000 numbers"),
-        ("aggregators", Clipped(), "aggregated 5 blocks of 1000 numbers"),
         ("selectors", uniform, "selected 5 of 10 agents"),
         ("selectors", rested, "selected 5 of 10 agents: agent.6, agent.3, agent.9"),
         ("models", line, "made a ndarray of {}"),
@@ -143,23 +140,9 @@ def test_a_loader_reads_what_it_is_given(tmp_path: Path) -> None:
         said("loaders", str, TrialInputs({}, path="x"))
 
 
-class Diverges:
-    def fold(self, total: Array, block: Array, weight: float) -> None:
-        total += block * weight
-        total[0] = np.nan
-
-
-class Spoils:
-    def fold(self, total: Array, block: Array, weight: float) -> None:
-        block *= weight
-        total += block
-
-
 @pytest.mark.parametrize(
     ("group", "made", "sentence"),
     [
-        ("aggregators", Spoils(), "changed the block it was given"),
-        ("aggregators", Diverges(), "expected finite numbers in the total"),
         ("selectors", lambda _agents, _want, _rng: ["agent.x"], "of the given agents"),
         ("selectors", lambda agents, _want, _rng: [a.agent for a in agents], "at most 5"),
         ("selectors", lambda _agents, _want, _rng: ["agent.1"] * 2, "each once"),

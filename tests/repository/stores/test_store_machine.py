@@ -141,10 +141,12 @@ class StoreMachine(RuleBasedStateMachine):
         assert checked.rounds == len(self.committed) == load(self.store).rounds
 
     def record(self, plan: Plan, agents: list[str]) -> RoundRecord:
+        total = sum(1 + AGENTS.index(agent) for agent in agents)
         counted = tuple(
             replace(
                 contributor(agent, plan.task, self.updates[agent, plan.task]),
                 examples=1 + AGENTS.index(agent),
+                coefficient=(1 + AGENTS.index(agent)) / total,
             )
             for agent in agents
         )

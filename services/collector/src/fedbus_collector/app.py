@@ -1,6 +1,6 @@
 """Entry point of the collector: settings, plug-ins and the core."""
 
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,11 +8,12 @@ from pydantic import Field
 
 from fedbus import plugins
 from fedbus.blobs.spool import Spools
-from fedbus.plugins import Aggregator
+from fedbus.errors import PluginError
+from fedbus.plugins import Aggregator, WeighsOne
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
-from fedbus_collector.aggregation.isolated_aggregator import IsolatedAggregator
+from fedbus.wire.strategies import Strategy
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
@@ -28,15 +29,13 @@ class CollectorSettings(ServiceSettings):
     spool: Annotated[Path | None, Field(description="folder of the temporary files")] = None
 
 
-@cache
-def aggregator(name: str, allowed: tuple[str, ...] | None = None) -> Aggregator:
-    """Load an aggregator by name; `allowed` as for `plugins.load`, which raises PluginError.
-
-    An aggregator that fedbus does not ship runs isolated, with a time limit.
-    """
-    loaded = plugins.load("aggregators", name, allowed)
-    shipped = name in plugins.allowed_names("aggregators", ())
-    return loaded if shipped else IsolatedAggregator(name, loaded)
+def aggregator(strategy: Strategy, allowed: tuple[str, ...] | None = None) -> Aggregator:
+    """Make a strategy's aggregator; `allowed` as for `plugins.load`, which raises PluginError."""
+    choice = strategy.aggregator
+    made = plugins.load("aggregators", choice.id, allowed)(**choice.parameters)
+    if not isinstance(made, WeighsOne):
+        raise PluginError(f"aggregator {choice.id!r} has no method weight(facts)")
+    return made
 
 
 def build(settings: CollectorSettings, identity: Identity) -> service.Built:

@@ -7,11 +7,12 @@ from fedbus import plugins
 from fedbus.core import clock
 from fedbus.datasource.job_overrides import make_step
 from fedbus.errors import FedbusError
-from fedbus.jobs import JobFault, Plugins, transforms_of
+from fedbus.jobs import JobFault, JobFile, transforms_of
 from fedbus.plugins import Selector
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
+from fedbus.strategies.resolution import resolve
 from fedbus_controller.core import ControllerCore
 from fedbus_controller.rounds.cohort_selection import IsolatedSelector
 
@@ -28,25 +29,26 @@ def selector(name: str, allowed: tuple[str, ...] | None = None) -> Selector:
     return IsolatedSelector(name, plugins.load("selectors", name, allowed))
 
 
-def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> Iterator[JobFault]:
+def check_plugins(job: JobFile, allowed: tuple[str, ...] | None = None) -> Iterator[JobFault]:
     """Yield a fault for each plug-in of a job that cannot be used; `allowed` as for `plugins.load`.
 
-    The aggregator and the selector must be installed here. The parameters of transforms that
-    fedbus ships are checked; other transforms, and loaders, are installed on agents only.
+    The selector and the parts of the strategy must be installed here. The parameters of transforms
+    that fedbus ships are checked; other transforms, and loaders, are installed on agents only.
     """
+    chosen = job.plugins
     checks: list[tuple[str, Callable[[], object]]] = [
-        ("aggregator", partial(plugins.load, "aggregators", chosen.aggregator, allowed)),
-        ("selector", partial(selector, chosen.selector, allowed)),
+        ("strategy", partial(resolve, job.strategy, allowed)),
+        ("plugins.selector", partial(selector, chosen.selector, allowed)),
     ]
     shipped = plugins.allowed_names("transforms", ())
     for place, step in enumerate(transforms_of(chosen)):
         if step.id in shipped:
-            checks.append((f"transforms[{place}]", partial(make_step, step.id, step, ())))
+            checks.append((f"plugins.transforms[{place}]", partial(make_step, step.id, step, ())))
     for key, check in checks:
         try:
             check()
         except FedbusError as error:
-            yield JobFault(key=f"plugins.{key}", problem=str(error))
+            yield JobFault(key=key, problem=str(error))
 
 
 def build(settings: ControllerSettings, identity: Identity) -> service.Built:
@@ -56,6 +58,7 @@ def build(settings: ControllerSettings, identity: Identity) -> service.Built:
         settings.repository,
         settings.heartbeat_seconds,
         partial(selector, allowed=settings.plugins),
+        partial(resolve, allowed=settings.plugins),
         partial(check_plugins, allowed=settings.plugins),
         clock.utc,
     )

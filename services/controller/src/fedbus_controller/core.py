@@ -11,6 +11,7 @@ from fedbus.core.actions import Action, Announce, Ask, Cancel, Note, Send
 from fedbus.core.events import Connected, Event, Received, Requested, Woke
 from fedbus.core.interface import Core
 from fedbus.core.keys import Key
+from fedbus.jobs import StrategyConfig
 from fedbus.plugins import Selector
 from fedbus.wire.documents import Heartbeat, JobState, NodeState, RefusedRequest
 from fedbus.wire.identifiers import Timestamp
@@ -34,6 +35,7 @@ from fedbus.wire.messages import (
     StaleEpoch,
     TaskTaken,
 )
+from fedbus.wire.strategies import Strategy
 from fedbus.wire.topics import (
     CANCEL,
     FORGET,
@@ -66,6 +68,7 @@ class ControllerCore(Core):
         repository: str,
         heartbeat_seconds: float,
         selector: Callable[[str], Selector],
+        strategy: Callable[[StrategyConfig], Strategy],
         check_plugins: PluginCheck,
         utc: Callable[[], Timestamp],
     ) -> None:
@@ -73,7 +76,8 @@ class ControllerCore(Core):
         self._fleet = Fleet(heartbeat_seconds)
         self._lease = Leadership(incarnation, repository)
         self._open_asks: dict[Key, None] = {}
-        self._jobs = RunningJobs(Services(repository, self._fleet, selector, utc), self._open_asks)
+        services = Services(repository, self._fleet, selector, strategy, utc)
+        self._jobs = RunningJobs(services, self._open_asks)
         self._pending = PendingRequests(repository, check_plugins, utc)
         self._requests = RequestDecisions(self._pending, self._jobs, self._lease, self._fleet)
 

@@ -2,23 +2,28 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from fedbus.jobs import JobFile, training_params_of
+from fedbus.jobs import JobFile, StrategyConfig, training_params_of
 from fedbus.plugins import Selector
 from fedbus.training.params import TrainingParams
 from fedbus.wire.identifiers import Timestamp
+from fedbus.wire.strategies import Strategy
 from fedbus_controller.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Services that all jobs share; `utc` returns the time for documents."""
+    """Services that all jobs share; `utc` returns the time for documents.
+
+    `strategy` resolves a job's strategy, and raises FedbusError if a part cannot be used.
+    """
 
     repository: str
     fleet: Fleet
     selector: Callable[[str], Selector]
+    strategy: Callable[[StrategyConfig], Strategy]
     utc: Callable[[], Timestamp]
 
 
@@ -30,12 +35,18 @@ class JobContext:
     file: JobFile
     epoch: int
     secret: bytes
+    strategy: Strategy
     params: TrainingParams = field(init=False)
-    """The training parameters of the file, built once for all tasks."""
+    """The training parameters of the file and the strategy, built once for all tasks."""
 
     def __post_init__(self) -> None:
         """Build the training parameters."""
-        object.__setattr__(self, "params", training_params_of(self.file))
+        params = replace(
+            training_params_of(self.file),
+            objective=self.strategy.objective,
+            update_transforms=self.strategy.update_transforms,
+        )
+        object.__setattr__(self, "params", params)
 
     def rng(self, *purpose: object) -> Random:
         """Return a generator for a purpose; without the job's secret it cannot be predicted."""

@@ -27,6 +27,7 @@ class JobProgress:
 
     Attributes:
         rounds: Number of committed rounds.
+        state_of_strategy: What the strategy keeps with the newest version; None: nothing.
         inline_weights: The newest version's weights, if the collector's report contained them.
         record: The record of the newest round; None if another process received it.
         round_began: When the newest round was opened; None if another process opened it.
@@ -40,6 +41,7 @@ class JobProgress:
         self.stage = JobStage.WAITING
         self.job, self.model, self.num_rounds = loaded.job, model, num_rounds
         self.rounds, self.newest, self.plan = loaded.rounds, loaded.latest, loaded.plan
+        self.state_of_strategy = loaded.state
         self.metrics = dict(loaded.metrics)
         self.submitted, self.ended_at = loaded.submitted, loaded.ended
         self.inline_weights: bytes | None = None
@@ -58,6 +60,7 @@ class JobProgress:
         if ended.version is None or ended.record is None:
             return False
         self.rounds, self.newest, self.record = ended.round, ended.version, ended.record
+        self.state_of_strategy = ended.record.state
         complete = len(ended.inline or b"") == ended.version.weights.size
         self.inline_weights = ended.inline if complete else None
         self.metrics = dict(ended.record.metrics)

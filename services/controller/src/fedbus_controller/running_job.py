@@ -40,13 +40,18 @@ MAX_FAILED_ROUNDS = 3
 
 
 class RunningJob:
-    """Runs one job under one lease epoch; `asked_nodes` must stop when it ends."""
+    """Runs one job under one lease epoch; `asked_nodes` must stop when it ends.
+
+    Raises:
+        FedbusError: A part of the job's strategy cannot be used any more.
+    """
 
     def __init__(
         self, loaded: JobLoaded, file: JobFile, epoch: int, services: Services, now: float
     ) -> None:
         self.id = loaded.job
-        self._context = JobContext(loaded.job, file, epoch, loaded.secret)
+        strategy = services.strategy(file.strategy)
+        self._context = JobContext(loaded.job, file, epoch, loaded.secret, strategy)
         self._services = services
         self.progress = JobProgress(loaded, file.model_name, file.num_rounds, services.utc)
         self._planner = RoundPlanner(self._context, services, loaded.needs, now, loaded.plan)
@@ -104,7 +109,7 @@ class RunningJob:
         if self.progress.stage is not JobStage.WAITING:
             return
         progress = self.progress
-        match self._planner.plan(progress.newest, progress.rounds + 1, progress.task + 1, now):
+        match self._planner.plan(progress, now):
             case PlanPostponed(reason):
                 yield from self.progress.note_left_out(self._planner.left_out)
                 yield from self.progress.explain(reason)

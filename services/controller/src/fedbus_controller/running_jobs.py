@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator
 
 from fedbus.core.actions import Action, Announce, Ask, Cancel, Note, WakeAt
 from fedbus.core.keys import Key
-from fedbus.jobs import JobFileError, parse
+from fedbus.errors import FedbusError
+from fedbus.jobs import parse
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import EndJob, JobEnded, JobLoaded, ListJobs, LoadJob, StopJob
@@ -64,11 +65,12 @@ class RunningJobs:
         yield Cancel(keys.JobLoading(job))
         try:
             file = parse(loaded.file)
-        except JobFileError as error:  # stored by another version of fedbus
+            if loaded.phase == "running":
+                self.running[job] = RunningJob(loaded, file, epoch, self._services, now)
+        except FedbusError as error:  # stored by another version of fedbus, or with other plug-ins
             yield from self._end_unreadable(loaded, epoch, str(error))
             return
         if loaded.phase == "running":
-            self.running[job] = RunningJob(loaded, file, epoch, self._services, now)
             yield Note("job_started", {"job": job, "rounds": loaded.rounds})
             yield from self.running[job].resume(now)
         else:
@@ -79,7 +81,7 @@ class RunningJobs:
         """End a job whose file cannot be read, so that its model is free for other jobs."""
         job, reason = loaded.job, loaded.reason
         if loaded.phase == "running":
-            reason = f"its job file cannot be read any more: {problem}"[:MAX_TEXT_CHARACTERS]
+            reason = f"its job file cannot be used any more: {problem}"[:MAX_TEXT_CHARACTERS]
             yield Note("job_unreadable", {"job": job, "reason": reason})
             end = EndJob(epoch=epoch, job=job, phase="failed", reason=reason)
             yield Ask(keys.JobEnding(job), self._services.repository, end)

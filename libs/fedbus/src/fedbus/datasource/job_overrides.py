@@ -14,7 +14,7 @@ from fedbus.data.format import Format
 from fedbus.datasource.config import DataConfig, loader_for
 from fedbus.datasource.pipeline import Pipeline, Step, make_transform, without_augmentations
 from fedbus.errors import PluginError
-from fedbus.training.params import DataOverrides, TransformParams
+from fedbus.training.params import DataOverrides, PluginChoice
 
 
 def _own_loader(own: DataConfig) -> str:
@@ -75,7 +75,7 @@ def _kept_options(own: DataConfig, loader: str | None) -> dict[str, Any]:
     return {name: own.options[name] for name in ("batch",) if name in takes and name in own.options}
 
 
-def make_step(where: str, chosen: TransformParams, allowed: Collection[str] | None) -> Step:
+def make_step(where: str, chosen: PluginChoice, allowed: Collection[str] | None) -> Step:
     """Make a transform that a job chose; `where` is its name in error messages.
 
     Raises:

@@ -10,7 +10,7 @@ from fedbus.jobs.faults import JobFileError, format_faults, read_refusal, write_
 from fedbus.jobs.framework_checks import framework_faults
 from fedbus.jobs.job_ids import generate_job_id
 from fedbus.jobs.parser import canonical, parse, schema
-from fedbus.jobs.schema import JobFile, Plugins
-from fedbus.jobs.training_params import training_params_of, transforms_of
+from fedbus.jobs.schema import JobFile, Plugins, StrategyConfig
+from fedbus.jobs.training_params import choice_of, training_params_of, transforms_of
 from fedbus.jobs.unsupported import UNSUPPORTED_KEYS
 from fedbus.wire.documents import JobFault

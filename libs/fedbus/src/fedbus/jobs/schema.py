@@ -67,9 +67,6 @@ class RoundSettings(JobFileObject):
         "rounded up.",
     )
     deadline_seconds: Annotated[float, Field(ge=1, le=86_400), NOT_A_FLAG] = 600.0
-    weighted: bool = Field(
-        default=True, description="Whether updates are weighted by their number of examples."
-    )
     keep_optimizer_state: bool = Field(
         default=False,
         description="Whether each agent keeps the state of its optimizer and scheduler between "
@@ -82,26 +79,63 @@ class RoundSettings(JobFileObject):
     )
 
 
-class TransformConfig(JobFileObject):
-    """A transform of a pipeline, in aerOS's notation."""
+def _choice_of_text(value: object) -> object:
+    """Read a bare text as the id of a plug-in without parameters."""
+    return {"id": value} if isinstance(value, str) else value
 
-    id: Name = Field(description="A transform plug-in.")
+
+class ChoiceConfig(JobFileObject):
+    """A plug-in, chosen by its id; a bare text is the same without parameters."""
+
+    id: Name = Field(description="The plug-in.")
     parameters: Parameters = Field(
         default={}, description="Its arguments: numbers, text, flags, lists of numbers."
+    )
+
+
+Choice = Annotated[ChoiceConfig, BeforeValidator(_choice_of_text)]
+
+
+class StrategyConfig(JobFileObject):
+    """How updates become the next version; a bare text is the `id`. Specific to fedbus."""
+
+    id: Name = Field(default="fedavg", description="A strategy, or an aggregator alone.")
+    parameters: Parameters = Field(
+        default={}, description="Arguments of the strategy's parts, by name."
+    )
+    aggregator: Choice | None = Field(
+        default=None, description="Replaces the aggregator of the strategy."
+    )
+    server_optimizer: Choice | None = Field(
+        default=None, description="Replaces the server optimizer of the strategy."
+    )
+    objective: Choice | None = Field(
+        default=None, description="Replaces what the strategy adds to the loss of agents."
+    )
+    update_transforms: Annotated[tuple[Choice, ...], Field(max_length=MAX_TRANSFORMS)] = Field(
+        default=(), description="Changes of updates, in this order."
+    )
+    population: Annotated[int, Field(ge=1, le=2**31), NOT_A_FLAG] | None = Field(
+        default=None,
+        description="Number of agents that may take part in the job; FedDyn and SCAFFOLD need it.",
+    )
+    continue_state: bool = Field(
+        default=False,
+        description="Whether the job continues the strategy's state of the latest version, which "
+        "a job with the same strategy and parameters made.",
     )
 
 
 class Plugins(JobFileObject):
     """Plug-ins chosen by name; the node that uses one must allow it. Specific to fedbus."""
 
-    aggregator: Name = "fedavg"
     selector: Name = "uniform"
     trainer: Name | None = Field(default=None, description="The agent's choice if left out.")
     loader: Name | None = Field(
         default=None,
         description="The loader of an agent's data; the agent's choice if left out.",
     )
-    transforms: Annotated[tuple[TransformConfig, ...], Field(max_length=MAX_TRANSFORMS)] = Field(
+    transforms: Annotated[tuple[Choice, ...], Field(max_length=MAX_TRANSFORMS)] = Field(
         default=(),
         description="Transforms of rows after the agent's own pipeline, in this order.",
     )
@@ -163,6 +197,7 @@ class JobFile(JobFileObject):
     stopping_flag: bool | None = Field(
         default=None, description="false: stopping_target does not end the job."
     )
+    strategy: Annotated[StrategyConfig, BeforeValidator(_choice_of_text)] = StrategyConfig()
     round: RoundSettings = RoundSettings()
     plugins: Plugins = Plugins()
 
@@ -211,7 +246,12 @@ PARTS: Mapping[tuple[str, ...], type[JobFileObject]] = {
     (): JobFile,
     ("round",): RoundSettings,
     ("plugins",): Plugins,
-    ("plugins", "transforms"): TransformConfig,
+    ("plugins", "transforms"): ChoiceConfig,
+    ("strategy",): StrategyConfig,
+    ("strategy", "aggregator"): ChoiceConfig,
+    ("strategy", "server_optimizer"): ChoiceConfig,
+    ("strategy", "objective"): ChoiceConfig,
+    ("strategy", "update_transforms"): ChoiceConfig,
     ("config",): TrainingConfig,
     ("optimizer_config",): OptimizerConfig,
     ("scheduler_config",): SchedulerConfig,
@@ -225,5 +265,9 @@ PARTS: Mapping[tuple[str, ...], type[JobFileObject]] = {
 }
 """The objects of a job file by their path; a hint names the first one that has a key."""
 
-RENAMED_KEYS: Mapping[str, str] = {"round.keep_state": "round.keep_optimizer_state"}
+RENAMED_KEYS: Mapping[str, str] = {
+    "round.keep_state": "round.keep_optimizer_state",
+    "round.weighted": "strategy.parameters.weighted",
+    "plugins.aggregator": "strategy",
+}
 """Earlier names of keys, each with the present one; the fault of an earlier name states it."""

@@ -9,15 +9,15 @@ from fedbus.jobs.options import (
     SingleSchedulerConfig,
     WarmupConfig,
 )
-from fedbus.jobs.schema import JobFile, Plugins, RoundSettings, TrainingConfig
+from fedbus.jobs.schema import ChoiceConfig, JobFile, Plugins, RoundSettings, TrainingConfig
 from fedbus.training.options import REGRESSIONS
 from fedbus.training.params import (
     Argument,
     DataOverrides,
+    PluginChoice,
     SchedulerParams,
     SchedulerPart,
     TrainingParams,
-    TransformParams,
     WarmupParams,
 )
 
@@ -95,9 +95,14 @@ def _warmup(config: WarmupConfig) -> WarmupParams | None:
     )
 
 
-def transforms_of(plugins: Plugins) -> tuple[TransformParams, ...]:
+def choice_of(config: ChoiceConfig) -> PluginChoice:
+    """Return a choice as messages have it."""
+    return PluginChoice(id=config.id, parameters=config.parameters)
+
+
+def transforms_of(plugins: Plugins) -> tuple[PluginChoice, ...]:
     """Return the transforms that a job chooses."""
-    return tuple(TransformParams(id=s.id, parameters=s.parameters) for s in plugins.transforms)
+    return tuple(map(choice_of, plugins.transforms))
 
 
 def _data_overrides(plugins: Plugins) -> DataOverrides | None:

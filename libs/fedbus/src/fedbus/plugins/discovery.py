@@ -6,24 +6,40 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final, Literal, TypeAlias, get_args, overload
+from typing import Final, Literal, TypeAlias, cast, get_args, overload
 
 from fedbus.errors import PluginError
 from fedbus.jobs.faults import nearest
 from fedbus.plugins.protocols import (
-    Aggregator,
     Loader,
     ModelFactory,
     RuntimeFactory,
     Selector,
     TrainerFactory,
 )
+from fedbus.plugins.strategy_protocols import (
+    AggregatorFactory,
+    ObjectiveFactory,
+    Preset,
+    ServerOptimizerFactory,
+    UpdateTransformFactory,
+)
 from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.text import listed
 from fedbus.training.options import extra_of
 
 Group = Literal[
-    "trainers", "models", "loaders", "transforms", "aggregators", "selectors", "runtimes"
+    "trainers",
+    "models",
+    "loaders",
+    "transforms",
+    "strategies",
+    "aggregators",
+    "server_optimizers",
+    "objectives",
+    "update_transforms",
+    "selectors",
+    "runtimes",
 ]
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 BUILTIN_PACKAGE: Final = "fedbus"
@@ -73,14 +89,13 @@ class Plugin:
         return _plain(self.package) in map(_plain, words)
 
     def import_object(self) -> object:
-        """Import what the entry point names; return an instance where it is an aggregator's class.
+        """Import what the entry point names.
 
         Raises:
             PluginError: The import failed; the message has the error or names the missing package.
         """
         try:
-            plugin: object = self.entry.load()
-            return plugin() if self.group == "aggregators" and isinstance(plugin, type) else plugin
+            return cast("object", self.entry.load())
         except (Exception, SystemExit) as error:  # a third-party module may raise anything
             name = error.name if isinstance(error, ModuleNotFoundError) else None
             missing = (name or "").partition(".")[0]
@@ -106,7 +121,21 @@ def load(group: Literal["models"], name: str, allowed: Allowed = None) -> ModelF
 @overload
 def load(group: Literal["loaders"], name: str, allowed: Allowed = None) -> Loader: ...
 @overload
-def load(group: Literal["aggregators"], name: str, allowed: Allowed = None) -> Aggregator: ...
+def load(group: Literal["strategies"], name: str, allowed: Allowed = None) -> Preset: ...
+@overload
+def load(
+    group: Literal["aggregators"], name: str, allowed: Allowed = None
+) -> AggregatorFactory: ...
+@overload
+def load(
+    group: Literal["server_optimizers"], name: str, allowed: Allowed = None
+) -> ServerOptimizerFactory: ...
+@overload
+def load(group: Literal["objectives"], name: str, allowed: Allowed = None) -> ObjectiveFactory: ...
+@overload
+def load(
+    group: Literal["update_transforms"], name: str, allowed: Allowed = None
+) -> UpdateTransformFactory: ...
 @overload
 def load(group: Literal["selectors"], name: str, allowed: Allowed = None) -> Selector: ...
 @overload
@@ -118,14 +147,11 @@ def load(group: Group, name: str, allowed: Allowed = None) -> object:
 
     Raises:
         PluginError: No plug-in of that name is installed or allowed, two packages have one of that
-            name, its import fails, or it is an aggregator without `fold`.
+            name, its import fails, or it is a strategy and not a `Preset`.
     """
     plugin = find(group, name, allowed).import_object()
-    if group == "aggregators" and not isinstance(plugin, Aggregator):
-        raise PluginError(
-            f"aggregator {name!r} has no method fold(total, block, weight), which collectors call "
-            "for each update; see the example in docs/plugins.md"
-        )
+    if group == "strategies" and not isinstance(plugin, Preset):
+        raise PluginError(f"strategy {name!r}: expected a Preset, got a {type(plugin).__name__}")
     return plugin
 
 

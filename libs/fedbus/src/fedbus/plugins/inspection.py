@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fedbus.errors import PluginError
 from fedbus.plugins.discovery import BUILTIN_PACKAGE, GROUPS, Group, Plugin, error_message, find_all
-from fedbus.plugins.protocols import Aggregator
+from fedbus.plugins.strategy_protocols import Preset
 
 Arguments = tuple[str, ...]
 
@@ -21,8 +21,6 @@ TRANSFORM: Final[Mapping[str, Arguments]] = {
     "transform_format": ("form",),
 }
 """Methods of a transform; its factory may take any parameters."""
-FOLD: Final[Arguments] = ("total", "block", "weight")
-"""Arguments of an aggregator's method `fold`."""
 OPTIONAL_METHODS: Final[Mapping[str, Arguments]] = {
     "evaluate": ("weights", "data", "params"),
     "load": ("weights",),
@@ -77,11 +75,11 @@ def inspect_one(plugin: Plugin, allowed: Collection[str] | None = None) -> Findi
 
 def signature_faults(group: Group, made: object) -> Iterator[str]:
     """Yield the methods that a plug-in of this kind lacks, and signatures that do not fit."""
-    if group == "aggregators":
-        if isinstance(made, Aggregator):
-            yield from _misfit("fold", made.fold, FOLD)
-        else:
-            yield f"no method fold({', '.join(FOLD)})"
+    if group == "strategies":
+        if not isinstance(made, Preset):
+            yield f"expected a Preset, got a {type(made).__name__}"
+    elif group == "aggregators":
+        return  # made by its factory: `fedbus plugins check` sees what that returns
     elif not callable(made):
         yield f"expected a function or class, got a {type(made).__name__}"
     elif group in FACTORY_METHODS:

@@ -17,6 +17,7 @@ import numpy as np
 
 from fedbus.data import Batch, Dataset, Format
 from fedbus.model.layout import Array, Role, Weights
+from fedbus.training.local_terms import LocalTerms
 from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
 
 
@@ -106,6 +107,21 @@ class DescribesRoles(Protocol):
 
     def roles(self) -> Mapping[str, Role]:
         """Return the role of each tensor that is not `weight`, by name; see `model.layout.Role`."""
+        ...
+
+
+@runtime_checkable
+class UsesLocalTerms(Protocol):
+    """A trainer that can add a strategy's terms to its loss, as FedProx and SCAFFOLD need it."""
+
+    def use_local_terms(self, terms: LocalTerms) -> None:
+        """Add these terms to the loss of the next `train`, and only of that one.
+
+        The metrics of the training do not include them.
+
+        Raises:
+            TrainingError: The model cannot be trained with them.
+        """
         ...
 
 
@@ -200,28 +216,6 @@ class Transform(Protocol):
 
 TransformFactory = Callable[..., Transform]
 """What a transform's entry point names, usually its class."""
-
-
-@runtime_checkable
-class Aggregator(Protocol):
-    """Combines updates one at a time, so that memory does not grow with their number.
-
-    Its entry point names a class; `load` makes an instance of it without arguments.
-    """
-
-    def fold(self, total: Array, block: Array, weight: float, /) -> None:
-        """Add one update's block to the total, in place.
-
-        The collector calls this for each block of each update, and divides the total by the sum of
-        the weights at the end.
-
-        Args:
-            total: Shape (numbers,), float64; writable.
-            block: Shape (numbers,); float32 where the tensor is float32, else float64. Do not
-                change it.
-            weight: The update's weight: its number of examples, or 1 with `weighted: false`.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,8 +48,7 @@ def check_aggregate(
     layout, committed = read_weights(store, each.version)
     _, base = read_weights(store, parent)
     deltas = [_delta(what, one, updates, layout) for one in record.contributors]
-    shares = np.array([one.examples if record.weighted else 1 for one in record.contributors], "f8")
-    shares /= shares.sum()
+    shares = np.array([one.coefficient for one in record.contributors], "f8")
     for tensor in layout.tensors:
         old, new = base[tensor.name], committed[tensor.name]
         if tensor.role == "local":

@@ -11,12 +11,11 @@ from fedbus.data import Dataset, describe, format_of, from_arrays
 from fedbus.errors import PluginError
 from fedbus.model.layout import Layout, Weights
 from fedbus.plugins.discovery import Group
-from fedbus.plugins.protocols import AgentInfo, Aggregator, Evaluates, Predicts, Trainer
+from fedbus.plugins.protocols import AgentInfo, Evaluates, Predicts, Trainer
 from fedbus.training.params import Architecture, TrainingParams, Update
 
 ROWS: Final = 8
 AGENTS: Final = 5
-NUMBERS: Final = 1000
 _SMALLEST_MATRIX: Final = 2
 
 
@@ -54,8 +53,6 @@ def try_plugin(group: Group, made: Any, props: TrialInputs) -> Iterator[str]:  #
             yield f"made a {type(made(props.architecture)).__name__} of {dict(props.architecture)}"
         case "loaders":
             yield from _loader(made, props)
-        case "aggregators":
-            yield from _aggregator(made)
         case "selectors":
             yield from _selector(made)
         case "transforms":
@@ -143,21 +140,6 @@ def _images() -> Dataset:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (ROWS, 8, 8, 3)).astype(np.float32)
     return from_arrays(x, rng.integers(0, 10, ROWS), ROWS)
-
-
-def _aggregator(made: Aggregator) -> Iterator[str]:
-    rng = np.random.default_rng(0)
-    blocks = rng.normal(size=(AGENTS, NUMBERS)).astype(np.float32)
-    total = np.zeros(NUMBERS, np.float64)
-    for block in blocks:
-        kept = block.copy()
-        made.fold(total, block, 1 / AGENTS)
-        if not np.array_equal(kept, block):
-            raise PluginError("fold: it changed the block it was given")
-    if not np.isfinite(total).all():
-        raise PluginError("fold: expected finite numbers in the total, got NaN or infinity")
-    off = float(np.abs(total - blocks.mean(axis=0)).max())
-    yield f"aggregated {AGENTS} blocks of {NUMBERS} numbers, at most {off:.3g} from their mean"
 
 
 def _selector(select: Any) -> Iterator[str]:  # noqa: ANN401 - a plug-in

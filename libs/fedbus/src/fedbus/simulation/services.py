@@ -13,7 +13,9 @@ from fedbus.blobs.spool import Spools
 from fedbus.plugins import Aggregator
 from fedbus.runtime.identity import Identity
 from fedbus.simulation.host import RunningService, ServiceFactory
+from fedbus.strategies.resolution import resolve
 from fedbus.wire.documents import AgentFacts
+from fedbus.wire.strategies import Strategy
 from fedbus.wire.timestamps import format_timestamp
 from fedbus_collector.app import aggregator
 from fedbus_collector.core import CollectorCore
@@ -64,18 +66,24 @@ def controller(heartbeat_seconds: float, utc: Callable[[], str] = fixed_time) ->
     def start(identity: Identity) -> RunningService:
         return RunningService(
             ControllerCore(
-                identity.incarnation, REPOSITORY, heartbeat_seconds, selector, check_plugins, utc
+                identity.incarnation,
+                REPOSITORY,
+                heartbeat_seconds,
+                selector,
+                resolve,
+                check_plugins,
+                utc,
             )
         )
 
     return start
 
 
-def collector(find: Callable[[str], Aggregator] = aggregator) -> ServiceFactory:
-    """Return the factory of a collector; `find` loads an aggregator by its name."""
+def collector(make: Callable[[Strategy], Aggregator] = aggregator) -> ServiceFactory:
+    """Return the factory of a collector; `make` makes the aggregator of a strategy."""
 
     def start(identity: Identity) -> RunningService:
-        resources = RoundResources(Spools(_MEMORY), ModelCache(), find)
+        resources = RoundResources(Spools(_MEMORY), ModelCache(), make)
         return RunningService(CollectorCore(identity.incarnation, REPOSITORY, resources))
 
     return start

@@ -78,8 +78,8 @@ class WarmupParams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TransformParams:
-    """A transform of a job, applied after the agent's own pipeline; written as in aerOS."""
+class PluginChoice:
+    """A plug-in that a job chooses by its id, and the parameters to call it with."""
 
     id: Ident
     parameters: Arguments = field(default_factory=dict)
@@ -93,7 +93,7 @@ class DataOverrides:
     """
 
     loader: Ident | None = None
-    transforms: Annotated[tuple[TransformParams, ...], Bounds(max_length=MAX_TRANSFORMS)] = ()
+    transforms: Annotated[tuple[PluginChoice, ...], Bounds(max_length=MAX_TRANSFORMS)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +118,8 @@ class TrainingParams:
         loss: The loss's name.
         metrics: Names of the metrics to measure, in addition to the loss.
         data_overrides: Already applied when a trainer is called; None keeps the agent's pipeline.
+        objective: What the strategy adds to the loss; a trainer gets it as `LocalTerms`.
+        update_transforms: Applied to the update after the training, in this order.
         round: The job's round, 1 for the first.
         seed: Seeds every source of chance in the training.
     """
@@ -135,6 +137,8 @@ class TrainingParams:
     loss: Text = "categorical_crossentropy"
     metrics: Annotated[tuple[Text, ...], Bounds(max_length=MAX_METRICS)] = ("accuracy",)
     data_overrides: DataOverrides | None = None
+    objective: PluginChoice | None = None
+    update_transforms: Annotated[tuple[PluginChoice, ...], Bounds(max_length=MAX_TRANSFORMS)] = ()
     round: RoundNumber = 1
     seed: Whole = 0
 

@@ -4,20 +4,27 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fedbus.limits import MAX_COHORT_AGENTS
-from fedbus.scalars import Bounds, Flag, Ident, RoundNumber, Strict, Text, Whole
+from fedbus.scalars import Bounds, Ident, Number, RoundNumber, Strict, Text, Whole
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.identifiers import Digest, Metrics, NodeName, TaskNumber
+from fedbus.wire.strategies import NO_FACTS, Strategy, StrategyState, TrainingFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contributor:
-    """An update in a round's aggregate: its agent, task, number of examples and digest."""
+    """An update in a round's aggregate: its agent, task, number of examples and digest.
+
+    `coefficient` is the factor of the update's differences in the combined update; None if the
+    aggregator combines updates number by number, as a median does.
+    """
 
     agent: NodeName
     task: Whole
     examples: Whole
     update: Digest
     metrics: Metrics
+    facts: TrainingFacts = NO_FACTS
+    coefficient: Number | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +39,8 @@ class Refusal:
 class Plan:
     """The controller's decision about a round; stored before any agent is asked.
 
-    `task` rises with every plan of a job, so (job, agent, task) names at most one update.
+    `task` rises with every plan of a job, so (job, agent, task) names at most one update. `state`
+    is what the strategy keeps with the base version; None before its first round.
     """
 
     job: Ident
@@ -43,11 +51,17 @@ class Plan:
     cohort: Annotated[tuple[NodeName, ...], Bounds(min_length=1, max_length=MAX_COHORT_AGENTS)]
     quorum: Annotated[int, Strict(ge=1, le=MAX_COHORT_AGENTS)]
     deadline_seconds: Annotated[float, Strict(gt=0, le=86_400)]
+    state: StrategyState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRecord:
-    """A committed round: stored in one document with the version that it made."""
+    """A committed round: stored in one document with the version that it made.
+
+    `base_coefficient` is the factor of the base: the model before the server optimizer is the base
+    times it, plus each update times its coefficient. `state` is what the strategy keeps for the
+    next round; its arrays are stored with the version's weights.
+    """
 
     job: Ident
     round: RoundNumber
@@ -55,10 +69,12 @@ class RoundRecord:
     model: Ident
     parent: Whole
     spec: BlobRef
-    weighted: Flag
+    strategy: Strategy
     contributors: Annotated[
         tuple[Contributor, ...], Bounds(min_length=1, max_length=MAX_COHORT_AGENTS)
     ]
     refusals: Annotated[tuple[Refusal, ...], Bounds(max_length=MAX_COHORT_AGENTS)]
     metrics: Metrics
     seconds: Metrics
+    base_coefficient: Number = 1.0
+    state: StrategyState | None = None

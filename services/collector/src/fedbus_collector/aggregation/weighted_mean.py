@@ -1,8 +1,6 @@
 """Verification, folding and aggregation of updates, block by block. Called in a worker thread.
 
 An update is folded after all of it was verified, so the total never contains a part of an update.
-The aggregate of the built-in aggregator is the weighted mean of FedAvg: McMahan et al. 2017,
-"Communication-Efficient Learning of Deep Networks from Decentralized Data", arXiv:1602.05629.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +14,6 @@ from fedbus.errors import FedbusError, LayoutError, TransferError
 from fedbus.model.blob import BLOCK_NUMBERS
 from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header, header_bytes
 from fedbus.model.layout import Layout
-from fedbus.plugins import Aggregator
 from fedbus_collector.aggregation.dtypes import InvalidNumber, add_mean, check_difference
 from fedbus_collector.aggregation.tensor_runs import Block, TensorRun, blocks_of, read, runs_of
 
@@ -36,7 +33,6 @@ class RunningTotal:
     """The sum of a round's folded updates: one float64 for each number of an update."""
 
     layout: Layout
-    aggregator: Aggregator
     spool: Spool
     runs: tuple[TensorRun, ...] = field(init=False)
 
@@ -95,10 +91,9 @@ def _fold_one(total: RunningTotal, update: ArrivedUpdate, offset: int) -> None:
                 numbers = numbers.astype(np.float64)
             held = read(total.spool, run.total * 8, "float64", block)
             if total.spool.in_memory:
-                total.aggregator.fold(held, numbers, update.weight)
+                held += numbers * np.float64(update.weight)
             else:
-                held = held.copy()
-                total.aggregator.fold(held, numbers, update.weight)
+                held = held + numbers * np.float64(update.weight)
                 total.spool.write((run.total + block.at) * 8, held.data.cast("B"))
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from fedbus.core.actions import Send
 from fedbus.limits import MAX_TEXT_CHARACTERS
+from fedbus.plugins import Aggregator, UpdateFacts, WeighsOne
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_training_metrics, impossible_metric
 from fedbus.wire.messages import Offer, OpenRound, Receipt
@@ -57,6 +58,8 @@ class RoundProgress:
     counted: dict[str, Contributor] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    aggregator: Aggregator | None = None
+    _weights: dict[str, float] = field(default_factory=dict)
 
     @property
     def plan(self) -> Plan:
@@ -71,7 +74,7 @@ class RoundProgress:
     @property
     def total_weight(self) -> float:
         """The sum of the weights of the counted updates."""
-        return sum(self.weight_of(c.examples) for c in self.counted.values())
+        return sum(self._weights[agent] for agent in self.counted)
 
     @property
     def awaiting_receipt(self) -> list[str]:
@@ -82,9 +85,17 @@ class RoundProgress:
         """Return whether an agent's update is being transferred, has arrived or is counted."""
         return agent in self.fetching or agent in self.arrived or agent in self.counted
 
-    def weight_of(self, examples: int) -> float:
-        """Return the weight of an update that was trained on a number of examples."""
-        return float(examples) if self.request.weighted else 1.0
+    def weight_of(self, agent: str, offer: Offer) -> float:
+        """Return the weight of an offered update."""
+        assert isinstance(self.aggregator, WeighsOne)  # noqa: S101 - checked when it was loaded
+        facts = UpdateFacts(
+            agent=agent,
+            examples=offer.examples,
+            steps=offer.facts.steps,
+            base_loss=offer.facts.base_loss,
+        )
+        self._weights[agent] = self.aggregator.weight(facts)
+        return self._weights[agent]
 
     def refusal_reason(self, agent: str, offer: Offer) -> str | None:
         """Return why an offer cannot count, whatever its update contains; None if it may."""
@@ -119,6 +130,7 @@ class RoundProgress:
             examples=offer.examples,
             update=offer.update.digest,
             metrics=offer.metrics,
+            facts=offer.facts,
         )
 
     def close_decision(self) -> CloseDecision:
@@ -152,7 +164,12 @@ class RoundProgress:
     def record(self) -> RoundRecord:
         """Build the round's record; metrics and reasons of a large cohort are cut to fit."""
         plan = self.plan
-        contributors = tuple(self.counted[a] for a in plan.cohort if a in self.counted)
+        total = self.total_weight
+        contributors = tuple(
+            replace(self.counted[agent], coefficient=self._weights[agent] / total)
+            for agent in plan.cohort
+            if agent in self.counted
+        )
         return RoundRecord(
             job=plan.job,
             round=plan.round,
@@ -160,7 +177,7 @@ class RoundProgress:
             model=plan.base.model,
             parent=plan.base.version,
             spec=plan.base.spec,
-            weighted=self.request.weighted,
+            strategy=self.request.strategy,
             contributors=tuple(map(self._with_fewer_metrics, contributors)),
             refusals=tuple(self._refusal(a) for a in plan.cohort if a not in self.counted),
             metrics=sendable(as_training_metrics(mean_metrics(contributors))),

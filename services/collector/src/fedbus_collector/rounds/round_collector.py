@@ -18,6 +18,7 @@ from fedbus.plugins import Aggregator
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import Commit, Offer, RoundEnded
 from fedbus.wire.round_records import RoundRecord
+from fedbus.wire.strategies import Strategy
 from fedbus_collector import keys
 from fedbus_collector.aggregation.weighted_mean import aggregate
 from fedbus_collector.model_cache import ModelCache
@@ -31,11 +32,11 @@ INLINE_WEIGHTS_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RoundResources:
-    """Resources that all rounds share; `aggregator` loads an aggregator by name."""
+    """Resources that all rounds share; `aggregator` makes the aggregator of a strategy."""
 
     spools: Spools
     cache: ModelCache
-    aggregator: Callable[[str], Aggregator]
+    aggregator: Callable[[Strategy], Aggregator]
 
 
 class RoundCollector:
@@ -79,9 +80,9 @@ class RoundCollector:
         layout = self._inputs.layout
         if layout is None or self.progress.phase is not RoundPhase.PREPARING:
             return
-        aggregator = self._resources.aggregator(self.progress.request.aggregator)
+        self.progress.aggregator = self._resources.aggregator(self.progress.request.strategy)
         self.progress.phase = RoundPhase.COLLECTING
-        yield from self._updates.start(layout, aggregator)
+        yield from self._updates.start(layout)
         yield from self._close_if_due(now)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:

@@ -11,7 +11,6 @@ from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Cancel, Fetch, Note, Run
 from fedbus.model.blob_header import blob_size
 from fedbus.model.layout import Layout
-from fedbus.plugins import Aggregator
 from fedbus.wire.blobs import BlobLocation
 from fedbus.wire.messages import Offer
 from fedbus_collector import keys
@@ -39,10 +38,10 @@ class RoundUpdates:
         self._queue: list[ArrivedUpdate] = []
         self._quorum_noted = False
 
-    def start(self, layout: Layout, aggregator: Aggregator) -> Iterator[Action]:
+    def start(self, layout: Layout) -> Iterator[Action]:
         """Create the running total, then receive the updates that were offered before."""
         total = self._spools.make(total_size(layout), zeros=True)
-        self.running_total = RunningTotal(layout, aggregator, total)
+        self.running_total = RunningTotal(layout, total)
         offers, self._progress.offers = self._progress.offers, {}
         for agent, offer in offers.items():
             yield from self._receive(self.running_total, agent, offer)
@@ -79,7 +78,7 @@ class RoundUpdates:
         offer = self._progress.offers[agent]
         self._progress.fetching.discard(agent)
         self._progress.arrived.add(agent)
-        weight = self._progress.weight_of(offer.examples)
+        weight = self._progress.weight_of(agent, offer)
         update = ArrivedUpdate(agent, offer.update.digest, weight, self._received[agent])
         self._queue.append(update)
         yield from self._fold_queue()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fedbus.core.events import ReplyTo
 from fedbus.errors import WireError
-from fedbus.jobs import JobFault, JobFile, JobFileError, Plugins, generate_job_id, parse
+from fedbus.jobs import JobFault, JobFile, JobFileError, generate_job_id, parse
 from fedbus.jobs.json_tree import read
 from fedbus.limits import MAX_JOB_FILE_BYTES
 from fedbus.scalars import IDENT, IDENT_SAID
@@ -22,7 +22,7 @@ from fedbus.wire.json_reader import read_json
 
 NO_ID = "not a job's id; send it bare, or as a JSON string"
 
-PluginCheck = Callable[[Plugins], Iterator[JobFault]]
+PluginCheck = Callable[[JobFile], Iterator[JobFault]]
 """Yields a fault for each plug-in of a job that is missing, not allowed or unsuitable."""
 
 
@@ -31,7 +31,7 @@ def read_job(payload: bytes, check_plugins: PluginCheck) -> JobFile:
     if len(payload) > MAX_JOB_FILE_BYTES:
         problem = f"{len(payload)} bytes, at most {MAX_JOB_FILE_BYTES}"
         raise JobFileError((JobFault(key="", problem=problem),))
-    return parse(payload, lambda job: check_plugins(job.plugins))
+    return parse(payload, check_plugins)
 
 
 def check_topic_job(file: JobFile, topic_job: str) -> None:

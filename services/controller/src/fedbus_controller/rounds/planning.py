@@ -9,12 +9,12 @@ from fedbus.errors import FedbusError
 from fedbus.jobs.eligibility import TrainingRequirements
 from fedbus.plugins import AgentInfo
 from fedbus.text import listed
-from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.messages import StorePlan
 from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
+from fedbus_controller.job_progress import JobProgress
 from fedbus_controller.rounds.cohort_selection import (
     CohortSelection,
     InvalidSelection,
@@ -80,8 +80,9 @@ class RoundPlanner:
         """Record in which round agents were selected, for selectors that prefer others."""
         self._last_selected.update(dict.fromkeys(plan.cohort, plan.round))
 
-    def plan(self, base: ModelRef, round: int, task: int, now: float) -> PlanningResult:
-        """Return a plan as soon as there are enough agents and a collector."""
+    def plan(self, progress: JobProgress, now: float) -> PlanningResult:
+        """Return a plan of the next round as soon as there are enough agents and a collector."""
+        base, task = progress.newest, progress.task + 1
         fleet, context, wanted = self._services.fleet, self._context, self._context.file.round
         requirements = TrainingRequirements(
             base.weights.size, context.file.trainer, self._needs, context.params
@@ -123,13 +124,14 @@ class RoundPlanner:
         self._names.adopt([each for each in agreed.agreeing if each[0] in cohort])
         return Plan(
             job=context.job,
-            round=round,
+            round=progress.rounds + 1,
             task=task,
             base=base,
             collector=rng.choice(collectors),
             cohort=cohort,
             quorum=wanted.quorum,
             deadline_seconds=wanted.deadline_seconds,
+            state=progress.state_of_strategy,
         )
 
     def store(self, plan: Plan, now: float) -> Iterator[Action]:

@@ -121,13 +121,8 @@ class RunningRound:
             yield Cancel(keys.DismissalRequest(job, agent))
 
     def _ask_collector(self) -> Ask:
-        file = self._context.file
-        request = OpenRound(
-            epoch=self._context.epoch,
-            plan=self.plan,
-            aggregator=file.plugins.aggregator,
-            weighted=file.round.weighted,
-        )
+        context = self._context
+        request = OpenRound(epoch=context.epoch, plan=self.plan, strategy=context.strategy)
         return Ask(keys.RoundOpening(self._context.job), self.plan.collector, request)
 
     def _ask_agent(self, agent: str) -> Ask:
@@ -143,6 +138,10 @@ class RunningRound:
             trainer=context.file.trainer,
             members=len(plan.cohort),
             inline_up_to=self._inline_up_to,
+            facts=context.strategy.facts,
+            sections=context.strategy.sections,
+            state_names=context.strategy.state,
+            state=None if plan.state is None else plan.state.arrays,
         )
         # Only the first message contains the base: a repetition should not cost the same again.
         first = replace(task, inline=self._inline_base) if self._inline_base is not None else None

@@ -9,6 +9,7 @@ from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import EndPhase, JobFault, ModelNeeds
 from fedbus.wire.identifiers import Digest, Metrics, TaskNumber, Timestamp
 from fedbus.wire.round_records import Plan
+from fedbus.wire.strategies import StrategyState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,8 @@ class JobLoaded:
 
     The reply to `LoadJob`, and to `StoreJob`, then with an `acceptance`. `secret` (32 bytes, drawn
     by the repository) seeds the controller's random choices. `needs` is what the model's spec
-    requires of an agent, as far as the spec can be read.
+    requires of an agent, as far as the spec can be read. `state` is what the job's strategy
+    keeps with the latest version; None if it keeps nothing, or the version is not of this job.
     """
 
     job: Ident
@@ -111,6 +113,7 @@ class JobLoaded:
     submitted: Timestamp | None = None
     ended: Timestamp | None = None
     acceptance: Acceptance | None = None
+    state: StrategyState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fedbus.limits import MAX_COHORT_AGENTS
-from fedbus.scalars import Bounds, Flag, Ident, Raw, RoundNumber, Strict, Text, Whole
+from fedbus.scalars import Bounds, Ident, Raw, RoundNumber, Strict, Text, Whole
 from fedbus.training.params import TrainingParams
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.identifiers import Metrics, NodeName, TaskNumber
 from fedbus.wire.round_records import Plan, RoundRecord
+from fedbus.wire.strategies import NO_FACTS, FactName, Names, Strategy, TrainingFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,9 @@ class TrainTask:
 
     `members` agents download the base together, unless it is small and part of this message
     (`inline`); an update of at most `inline_up_to` bytes is part of the offer. `params` has the
-    round and the seed.
+    round and the seed. The strategy asks for `facts` in the offer, for `sections` in the update,
+    and gives agents its `state` arrays of the base version, served where the base is; without
+    `state` in a round they are zeros.
     """
 
     epoch: Whole
@@ -30,6 +33,10 @@ class TrainTask:
     members: Whole
     inline_up_to: Whole
     inline: Raw | None = None
+    facts: tuple[FactName, ...] = ()
+    sections: Names = ()
+    state_names: Names = ()
+    state: BlobRef | None = None
 
     @property
     def round(self) -> int:
@@ -74,8 +81,7 @@ class OpenRound:
 
     epoch: Whole
     plan: Plan
-    aggregator: Ident
-    weighted: Flag
+    strategy: Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +129,7 @@ class Offer:
     examples: Annotated[int, Strict(ge=1, lt=2**53)]
     metrics: Metrics
     inline: Raw | None = None
+    facts: TrainingFacts = NO_FACTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

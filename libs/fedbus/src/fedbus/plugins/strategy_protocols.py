@@ -1,0 +1,259 @@
+"""Protocols of a strategy's parts: aggregators, server optimizers, objectives, update transforms.
+
+An entry point names a factory, usually a class, which is called with the parameters of the job:
+`Krum(malicious=2)`. Its keyword arguments, with their annotations and defaults, say which
+parameters a job may give. What not every part needs is an optional attribute or method.
+
+In shapes, `numbers` is the length of a block: a part of one tensor, or of several tensors of one
+dtype. `agents` is the number of updates. The update of an agent is the difference of its weights to
+the base version.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbus.model.layout import Array, Weights
+from fedbus.training.local_terms import LocalTerms
+from fedbus.training.params import PluginChoice, TrainingParams
+
+Block = NDArray[np.float64]
+"""Shape (numbers,), float64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateFacts:
+    """What is known about one update, beside its numbers.
+
+    `steps` and `base_loss` are None unless the aggregator asks for them by its attribute `facts`.
+    """
+
+    agent: str
+    examples: int
+    steps: int | None = None
+    base_loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """Factors of a linear combination: base * `base` + sum of updates[i] * update i.
+
+    They are applied as they are: those of a mean add up to 1. An update with the coefficient 0 is
+    not used at all.
+    """
+
+    updates: Sequence[float]
+    base: float = 1.0
+
+
+@runtime_checkable
+class WeighsOne(Protocol):
+    """An aggregator that knows an update's weight from its facts: the result is a weighted mean.
+
+    The collector adds each update to a running total when it arrives, so memory stays at one model.
+    """
+
+    def weight(self, facts: UpdateFacts, /) -> float:
+        """Return the weight of one update, at least 0; the collector divides by their sum."""
+        ...
+
+
+@runtime_checkable
+class WeighsAll(Protocol):
+    """An aggregator that finds the coefficients of all updates together.
+
+    Its optional attribute `gram` says which inner products it needs: "model" or "tensors"; without
+    it there are none, and the second argument is None.
+    """
+
+    def weigh(self, facts: Sequence[UpdateFacts], gram: Array | None, /) -> Coefficients:
+        """Return the coefficient of each update, in the order of `facts`.
+
+        Args:
+            facts: One entry for each update.
+            gram: Inner products, float64, over all floating-point tensors of the role `weight`:
+                shape (1 + agents, 1 + agents), or with "tensors" (tensors, 1 + agents, 1 + agents).
+                Row and column 0 are the base, i is update i - 1. So the squared distance of two
+                updates is gram[i, i] + gram[j, j] - 2 * gram[i, j].
+        """
+        ...
+
+
+@runtime_checkable
+class Combines(Protocol):
+    """An aggregator that combines updates number by number, such as a median.
+
+    With a `weigh` beside it, `combine` gets only the updates whose coefficient is not 0, and the
+    coefficients as weights.
+    """
+
+    def combine(self, blocks: Array, weights: Array, /) -> Array:
+        """Combine a block of all updates.
+
+        Args:
+            blocks: Shape (agents, numbers), float64; do not change it.
+            weights: Shape (agents,), float64: the examples of each update.
+
+        Returns:
+            Shape (numbers,).
+        """
+        ...
+
+
+Aggregator = WeighsOne | WeighsAll | Combines
+"""What an aggregator's factory returns. Optional attributes beside those of the protocols:
+
+- `facts`: names of fields of `UpdateFacts` that its offers must have, such as ("steps",)
+- `least_updates`: the number of updates without which it cannot work; 1 if left out
+"""
+AggregatorFactory = Callable[..., Aggregator]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Combined:
+    """A block of a round's combined update, and facts about the round.
+
+    Attributes:
+        update: Shape (numbers,), float64: what a plain average adds to the base.
+        sections: The combined sections of the updates by name, each like `update`.
+        agents: Number of updates.
+        population: Number of agents that may take part in the job; 0 if the job does not say.
+        round: 1 in the first round of the strategy's state, then one more in each round.
+    """
+
+    update: Block
+    sections: Mapping[str, Block] = field(default_factory=dict)
+    agents: int
+    population: int = 0
+    round: int = 1
+
+
+class ServerOptimizer(Protocol):
+    """Changes the model by the combined update, as an optimizer does by a gradient.
+
+    It is called for blocks of floating-point tensors of the role `weight`; other tensors change by
+    the combined update alone. Optional attributes:
+
+    - `state`: names of arrays that it keeps from round to round, each as large as the weights
+    - `sections`: names of arrays that updates have beside the differences, made by an objective
+    - `needs_population`: True if a job must give its population
+    """
+
+    def apply(self, base: Block, combined: Combined, state: Mapping[str, Block], /) -> Block:
+        """Return the new weights of a block.
+
+        Args:
+            base: Shape (numbers,), float64: the weights before the round; do not change it.
+            combined: The combined update.
+            state: An array like `base` for each name in `state`, zeros in the first round. Change
+                it in place: it is stored, as float32, with the version.
+        """
+        ...
+
+
+ServerOptimizerFactory = Callable[..., ServerOptimizer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStart:
+    """What an objective knows before the training. Arrays are by tensor name, and read-only.
+
+    They are of the floating-point tensors of the role `weight`.
+
+    Attributes:
+        params: The parameters of the training.
+        base: The weights of the base version.
+        own: This agent's own arrays of the job; zeros at first, and if the objective keeps none.
+        server: The server optimizer's state arrays by name, then by tensor; zeros at first.
+    """
+
+    params: TrainingParams
+    base: Weights
+    own: Weights
+    server: Mapping[str, Weights]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalEnd:
+    """What an objective adds after the training.
+
+    Attributes:
+        own: This agent's own arrays for its next round, kept if the update counts in this one.
+        sections: Arrays of the update beside the differences, by section, then by tensor.
+    """
+
+    own: Weights = field(default_factory=dict)
+    sections: Mapping[str, Weights] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """What agents add to their loss. Called by an agent before each training.
+
+    Optional attributes: `facts` as of an aggregator; `needs_plain_sgd`, True if its formula holds
+    for SGD with a constant learning rate and without momentum only.
+    """
+
+    def terms(self, start: LocalStart, /) -> LocalTerms:
+        """Return the terms to add to the loss."""
+        ...
+
+
+@runtime_checkable
+class KeepsState(Protocol):
+    """An objective that keeps arrays on the agent, or that adds sections to the update."""
+
+    def after(self, start: LocalStart, update: Weights, steps: int, /) -> LocalEnd:
+        """Return what to keep and to add, given the update and its number of optimizer steps."""
+        ...
+
+
+ObjectiveFactory = Callable[..., Objective]
+
+
+@runtime_checkable
+class TransformsUpdate(Protocol):
+    """An update transform's half at the agent: it changes an update before it is sent."""
+
+    def transform_update(self, update: Weights, rng: np.random.Generator, /) -> Weights:
+        """Return new arrays of the same names, shapes and dtypes.
+
+        Args:
+            update: The differences of the floating-point tensors of the role `weight`.
+            rng: A source of chance, seeded by the task; not for cryptographic use.
+        """
+        ...
+
+
+@runtime_checkable
+class TransformsCombined(Protocol):
+    """An update transform's half at the collector: it changes the combined update.
+
+    It runs before the server optimizer; of several transforms, the last one runs first.
+    """
+
+    def transform_combined(self, combined: Combined, /) -> Block:
+        """Return the new `combined.update`, shape (numbers,)."""
+        ...
+
+
+UpdateTransform = TransformsUpdate | TransformsCombined
+UpdateTransformFactory = Callable[..., UpdateTransform]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """A strategy by one name: its parts, with the parameters that differ from their defaults.
+
+    A job's parameter goes to the part whose factory takes an argument of its name; `renamed` maps
+    other names of parameters, such as those of other systems, to the names here.
+    """
+
+    aggregator: PluginChoice
+    server_optimizer: PluginChoice | None = None
+    objective: PluginChoice | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    """The paper."""

@@ -1,0 +1,18 @@
+"""The weighted mean of the updates: federated averaging.
+
+B. McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data, 2017,
+arXiv 1602.05629, algorithm 1.
+"""
+
+from fedbus.plugins import UpdateFacts
+
+
+class Mean:
+    """The mean of the updates, weighted by their numbers of examples, or unweighted."""
+
+    def __init__(self, *, weighted: bool = True) -> None:
+        self._weighted = weighted
+
+    def weight(self, facts: UpdateFacts) -> float:
+        """Return the number of examples, or 1."""
+        return float(facts.examples) if self._weighted else 1.0

@@ -1,0 +1,77 @@
+"""Strategies as messages and records name them: their parts, the facts they need, their state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal
+
+from fedbus.limits import MAX_METRICS, MAX_TRANSFORMS
+from fedbus.scalars import Bounds, Ident, Number, Strict, Whole
+from fedbus.training.params import PluginChoice
+from fedbus.wire.blobs import BlobRef
+
+FactName = Literal["steps", "base_loss"]
+"""A fact about a training that a strategy may need; a field of `TrainingFacts`."""
+
+MAX_SECTIONS = 8
+"""Additional arrays of an update, or of a strategy's state."""
+
+Names = Annotated[tuple[Ident, ...], Bounds(max_length=MAX_SECTIONS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFacts:
+    """Facts about a training that a strategy weighs updates by.
+
+    An agent reports those that its task asks for. `steps`: optimizer steps. `base_loss`: the loss
+    of the base version on the agent's own training data.
+    """
+
+    steps: Annotated[int, Strict(ge=1, le=1_000_000_000)] | None = None
+    base_loss: Number | None = None
+
+
+NO_FACTS: Final = TrainingFacts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """A job's strategy, resolved: every part with all its parameters, defaults included.
+
+    Attributes:
+        id: The id in the job file.
+        aggregator: How the updates become one.
+        server_optimizer: What the combined update does to the model; None: it is added.
+        objective: What agents add to their loss; None: nothing.
+        update_transforms: Changes of updates, by agents and by the collector.
+        facts: The facts that each offer must have.
+        sections: Arrays of each update beside the differences; see `model.sections`.
+        state: Arrays that the server optimizer keeps from round to round.
+        population: Number of agents that may take part in the job; None: not needed.
+    """
+
+    id: Ident
+    aggregator: PluginChoice
+    server_optimizer: PluginChoice | None = None
+    objective: PluginChoice | None = None
+    update_transforms: Annotated[tuple[PluginChoice, ...], Bounds(max_length=MAX_TRANSFORMS)] = ()
+    facts: tuple[FactName, ...] = ()
+    sections: Names = ()
+    state: Names = ()
+    population: Annotated[int, Strict(ge=1, le=2**31)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyState:
+    """What a round leaves for the next one, beside the weights.
+
+    Attributes:
+        rounds: Rounds since the state began.
+        numbers: Numbers by name, such as a clipping norm.
+        arrays: The blob of the strategy's `state` arrays; None if it has none.
+    """
+
+    rounds: Whole
+    numbers: Annotated[Mapping[Ident, Number], Bounds(max_length=MAX_METRICS)] = field(
+        default_factory=dict
+    )
+    arrays: BlobRef | None = None
