@@ -13,7 +13,7 @@ from fedbus.core.keys import Key
 from fedbus.errors import PluginError
 from fedbus.jobs import JobFault, JobFile, StrategyConfig
 from fedbus.plugins import AgentInfo, Selector
-from fedbus.strategies.resolution import resolve
+from fedbus.strategies.resolution import resolve, resolve_job
 from fedbus.strategies.selection import uniform
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef
@@ -217,7 +217,7 @@ class Harness(CoreHarness):
     """
 
     def __init__(self) -> None:
-        core = ControllerCore(7, REPOSITORY, BEAT, selector, resolve, check_plugins, self.utc)
+        core = ControllerCore(7, REPOSITORY, BEAT, selector, resolve_job, check_plugins, self.utc)
         super().__init__(core)
         self.incarnations: dict[str, int] = {}
         self.silent: set[str] = set()

@@ -7,7 +7,10 @@ import pytest
 
 from fedbus.core.actions import Clear
 from fedbus.core.events import ReplyTo
+from fedbus.errors import PluginError
+from fedbus.jobs import JobFile, JobFileError, parse
 from fedbus.runtime.public_topics import packet_of
+from fedbus.training.params import PluginChoice
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import (
     EndJob,
@@ -20,7 +23,9 @@ from fedbus.wire.messages import (
     LeaseHeld,
     StoreJob,
 )
+from fedbus.wire.strategies import Strategy
 from fedbus_controller import keys
+from fedbus_controller.requests.job_files import resolved_strategy
 from tests.controller.harness import (
     EVALUATOR,
     JOB,
@@ -58,6 +63,27 @@ def test_a_job_is_accepted_once_it_is_stored() -> None:
     assert keys.JobStorage(JOB) not in harness.asks
     assert harness.asks == {}
     assert [note["job"] for note in harness.noted("job_started")] == [JOB]
+
+
+def test_the_repository_is_told_the_resolved_strategy() -> None:
+    """It compares it with that of the latest version, and alone knows which job made that."""
+    harness = Harness()
+    harness.lead()
+    harness.submit(job_file(strategy={"parameters": {"weighted": False}, "continue_state": True}))
+    store = harness.asked(keys.JobStorage(JOB), StoreJob)
+    assert store.continue_state
+    assert store.strategy is not None
+    assert store.strategy.aggregator == PluginChoice(id="mean", parameters={"weighted": False})
+
+
+def test_a_strategy_that_fails_after_the_checks_is_a_fault_of_the_file() -> None:
+    """A third-party factory is called again, and may raise then."""
+
+    def resolve(_: JobFile) -> Strategy:
+        raise PluginError("out of luck")
+
+    with pytest.raises(JobFileError, match="strategy: out of luck"):
+        resolved_strategy(parse(job_file()), resolve)
 
 
 @pytest.mark.parametrize("evaluators", [(), (EVALUATOR,)], ids=["none", "one"])

@@ -12,7 +12,7 @@ from fedbus.plugins import Selector
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
-from fedbus.strategies.resolution import resolve
+from fedbus.strategies.resolution import resolve_job
 from fedbus_controller.core import ControllerCore
 from fedbus_controller.rounds.cohort_selection import IsolatedSelector
 
@@ -37,7 +37,7 @@ def check_plugins(job: JobFile, allowed: tuple[str, ...] | None = None) -> Itera
     """
     chosen = job.plugins
     checks: list[tuple[str, Callable[[], object]]] = [
-        ("strategy", partial(resolve, job.strategy, allowed)),
+        ("strategy", partial(resolve_job, job, allowed)),
         ("plugins.selector", partial(selector, chosen.selector, allowed)),
     ]
     shipped = plugins.allowed_names("transforms", ())
@@ -58,7 +58,7 @@ def build(settings: ControllerSettings, identity: Identity) -> service.Built:
         settings.repository,
         settings.heartbeat_seconds,
         partial(selector, allowed=settings.plugins),
-        partial(resolve, allowed=settings.plugins),
+        partial(resolve_job, allowed=settings.plugins),
         partial(check_plugins, allowed=settings.plugins),
         clock.utc,
     )

@@ -11,7 +11,7 @@ from fedbus.core.actions import Action, Announce, Ask, Cancel, Note, Send
 from fedbus.core.events import Connected, Event, Received, Requested, Woke
 from fedbus.core.interface import Core
 from fedbus.core.keys import Key
-from fedbus.jobs import StrategyConfig
+from fedbus.jobs import JobFile
 from fedbus.plugins import Selector
 from fedbus.wire.documents import Heartbeat, JobState, NodeState, RefusedRequest
 from fedbus.wire.identifiers import Timestamp
@@ -68,7 +68,7 @@ class ControllerCore(Core):
         repository: str,
         heartbeat_seconds: float,
         selector: Callable[[str], Selector],
-        strategy: Callable[[StrategyConfig], Strategy],
+        strategy: Callable[[JobFile], Strategy],
         check_plugins: PluginCheck,
         utc: Callable[[], Timestamp],
     ) -> None:
@@ -78,7 +78,7 @@ class ControllerCore(Core):
         self._open_asks: dict[Key, None] = {}
         services = Services(repository, self._fleet, selector, strategy, utc)
         self._jobs = RunningJobs(services, self._open_asks)
-        self._pending = PendingRequests(repository, check_plugins, utc)
+        self._pending = PendingRequests(services, check_plugins)
         self._requests = RequestDecisions(self._pending, self._jobs, self._lease, self._fleet)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from fedbus.jobs import JobFile, StrategyConfig, training_params_of
+from fedbus.jobs import JobFile, training_params_of
 from fedbus.plugins import Selector
 from fedbus.training.params import TrainingParams
 from fedbus.wire.identifiers import Timestamp
@@ -23,7 +23,7 @@ class Services:
     repository: str
     fleet: Fleet
     selector: Callable[[str], Selector]
-    strategy: Callable[[StrategyConfig], Strategy]
+    strategy: Callable[[JobFile], Strategy]
     utc: Callable[[], Timestamp]
 
 

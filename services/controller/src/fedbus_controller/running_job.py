@@ -50,7 +50,7 @@ class RunningJob:
         self, loaded: JobLoaded, file: JobFile, epoch: int, services: Services, now: float
     ) -> None:
         self.id = loaded.job
-        strategy = services.strategy(file.strategy)
+        strategy = services.strategy(file)
         self._context = JobContext(loaded.job, file, epoch, loaded.secret, strategy)
         self._services = services
         self.progress = JobProgress(loaded, file.model_name, file.num_rounds, services.utc)

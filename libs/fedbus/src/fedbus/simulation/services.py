@@ -13,7 +13,7 @@ from fedbus.blobs.spool import Spools
 from fedbus.plugins import Aggregator
 from fedbus.runtime.identity import Identity
 from fedbus.simulation.host import RunningService, ServiceFactory
-from fedbus.strategies.resolution import resolve
+from fedbus.strategies.resolution import resolve_job
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.strategies import Strategy
 from fedbus.wire.timestamps import format_timestamp
@@ -70,7 +70,7 @@ def controller(heartbeat_seconds: float, utc: Callable[[], str] = fixed_time) ->
                 REPOSITORY,
                 heartbeat_seconds,
                 selector,
-                resolve,
+                resolve_job,
                 check_plugins,
                 utc,
             )

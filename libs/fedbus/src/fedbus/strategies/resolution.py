@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from fedbus import plugins
 from fedbus.errors import PluginError
-from fedbus.jobs import StrategyConfig, choice_of
+from fedbus.jobs import JobFile, StrategyConfig, choice_of
 from fedbus.jobs.schema import ChoiceConfig
 from fedbus.plugins import Group, Preset
 from fedbus.text import listed
@@ -25,6 +25,11 @@ class _Part:
     def names(self, attribute: str) -> tuple[Any, ...]:
         """Return an optional attribute that lists names."""
         return tuple(getattr(self.made, attribute, ()))
+
+
+def resolve_job(job: JobFile, allowed: Collection[str] | None = None) -> Strategy:
+    """Return a job's strategy; as `resolve`."""
+    return resolve(job.strategy, allowed)
 
 
 def resolve(config: StrategyConfig, allowed: Collection[str] | None = None) -> Strategy:

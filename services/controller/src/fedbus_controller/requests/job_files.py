@@ -12,13 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fedbus.core.events import ReplyTo
-from fedbus.errors import WireError
+from fedbus.errors import FedbusError, WireError
 from fedbus.jobs import JobFault, JobFile, JobFileError, generate_job_id, parse
 from fedbus.jobs.json_tree import read
 from fedbus.limits import MAX_JOB_FILE_BYTES
 from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.json_reader import read_json
+from fedbus.wire.strategies import Strategy
 
 NO_ID = "not a job's id; send it bare, or as a JSON string"
 
@@ -32,6 +33,14 @@ def read_job(payload: bytes, check_plugins: PluginCheck) -> JobFile:
         problem = f"{len(payload)} bytes, at most {MAX_JOB_FILE_BYTES}"
         raise JobFileError((JobFault(key="", problem=problem),))
     return parse(payload, check_plugins)
+
+
+def resolved_strategy(file: JobFile, resolve: Callable[[JobFile], Strategy]) -> Strategy:
+    """Return the strategy of a job file; raise JobFileError if it cannot be used any more."""
+    try:
+        return resolve(file)
+    except FedbusError as error:
+        raise JobFileError((JobFault(key="strategy", problem=str(error)),)) from error
 
 
 def check_topic_job(file: JobFile, topic_job: str) -> None:

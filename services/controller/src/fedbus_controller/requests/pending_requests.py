@@ -5,17 +5,17 @@ reply is sent when the repository has stored the result. The broker keeps a requ
 published with QoS 1 until it is settled, and delivers it again after a restart.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from fedbus.core.actions import Action, Ask, Clear, Note
 from fedbus.core.events import ReplyTo, Requested
 from fedbus.jobs import JobFileError, differences
 from fedbus.wire.documents import RefusedRequest
-from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages import Acceptance, ForgetJob, JobFault, JobForgotten, JobLoaded, StoreJob
 from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
 from fedbus_controller import keys
+from fedbus_controller.job_context import Services
 from fedbus_controller.requests.job_files import (
     JobIds,
     PluginCheck,
@@ -23,6 +23,7 @@ from fedbus_controller.requests.job_files import (
     check_topic_job,
     job_in_request,
     read_job,
+    resolved_strategy,
 )
 from fedbus_controller.requests.outcomes import (
     RequestOutcomes,
@@ -43,12 +44,9 @@ _RETAINED = (
 class PendingRequests:
     """Requests that are not answered; `undecided` are the held ones."""
 
-    def __init__(
-        self, repository: str, check_plugins: PluginCheck, utc: Callable[[], Timestamp]
-    ) -> None:
-        self._repository = repository
+    def __init__(self, services: Services, check_plugins: PluginCheck) -> None:
+        self._services = services
         self._check_plugins = check_plugins
-        self._utc = utc
         self._ids = JobIds()
         self.outcomes = RequestOutcomes()
         self.undecided = RequestQueue()
@@ -85,7 +83,7 @@ class PendingRequests:
     def _queue_full(self) -> str:
         return (
             f"{len(self.undecided)} requests wait already, and none can be decided while no "
-            f"controller has the lease of {self._repository}; send it again later"
+            f"controller has the lease of {self._services.repository}; send it again later"
         )
 
     def reconnected(self) -> None:
@@ -121,6 +119,7 @@ class PendingRequests:
         try:
             file = read_job(request.payload, self._check_plugins)
             check_topic_job(file, request.topic_job)
+            strategy = resolved_strategy(file, self._services.strategy)
         except JobFileError as error:
             yield from self.outcomes.refuse(request, error.faults)
             return
@@ -130,7 +129,7 @@ class PendingRequests:
             request.proposal = (
                 ProposedId(chosen)
                 if chosen
-                else self._ids.propose(model, payload, request.reply, self._utc())
+                else self._ids.propose(model, payload, request.reply, self._services.utc())
             )
         job, origin = request.proposal.job, request.proposal.origin
         others = self._storing.setdefault(job, [])
@@ -147,8 +146,10 @@ class PendingRequests:
             file=payload,
             origin=origin,
             redelivered=request.redelivered,
+            strategy=strategy,
+            continue_state=file.strategy.continue_state,
         )
-        yield Ask(keys.JobStorage(job), self._repository, store)
+        yield Ask(keys.JobStorage(job), self._services.repository, store)
 
     def accept(
         self,
@@ -200,7 +201,7 @@ class PendingRequests:
         replies = self._forgetting.setdefault(job, [])
         if reply is not None and reply not in replies:  # a repeated request gets one reply
             replies.append(reply)
-        yield Ask(keys.JobRemoval(job), self._repository, ForgetJob(epoch=epoch, job=job))
+        yield Ask(keys.JobRemoval(job), self._services.repository, ForgetJob(epoch=epoch, job=job))
 
     def job_forgotten(self, answer: JobForgotten) -> Iterator[Action]:
         """Reply that a job is removed, or why it cannot be."""

@@ -9,7 +9,7 @@ from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import EndPhase, JobFault, ModelNeeds
 from fedbus.wire.identifiers import Digest, Metrics, TaskNumber, Timestamp
 from fedbus.wire.round_records import Plan
-from fedbus.wire.strategies import StrategyState
+from fedbus.wire.strategies import Strategy, StrategyState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,11 @@ class StoreJob:
     a proposal: it is the SHA-256 of the sender's reply topic and the file, by which the repository
     finds the job that an earlier copy of the request has become. `redelivered`: the broker had
     delivered the request before.
+
+    `strategy` is the file's strategy, resolved. With `continue_state` the job begins with what the
+    strategy keeps with the model's latest version: the repository refuses a new job, by a fault of
+    the key `strategy.continue_state`, if no round of an equal `strategy` made that version, or if
+    nothing is kept with it.
     """
 
     epoch: Whole
@@ -28,6 +33,8 @@ class StoreJob:
     file: Annotated[bytes, Strict(max_length=MAX_JOB_FILE_BYTES)]
     origin: Digest | None = None
     redelivered: Flag = False
+    strategy: Strategy | None = None
+    continue_state: Flag = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +104,8 @@ class JobLoaded:
     The reply to `LoadJob`, and to `StoreJob`, then with an `acceptance`. `secret` (32 bytes, drawn
     by the repository) seeds the controller's random choices. `needs` is what the model's spec
     requires of an agent, as far as the spec can be read. `state` is what the job's strategy
-    keeps with the latest version; None if it keeps nothing, or the version is not of this job.
+    keeps with the latest version; None if it keeps nothing, or the version is not of this job and
+    the job does not continue its state.
     """
 
     job: Ident
