@@ -192,8 +192,13 @@ class LocalEnd:
 class Objective(Protocol):
     """What agents add to their loss. Called by an agent before each training.
 
-    Optional attributes: `facts` as of an aggregator; `needs_plain_sgd`, True if its formula holds
-    for SGD with a constant learning rate and without momentum only.
+    Optional attributes:
+
+    - `facts`: as of an aggregator
+    - `server_state`: names of the server optimizer's state arrays that it reads
+    - `sections`: names of the arrays that its `after` adds to each update
+    - `needs_plain_sgd`: True if its formula holds for SGD with a constant learning rate and without
+      momentum only
     """
 
     def terms(self, start: LocalStart, /) -> LocalTerms:

@@ -17,10 +17,14 @@ from fedbus.wire.strategies import Strategy
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of a strategy: the choice, and what its factory makes of it."""
+    """A part of a strategy: the choice, and what its factory makes of it.
+
+    `taken` are the names of the strategy's parameters that it accepts.
+    """
 
     choice: PluginChoice
     made: object
+    taken: Collection[str]
 
     def names(self, attribute: str) -> tuple[Any, ...]:
         """Return an optional attribute that lists names."""
@@ -39,16 +43,16 @@ def resolve(config: StrategyConfig, allowed: Collection[str] | None = None) -> S
         PluginError: A part is not installed or allowed, or does not take its parameters.
     """
     preset = _preset(config.id, allowed)
-    left = {preset.renamed.get(name, name): value for name, value in config.parameters.items()}
-    aggregator = _part("aggregators", config.aggregator, preset.aggregator, left, allowed)
+    given = _given(config, preset)
+    aggregator = _part("aggregators", config.aggregator, preset.aggregator, given, allowed)
     optimizer = _part(
-        "server_optimizers", config.server_optimizer, preset.server_optimizer, left, allowed
+        "server_optimizers", config.server_optimizer, preset.server_optimizer, given, allowed
     )
-    objective = _part("objectives", config.objective, preset.objective, left, allowed)
-    if left:
-        raise PluginError(f"strategy {config.id!r} takes no {listed(left)}")
+    objective = _part("objectives", config.objective, preset.objective, given, allowed)
     assert aggregator is not None  # noqa: S101 - every preset has one
     parts = [part for part in (aggregator, optimizer, objective) if part is not None]
+    if unused := given.keys() - {name for part in parts for name in part.taken}:
+        raise PluginError(f"strategy {config.id!r} takes no {listed(unused)}")
     return Strategy(
         id=config.id,
         aggregator=aggregator.choice,
@@ -68,20 +72,37 @@ def _preset(name: str, allowed: Collection[str] | None) -> Preset:
     return Preset(aggregator=PluginChoice(id=name))
 
 
+def _given(config: StrategyConfig, preset: Preset) -> dict[str, Argument]:
+    """Return the strategy's parameters under the names that its parts have for them."""
+    given: dict[str, Argument] = {}
+    for name, value in config.parameters.items():
+        own = preset.renamed.get(name, name)
+        if own in given:
+            others = (other for other, mapped in preset.renamed.items() if mapped == own)
+            raise PluginError(
+                f"strategy {config.id!r}: {listed((own, *others))} are one parameter; give one name"
+            )
+        given[own] = value
+    return given
+
+
 def _part(
     group: Group,
     chosen: ChoiceConfig | None,
     preset: PluginChoice | None,
-    left: dict[str, Argument],
+    given: Mapping[str, Argument],
     allowed: Collection[str] | None,
 ) -> _Part | None:
-    """Make a part with all its parameters; take those that it accepts out of `left`."""
+    """Make a part with all its parameters, those of `given` that it accepts included.
+
+    A parameter may reach several parts, as FedDyn's `alpha` does: they must not differ.
+    """
     choice = preset if chosen is None else choice_of(chosen)
     if choice is None:
         return None
     factory = cast("Callable[..., object]", plugins.load(group, choice.id, allowed))
     accepted = inspect.signature(factory).parameters
-    taken = {name: left.pop(name) for name in [*left] if name in accepted}
+    taken = {name: value for name, value in given.items() if name in accepted}
     defaults: Mapping[str, Argument] = {
         name: each.default
         for name, each in accepted.items()
@@ -92,4 +113,4 @@ def _part(
         made = factory(**parameters)
     except (TypeError, ValueError) as error:
         raise PluginError(f"{group} plug-in {choice.id!r}: {error}") from error
-    return _Part(PluginChoice(id=choice.id, parameters=parameters), made)
+    return _Part(PluginChoice(id=choice.id, parameters=parameters), made, taken)
