@@ -14,22 +14,47 @@ if TYPE_CHECKING:
     from fedbus.errors import FedbusError, Stopped, TrainingError
     from fedbus.model.layout import Array, Weights
     from fedbus.model.load_into import load_into
-    from fedbus.plugins import AgentInfo
-    from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
+    from fedbus.plugins import (
+        AgentInfo,
+        Block,
+        Coefficients,
+        Combined,
+        LocalEnd,
+        LocalStart,
+        Preset,
+        UpdateFacts,
+    )
+    from fedbus.training.local_terms import LocalTerms
+    from fedbus.training.params import (
+        Architecture,
+        Metrics,
+        PluginChoice,
+        TrainingParams,
+        Update,
+    )
 
 __all__ = [
     "AgentInfo",
     "Architecture",
     "Array",
     "Batch",
+    "Block",
+    "Coefficients",
+    "Combined",
     "Dataset",
     "FedbusError",
     "Format",
+    "LocalEnd",
+    "LocalStart",
+    "LocalTerms",
     "Metrics",
+    "PluginChoice",
+    "Preset",
     "Stopped",
     "TrainingError",
     "TrainingParams",
     "Update",
+    "UpdateFacts",
     "Weights",
     "connect",
     "connect_sync",
@@ -38,17 +63,26 @@ __all__ = [
 
 _MODULES = {
     "AgentInfo": "fedbus.plugins",
+    "Architecture": "fedbus.training.params",
     "Array": "fedbus.model.layout",
     "Batch": "fedbus.data",
+    "Block": "fedbus.plugins",
+    "Coefficients": "fedbus.plugins",
+    "Combined": "fedbus.plugins",
     "Dataset": "fedbus.data",
     "FedbusError": "fedbus.errors",
     "Format": "fedbus.data",
+    "LocalEnd": "fedbus.plugins",
+    "LocalStart": "fedbus.plugins",
+    "LocalTerms": "fedbus.training.local_terms",
     "Metrics": "fedbus.training.params",
-    "TrainingParams": "fedbus.training.params",
+    "PluginChoice": "fedbus.training.params",
+    "Preset": "fedbus.plugins",
     "Stopped": "fedbus.errors",
-    "Architecture": "fedbus.training.params",
     "TrainingError": "fedbus.errors",
+    "TrainingParams": "fedbus.training.params",
     "Update": "fedbus.training.params",
+    "UpdateFacts": "fedbus.plugins",
     "Weights": "fedbus.model.layout",
     "connect": "fedbus.client.asyncio_client",
     "connect_sync": "fedbus.client.sync_client",

@@ -40,6 +40,7 @@ from fedbus.plugins.protocols import (
 from fedbus.plugins.strategy_protocols import (
     Aggregator,
     AggregatorFactory,
+    Block,
     Coefficients,
     Combined,
     Combines,
@@ -66,6 +67,7 @@ __all__ = [
     "AgentInfo",
     "Aggregator",
     "AggregatorFactory",
+    "Block",
     "Coefficients",
     "Combined",
     "Combines",
