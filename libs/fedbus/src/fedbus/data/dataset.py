@@ -24,6 +24,10 @@ def _never() -> bool:
     return False
 
 
+def _do_nothing() -> None:
+    """Count no step."""
+
+
 class Dataset:
     """Rows in batches, with progress and a stop condition.
 
@@ -33,34 +37,41 @@ class Dataset:
         stop: Returns whether to stop; called before each batch in the training thread.
         transform: Transform of each batch.
         info: Names of classes and columns, and notes.
+        on_step: Called for each batch of `steps` or `epochs`, before the trainer gets it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all but two have a good default
         self,
         examples: int,
         batches: Callable[[], Iterable[Batch]],
         stop: Callable[[], bool] = _never,
         transform: BatchTransform | None = None,
         info: DatasetInfo = NO_INFO,
+        on_step: Callable[[], None] = _do_nothing,
     ) -> None:
         self.examples = examples
         self.info = info
         self._batches = batches
         self._stop = stop
         self._transform = transform
+        self._on_step = on_step
         self._seen = 0
         self._planned = examples
 
-    def with_stop(self, stop: Callable[[], bool]) -> "Dataset":
-        """Return the same rows with a progress of its own and a stop condition, for one task."""
-        return Dataset(self.examples, self._batches, stop, self._transform, self.info)
+    def with_stop(
+        self, stop: Callable[[], bool], on_step: Callable[[], None] = _do_nothing
+    ) -> "Dataset":
+        """Return the same rows with a progress, a stop condition and steps of one task's own."""
+        return Dataset(self.examples, self._batches, stop, self._transform, self.info, on_step)
 
     def transformed(self, transform: BatchTransform) -> "Dataset":
         """Return the same rows with a transform of each batch, applied after shuffling.
 
         It is seeded by the task's seed and the epoch, so a repeated task has equal rows.
         """
-        return Dataset(self.examples, self._batches, self._stop, transform, self.info)
+        return Dataset(
+            self.examples, self._batches, self._stop, transform, self.info, self._on_step
+        )
 
     @property
     def progress(self) -> float:
@@ -105,7 +116,7 @@ class Dataset:
     def epochs(self, params: TrainingParams) -> Iterator[Iterator[Batch]]:
         """Iterate like `steps`, by epoch; finish each epoch before the next one."""
         self._planned = self._rows_in_epoch(params) * params.epochs
-        return (self._counted(self._epoch(params, epoch)) for epoch in range(params.epochs))
+        return (self._stepped(self._epoch(params, epoch)) for epoch in range(params.epochs))
 
     def steps_in_epoch(self, params: TrainingParams) -> int:
         """Return the number of batches of one epoch."""
@@ -131,6 +142,11 @@ class Dataset:
     def _through(self, batches: Iterable[Batch], rng: np.random.Generator) -> Iterator[Batch]:
         transform = self._transform
         return iter(batches) if transform is None else (transform(batch, rng) for batch in batches)
+
+    def _stepped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in self._counted(batches):
+            self._on_step()
+            yield batch
 
     def _counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for x, y in batches:

@@ -15,6 +15,7 @@ class TaskControl:
     Attributes:
         data: The data set that is being iterated; None before it is loaded.
         batches_requested: Number of batches requested before cancellation; the watchdog reads it.
+        steps: Batches of `data.steps` or `data.epochs` that the trainer took: optimizer steps.
         thread: Identifier of the thread that works; 0 before it has begun.
         notes: Log events of faults that did not end the work, each with its reason.
     """
@@ -22,6 +23,7 @@ class TaskControl:
     stopped: bool = False
     data: Dataset | None = None
     batches_requested: int = 0
+    steps: int = 0
     thread: int = 0
     notes: list[tuple[str, str]] = field(default_factory=list)
 
@@ -42,12 +44,16 @@ class TaskControl:
     def watch(self, data: Dataset) -> Dataset:
         """Return the data set with a count and a `check` before each batch; `check` now, too."""
         self.check()
-        self.data = data.with_stop(self._count_batch)
+        self.steps = 0
+        self.data = data.with_stop(self._count_batch, self._count_step)
         return self.data
 
     def _count_batch(self) -> bool:
         self.batches_requested += not self.stopped
         return self.stopped
+
+    def _count_step(self) -> None:
+        self.steps += 1
 
     def position(self) -> str:
         """Return the source line that the thread executes at this moment; "" before it began."""

@@ -1,6 +1,6 @@
 """Training and evaluation with this machine's trainer plug-ins; runs in the training thread."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from fedbus.data import Dataset
@@ -37,11 +37,18 @@ from fedbus_edge_agent.training.task_runner import (
     TrainingResult,
     store_update,
 )
-from fedbus_edge_agent.training.trainer_cache import LoadedTrainers
+from fedbus_edge_agent.training.trainer_cache import CachedTrainer, LoadedTrainers
 from fedbus_edge_agent.training.trainers import Trainers
+from fedbus_edge_agent.training.training_facts import FactsOfTask
 
 _AFTER_ALL_ROUNDS = 2**31
 """Larger than any round number: an evaluation uses the newest local tensors."""
+
+BeforeTraining = Callable[[CachedTrainer, Dataset], None]
+
+
+def _do_nothing(*_: object) -> None:
+    """Prepare a training without a strategy."""
 
 
 class LocalTraining(Protocol):
@@ -95,14 +102,15 @@ class LocalTrainer:
         """
         control.begin()
         check_digest(base, task.base.weights)
-        weights = decode(base, model.layout, "plain")
-        begin = self._local_tensors.merge_into(weights, model.layout, task.job, task.round)
-        if begin is None:
-            reason = "the local tensors of earlier rounds cannot be read; using the model's"
-            control.notes.append(("local_tensors_reset", reason))
-        update = self.train_weights(task, model, begin or weights, control)
+        weights = self._initial_of(task, model, base, control)
+        facts = FactsOfTask(task)
+        update = self.train_weights(
+            task, model, weights, control, lambda trainer, data: facts.begin(trainer, weights, data)
+        )
         blob = encode_delta(update.weights, base, model.layout)
-        result = store_update(self._outbox, task, blob, update.examples, update.metrics)
+        result = store_update(
+            self._outbox, task, blob, update.examples, update.metrics, facts.end(control)
+        )
         try:
             self._local_tensors.save(update.weights, model.layout, task.job, task.round)
         except StoreError as error:  # the update is stored, and counts
@@ -110,23 +118,40 @@ class LocalTrainer:
         self.save_optimizer_state(task, control)
         return result
 
+    def _initial_of(
+        self, task: TrainTask, model: Model, base: Blob, control: TaskControl
+    ) -> Weights:
+        """Return the base with this agent's local tensors."""
+        weights = decode(base, model.layout, "plain")
+        merged = self._local_tensors.merge_into(weights, model.layout, task.job, task.round)
+        if merged is None:
+            reason = "the local tensors of earlier rounds cannot be read; using the model's"
+            control.notes.append(("local_tensors_reset", reason))
+        return merged or weights
+
     def initial_weights(self, model: Model, wanted: str | None) -> Weights:
         """Return the weights of an untrained model.
 
         Raises:
             FedbusError: No trainer can be used, or its weights do not match the model's layout.
         """
-        with contain_exits(), self._loaded.use(model, wanted) as trainer:
-            weights = trainer.initial()
+        with contain_exits(), self._loaded.use(model, wanted) as loaded:
+            weights = loaded.trainer.initial()
         model.layout.check(weights)
         return weights
 
     def train_weights(
-        self, training: LocalTraining, model: Model, weights: Weights, control: TaskControl
+        self,
+        training: LocalTraining,
+        model: Model,
+        weights: Weights,
+        control: TaskControl,
+        before: BeforeTraining = _do_nothing,
     ) -> Update:
         """Train on this agent's data and return finite weights of the model's layout.
 
-        The caller stores them, then calls `save_optimizer_state`.
+        The caller stores them, then calls `save_optimizer_state`. `before` is called with the
+        trainer and its data.
 
         Raises:
             FedbusError: No trainer can be used, or training failed.
@@ -135,8 +160,11 @@ class LocalTrainer:
         params = training.params
         with contain_exits():
             data = control.watch(self._load_data(model, params).train)
-        with contain_exits(), self._loaded.use(model, training.trainer) as trainer:
+        with contain_exits(), self._loaded.use(model, training.trainer) as loaded:
+            trainer = loaded.trainer
             control.check()
+            before(loaded, data)
+            data = control.watch(data)  # its progress and steps begin again
             rows, size = data.examples, params.batch_size
             if joins_last_row(rows, size):
                 left = f"{rows} rows in batches of {size} leave one row"
@@ -191,7 +219,8 @@ class LocalTrainer:
             data = control.watch(self._load_data(model, task.params).test)
         arrays = decode(weights, model.layout, "plain")
         merged = self._local_tensors.merge_into(arrays, model.layout, task.job, _AFTER_ALL_ROUNDS)
-        with contain_exits(), self._loaded.use(model, task.trainer) as trainer:
+        with contain_exits(), self._loaded.use(model, task.trainer) as loaded:
+            trainer = loaded.trainer
             if not isinstance(trainer, Evaluates):
                 raise PluginError(f"{type(trainer).__name__} cannot evaluate")
             control.check()

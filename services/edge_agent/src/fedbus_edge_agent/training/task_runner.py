@@ -12,6 +12,7 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
+from fedbus.wire.strategies import NO_FACTS, TrainingFacts
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.checks import checked_metrics
 from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
@@ -63,8 +64,13 @@ class TaskRunner(Protocol):
         """Compute the metrics of a version."""
 
 
-def store_update(
-    outbox: Outbox, task: TrainTask, update: Blob, examples: int, metrics: Mapping[str, float]
+def store_update(  # noqa: PLR0913, PLR0917 - the parts of an offer
+    outbox: Outbox,
+    task: TrainTask,
+    update: Blob,
+    examples: int,
+    metrics: Mapping[str, float],
+    facts: TrainingFacts = NO_FACTS,
 ) -> TrainingResult:
     """Write an update and its offer to the outbox.
 
@@ -80,6 +86,7 @@ def store_update(
         update=BlobRef(digest=digest_of(update), size=size),
         examples=int(examples),
         metrics=checked_metrics(metrics),
+        facts=facts,
     )
     codec.unpack(Offer, codec.pack(offer))  # a trainer may have returned a negative count
     stored = StoredOffer(collector=task.collector, offer=offer)

@@ -88,7 +88,7 @@ class LoadedTrainers:
     cache: TrainerCache = field(default_factory=TrainerCache)
 
     @contextmanager
-    def use(self, model: Model, wanted: str | None) -> Iterator[Trainer]:
+    def use(self, model: Model, wanted: str | None) -> Iterator[CachedTrainer]:
         """Load or reuse the trainer of a model, and mark its `.tflite` file as in use meanwhile.
 
         Raises:
@@ -101,7 +101,7 @@ class LoadedTrainers:
             cached = self._load(model, name)
             self.cache.add(cached)
         with self._in_use(cached.file):
-            yield cached.trainer
+            yield cached
 
     def _load(self, model: Model, name: str) -> CachedTrainer:
         architecture = {
