@@ -9,3 +9,17 @@ FEDAVG: Final = Preset(
     aggregator=PluginChoice(id="mean"),
     source="McMahan et al. 2017, arXiv 1602.05629, algorithm 1",
 )
+
+FEDADAM: Final = Preset(
+    aggregator=PluginChoice(id="mean"),
+    server_optimizer=PluginChoice(id="adam"),
+    renamed={"eta": "server_learning_rate"},
+    source="Reddi et al. 2021, arXiv 2003.00295, algorithm 2",
+)
+SCAFFOLD: Final = Preset(
+    aggregator=PluginChoice(id="mean", parameters={"weighted": False}),
+    server_optimizer=PluginChoice(id="scaffold"),
+    objective=PluginChoice(id="scaffold"),
+    renamed={"eta_g": "server_learning_rate"},
+    source="Karimireddy et al. 2020, arXiv 1910.06378, algorithm 1",
+)

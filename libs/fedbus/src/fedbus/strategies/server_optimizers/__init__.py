@@ -1,0 +1,1 @@
+"""Server optimizers, one module each: what the combined update does to the model."""
