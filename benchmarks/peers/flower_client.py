@@ -3,11 +3,11 @@
 import sys
 from typing import Any
 
-import flwr  # type: ignore[import-not-found]  # in an environment of its own
+import flwr
 import numpy as np
 
 
-class Idle(flwr.client.NumPyClient):  # type: ignore[misc]  # the same
+class Idle(flwr.client.NumPyClient):  # type: ignore[misc]  # flwr is in an environment of its own
     """Adds a little to every number, so that an update is as large as a real one."""
 
     def fit(self, parameters: Any, config: Any) -> Any:  # noqa: ANN401, ARG002 - Flower's own

@@ -13,13 +13,13 @@ import sys
 import time
 from typing import Any
 
-import flwr  # type: ignore[import-not-found]  # in an environment of its own
+import flwr
 import numpy as np
 
 port, agents, parameters, rounds = map(int, sys.argv[1:])
 
 
-class Clocked(flwr.server.strategy.FedAvg):  # type: ignore[misc]  # the same
+class Clocked(flwr.server.strategy.FedAvg):  # type: ignore[misc]  # flwr is in an environment of its own
     """Federated averaging with a stop-watch around each round."""
 
     began = 0.0

@@ -18,6 +18,13 @@ def decay(name: str, value: float) -> float:
     return _checked(name, value, "a number from 0 to below 1", _is_number(value) and 0 <= value < 1)
 
 
+def whole(name: str, value: int, least: int = 0) -> int:
+    """Return a parameter; raise ValueError unless it is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    return value
+
+
 def _is_number(value: object) -> bool:
     # A job may give text, flags and lists as well; a flag is an int to Python.
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

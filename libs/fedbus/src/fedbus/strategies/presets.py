@@ -9,6 +9,18 @@ FEDAVG: Final = Preset(
     aggregator=PluginChoice(id="mean"),
     source="McMahan et al. 2017, arXiv 1602.05629, algorithm 1",
 )
+FEDMEDIAN: Final = Preset(
+    aggregator=PluginChoice(id="median"),
+    source="Yin et al. 2018, arXiv 1803.01498, algorithm 1, option I",
+)
+KRUM: Final = Preset(
+    aggregator=PluginChoice(id="krum"),
+    source="Blanchard et al. 2017, arXiv 1703.02757, section 4",
+)
+MULTI_KRUM: Final = Preset(
+    aggregator=PluginChoice(id="multi-krum"),
+    source="Blanchard et al. 2017, arXiv 1703.02757, section 6",
+)
 
 FEDADAM: Final = Preset(
     aggregator=PluginChoice(id="mean"),
