@@ -18,10 +18,10 @@ from fedbus.wire.messages import Commit, Committed, Offer, OpenRound, Receipt, R
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_collector import keys
-from fedbus_collector.app import aggregator
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
+from fedbus_collector.strategy_parts import make_parts
 from tests.core_harness import CoreHarness
 
 CONTROLLER, REPOSITORY = "controller.1", "repository.1"
@@ -122,7 +122,7 @@ class Harness(CoreHarness):
     def __init__(self, spools: Spools | None = None, incarnation: int = 5) -> None:
         self.spools = spools or Spools(1 << 20)
         self.cache = ModelCache()
-        resources = RoundResources(self.spools, self.cache, aggregator)
+        resources = RoundResources(self.spools, self.cache, make_parts)
         super().__init__(CollectorCore(incarnation, REPOSITORY, resources))
 
     def open(self, what: OpenRound | None = None) -> None:

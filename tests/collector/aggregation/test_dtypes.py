@@ -10,55 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedbus.blobs.spool import Spool, Spools
 from fedbus.errors import LayoutError
-from fedbus.model.blob import BLOCK_NUMBERS, blank, decode, encode, encode_delta, writable_arrays
-from fedbus.model.layout import DTYPES, Layout, Role, Weights
-from fedbus.wire.blobs import blob_ref_of
+from fedbus.model.blob import BLOCK_NUMBERS, blank, writable_arrays
+from fedbus.model.layout import DTYPES, Layout
 from fedbus_collector.aggregation.tensor_runs import runs_of
-from fedbus_collector.aggregation.weighted_mean import (
-    ArrivedUpdate,
-    RunningTotal,
-    aggregate,
-    fold,
-    total_size,
-)
-
-Numbers = dict[str, NDArray[Any]]
-
-
-class Averaging:
-    """A round of one model: agents bring new weights, and the collector's arithmetic averages."""
-
-    def __init__(self, base: Weights, roles: dict[str, Role] | None = None) -> None:
-        self.layout = Layout.of(base, roles)
-        self.base = bytes(encode(base, self.layout))
-        self.spools = Spools(1 << 30)
-        size = total_size(self.layout)
-        self.running_total = RunningTotal(self.layout, self.spools.make(size, zeros=True))
-        self.weights = 0.0
-
-    def spool(self, data: bytes) -> Spool:
-        """Put bytes into a spool."""
-        spool = self.spools.make(len(data))
-        spool.write(0, data)
-        return spool
-
-    def give(self, new: Weights, weight: float = 1.0) -> dict[str, str]:
-        """Bring the weights that an agent has trained."""
-        return self.offer(bytes(encode_delta(new, self.base, self.layout)), weight)
-
-    def offer(self, update: bytes, weight: float = 1.0) -> dict[str, str]:
-        """Fold the bytes of an update; return the reasons of refused agents."""
-        arrived = ArrivedUpdate("agent.a", blob_ref_of(update).digest, weight, self.spool(update))
-        self.weights += weight
-        return fold(self.running_total, [arrived])
-
-    def mean(self) -> Numbers:
-        """Close the round."""
-        out = self.spools.make(len(self.base))
-        aggregate(self.running_total, self.spool(self.base), self.weights, out)
-        return decode(bytes(out.read(0, out.size)), self.layout)
+from tests.collector.aggregation.aggregated_round import AggregatedRound, Numbers
 
 
 def whole(dtype: str) -> st.SearchStrategy[NDArray[Any]]:
@@ -83,10 +39,10 @@ def test_whole_numbers_become_the_rounded_mean_of_what_agents_have(
     """A batch normalisation's counter, a mask, an index: each in its own dtype."""
     base = data.draw(whole(dtype))
     news = [data.draw(whole(dtype)) for _ in weights]
-    averaging = Averaging({"n": base})
+    averaging = AggregatedRound({"n": base})
     for new, weight in zip(news, weights, strict=True):
         assert averaging.give({"n": new}, weight) == {}
-    found = averaging.mean()["n"]
+    found = averaging.close()["n"]
     assert found.dtype == base.dtype
     for at in range(3):
         pairs = zip(news, weights, strict=True)
@@ -102,12 +58,12 @@ def test_floats_are_averaged_in_float64_and_rounded_to_their_dtype(
     """To half a unit in the last place, and what the delta itself was rounded by."""
     few = st.floats(-1000, 1000, width=16)
     base, one, two = (data.draw(arrays.arrays(dtype, (3,), elements=few)) for _ in range(3))
-    averaging = Averaging({"w": base})
-    averaging.give({"w": one}, 1.0)
-    averaging.give({"w": two}, 3.0)
+    averaging = AggregatedRound({"w": base})
+    averaging.give({"w": one}, 1)
+    averaging.give({"w": two}, 3)
     exact = (one.astype("f8") + 3 * two.astype("f8")) / 4
     eps = float(np.finfo(dtype).eps)
-    found = averaging.mean()["w"]
+    found = averaging.close()["w"]
     assert found.dtype == np.dtype(dtype)
     np.testing.assert_allclose(found.astype("f8"), exact, rtol=eps, atol=3000 * eps)
 
@@ -117,7 +73,7 @@ def test_every_dtype_of_one_layout_is_averaged_beside_the_others() -> None:
     names = sorted(DTYPES)
     base: Numbers = {f"{at:02}.{n}": np.zeros((2, 3), n) for at, n in enumerate(names)}
     base["06.wide"] = np.zeros(BLOCK_NUMBERS + 5, np.float32)  # more than one block
-    averaging = Averaging(base)
+    averaging = AggregatedRound(base)
     new = {name: np.ones_like(array) for name, array in base.items()}
     other = {
         name: array + np.array(2, array.dtype) * (array.dtype != bool)
@@ -125,7 +81,7 @@ def test_every_dtype_of_one_layout_is_averaged_beside_the_others() -> None:
     }
     averaging.give(new)
     averaging.give({n: np.ones_like(a) if a.dtype == bool else a for n, a in other.items()})
-    for name, array in averaging.mean().items():
+    for name, array in averaging.close().items():
         wanted = 1 if array.dtype == bool else 2
         np.testing.assert_array_equal(array, np.full_like(array, wanted), err_msg=name)
 
@@ -133,40 +89,40 @@ def test_every_dtype_of_one_layout_is_averaged_beside_the_others() -> None:
 def test_a_large_constant_stays_what_it_is_to_the_last_bit() -> None:
     """A table of hashes or a seed beside the weights: in float64 it would lose its last bits."""
     constants = np.array([2**63 - 1, -(2**63), 2**53 + 1])
-    averaging = Averaging({"ids": constants, "w": np.zeros(1, np.float32)})
-    for weight in (3.0, 7.0, 359.0):
+    averaging = AggregatedRound({"ids": constants, "w": np.zeros(1, np.float32)})
+    for weight in (3, 7, 359):
         averaging.give({"ids": constants, "w": np.ones(1, np.float32)}, weight)
-    np.testing.assert_array_equal(averaging.mean()["ids"], constants)
+    np.testing.assert_array_equal(averaging.close()["ids"], constants)
 
 
 @pytest.mark.parametrize("flipped", [1, 2])
 def test_a_truth_value_is_what_most_of_the_weight_says(flipped: int) -> None:
     """Of a tie the base decides."""
-    averaging = Averaging({"mask": np.array([False, True])})
-    averaging.give({"mask": np.array([True, False])}, 2.0)
-    averaging.give({"mask": np.array([flipped == 2, flipped != 2])}, 2.0)
+    averaging = AggregatedRound({"mask": np.array([False, True])})
+    averaging.give({"mask": np.array([True, False])}, 2)
+    averaging.give({"mask": np.array([flipped == 2, flipped != 2])}, 2)
     wanted = [True, False] if flipped == 2 else [False, True]
-    assert averaging.mean()["mask"].tolist() == wanted
+    assert averaging.close()["mask"].tolist() == wanted
 
 
 def test_local_tensors_never_leave_the_agents_and_stay_in_the_model() -> None:
     """They are in no update, and the next version has the base's."""
     base: Numbers = {"local": np.full(3, 7, np.float32), "w": np.zeros(2, np.float32)}
-    averaging = Averaging(base, {"local": "local"})
+    averaging = AggregatedRound(base, {"local": "local"})
     averaging.give({"local": np.full(3, 99, np.float32), "w": np.ones(2, np.float32)})
-    found = averaging.mean()
+    found = averaging.close()
     assert (found["local"].tolist(), found["w"].tolist()) == ([7, 7, 7], [1, 1])
 
 
 def test_a_mean_beyond_float16_is_refused_by_name() -> None:
     """An infinity would be in every version after it."""
     most = np.full(2, 65504, np.float16)
-    averaging = Averaging({"bias": np.zeros(2, np.float16), "half": most})
+    averaging = AggregatedRound({"bias": np.zeros(2, np.float16), "half": most})
     blob = blank(averaging.layout, "delta")
     writable_arrays(blob, averaging.layout)["half"][:] = most
     assert averaging.offer(bytes(blob)) == {}
     with pytest.raises(LayoutError, match=r"tensor 'half': inf .* the mean overflows float16"):
-        averaging.mean()
+        averaging.close()
 
 
 @pytest.mark.parametrize(
@@ -181,12 +137,12 @@ def test_a_mean_beyond_float16_is_refused_by_name() -> None:
 )
 def test_a_sum_that_wraps_is_refused_by_name(dtype: str, base: int, move: int) -> None:
     """No honest agents make one, and it would turn the largest number into the smallest."""
-    averaging = Averaging({"n": np.array([base], dtype)})
+    averaging = AggregatedRound({"n": np.array([base], dtype)})
     blob = blank(averaging.layout, "delta")
     writable_arrays(blob, averaging.layout)["n"][:] = move
     assert averaging.offer(bytes(blob)) == {}
     with pytest.raises(LayoutError, match=f"tensor 'n': .* more than the base is no {dtype}"):
-        averaging.mean()
+        averaging.close()
 
 
 @pytest.mark.parametrize(
@@ -203,20 +159,20 @@ def test_a_difference_that_no_two_numbers_have_is_refused(
     dtype: str, move: float, sentence: str
 ) -> None:
     """The agent is refused, with the tensor's name, and the others count."""
-    averaging = Averaging({"a": np.zeros(2, np.float32), "n": np.zeros(3, dtype)})
+    averaging = AggregatedRound({"a": np.zeros(2, np.float32), "n": np.zeros(3, dtype)})
     blob = blank(averaging.layout, "delta")
     writable_arrays(blob, averaging.layout)["n"][1] = move
-    assert averaging.offer(bytes(blob)) == {"agent.a": f"tensor 'n': {sentence}"}
+    assert averaging.offer(bytes(blob)) == {"agent.0": f"tensor 'n': {sentence}"}
 
 
 def test_a_mean_of_whole_numbers_that_no_64_bits_hold_is_refused() -> None:
     """Two agents that lie can add up to it."""
-    averaging = Averaging({"n": np.zeros(1, np.uint64)})
+    averaging = AggregatedRound({"n": np.zeros(1, np.uint64)})
     blob = blank(averaging.layout, "delta")
     writable_arrays(blob, averaging.layout)["n"][:] = 2**63 - 1
     averaging.offer(bytes(blob))
     with pytest.raises(LayoutError, match=r"tensor 'n': .* is no uint64"):
-        averaging.mean()
+        averaging.close()
 
 
 def test_float32_models_are_one_run() -> None:

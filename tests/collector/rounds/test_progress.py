@@ -12,24 +12,24 @@ from hypothesis import strategies as st
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.wire import codec
 from fedbus.wire.round_records import RoundRecord
-from fedbus_collector.app import aggregator
+from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
 from tests.collector.harness import A, B, C, blob, mean, offer, order
 
 UPDATE = blob(1.0, "delta")
+MEAN = UsedCoefficients(agents=1, updates=None)
 COHORT = tuple(f"agent.{number}" for number in range(5))
 
 
-def round_of(*, weighted: bool = True, **changes: Any) -> RoundProgress:  # noqa: ANN401 - of a plan
+def round_of(**changes: Any) -> RoundProgress:  # noqa: ANN401 - of a plan
     """Open a round."""
-    request = order(weighted=weighted, **changes)
-    return RoundProgress(request, opened=0.0, aggregator=aggregator(request.strategy))
+    request = order(**changes)
+    return RoundProgress(request, opened=0.0)
 
 
 def counted(round_: RoundProgress, agent: str, examples: int = 10, **metrics: float) -> None:
     """Count an agent's update."""
-    one = round_.offers[agent] = offer(UPDATE, examples, metrics=metrics)
-    round_.weight_of(agent, one)
+    round_.offers[agent] = offer(UPDATE, examples, metrics=metrics)
     round_.arrived.add(agent)
     round_.count(agent)
 
@@ -74,15 +74,6 @@ def test_an_update_that_has_arrived_cannot_be_refused() -> None:
     assert [agent for agent in (A, B, C) if round_.has_update(agent)] == [A, B]
 
 
-def test_an_update_weighs_by_its_examples_or_by_one() -> None:
-    """As the job says."""
-    for weighted, weights in ((True, 40.0), (False, 2.0)):
-        round_ = round_of(weighted=weighted)
-        counted(round_, A, 10)
-        counted(round_, B, 30)
-        assert round_.total_weight == weights
-
-
 def test_a_round_that_is_not_open_any_more_decides_nothing() -> None:
     """The decision was made."""
     round_ = round_of()
@@ -96,7 +87,7 @@ def test_the_record_says_who_counted_and_why_others_did_not() -> None:
     round_ = round_of()
     counted(round_, C, 30, loss=1.0)
     counted(round_, A, 10, loss=2.0, accuracy=0.5)
-    record = round_.record()
+    record = round_.record(UsedCoefficients(agents=2, updates={A: 0.25, C: 0.75}))
     assert [c.agent for c in record.contributors] == [A, C]
     assert [(r.agent, r.reason) for r in record.refusals] == [(B, "no update by the deadline")]
     assert record.metrics == {"train_loss": 1.25, "train_accuracy": 0.5}
@@ -126,7 +117,7 @@ def test_a_record_fits_a_message_whatever_agents_send() -> None:
             counted(round_, agent, 2**52, all=1.7976931348623157e308, **figures)
         else:
             round_.refuse(agent, "because " * 500)
-    packed = codec.pack(round_.record())
+    packed = codec.pack(round_.record(MEAN))
     record = codec.unpack(RoundRecord, packed)
     assert len(packed) < MAX_MESSAGE_BYTES / 2
     assert len(record.contributors) == len(record.refusals) == 300
@@ -139,7 +130,7 @@ def test_a_mean_beyond_the_largest_float_is_left_out() -> None:
     round_ = round_of(cohort=cohort)
     for agent in cohort:
         counted(round_, agent, 1, huge=sys.float_info.max, loss=1.0)
-    assert round_.record().metrics.keys() == {"train_loss"}
+    assert round_.record(MEAN).metrics.keys() == {"train_loss"}
 
 
 @given(
@@ -213,4 +204,4 @@ def test_a_mean_of_shares_is_a_share() -> None:
     round_ = round_of()
     for agent in (A, B):
         counted(round_, agent, 3, accuracy=1.0 + 1e-9)
-    assert round_.record().metrics == {"train_accuracy": 1.0}
+    assert round_.record(MEAN).metrics == {"train_accuracy": 1.0}

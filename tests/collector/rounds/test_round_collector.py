@@ -179,8 +179,8 @@ def test_a_spec_too_large_to_be_one_is_not_fetched() -> None:
 def test_an_aggregator_that_is_not_installed_fails_the_round() -> None:
     """The controller checks too, but this is another machine."""
     harness = Harness()
-    harness.open(order(strategy=replace(mean(), aggregator=PluginChoice(id="median"))))
-    assert harness.ended.reason.startswith("no aggregators plug-in named 'median'")
+    harness.open(order(strategy=replace(mean(), aggregator=PluginChoice(id="none-such"))))
+    assert harness.ended.reason.startswith("no aggregators plug-in named 'none-such'")
 
 
 def test_a_base_with_other_bytes_than_its_digest_names_fails_the_round() -> None:

@@ -1,4 +1,4 @@
-"""Entry point of the collector: settings, plug-ins and the core."""
+"""Entry point of the collector: settings and the core."""
 
 from functools import partial
 from pathlib import Path
@@ -6,17 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedbus import plugins
 from fedbus.blobs.spool import Spools
-from fedbus.errors import PluginError
-from fedbus.plugins import Aggregator, WeighsOne
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
-from fedbus.wire.strategies import Strategy
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
+from fedbus_collector.strategy_parts import make_parts
 
 
 class CollectorSettings(ServiceSettings):
@@ -29,17 +26,8 @@ class CollectorSettings(ServiceSettings):
     spool: Annotated[Path | None, Field(description="folder of the temporary files")] = None
 
 
-def aggregator(strategy: Strategy, allowed: tuple[str, ...] | None = None) -> Aggregator:
-    """Make a strategy's aggregator; `allowed` as for `plugins.load`, which raises PluginError."""
-    choice = strategy.aggregator
-    made = plugins.load("aggregators", choice.id, allowed)(**choice.parameters)
-    if not isinstance(made, WeighsOne):
-        raise PluginError(f"aggregator {choice.id!r} has no method weight(facts)")
-    return made
-
-
 def build(settings: CollectorSettings, identity: Identity) -> service.Built:
     """Build a collector from its settings."""
     spools = Spools(settings.memory_mb * 2**20, settings.spool)
-    resources = RoundResources(spools, ModelCache(), partial(aggregator, allowed=settings.plugins))
+    resources = RoundResources(spools, ModelCache(), partial(make_parts, allowed=settings.plugins))
     return service.Built(CollectorCore(identity.incarnation, settings.repository, resources))

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from fedbus.core.keys import Key
 
-Input: TypeAlias = Literal["spec", "base"]
+Input: TypeAlias = Literal["spec", "base", "state"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +42,47 @@ class BaseFetch(RoundInputFetch):
     part: ClassVar[Input] = "base"
 
 
+class StateFetch(RoundInputFetch):
+    """Fetch of the arrays that the strategy keeps with the base version."""
+
+    part: ClassVar[Input] = "state"
+
+
 class RoundRun(RoundKey):
     """Base of a worker thread's calls for a round; `work` names the call in logs and reasons."""
 
     work: ClassVar[str]
 
 
-class BaseCheck(RoundRun):
+class InputCheck(RoundRun):
+    """Base of the runs that compute the digest of a fetched input."""
+
+    part: ClassVar[Input]
+    work: ClassVar[str] = "check"
+
+
+class BaseCheck(InputCheck):
     """Run that computes the digest of the fetched base."""
 
-    work: ClassVar[str] = "check"
+    part: ClassVar[Input] = "base"
+
+
+class StateCheck(InputCheck):
+    """Run that computes the digest of the fetched state."""
+
+    part: ClassVar[Input] = "state"
 
 
 @dataclass(frozen=True, slots=True)
 class FoldRun(RoundRun):
-    """Run that verifies the updates of `agents` and adds them to the total."""
+    """Run that verifies the updates of `agents`, and adds them to the total if there is one."""
 
     agents: tuple[str, ...]
     work: ClassVar[str] = "fold"
 
 
 class AggregateRun(RoundRun):
-    """Run that computes the new version from the total."""
+    """Run that computes the new version from the updates."""
 
     work: ClassVar[str] = "aggregate"
 

@@ -10,17 +10,16 @@ from typing import Any, Literal
 
 from fedbus import plugins
 from fedbus.blobs.spool import Spools
-from fedbus.plugins import Aggregator
 from fedbus.runtime.identity import Identity
 from fedbus.simulation.host import RunningService, ServiceFactory
 from fedbus.strategies.resolution import resolve_job
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.strategies import Strategy
 from fedbus.wire.timestamps import format_timestamp
-from fedbus_collector.app import aggregator
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
+from fedbus_collector.strategy_parts import StrategyParts, make_parts
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.core import ControllerCore
 from fedbus_edge_agent.core import AgentCore
@@ -79,8 +78,8 @@ def controller(heartbeat_seconds: float, utc: Callable[[], str] = fixed_time) ->
     return start
 
 
-def collector(make: Callable[[Strategy], Aggregator] = aggregator) -> ServiceFactory:
-    """Return the factory of a collector; `make` makes the aggregator of a strategy."""
+def collector(make: Callable[[Strategy], StrategyParts] = make_parts) -> ServiceFactory:
+    """Return the factory of a collector; `make` makes the parts of a strategy."""
 
     def start(identity: Identity) -> RunningService:
         resources = RoundResources(Spools(_MEMORY), ModelCache(), make)

@@ -6,7 +6,7 @@ exact value. A boolean changes where agents with more than half of the total wei
 See docs/adr/0015-every-dtype-is-averaged.md.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,18 @@ def add_mean(old: Array, mean: NDArray[np.float64]) -> Array:
         new = wide.astype(dtype)
     _check(fits, steps, beyond)
     return new.astype(old.dtype)
+
+
+def as_dtype(numbers: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
+    """Round numbers to a floating-point dtype.
+
+    Raises:
+        InvalidNumber: a number is outside the range of the dtype.
+    """
+    with np.errstate(over="ignore"):  # refused in the next line
+        rounded = numbers.astype(dtype)
+    _check_finite(rounded, f"is not a finite number: the new value overflows {dtype.name}")
+    return rounded
 
 
 def _check_finite(numbers: Array, why: str) -> None:

@@ -1,37 +1,52 @@
-"""Inputs of a round: the model's layout, needed to fold, and the base, needed to close. Pure.
+"""Inputs of a round: the model's layout, needed to verify updates; base and state, to close. Pure.
 
-The spools for both are created in the event loop.
+The spools for them are created in the event loop.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Cancel, Fetch, Run, WakeAt
-from fedbus.errors import TransferError
+from fedbus.errors import LayoutError, TransferError
 from fedbus.limits import MAX_SPEC_BYTES
+from fedbus.model.blob_header import blob_size
 from fedbus.model.layout import Layout
+from fedbus.model.sections import state_layout
+from fedbus.text import listed
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.round_records import Plan
+from fedbus.wire.messages import OpenRound
 from fedbus_collector import keys
 from fedbus_collector.model_cache import ModelCache
 
 RETRY_SECONDS = 2.0
+INPUT_FETCHES: Final[dict[keys.Input, type[keys.RoundInputFetch]]] = {
+    fetch.part: fetch for fetch in (keys.LayoutFetch, keys.BaseFetch, keys.StateFetch)
+}
+INPUT_CHECKS: Final[dict[keys.Input, type[keys.InputCheck]]] = {
+    check.part: check for check in (keys.BaseCheck, keys.StateCheck)
+}
 
 
 class RoundInputs:
-    """Fetches a model spec and a base, unless they are cached.
+    """Fetches a model spec, a base and the strategy's state, unless they are cached.
 
     Attributes:
         base: The base's weights; None until their digest was checked.
-        checking: Whether a worker thread computes the digest of the fetched base.
+        state: The state arrays of the base version; None until their digest was checked, and if
+            there are none.
+        checking: The inputs whose digest a worker thread computes.
     """
 
-    def __init__(self, plan: Plan, spools: Spools, cache: ModelCache) -> None:
+    def __init__(self, request: OpenRound, spools: Spools, cache: ModelCache) -> None:
         self.base: Spool | None = None
-        self.checking = False
-        self._plan = plan
-        self._key = plan.job, plan.task
+        self.state: Spool | None = None
+        self.checking: set[keys.Input] = set()
+        self._strategy = request.strategy
+        self._plan = request.plan
+        self._key = request.plan.job, request.plan.task
         self._spools = spools
         self._cache = cache
         self._sinks: dict[keys.Input, Spool] = {}
@@ -41,26 +56,62 @@ class RoundInputs:
         """The model's layout; None until its spec was read."""
         return self._cache.layout(self._plan.base.spec.digest)
 
+    @property
+    def state_layout(self) -> Layout | None:
+        """The layout of the strategy's state arrays; None if it has none, or before `layout`."""
+        names, layout = self._strategy.state, self.layout
+        return state_layout(layout, names) if names and layout is not None else None
+
+    @property
+    def _old_state(self) -> BlobRef | None:
+        return None if self._plan.state is None else self._plan.state.arrays
+
+    @property
+    def complete(self) -> bool:
+        """Whether the round can close: the base is here, and the state if there is one."""
+        return self.base is not None and (self._old_state is None or self.state is not None)
+
     def fetch(self) -> Iterator[Action]:
-        """Fetch each input that is neither present nor being fetched.
+        """Fetch each input that is neither present nor being fetched; the state after the spec.
 
         Raises:
-            FedbusError: the spec is larger than MAX_SPEC_BYTES, or there is no room for a spool.
+            FedbusError: the spec is larger than MAX_SPEC_BYTES, the state is not as large as the
+                layout makes it, or there is no room for a spool.
         """
         base = self._plan.base
         if base.spec.size > MAX_SPEC_BYTES:
             raise TransferError(f"a model spec of {base.spec.size} bytes, at most {MAX_SPEC_BYTES}")
         if self.layout is None and "spec" not in self._sinks:
-            self._sinks["spec"] = self._spools.make(base.spec.size)
-            location = base.location(base.spec)
-            yield Fetch(keys.LayoutFetch(*self._key), location, self._sinks["spec"])
+            yield self._fetch("spec", base.spec)
         if self.base is None:
-            self.base = self._cache.take_base(base.weights.digest)
+            self.base = self._cache.take_blob(base.weights.digest)
         if self.base is None and "base" not in self._sinks:
-            self._sinks["base"] = self._spools.make(base.weights.size)
-            members = len(self._plan.cohort) + 1  # the cohort joins the same multicast
-            location = base.location(base.weights)
-            yield Fetch(keys.BaseFetch(*self._key), location, self._sinks["base"], members)
+            # The cohort joins the same multicast.
+            yield self._fetch("base", base.weights, len(self._plan.cohort) + 1)
+        if self.layout is not None:
+            yield from self._fetch_state()
+
+    def _fetch_state(self) -> Iterator[Action]:
+        old, layout = self._old_state, self.state_layout
+        if old is None and layout is not None and self._plan.state is not None:
+            raise LayoutError(
+                f"the plan's state has no arrays; the strategy keeps {listed(self._strategy.state)}"
+            )
+        if old is None:
+            return
+        if layout is None:
+            raise LayoutError("the plan's state has arrays; the strategy keeps none")
+        if old.size != (size := blob_size(layout, "plain")):
+            raise LayoutError(f"a state of {old.size} bytes; the strategy's has {size}")
+        if self.state is None:
+            self.state = self._cache.take_blob(old.digest)
+        if self.state is None and "state" not in self._sinks:
+            yield self._fetch("state", old)
+
+    def _fetch(self, part: keys.Input, wanted: BlobRef, members: int = 0) -> Fetch:
+        sink = self._sinks[part] = self._spools.make(wanted.size)
+        location = self._plan.base.location(wanted)
+        return Fetch(INPUT_FETCHES[part](*self._key), location, sink, members)
 
     def read_spec(self) -> None:
         """Cache the layout of the spec that arrived; raise FedbusError if it is damaged."""
@@ -74,35 +125,41 @@ class RoundInputs:
         finally:
             spool.close()
 
-    def check_base(self) -> Iterator[Action]:
-        """Have a worker thread compute the digest of the base that arrived."""
-        self.checking = True
-        yield Run(keys.BaseCheck(*self._key), self._sinks["base"].digest)
+    def check(self, part: keys.Input) -> Iterator[Action]:
+        """Have a worker thread compute the digest of the base or the state that arrived."""
+        self.checking.add(part)
+        yield Run(INPUT_CHECKS[part](*self._key), self._sinks[part].digest)
 
-    def base_checked(self, digest: str) -> None:
-        """Accept the base if `digest` is the expected one, else raise TransferError."""
-        self.checking = False
-        if digest != self._plan.base.weights.digest:
-            raise TransferError("the base's bytes are not those of its digest")
-        self.base = self._sinks.pop("base")
+    def checked(self, part: keys.Input, digest: str) -> None:
+        """Accept an input if `digest` is the expected one, else raise TransferError."""
+        self.checking.discard(part)
+        wanted = self._plan.base.weights if part == "base" else self._old_state
+        if wanted is None or digest != wanted.digest:
+            raise TransferError(f"the {part}'s bytes are not those of its digest")
+        if part == "base":
+            self.base = self._sinks.pop(part)
+        else:
+            self.state = self._sinks.pop(part)
 
-    def retry_later(self, kind: keys.Input, now: float) -> Iterator[Action]:
+    def retry_later(self, part: keys.Input, now: float) -> Iterator[Action]:
         """Free the spool of an input that did not arrive, and wake to fetch it again."""
-        self._sinks.pop(kind).close()
+        self._sinks.pop(part).close()
         yield WakeAt(keys.RoundInputRetry(*self._key), now + RETRY_SECONDS)
 
     def cancel(self) -> Iterator[Action]:
         """Cancel all fetches and retries."""
-        for key in (keys.RoundInputRetry, keys.LayoutFetch, keys.BaseFetch):
-            yield Cancel(key(*self._key))
+        yield Cancel(keys.RoundInputRetry(*self._key))
+        for fetch in INPUT_FETCHES.values():
+            yield Cancel(fetch(*self._key))
 
-    def close(self, *, keep_base: bool) -> None:
-        """Free the spools; put the base back into the cache if `keep_base`."""
-        if self.base is not None and keep_base:
-            self._cache.put_base(self._plan.base.weights.digest, self.base)
-        elif self.base is not None:
-            self.base.close()
-        self.base = None
+    def close(self, *, keep: bool) -> None:
+        """Free the spools; put base and state back into the cache if `keep`."""
+        for spool, ref in ((self.base, self._plan.base.weights), (self.state, self._old_state)):
+            if spool is not None and ref is not None and keep:
+                self._cache.put_blob(ref.digest, spool)
+            elif spool is not None:
+                spool.close()
+        self.base = self.state = None
         for sink in self._sinks.values():
             sink.close()
         self._sinks.clear()

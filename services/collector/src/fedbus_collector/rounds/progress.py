@@ -1,18 +1,22 @@
 """Facts of one round: its offers, updates and refusals, and whether it may close. Pure."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
-from typing import Literal
+from typing import Final, Literal
 
 from fedbus.core.actions import Send
 from fedbus.limits import MAX_TEXT_CHARACTERS
-from fedbus.plugins import Aggregator, UpdateFacts, WeighsOne
+from fedbus.plugins import UpdateFacts
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_training_metrics, impossible_metric
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.messages import Offer, OpenRound, Receipt
 from fedbus.wire.round_records import Contributor, Plan, Refusal, RoundRecord
+from fedbus.wire.strategies import FactName, StrategyState
+from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 
 MAX_RECORDED_METRICS = 4096
 """Metrics of all contributors together in a round's record, which is one message."""
@@ -20,6 +24,10 @@ MAX_REFUSAL_CHARACTERS = 300
 """Length of each reason in a round's record, which may hold one for every agent of the cohort."""
 SHOWN_REASONS = 3
 """Number of distinct refusal reasons in a message, the most frequent first."""
+_FACT_MISSING: Final[Mapping[FactName, str]] = {
+    "steps": "steps are missing: the strategy {} needs them",
+    "base_loss": "base_loss is missing: the strategy {} needs it",
+}
 
 
 class RoundPhase(StrEnum):
@@ -44,6 +52,8 @@ class CloseDecision(StrEnum):
 class RoundProgress:
     """The request to open a round, and the state of each agent of its cohort.
 
+    `least_updates` is the number that the strategy's aggregator needs.
+
     An agent is in at most one of `fetching` (its update is being transferred), `arrived` (its
     update waits to be folded), `counted` and `refused`; in none of them before its first answer.
     """
@@ -58,8 +68,7 @@ class RoundProgress:
     counted: dict[str, Contributor] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    aggregator: Aggregator | None = None
-    _weights: dict[str, float] = field(default_factory=dict)
+    least_updates: int = 1
 
     @property
     def plan(self) -> Plan:
@@ -72,9 +81,14 @@ class RoundProgress:
         return self.plan.job, self.plan.task
 
     @property
-    def total_weight(self) -> float:
-        """The sum of the weights of the counted updates."""
-        return sum(self._weights[agent] for agent in self.counted)
+    def state_round(self) -> int:
+        """The number of this round since the strategy's state began, 1 for the first."""
+        return 1 if self.plan.state is None else self.plan.state.rounds + 1
+
+    @property
+    def counted_agents(self) -> tuple[str, ...]:
+        """The agents whose updates count, in the order of the cohort."""
+        return tuple(agent for agent in self.plan.cohort if agent in self.counted)
 
     @property
     def awaiting_receipt(self) -> list[str]:
@@ -85,17 +99,15 @@ class RoundProgress:
         """Return whether an agent's update is being transferred, has arrived or is counted."""
         return agent in self.fetching or agent in self.arrived or agent in self.counted
 
-    def weight_of(self, agent: str, offer: Offer) -> float:
-        """Return the weight of an offered update."""
-        assert isinstance(self.aggregator, WeighsOne)  # noqa: S101 - checked when it was loaded
-        facts = UpdateFacts(
+    def facts_of(self, agent: str) -> UpdateFacts:
+        """Return the facts of an offered update; of its training, those that the strategy needs."""
+        offer, wanted = self.offers[agent], self.request.strategy.facts
+        return UpdateFacts(
             agent=agent,
             examples=offer.examples,
-            steps=offer.facts.steps,
-            base_loss=offer.facts.base_loss,
+            steps=offer.facts.steps if "steps" in wanted else None,
+            base_loss=offer.facts.base_loss if "base_loss" in wanted else None,
         )
-        self._weights[agent] = self.aggregator.weight(facts)
-        return self._weights[agent]
 
     def refusal_reason(self, agent: str, offer: Offer) -> str | None:
         """Return why an offer cannot count, whatever its update contains; None if it may."""
@@ -109,7 +121,14 @@ class RoundProgress:
             return f"trained from version {offer.base}, not {self.plan.base.version}"
         if offer.round != self.plan.round:
             return f"for round {offer.round}, not {self.plan.round}"
-        return impossible_metric(offer.metrics) or None
+        return self._missing_fact(offer) or impossible_metric(offer.metrics) or None
+
+    def _missing_fact(self, offer: Offer) -> str | None:
+        strategy = self.request.strategy
+        for fact in strategy.facts:
+            if getattr(offer.facts, fact) is None:
+                return _FACT_MISSING[fact].format(strategy.id)
+        return None
 
     def refuse(self, agent: str, reason: str) -> bool:
         """Exclude an agent; False if it is not in the cohort, or its update has arrived."""
@@ -136,24 +155,27 @@ class RoundProgress:
     def close_decision(self) -> CloseDecision:
         """Decide whether to close: once no update is outstanding, or at the deadline.
 
-        The round fails as soon as its quorum cannot be reached any more.
+        The round fails as soon as its quorum, or what its aggregator needs, cannot be reached.
         """
         if self.phase not in (RoundPhase.PREPARING, RoundPhase.COLLECTING):
             return CloseDecision.WAIT
         possible = len(self.plan.cohort) - len(self.refused)
-        if possible < self.plan.quorum:
+        needed = max(self.plan.quorum, self.least_updates)
+        if possible < needed:
             return CloseDecision.FAIL
         if len(self.counted) == possible:
             return CloseDecision.CLOSE
         if not self.deadline_passed or self.arrived:  # an update that arrived in time counts
             return CloseDecision.WAIT
-        quorum_reached = len(self.counted) >= self.plan.quorum
-        return CloseDecision.CLOSE if quorum_reached else CloseDecision.FAIL
+        return CloseDecision.CLOSE if len(self.counted) >= needed else CloseDecision.FAIL
 
     def shortfall(self) -> str:
-        """Describe which updates are missing for the quorum, and why."""
+        """Describe which updates are missing for the quorum or the aggregator, and why."""
         cohort = len(self.plan.cohort)
         text = f"{len(self.counted)} of {cohort} updates, {self.plan.quorum} are needed"
+        if self.least_updates > self.plan.quorum:
+            name, least = self.request.strategy.aggregator.id, self.least_updates
+            text = f"{name} needs {least} updates, {len(self.counted)} of {cohort} came"
         reasons = Counter(reason[:MAX_REFUSAL_CHARACTERS] for reason in self.refused.values())
         text += "".join(f"; {n} refused: {r}" for r, n in reasons.most_common(SHOWN_REASONS))
         if missing := cohort - len(self.counted) - len(self.refused):
@@ -161,14 +183,13 @@ class RoundProgress:
             text += f"; {missing} {how}"
         return text
 
-    def record(self) -> RoundRecord:
+    def record(self, used: UsedCoefficients, state: BlobRef | None = None) -> RoundRecord:
         """Build the round's record; metrics and reasons of a large cohort are cut to fit."""
         plan = self.plan
-        total = self.total_weight
+        factors = used.updates or {}
         contributors = tuple(
-            replace(self.counted[agent], coefficient=self._weights[agent] / total)
-            for agent in plan.cohort
-            if agent in self.counted
+            replace(self.counted[agent], coefficient=factors.get(agent))
+            for agent in self.counted_agents
         )
         return RoundRecord(
             job=plan.job,
@@ -182,7 +203,17 @@ class RoundProgress:
             refusals=tuple(self._refusal(a) for a in plan.cohort if a not in self.counted),
             metrics=sendable(as_training_metrics(mean_metrics(contributors))),
             seconds=dict(self.seconds),
+            base_coefficient=used.base,
+            state=self._state(state),
         )
+
+    def _state(self, arrays: BlobRef | None) -> StrategyState | None:
+        """Return the strategy's state after this round; None if it keeps nothing."""
+        before = self.plan.state
+        if arrays is None and (before is None or not before.numbers):
+            return None
+        numbers = {} if before is None else before.numbers
+        return StrategyState(rounds=self.state_round, numbers=numbers, arrays=arrays)
 
     def _refusal(self, agent: str) -> Refusal:
         reason = self.refused.get(agent, "no update by the deadline")

@@ -7,24 +7,26 @@ loop. An error raised here (no room for a spool, a damaged model spec) fails the
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Ask, Cancel, Note, Run, Serve, Unserve, WakeAt
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.model.blob_header import blob_size
-from fedbus.plugins import Aggregator
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import Commit, Offer, RoundEnded
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import Strategy
 from fedbus_collector import keys
-from fedbus_collector.aggregation.weighted_mean import aggregate
+from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation
+from fedbus_collector.aggregation.kept_updates import KeptUpdates
+from fedbus_collector.aggregation.new_version import ServerStep, StrategyArrays
+from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
 from fedbus_collector.rounds.updates import BRIEF_RUN_BYTES, RoundUpdates
+from fedbus_collector.strategy_parts import StrategyParts
 
 INLINE_WEIGHTS_BYTES = 16 * 1024
 """A version up to this size is sent to the controller inside the report of the round's end."""
@@ -32,11 +34,11 @@ INLINE_WEIGHTS_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RoundResources:
-    """Resources that all rounds share; `aggregator` makes the aggregator of a strategy."""
+    """Resources that all rounds share; `make_parts` makes the parts of a strategy."""
 
     spools: Spools
     cache: ModelCache
-    aggregator: Callable[[Strategy], Aggregator]
+    make_parts: Callable[[Strategy], StrategyParts]
 
 
 class RoundCollector:
@@ -54,16 +56,18 @@ class RoundCollector:
         self.ended: RoundEnded | None = None
         self.inline_weights: bytes | None = None
         self._resources = resources
-        self._inputs = RoundInputs(progress.plan, resources.spools, resources.cache)
+        self._inputs = RoundInputs(progress.request, resources.spools, resources.cache)
         self._updates = RoundUpdates(progress, resources.spools)
+        self._parts: StrategyParts | None = None
         self._aggregate: Spool | None = None
+        self._new_state: Spool | None = None
         self._aggregating = False
-        self._served_digest = ""
+        self._served: dict[str, Spool] = {}
 
     @property
     def busy(self) -> bool:
         """Whether a worker thread reads or writes spools of this round."""
-        return self._updates.folding or self._aggregating or self._inputs.checking
+        return self._updates.folding or self._aggregating or bool(self._inputs.checking)
 
     def begin(self, now: float) -> Iterator[Action]:
         """Set the deadline, and fetch the inputs of the round."""
@@ -80,9 +84,11 @@ class RoundCollector:
         layout = self._inputs.layout
         if layout is None or self.progress.phase is not RoundPhase.PREPARING:
             return
-        self.progress.aggregator = self._resources.aggregator(self.progress.request.strategy)
+        strategy = self.progress.request.strategy
+        self._parts = self._resources.make_parts(strategy)
+        self.progress.least_updates = self._parts.aggregator.least_updates
         self.progress.phase = RoundPhase.COLLECTING
-        yield from self._updates.start(layout)
+        yield from self._updates.start(UpdateRuns.of(layout, strategy.sections), self._parts)
         yield from self._close_if_due(now)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
@@ -96,25 +102,25 @@ class RoundCollector:
                 yield from self._fetch_inputs(now)
             case Fetched(keys.LayoutFetch()):
                 self._inputs.read_spec()
-                yield from self._start_collecting(now)
-            case Fetched(keys.BaseFetch()):
-                yield from self._inputs.check_base()
-            case FetchFailed(keys.RoundInputFetch(part=kind), reason):
-                yield from self._inputs.retry_later(kind, now)
+                yield from self._fetch_inputs(now)
+            case Fetched(keys.RoundInputFetch(part=part)):
+                yield from self._inputs.check(part)
+            case FetchFailed(keys.RoundInputFetch(part=part), reason):
+                yield from self._inputs.retry_later(part, now)
                 if self.progress.deadline_passed:
-                    yield from self.fail(f"the model's {kind} did not arrive: {reason}")
+                    yield from self.fail(f"the model's {part} did not arrive: {reason}")
             case Fetched(keys.UpdateFetch(agent=agent)):
                 yield from self._updates.arrived(agent)
             case FetchFailed(keys.UpdateFetch(agent=agent)):
                 self._updates.fetch_failed(agent)
-            case Ran(keys.BaseCheck(), digest):
-                self._inputs.base_checked(digest)
+            case Ran(keys.InputCheck(part=part), digest):
+                self._inputs.checked(part, digest)
                 yield from self._close_if_due(now)
             case Ran(keys.FoldRun(agents=agents), refused):
                 yield from self._updates.folded(agents, refused, now)
                 yield from self._close_if_due(now)
-            case Ran(keys.AggregateRun(), digest):
-                yield from self._commit(digest, now)
+            case Ran(keys.AggregateRun(), made):
+                yield from self._commit(made, now)
             case RunFailed(keys.RoundRun() as run, error):
                 # The worker may have folded a part of an update: the total cannot be used.
                 yield Note("round_work_failed", {"work": run.work, "error": str(error)})
@@ -134,20 +140,43 @@ class RoundCollector:
         yield from self._close_if_due(now)
 
     def _close_if_due(self, now: float) -> Iterator[Action]:
-        progress, base, total = self.progress, self._inputs.base, self._updates.running_total
-        match progress.close_decision():
+        match self.progress.close_decision():
             case CloseDecision.FAIL:
-                yield from self.fail(progress.shortfall())
-            case CloseDecision.CLOSE if base is not None and total is not None:
-                out = self._resources.spools.make(blob_size(total.layout, "plain"))
-                self._aggregate, self._aggregating = out, True
-                progress.phase = RoundPhase.AGGREGATING
-                progress.seconds["collected"] = now - progress.opened
-                call = partial(aggregate, total, base, progress.total_weight, out)
-                brief = out.size <= BRIEF_RUN_BYTES
-                yield Run(keys.AggregateRun(*progress.key), call, brief=brief)
+                yield from self.fail(self.progress.shortfall())
+            case CloseDecision.CLOSE if self._inputs.complete and self._parts is not None:
+                yield self._start_aggregating(self._parts, now)
 
-    def _commit(self, digest: str, now: float) -> Iterator[Action]:
+    def _start_aggregating(self, parts: StrategyParts, now: float) -> Run:
+        progress, inputs, spools = self.progress, self._inputs, self._resources.spools
+        runs, updates = self._updates.runs, self._updates.verified
+        assert runs is not None and updates is not None and inputs.base is not None  # noqa: S101, PT018 - collecting has begun
+        out = self._aggregate = spools.make(blob_size(runs.layout, "plain"))
+        state = None
+        if (layout := inputs.state_layout) is not None:
+            self._new_state = spools.make(blob_size(layout, "plain"))
+            state = StrategyArrays(layout, inputs.state, self._new_state)
+        progress.phase = RoundPhase.AGGREGATING
+        progress.seconds["collected"] = now - progress.opened
+        aggregation = Aggregation(
+            runs=runs,
+            updates=updates,
+            agents=progress.counted_agents,
+            step=ServerStep(
+                optimizer=parts.optimizer,
+                transforms=parts.transforms,
+                population=progress.request.strategy.population or 0,
+                round=progress.state_round,
+            ),
+            base=inputs.base,
+            out=out,
+            state=state,
+        )
+        self._aggregating = True
+        passes = len(progress.counted) if isinstance(updates, KeptUpdates) else 1
+        brief = self._updates.brief and out.size * passes <= BRIEF_RUN_BYTES
+        return Run(keys.AggregateRun(*progress.key), aggregation.run, brief)
+
+    def _commit(self, made: Aggregate, now: float) -> Iterator[Action]:
         """Serve the aggregate, and ask the repository to commit it."""
         assert self._aggregate is not None  # noqa: S101 - the worker wrote it
         self._aggregating = False
@@ -155,10 +184,15 @@ class RoundCollector:
         progress.phase = RoundPhase.COMMITTING
         progress.seconds["aggregated"] = now - progress.opened
         yield Note("round_aggregated", progress.log_facts(at=now))
-        self._served_digest = digest
-        yield Serve(digest, self._aggregate)
-        weights = BlobRef(digest=digest, size=self._aggregate.size)
-        commit = Commit(record=progress.record(), weights=weights)
+        self._served[made.weights] = self._aggregate
+        state = None
+        if made.state is not None and self._new_state is not None:
+            self._served[made.state] = self._new_state
+            state = BlobRef(digest=made.state, size=self._new_state.size)
+        for digest, spool in self._served.items():
+            yield Serve(digest, spool)
+        weights = BlobRef(digest=made.weights, size=self._aggregate.size)
+        commit = Commit(record=progress.record(made.used, state), weights=weights)
         yield Ask(keys.CommitRequest(*progress.key), progress.plan.base.source, commit)
 
     def committed(self, version: ModelRef, record: RoundRecord, now: float) -> Iterator[Action]:
@@ -172,13 +206,17 @@ class RoundCollector:
             yield self.progress.receipt(
                 agent, "stored" if agent in counted else "drop", "the round is committed"
             )
-        out = self._aggregate
-        if out is not None and self._served_digest == version.weights.digest:
+        out = self._served.get(version.weights.digest)
+        if out is not None and out is self._aggregate:
             if out.size <= INLINE_WEIGHTS_BYTES:
                 with out.read(0, out.size) as content:
                     self.inline_weights = bytes(content)
-            self._resources.cache.put_base(self._served_digest, out)
+            self._resources.cache.put_blob(version.weights.digest, out)
             self._aggregate = None
+        arrays = None if record.state is None else record.state.arrays
+        if arrays is not None and self._served.get(arrays.digest) is self._new_state is not None:
+            self._resources.cache.put_blob(arrays.digest, self._new_state)
+            self._new_state = None
         yield Note("round_committed", self.progress.log_facts(version=version.version, at=now))
         yield from self._end(version, "", record)
 
@@ -192,8 +230,8 @@ class RoundCollector:
     def run_ended(self, key: keys.RoundKey) -> None:
         """Note that a worker thread has ended, whether or not it succeeded."""
         match key:
-            case keys.BaseCheck():
-                self._inputs.checking = False
+            case keys.InputCheck(part=part):
+                self._inputs.checking.discard(part)
             case keys.AggregateRun():
                 self._aggregating = False
             case _:
@@ -216,15 +254,16 @@ class RoundCollector:
         yield Cancel(keys.CommitRequest(*progress.key))
         yield from self._inputs.cancel()
         yield from self._updates.cancel_fetches()
-        if self._served_digest:
-            yield Unserve(self._served_digest)
+        for digest in self._served:
+            yield Unserve(digest)
         if not self.busy:
             self.close()
 
     def close(self) -> None:
         """Free all spools. While `busy`, the end of the worker thread must call this instead."""
         failed = self.ended is not None and self.ended.version is None
-        self._inputs.close(keep_base=failed)  # the controller will plan the round again
+        self._inputs.close(keep=failed)  # the controller will plan the round again
         self._updates.close()
-        if self._aggregate is not None:
-            self._aggregate.close()
+        for spool in (self._aggregate, self._new_state):
+            if spool is not None:
+                spool.close()

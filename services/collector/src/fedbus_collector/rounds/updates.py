@@ -1,7 +1,7 @@
-"""Updates of one round: received into spools, verified and folded into the running total. Pure.
+"""Updates of one round: received into spools, verified, and added up or kept. Pure.
 
-At most one worker thread folds at a time; it takes all updates that have arrived. Spools are
-created, and updates that came inside an offer are written, in the event loop.
+At most one worker thread works on them at a time; it takes all updates that have arrived. Spools
+are created, and updates that came inside an offer are written, in the event loop.
 """
 
 from collections.abc import Iterator
@@ -10,55 +10,67 @@ from functools import partial
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Cancel, Fetch, Note, Run
 from fedbus.model.blob_header import blob_size
-from fedbus.model.layout import Layout
 from fedbus.wire.blobs import BlobLocation
 from fedbus.wire.messages import Offer
 from fedbus_collector import keys
-from fedbus_collector.aggregation.weighted_mean import ArrivedUpdate, RunningTotal, fold, total_size
+from fedbus_collector.aggregation.kept_updates import KeptUpdates
+from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
+from fedbus_collector.aggregation.tensor_runs import UpdateRuns
+from fedbus_collector.aggregation.verification import ArrivedUpdate
 from fedbus_collector.rounds.progress import RoundProgress
+from fedbus_collector.strategy_parts import StrategyParts
 
 BRIEF_RUN_BYTES = 128 * 1024
 """A fold or an aggregate up to this size ends sooner than a worker thread starts."""
 
 
 class RoundUpdates:
-    """Receives, folds and refuses the updates of one round.
+    """Receives, verifies and refuses the updates of one round.
 
     Attributes:
-        running_total: The sum of the folded updates; None before `start`.
+        runs: The layouts of the model and its updates; None before `start`.
+        verified: The running total or the kept updates; None before `start`.
         folding: Whether a worker thread reads spools of updates and writes the running total.
+        brief: Whether small updates may be worked on between two events: no third-party part, which
+            may hang, is called.
     """
 
     def __init__(self, progress: RoundProgress, spools: Spools) -> None:
-        self.running_total: RunningTotal | None = None
+        self.runs: UpdateRuns | None = None
+        self.verified: RunningTotal | KeptUpdates | None = None
         self.folding = False
+        self.brief = False
         self._progress = progress
         self._spools = spools
         self._received: dict[str, Spool] = {}
         self._queue: list[ArrivedUpdate] = []
         self._quorum_noted = False
 
-    def start(self, layout: Layout) -> Iterator[Action]:
-        """Create the running total, then receive the updates that were offered before."""
-        total = self._spools.make(total_size(layout), zeros=True)
-        self.running_total = RunningTotal(layout, total)
+    def start(self, runs: UpdateRuns, parts: StrategyParts) -> Iterator[Action]:
+        """Create the running total if there is one, then receive what was offered before."""
+        self.runs, self.brief = runs, not parts.third_party
+        if parts.aggregator.streams:
+            total = self._spools.make(total_bytes(runs), zeros=True)
+            self.verified = RunningTotal(runs, total, parts.aggregator)
+        else:
+            self.verified = KeptUpdates(runs, parts.aggregator)
         offers, self._progress.offers = self._progress.offers, {}
         for agent, offer in offers.items():
-            yield from self._receive(self.running_total, agent, offer)
+            yield from self._receive(runs, agent, offer)
 
     def offered(self, agent: str, offer: Offer) -> Iterator[Action]:
         """Receive an offered update, or refuse it with a reason."""
         if reason := self._progress.refusal_reason(agent, offer):
             yield from self._refuse_offer(agent, reason)
-        elif self.running_total is None:
+        elif self.runs is None:
             # Only the first offer may contain the update.
             self._progress.offers.setdefault(agent, offer)
         else:
-            yield from self._receive(self.running_total, agent, offer)
+            yield from self._receive(self.runs, agent, offer)
 
-    def _receive(self, total: RunningTotal, agent: str, offer: Offer) -> Iterator[Action]:
+    def _receive(self, runs: UpdateRuns, agent: str, offer: Offer) -> Iterator[Action]:
         """Take the update out of the offer, or fetch it from the agent."""
-        expected = blob_size(total.layout, "delta")
+        expected = blob_size(runs.updates, "delta")
         if offer.update.size != expected:
             reason = f"expected an update of {expected} bytes, got {offer.update.size}"
             yield from self._refuse_offer(agent, reason)
@@ -78,9 +90,8 @@ class RoundUpdates:
         offer = self._progress.offers[agent]
         self._progress.fetching.discard(agent)
         self._progress.arrived.add(agent)
-        weight = self._progress.weight_of(agent, offer)
-        update = ArrivedUpdate(agent, offer.update.digest, weight, self._received[agent])
-        self._queue.append(update)
+        facts = self._progress.facts_of(agent)
+        self._queue.append(ArrivedUpdate(facts, offer.update.digest, self._received[agent]))
         yield from self._fold_queue()
 
     def fetch_failed(self, agent: str) -> None:
@@ -90,21 +101,22 @@ class RoundUpdates:
         self._received.pop(agent).close()
 
     def _fold_queue(self) -> Iterator[Action]:
-        if self._queue and not self.folding and self.running_total is not None:
+        if self._queue and not self.folding and self.verified is not None:
             self.folding = True
             queue, self._queue = self._queue, []
             agents = tuple(update.agent for update in queue)
-            brief = sum(update.spool.size for update in queue) <= BRIEF_RUN_BYTES
+            brief = self.brief and sum(one.spool.size for one in queue) <= BRIEF_RUN_BYTES
             key = keys.FoldRun(*self._progress.key, agents)
-            yield Run(key, partial(fold, self.running_total, queue), brief)
+            yield Run(key, partial(self.verified.take, queue), brief)
 
     def folded(
         self, agents: tuple[str, ...], refused: dict[str, str], now: float
     ) -> Iterator[Action]:
-        """Count the updates that were folded and refuse the others, with the reasons given."""
+        """Count the updates that were verified and refuse the others, with the reasons given."""
         progress, self.folding = self._progress, False
         for agent in agents:
-            self._received.pop(agent).close()
+            if agent in refused or isinstance(self.verified, RunningTotal):
+                self._received.pop(agent).close()
             if agent in refused:
                 progress.arrived.discard(agent)
                 yield from self._refuse_offer(agent, refused[agent])
@@ -140,5 +152,5 @@ class RoundUpdates:
         for spool in self._received.values():
             spool.close()
         self._received.clear()
-        if self.running_total is not None:
-            self.running_total.spool.close()
+        if isinstance(self.verified, RunningTotal):
+            self.verified.spool.close()

@@ -1,0 +1,224 @@
+"""Calls of a strategy's parts, with their results checked and their errors named.
+
+The parts that fedbus ships are called directly, on read-only views. Third-party parts are called in
+a thread, on copies, within a time limit: they may raise anything, exit, hang or write where they
+must not.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbus.errors import PluginError
+from fedbus.model.layout import Array
+from fedbus.plugins.discovery import error_message
+from fedbus.plugins.isolation import call_isolated
+from fedbus.plugins.strategy_protocols import (
+    Block,
+    Coefficients,
+    Combined,
+    Combines,
+    ServerOptimizer,
+    TransformsCombined,
+    UpdateFacts,
+    WeighsAll,
+    WeighsOne,
+)
+
+PART_TIMEOUT_SECONDS: Final = 60.0
+"""Time limit for one call of a third-party part; the shipped ones need milliseconds."""
+
+GramKind = Literal["model", "tensors"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PartCaller:
+    """Calls one part of a strategy: `kind` and `name` say in errors which one."""
+
+    kind: str
+    name: str
+    third_party: bool = False
+    seconds: float = PART_TIMEOUT_SECONDS
+
+    def __call__(self, call: Callable[[], T]) -> T:
+        """Return the result of a call; raise PluginError if it raises, exits or takes too long."""
+        try:
+            if self.third_party:
+                return call_isolated(f"{self.kind} {self.name}", call, self.seconds)
+            return call()
+        except Exception as error:
+            raise self.error(error_message(error)) from error
+
+    def error(self, sentence: str) -> PluginError:
+        """Return an error that names the part."""
+        return PluginError(f"{self.kind} {self.name!r}: {sentence}")
+
+    def given(self, array: Array) -> Array:
+        """Return what the part gets for an array: a read-only view, or a copy for third parties."""
+        given = array.copy() if self.third_party else array.view()
+        given.flags.writeable = False
+        return given
+
+    def block(self, result: object, numbers: int, method: str) -> Block:
+        """Return a result as float64, shape (numbers,); raise PluginError if it is none."""
+        try:
+            block = np.asarray(result, np.float64)
+        except (TypeError, ValueError) as error:
+            raise self.error(f"{method} returned no numbers: {error}") from error
+        if block.shape != (numbers,):
+            raise self.error(f"{method} returned shape {block.shape}; expected ({numbers},)")
+        if wrong := _not_finite(block):
+            raise self.error(f"{method} returned {wrong} at position {int(_first_bad(block))}")
+        return block
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatorCalls:
+    """An aggregator's methods, and its optional attributes.
+
+    If it has several methods, `combine` and `weigh` go before `weight`.
+
+    Raises:
+        PluginError: It has none of the methods, or an attribute has no allowed value.
+    """
+
+    part: object
+    caller: PartCaller
+
+    def __post_init__(self) -> None:
+        """Validate methods and attributes."""
+        if not isinstance(self.part, WeighsOne | WeighsAll | Combines):
+            methods = "weight(facts), weigh(facts, gram) or combine(blocks, weights)"
+            raise self.caller.error(f"it has no method {methods}")
+        if self.gram not in {None, "model", "tensors"}:
+            raise self.caller.error(f"gram is {self.gram!r}; expected 'model' or 'tensors'")
+        least = self.least_updates
+        if not isinstance(least, int) or least < 1:
+            raise self.caller.error(f"least_updates is {least!r}; expected a whole number above 0")
+
+    @property
+    def weighs(self) -> bool:
+        """Whether it finds the coefficients of all updates together."""
+        return isinstance(self.part, WeighsAll)
+
+    @property
+    def combines(self) -> bool:
+        """Whether it combines updates number by number."""
+        return isinstance(self.part, Combines)
+
+    @property
+    def streams(self) -> bool:
+        """Whether it weighs each update alone, so that updates need not be kept."""
+        return not (self.weighs or self.combines)
+
+    @property
+    def gram(self) -> GramKind | None:
+        """Which inner products `weigh` needs."""
+        return cast("GramKind | None", getattr(self.part, "gram", None))
+
+    @property
+    def least_updates(self) -> int:
+        """Number of updates without which it cannot work."""
+        return cast("int", getattr(self.part, "least_updates", 1))
+
+    def weight(self, facts: UpdateFacts) -> float:
+        """Return an update's weight, finite and at least 0."""
+        part = cast("WeighsOne", self.part)
+        weight = self._number(self.caller(lambda: part.weight(facts)), f"weight of {facts.agent}")
+        if weight < 0:
+            raise self.caller.error(f"the weight of {facts.agent} is {weight}; at least 0 expected")
+        return weight
+
+    def weigh(self, facts: Sequence[UpdateFacts], gram: Array | None) -> Coefficients:
+        """Return the coefficients: as many as updates, finite, and not all 0."""
+        part, caller = cast("WeighsAll", self.part), self.caller
+        given = None if gram is None else caller.given(gram)
+        found = caller(lambda: part.weigh(tuple(facts), given))
+        if not isinstance(found, Coefficients):
+            raise caller.error(f"weigh returned a {type(found).__name__}; expected Coefficients")
+        if len(found.updates) != len(facts):
+            raise caller.error(
+                f"weigh returned {len(found.updates)} coefficients for {len(facts)} updates"
+            )
+        pairs = zip(facts, found.updates, strict=True)
+        updates = tuple(self._number(c, f"coefficient of {one.agent}") for one, c in pairs)
+        if not any(updates):
+            raise caller.error("the coefficients of all updates are 0")
+        return Coefficients(updates, self._number(found.base, "coefficient of the base"))
+
+    def combine(self, blocks: Array, weights: Array) -> Block:
+        """Return the combination of blocks, shape (agents, numbers), as (numbers,)."""
+        part, caller = cast("Combines", self.part), self.caller
+        given, weighed = caller.given(blocks), caller.given(weights)
+        found = caller(lambda: part.combine(given, weighed))
+        return caller.block(found, blocks.shape[1], "combine")
+
+    def _number(self, value: object, what: str) -> float:
+        try:
+            number = float(value)  # type: ignore[arg-type]  # third-party code returned it
+        except (TypeError, ValueError) as error:
+            raise self.caller.error(f"the {what} is no number: {error}") from error
+        if not np.isfinite(number):
+            raise self.caller.error(f"the {what} is {number}; expected a finite number")
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptimizerCalls:
+    """A server optimizer's method `apply`."""
+
+    part: ServerOptimizer
+    caller: PartCaller
+
+    def apply(self, base: Block, combined: Combined, state: Mapping[str, Block]) -> Block:
+        """Return the new weights of a block, and change the arrays of `state` in place."""
+        caller = self.caller
+        copies = {name: array.copy() for name, array in state.items()}
+        own = copies if caller.third_party else dict(state)
+        given, what = caller.given(base), _combined_for(combined, caller)
+        new = caller.block(caller(lambda: self.part.apply(given, what, own)), len(base), "apply")
+        for name, array in state.items():
+            if own.get(name) is not array:  # a copy, or an array that the part has put there
+                array[:] = caller.block(own.get(name), len(array), f"apply: the state {name!r}")
+            elif wrong := _not_finite(array):
+                raise caller.error(f"apply: the state {name!r} has {wrong}")
+        return new
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedTransformCalls:
+    """An update transform's half at the collector."""
+
+    part: TransformsCombined
+    caller: PartCaller
+
+    def transform(self, combined: Combined) -> Combined:
+        """Return the combined update with a new `update`."""
+        what = _combined_for(combined, self.caller)
+        found = self.caller(lambda: self.part.transform_combined(what))
+        numbers = len(combined.update)
+        return replace(combined, update=self.caller.block(found, numbers, "transform_combined"))
+
+
+def _combined_for(combined: Combined, caller: PartCaller) -> Combined:
+    """Return what a part gets for a combined update, which it may change: copies or the arrays."""
+    if not caller.third_party:
+        return combined
+    sections = {name: block.copy() for name, block in combined.sections.items()}
+    return replace(combined, update=combined.update.copy(), sections=sections)
+
+
+def _not_finite(block: NDArray[np.float64]) -> str:
+    """Return the first NaN or infinity as text; empty if all numbers are finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.add.reduce(block)):
+            return ""
+    return "" if np.isfinite(block).all() else str(block[_first_bad(block)])
+
+
+def _first_bad(block: NDArray[np.float64]) -> int:
+    return int(np.isfinite(block).argmin())

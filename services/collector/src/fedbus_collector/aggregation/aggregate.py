@@ -1,0 +1,49 @@
+"""Aggregate of a round: the new version, the new state, and how they were computed.
+
+Called in a worker thread.
+"""
+
+from dataclasses import dataclass
+
+from fedbus.blobs.spool import Spool
+from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
+from fedbus_collector.aggregation.kept_updates import KeptUpdates
+from fedbus_collector.aggregation.new_version import NewVersion, ServerStep, StrategyArrays
+from fedbus_collector.aggregation.running_total import RunningTotal
+from fedbus_collector.aggregation.tensor_runs import UpdateRuns
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """The digests of the blobs that were written, and how the updates were combined.
+
+    `state` is None if the strategy has no arrays.
+    """
+
+    weights: str
+    state: str | None
+    used: UsedCoefficients
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregation:
+    """What the aggregate of a round is computed from, and the spools that it is written into.
+
+    `agents` are those whose updates count, in the order of the cohort: so the result does not
+    depend on the order in which updates arrived.
+    """
+
+    runs: UpdateRuns
+    updates: RunningTotal | KeptUpdates
+    agents: tuple[str, ...]
+    step: ServerStep
+    base: Spool
+    out: Spool
+    state: StrategyArrays | None = None
+
+    def run(self) -> Aggregate:
+        """Write the aggregate; raises as `NewVersion` and the `combine` of the updates do."""
+        combined = self.updates.combine(self.agents, self.base)
+        NewVersion(self.runs, combined, self.step, self.base).write(self.out, self.state)
+        state = None if self.state is None else self.state.new.digest()
+        return Aggregate(self.out.digest(), state, combined.used)

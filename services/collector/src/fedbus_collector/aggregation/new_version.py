@@ -1,0 +1,186 @@
+"""New version of a model, from its base and a round's combined update. Called in a worker thread.
+
+Trained tensors pass through the update transforms and the server optimizer. Statistics and whole
+numbers change by the combined update alone; local tensors are the base's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbus.blobs.spool import Spool
+from fedbus.errors import LayoutError
+from fedbus.model.blob import BLOCK_NUMBERS
+from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header, header_bytes
+from fedbus.model.layout import Array, Layout
+from fedbus.plugins import Combined
+from fedbus.plugins.strategy_calls import CombinedTransformCalls, ServerOptimizerCalls
+from fedbus_collector.aggregation.combined_blocks import CombinedBlocks
+from fedbus_collector.aggregation.dtypes import InvalidNumber, add_mean, as_dtype
+from fedbus_collector.aggregation.tensor_runs import (
+    THIRD_PARTY_BLOCK_NUMBERS,
+    Block,
+    TensorRun,
+    UpdateRuns,
+    blocks_of,
+    read,
+    runs_of,
+)
+from fedbus_collector.aggregation.verification import tensor_named
+
+STATE_DTYPE = "float32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerStep:
+    """What a round's combined update passes through on its way into the model.
+
+    Attributes:
+        population: Number of agents that may take part in the job; 0 if it does not say.
+        round: 1 in the first round of the strategy's state.
+    """
+
+    optimizer: ServerOptimizerCalls | None = None
+    transforms: tuple[CombinedTransformCalls, ...] = ()
+    population: int = 0
+    round: int = 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether the combined update is added to the base as it is."""
+        return self.optimizer is None and not self.transforms
+
+    @property
+    def third_party(self) -> bool:
+        """Whether a part that fedbus does not ship is called for each block."""
+        optimizer = () if self.optimizer is None else (self.optimizer.caller,)
+        callers = (*(each.caller for each in self.transforms), *optimizer)
+        return any(caller.third_party for caller in callers)
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyArrays:
+    """A strategy's state arrays: the base version's, None for zeros, and the spool of the new."""
+
+    layout: Layout
+    old: Spool | None
+    new: Spool
+
+
+class NewVersion:
+    """Writes a version, a blob in the encoding `plain`, and the state arrays beside it.
+
+    Raises:
+        LayoutError: The base or the state is not a plain blob of its layout, or a number does not
+            fit its dtype.
+        PluginError: A part of the strategy failed.
+        StoreError: The disk is full.
+    """
+
+    def __init__(
+        self, runs: UpdateRuns, combined: CombinedBlocks, step: ServerStep, base: Spool
+    ) -> None:
+        self._runs, self._combined, self._step, self._base = runs, combined, step, base
+        self._offset = _offset(base, runs.layout)
+        usual = THIRD_PARTY_BLOCK_NUMBERS if step.third_party else BLOCK_NUMBERS
+        self._numbers = most = combined.block_numbers or usual
+        # Arrays of its own for each block would take most of the time.
+        self._update = np.empty(most)
+        self._sections = {name: np.empty(most) for name in runs.sections}
+
+    def write(self, out: Spool, state: StrategyArrays | None = None) -> None:
+        """Write the version into `out`, and the new state."""
+        arrays = None if state is None else _StateBlocks(state, self._numbers)
+        layout = self._runs.layout
+        head = header_bytes(layout, "plain")
+        out.write(0, head)
+        for run in self._runs.model:
+            size = np.dtype(run.dtype).itemsize
+            for block in blocks_of(run, self._numbers):
+                old = read(self._base, self._offset + run.plain, run.dtype, block)
+                with tensor_named(layout, run, block):
+                    new = self._new(old, run, block, arrays)
+                out.write(len(head) + run.plain + block.at * size, new.data.cast("B"))
+
+    def _new(
+        self, old: Array, run: TensorRun, block: Block, arrays: "_StateBlocks | None"
+    ) -> Array:
+        if run.treatment == "local":
+            return old
+        update = self._update[: block.numbers]
+        self._combined.fill(update, run, block)
+        if run.treatment != "trained":
+            return add_mean(old, update)
+        if (scale := self._combined.used.base) != 1:
+            update += np.multiply(old, scale - 1, dtype=np.float64)
+        if self._step.plain:
+            return add_mean(old, update)
+        combined = self._transformed(run, block, update)
+        if self._step.optimizer is None:
+            return add_mean(old, np.array(combined.update))
+        place = Block(run.trained + block.at, block.numbers)
+        state = {} if arrays is None else arrays.read(place)
+        new = self._step.optimizer.apply(old.astype(np.float64), combined, state)
+        if arrays is not None:
+            arrays.write(place, state)
+        return as_dtype(new, old.dtype)
+
+    def _transformed(self, run: TensorRun, block: Block, update: NDArray[np.float64]) -> Combined:
+        """Return the combined update of a block after the transforms, the last one first."""
+        place = Block(run.trained + block.at, block.numbers)
+        sections = {}
+        for name, section in self._runs.sections.items():
+            sections[name] = self._sections[name][: block.numbers]
+            self._combined.fill(sections[name], section, place)
+        combined = Combined(
+            update=update,
+            sections=sections,
+            agents=self._combined.used.agents,
+            population=self._step.population,
+            round=self._step.round,
+        )
+        for transform in reversed(self._step.transforms):
+            combined = transform.transform(combined)
+        return combined
+
+
+class _StateBlocks:
+    """Reads blocks of a strategy's old arrays, and writes those of its new ones."""
+
+    def __init__(self, arrays: StrategyArrays, numbers: int) -> None:
+        self._arrays = arrays
+        head = header_bytes(arrays.layout, "plain")
+        arrays.new.write(0, head)
+        self._start = len(head)
+        self._old = 0 if arrays.old is None else _offset(arrays.old, arrays.layout)
+        runs = runs_of(arrays.layout, joined=False)
+        self._runs = dict(zip((t.name for t in arrays.layout.tensors), runs, strict=True))
+        self._scratch = {name: np.empty(numbers) for name in self._runs}
+
+    def read(self, place: Block) -> dict[str, NDArray[np.float64]]:
+        """Return a block of each array as float64; zeros where there is no old state."""
+        blocks = {name: held[: place.numbers] for name, held in self._scratch.items()}
+        for name, block in blocks.items():
+            if self._arrays.old is None:
+                block.fill(0.0)
+            else:
+                start = self._old + self._runs[name].plain
+                block[:] = read(self._arrays.old, start, STATE_DTYPE, place)
+        return blocks
+
+    def write(self, place: Block, blocks: Mapping[str, NDArray[np.float64]]) -> None:
+        """Write a block of each array, rounded to float32."""
+        for name, block in blocks.items():
+            try:
+                rounded = as_dtype(block, np.dtype(STATE_DTYPE))
+            except InvalidNumber as error:
+                raise LayoutError(f"state {name!r} of the strategy: {error}") from error
+            at = self._start + self._runs[name].plain + place.at * rounded.itemsize
+            self._arrays.new.write(at, rounded.data.cast("B"))
+
+
+def _offset(blob: Spool, layout: Layout) -> int:
+    with blob.read(0, min(MAX_BLOB_HEADER_BYTES, blob.size)) as prefix:
+        return check_header(prefix, blob.size, layout, "plain").offset

@@ -1,0 +1,94 @@
+"""Running total of a round's updates: a weighted mean in the memory of one model.
+
+Called in a worker thread.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbus.blobs.spool import Spool
+from fedbus.errors import FedbusError
+from fedbus.plugins.strategy_calls import AggregatorCalls
+from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
+from fedbus_collector.aggregation.tensor_runs import (
+    Block,
+    TensorRun,
+    UpdateRuns,
+    blocks_of,
+    read,
+)
+from fedbus_collector.aggregation.verification import ArrivedUpdate, VerifiedUpdate, verify
+
+
+def total_bytes(runs: UpdateRuns) -> int:
+    """Return the size of a running total: one float64 for each number of an update."""
+    return sum(tensor.numbers for tensor in runs.updates.shared) * 8
+
+
+class RunningTotal:
+    """The sum of a round's updates times their weights, in a spool of `total_bytes` zeros."""
+
+    def __init__(self, runs: UpdateRuns, spool: Spool, aggregator: AggregatorCalls) -> None:
+        self.spool = spool
+        self._runs = runs
+        self._aggregator = aggregator
+        self._weights: dict[str, float] = {}
+
+    def take(self, updates: Sequence[ArrivedUpdate]) -> dict[str, str]:
+        """Verify and add each update; return the reason for each agent whose update is refused.
+
+        Raises:
+            PluginError: The aggregator gives no weight.
+            StoreError: The disk is full.
+        """
+        refused: dict[str, str] = {}
+        for update in updates:
+            try:
+                verified = verify(self._runs, update)
+            except FedbusError as error:
+                refused[update.agent] = str(error)
+            else:
+                weight = self._weights[update.agent] = self._aggregator.weight(update.facts)
+                if weight:
+                    self._add(verified, weight)
+        return refused
+
+    def _add(self, update: VerifiedUpdate, weight: float) -> None:
+        spool = self.spool
+        for run in self._runs.in_updates:
+            for block in blocks_of(run):
+                numbers = update.read(run, block)
+                if run.dtype != "float32":
+                    numbers = numbers.astype(np.float64)
+                held = read(spool, run.total * 8, "float64", block)
+                if spool.in_memory:
+                    held += numbers * np.float64(weight)
+                else:
+                    held = held + numbers * np.float64(weight)
+                    spool.write((run.total + block.at) * 8, held.data.cast("B"))
+
+    def combine(self, agents: Sequence[str], base: Spool) -> "MeanOfTotal":  # noqa: ARG002 - no rule for one update reads the base
+        """Return the mean; raise PluginError if all weights are 0."""
+        total = sum(self._weights.values())
+        if not 0 < total < np.inf:
+            raise self._aggregator.caller.error(f"the weights of all updates add up to {total}")
+        shares = {agent: self._weights[agent] / total for agent in agents}
+        used = UsedCoefficients(agents=sum(map(bool, shares.values())), updates=shares)
+        return MeanOfTotal(self.spool, total, used)
+
+
+@dataclass(frozen=True, slots=True)
+class MeanOfTotal:
+    """The blocks of a running total, divided by the sum of the weights."""
+
+    spool: Spool
+    weight: float
+    used: UsedCoefficients
+    block_numbers: None = None
+
+    def fill(self, out: NDArray[np.float64], run: TensorRun, block: Block) -> None:
+        """Write a block of the mean into `out`."""
+        np.divide(read(self.spool, run.total * 8, "float64", block), self.weight, out=out)
