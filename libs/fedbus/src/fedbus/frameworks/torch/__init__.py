@@ -4,6 +4,7 @@ architectures.py   models by name
 tensors.py         a module's tensors under the layout's names, shapes, dtypes and roles
 devices.py         the device, and its capabilities
 optimizers.py      the 13 optimizers, LBFGS with its closure, SparseAdam with sparse gradients
+term_gradients.py  gradients of a strategy's terms
 schedules.py       the 14 schedulers, and warm-up
 output_layer.py    a module's last operation: softmax, sigmoid, or another
 losses.py          losses by name, and outputs and targets in the form they take

@@ -8,6 +8,7 @@ from torch import Tensor, nn, optim
 
 from fedbus.errors import TrainingError
 from fedbus.frameworks.torch.architectures import embeddings
+from fedbus.frameworks.torch.term_gradients import TermGradients
 from fedbus.training import options
 from fedbus.training.params import TrainingParams
 
@@ -40,14 +41,20 @@ def optimizer_of(net: nn.Module, params: TrainingParams) -> optim.Optimizer:
         raise TrainingError(f"torch: {params.optimizer}: {error}") from error
 
 
-def step(optimizer: optim.Optimizer, score: Callable[[], Tensor]) -> None:
+def step(
+    optimizer: optim.Optimizer, score: Callable[[], Tensor], terms: TermGradients | None = None
+) -> None:
     """Train one step; `score` computes the loss of a batch, and LBFGS calls it several times."""
+    repeats = isinstance(optimizer, optim.LBFGS)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         loss = score()
         torch.autograd.backward(loss)
-        return loss
+        if terms is None:
+            return loss
+        terms.add()
+        return loss + terms.value() if repeats else loss
 
     if isinstance(optimizer, optim.LBFGS):
         optimizer.step(closure)  # type: ignore[no-untyped-call]  # torch's own

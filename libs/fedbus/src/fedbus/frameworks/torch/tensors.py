@@ -29,7 +29,7 @@ def weights_of(net: nn.Module) -> dict[str, Array]:
     Raises:
         LayoutError: A tensor is complex, quantized, sparse, or has no shape yet.
     """
-    dense = _dense_weights(net)
+    dense = dense_weights(net)
     arrays: dict[str, Array] = {}
     for name, tensor in _carried(net).items():
         array = _array(name, tensor)
@@ -44,7 +44,7 @@ def set_weights(net: nn.Module, weights: Weights) -> None:
 
 def state_of(net: nn.Module, weights: Weights) -> dict[str, Tensor]:
     """Return a state dict of a layout's weights, with tied weights under each name."""
-    dense = _dense_weights(net)
+    dense = dense_weights(net)
     state: dict[str, Tensor] = {}
     first: dict[int, str] = {}
     for name, tensor in net.state_dict(keep_vars=True).items():
@@ -63,6 +63,12 @@ def roles_of(net: nn.Module) -> dict[str, Role]:
     """Return the roles of tensors that no gradient changes: running means, counters, indices."""
     trained = {name for name, _ in net.named_parameters(remove_duplicate=False)}
     return {name: "statistic" for name in _carried(net) if name not in trained}
+
+
+def dense_weights(net: nn.Module) -> frozenset[str]:
+    """Return the names of tensors that a layout has transposed: weights of dense layers."""
+    modules = net.named_modules()
+    return frozenset(f"{path}.weight" for path, m in modules if isinstance(m, nn.Linear))
 
 
 def first_dtype(net: nn.Module) -> torch.dtype:
@@ -151,8 +157,3 @@ def _unfit(tensor: Tensor) -> str:
         f"is {kind}, {layout}, which no layout has: real numbers, whole numbers and truth values "
         "in strides are carried"
     )
-
-
-def _dense_weights(net: nn.Module) -> frozenset[str]:
-    modules = net.named_modules()
-    return frozenset(f"{path}.weight" for path, m in modules if isinstance(m, nn.Linear))

@@ -30,7 +30,9 @@ from fedbus.frameworks.torch.tensors import (
     set_weights,
     weights_of,
 )
+from fedbus.frameworks.torch.term_gradients import TermGradients
 from fedbus.model.layout import Array, Layout, Role, Weights
+from fedbus.training.local_terms import LocalTerms
 from fedbus.training.options import check_supported
 from fedbus.training.params import Architecture, TrainingParams, Update
 
@@ -60,12 +62,13 @@ class TorchTrainer(StatefulTrainer):
         self._device = device()
         self._mixes = has_bfloat16(self._device)
         self._net = build(architecture).to(self._device)
-        self._layout = Layout.of(weights_of(self._net))
+        self._layout = Layout.of(weights_of(self._net), roles_of(self._net))
         self._dtype = first_dtype(self._net)
         self._normalizes = normalizes_batches(self._net)
         self._words = min((layer.num_embeddings for layer in embeddings(self._net)), default=0)
         self.declared_loss = declared_loss(self._net)
         self.least_batch = least_batch(self._net)
+        self._terms: TermGradients | None = None
 
     def initial(self) -> Weights:
         """Return the initial weights, drawn from the architecture's seed."""
@@ -84,11 +87,19 @@ class TorchTrainer(StatefulTrainer):
         self._layout.check(weights)
         set_weights(self._net, weights)
 
+    def use_local_terms(self, terms: LocalTerms) -> None:
+        """Add terms to the loss of the next `train`; raise TrainingError if they do not fit."""
+        terms.check(self._layout)
+        self._terms = None if terms.empty else TermGradients(self._net, terms)
+
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Train one step for each batch; metrics are means over all batches of the training."""
         found = self._take_loaded_state()
+        terms, self._terms = self._terms, None
         check_supported("torch", params)
         self.load(weights)
+        if terms is not None:
+            terms.keep_base()
         self._net.train()
         if found is None:
             epochs = (params.round - 1) * params.epochs
@@ -99,7 +110,7 @@ class TorchTrainer(StatefulTrainer):
         del found  # as large as the optimizer state
         try:
             with self._seeded(params.seed):
-                sums = self._walk(data, params, optimizer, schedule)
+                sums = self._walk(data, params, optimizer, schedule, terms)
         finally:
             self._net.zero_grad()  # gradients are as large as the model
         if params.keep_optimizer_state:
@@ -136,7 +147,12 @@ class TorchTrainer(StatefulTrainer):
         return {name: array_of(each, len(inputs)) for name, each in tensors_of(outputs).items()}
 
     def _walk(
-        self, data: Dataset, params: TrainingParams, optimizer: optim.Optimizer, schedule: Schedule
+        self,
+        data: Dataset,
+        params: TrainingParams,
+        optimizer: optim.Optimizer,
+        schedule: Schedule,
+        terms: TermGradients | None,
     ) -> MetricSums:
         whole = MetricSums(params.loss, params.metrics)
         for batches in data.epochs(params):
@@ -150,7 +166,7 @@ class TorchTrainer(StatefulTrainer):
                         data.check_stop()
                     return self._score(x, y, params, to.pop() if to else None)
 
-                step(optimizer, score)
+                step(optimizer, score, terms)
                 schedule.after_batch()
             schedule.after_epoch(epoch.metrics())
             whole.include(epoch)
