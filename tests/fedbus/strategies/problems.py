@@ -46,11 +46,11 @@ def quadratics(agents: int = 6, numbers: int = 7, seed: int = 1) -> Problem:
 
 
 def logistic_regressions(agents: int = 6, numbers: int = 5, seed: int = 2) -> Problem:
-    """Return logistic losses with a small L2 term, of agents that see mostly one of two classes."""
+    """Return logistic losses with a small L2 term, of agents whose classes differ."""
     rng = np.random.default_rng(seed)
-    direction = rng.normal(size=numbers)
-    rows = [rng.normal(0.5 * (-1) ** each * direction, 1, (30, numbers)) for each in range(agents)]
-    labels = [(x @ direction + rng.normal(0, 1, 30) > 0).astype(float) for x in rows]
+    rows = rng.normal(0, 1, (agents, 30, numbers))
+    directions = rng.normal(size=numbers) + rng.normal(size=(agents, numbers))
+    labels = [(x @ w > 0).astype(float) for x, w in zip(rows, directions, strict=True)]
 
     def gradient(agent: int, w: Vector) -> Vector:
         x, y = rows[agent], labels[agent]

@@ -69,10 +69,10 @@ def test_it_reaches_the_optimum_where_averaging_stalls(problem: Problem) -> None
 
     Two of six agents take part in each round.
     """
-    cohorts = problem.cohorts(600, 2)
+    cohorts = problem.cohorts(300, 2)
 
     def distance(strategy: str) -> float:
-        run = Federation(resolved(strategy), problem.gradients, problem.numbers, 10, 0.05)
+        run = Federation(resolved(strategy), problem.gradients, problem.numbers, 10, 0.1)
         run.run(cohorts)
         return float(np.linalg.norm(run.weights - problem.optimum))
 

@@ -5,6 +5,10 @@ from typing import Final
 from fedbus.plugins import Preset
 from fedbus.training.params import PluginChoice
 
+_UNWEIGHTED: Final = PluginChoice(id="mean", parameters={"weighted": False})
+_ETA: Final = {"eta": "server_learning_rate"}
+"""Flower's name and ours."""
+
 FEDAVG: Final = Preset(
     aggregator=PluginChoice(id="mean"),
     source="McMahan et al. 2017, arXiv 1602.05629, algorithm 1",
@@ -21,15 +25,49 @@ MULTI_KRUM: Final = Preset(
     aggregator=PluginChoice(id="multi-krum"),
     source="Blanchard et al. 2017, arXiv 1703.02757, section 6",
 )
-
+FEDOPT: Final = Preset(
+    aggregator=PluginChoice(id="mean"),
+    server_optimizer=PluginChoice(id="sgd"),
+    renamed=_ETA,
+    source="Reddi et al. 2021, arXiv 2003.00295, algorithm 1",
+)
+FEDAVGM: Final = Preset(
+    aggregator=PluginChoice(id="mean"),
+    server_optimizer=PluginChoice(id="momentum"),
+    source="Hsu et al. 2019, arXiv 1909.06335",
+)
+FEDADAGRAD: Final = Preset(
+    aggregator=PluginChoice(id="mean"),
+    server_optimizer=PluginChoice(id="adagrad"),
+    renamed=_ETA,
+    source="Reddi et al. 2021, arXiv 2003.00295, algorithm 2",
+)
 FEDADAM: Final = Preset(
     aggregator=PluginChoice(id="mean"),
     server_optimizer=PluginChoice(id="adam"),
-    renamed={"eta": "server_learning_rate"},
+    renamed=_ETA,
     source="Reddi et al. 2021, arXiv 2003.00295, algorithm 2",
 )
+FEDYOGI: Final = Preset(
+    aggregator=PluginChoice(id="mean"),
+    server_optimizer=PluginChoice(id="yogi"),
+    renamed=_ETA,
+    source="Reddi et al. 2021, arXiv 2003.00295, algorithm 2",
+)
+FEDPROX: Final = Preset(
+    aggregator=PluginChoice(id="mean"),
+    objective=PluginChoice(id="proximal"),
+    renamed={"mu": "proximal_mu"},
+    source="Li et al. 2020, arXiv 1812.06127, algorithm 2",
+)
+FEDDYN: Final = Preset(
+    aggregator=_UNWEIGHTED,
+    server_optimizer=PluginChoice(id="feddyn"),
+    objective=PluginChoice(id="feddyn"),
+    source="Acar et al. 2021, arXiv 2111.04263, algorithm 1",
+)
 SCAFFOLD: Final = Preset(
-    aggregator=PluginChoice(id="mean", parameters={"weighted": False}),
+    aggregator=_UNWEIGHTED,
     server_optimizer=PluginChoice(id="scaffold"),
     objective=PluginChoice(id="scaffold"),
     renamed={"eta_g": "server_learning_rate"},
