@@ -20,7 +20,7 @@ KINDS = {
     "models": "line",
     "loaders": "csv",
     "transforms": "Inverted",
-    "aggregators": "aggregator",
+    "aggregators": "Middle",
     "selectors": "rested",
     "runtimes": "LineRuntime",
 }

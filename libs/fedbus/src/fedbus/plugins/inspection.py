@@ -1,15 +1,13 @@
 """Inspection of installed plug-ins: faults of names, imports and signatures; none is called."""
 
-import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from fedbus.errors import PluginError
+from fedbus.plugins.call_signatures import Arguments, call_text, method_misfit, misfit
 from fedbus.plugins.discovery import BUILTIN_PACKAGE, GROUPS, Group, Plugin, error_message, find_all
-from fedbus.plugins.strategy_protocols import Preset
-
-Arguments = tuple[str, ...]
+from fedbus.plugins.strategy_inspection import METHODS, entry_faults, preset_faults
 
 FACTORY_METHODS: Final[Mapping[Group, Mapping[str, Arguments]]] = {
     "trainers": {"initial": (), "train": ("weights", "data", "params")},
@@ -76,21 +74,20 @@ def inspect_one(plugin: Plugin, allowed: Collection[str] | None = None) -> Findi
 def signature_faults(group: Group, made: object) -> Iterator[str]:
     """Yield the methods that a plug-in of this kind lacks, and signatures that do not fit."""
     if group == "strategies":
-        if not isinstance(made, Preset):
-            yield f"expected a Preset, got a {type(made).__name__}"
-    elif group == "aggregators":
-        return  # made by its factory: `fedbus plugins check` sees what that returns
+        yield from preset_faults(made)
+    elif group in METHODS:
+        yield from entry_faults(group, made)
     elif not callable(made):
         yield f"expected a function or class, got a {type(made).__name__}"
     elif group in FACTORY_METHODS:
-        yield from _misfit("it", made, ("architecture",))
+        yield from misfit("it", made, ("architecture",))
         yield from _methods(
             made, FACTORY_METHODS[group], OPTIONAL_METHODS if group == "trainers" else {}
         )
     elif group == "transforms":
         yield from _methods(made, TRANSFORM, {})
     elif group in FUNCTIONS:
-        yield from _misfit("it", made, FUNCTIONS[group])
+        yield from misfit("it", made, FUNCTIONS[group])
 
 
 def _methods(
@@ -99,28 +96,7 @@ def _methods(
     if not isinstance(made, type):
         return  # a factory function: `fedbus plugins check` sees what it returns
     for name, arguments in {**optional, **needed}.items():
-        method = inspect.getattr_static(made, name, None)
-        if method is None:
-            if name in needed:
-                yield f"no method {name}({', '.join(arguments)})"
-        elif isinstance(method, staticmethod | classmethod):
-            yield from _misfit(name, getattr(made, name), arguments)
-        else:
-            yield from _misfit(name, getattr(made, name), arguments, bound=("self",))
-
-
-def _misfit(
-    what: str, call: Callable[..., Any], arguments: Arguments, bound: Arguments = ()
-) -> Iterator[str]:
-    try:
-        signature = inspect.signature(call)
-    except (TypeError, ValueError):
-        return  # written in C, without a signature
-    try:
-        signature.bind(*bound, *arguments)
-    except TypeError as error:
-        takes = [str(p) for p in list(signature.parameters.values())[len(bound) :]]
-        yield (
-            f"{what} takes ({', '.join(takes)}) and is called with ({', '.join(arguments)}): "
-            f"{error}"
-        )
+        if hasattr(made, name):
+            yield from method_misfit(made, name, arguments)
+        elif name in needed:
+            yield f"no method {call_text(name, arguments)}"
