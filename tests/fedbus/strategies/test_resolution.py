@@ -4,7 +4,10 @@ import pytest
 
 from fedbus.errors import PluginError
 from fedbus.jobs import StrategyConfig
+from fedbus.strategies import part_factories
 from fedbus.strategies.resolution import resolve
+from fedbus.strategies.strategy_parts import StrategyError
+from fedbus.training.params import PluginChoice
 from tests.plugin_package import Install
 
 PARTS = """
@@ -55,7 +58,7 @@ def test_a_parameter_reaches_each_part_that_takes_it(install: Install) -> None:
 def test_a_parameter_that_no_part_takes_is_refused(install: Install) -> None:
     """A mistyped name would otherwise train with a default."""
     install("acme_parts", ENTRIES, PARTS)
-    with pytest.raises(PluginError, match="strategy 'acme' takes no alhpa, own1"):
+    with pytest.raises(PluginError, match=r"alhpa: unknown parameter; did you mean 'alpha'.*own1"):
         resolve(config(parameters={"alhpa": 0.5, "own1": 1, "own": 2}))
 
 
@@ -63,5 +66,184 @@ def test_a_parameter_under_two_names_is_refused(install: Install) -> None:
     """Neither of two values is the one that was meant."""
     install("acme_parts", ENTRIES, PARTS)
     assert resolve(config(parameters={"eta": 4.0})).server_optimizer is not None
-    with pytest.raises(PluginError, match="'acme': eta, own are one parameter; give one name"):
+    with pytest.raises(
+        PluginError, match=r"parameters.eta is the same parameter; give it under one"
+    ):
         resolve(config(parameters={"eta": 4.0, "own": 3.0}))
+
+
+TYPED = """
+import time
+class Typed:
+    def __init__(self, needed: int, *, rate: float = 1.0, share: float = 0.5, mode: str = "a"):
+        if not rate > 0: raise ValueError(f"rate: expected a number above 0, got {rate!r}")
+        if not 0 <= share <= 1: raise ValueError(f"share: expected 0 to 1, got {share!r}")
+        if mode == "b": raise ValueError("modes other than a are not ready")
+        if mode == "c": raise KeyError("c")
+        if mode == "sleep": time.sleep(3)
+        if mode == "exit": raise SystemExit(3)
+    def weight(self, facts): return 1.0
+
+class Loose:
+    def __init__(self, *, known: int = 1, **others): self.others = others
+    def terms(self, start): pass
+
+class Transform:
+    def __init__(self, *, fraction: float): pass
+    def transform_update(self, update, rng): return update
+
+number = 5
+"""
+TYPED_ENTRIES = """
+[fedbus.aggregators]
+typed = acme_typed:Typed
+number = acme_typed:number
+[fedbus.objectives]
+loose = acme_typed:Loose
+[fedbus.update_transforms]
+transform = acme_typed:Transform
+"""
+
+
+def faults(strategy: dict[str, object]) -> list[str]:
+    """Return the faults of a strategy."""
+    with pytest.raises(StrategyError) as refused:
+        resolve(StrategyConfig.model_validate(strategy), ("all",))
+    return [str(fault) for fault in refused.value.faults]
+
+
+AGGREGATOR = {"id": "typed", "parameters": {"needed": 1}}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        ({"id": "nix"}, ["strategy: no strategy or aggregator named 'nix'; strategies: "]),
+        (
+            {"id": "typed"},
+            ["strategy.parameters.needed: missing; typed needs it: a whole number"],
+        ),
+        (
+            {"aggregator": "typed"},
+            ["strategy.aggregator.parameters.needed: missing; typed needs it: a whole number"],
+        ),
+        (
+            {"id": "typed", "parameters": {"needed": "x", "rate": True, "sahre": 1}},
+            [
+                "strategy.parameters.sahre: unknown parameter; did you mean 'share'? typed takes",
+                "strategy.parameters.needed: expected a whole number, got 'x'",
+                "strategy.parameters.rate: expected a number, got true",
+            ],
+        ),
+        (
+            {"id": "typed", "parameters": {"needed": 1, "rate": 0, "share": 2}},
+            [
+                "strategy.parameters.rate: expected a number above 0, got 0.0",
+                "strategy.parameters.share: expected 0 to 1, got 2.0",
+            ],
+        ),
+        (
+            {"aggregator": {"id": "typed", "parameters": {"needed": 1, "rate": 0, "x": 1}}},
+            ["strategy.aggregator.parameters.x: unknown parameter; typed takes needed, rate,"],
+        ),
+        (
+            {"aggregator": {"id": "typed", "parameters": {"needed": 1, "rate": 0}}},
+            ["strategy.aggregator.parameters.rate: expected a number above 0, got 0.0"],
+        ),
+        (
+            {"id": "typed", "parameters": {"needed": 1, "mode": "b"}},
+            ["strategy: aggregators plug-in 'typed': modes other than a are not ready"],
+        ),
+        (
+            {"id": "typed", "parameters": {"needed": 1, "mode": "c"}},
+            ["strategy: aggregators plug-in 'typed': 'c'"],
+        ),
+        (
+            {"id": "typed", "parameters": {"needed": 1, "mode": "exit"}},
+            ["strategy: aggregators plug-in 'typed': it called sys.exit: 3"],
+        ),
+        (
+            {"id": "typed", "parameters": {"needed": 1, "mode": "sleep"}},
+            ["strategy: aggregators plug-in 'typed': it did not answer in 0.5 s"],
+        ),
+        (
+            {"aggregator": AGGREGATOR, "parameters": {"needed": 2}},
+            [
+                "strategy.parameters.needed: strategy.aggregator.parameters.needed is the same one",
+            ],
+        ),
+        ({"id": "number"}, ["strategy: aggregators plug-in 'number': expected a class or func"]),
+        (
+            {"server_optimizer": "adm"},
+            ["strategy.server_optimizer: no server_optimizers plug-in named 'adm'; did you mean"],
+        ),
+        (
+            {"parameters": {"beta_1": 0.9}},
+            ["strategy.parameters.beta_1: unknown parameter; fedadam"],
+        ),
+        (
+            {"update_transforms": ["transform"]},
+            [
+                "strategy.update_transforms[0].parameters.fraction: missing; transform needs it",
+            ],
+        ),
+    ],
+)
+def test_a_fault_has_the_key_where_it_was_written(
+    install: Install, monkeypatch: pytest.MonkeyPatch, strategy: dict[str, object], said: list[str]
+) -> None:
+    """Several at once: a user corrects the file once."""
+    monkeypatch.setattr(part_factories, "FACTORY_SECONDS", 0.5)
+    install("acme_typed", TYPED_ENTRIES, TYPED)
+    found = faults(strategy)
+    assert len(found) == len(said)
+    for one, expected in zip(found, said, strict=True):
+        assert one.startswith(expected)
+
+
+def test_names_that_a_factory_does_not_state_reach_it(install: Install) -> None:
+    """Only the plug-in knows them."""
+    install("acme_typed", TYPED_ENTRIES, TYPED)
+    config = StrategyConfig.model_validate(
+        {"objective": {"id": "loose", "parameters": {"known": "2", "more": "2"}}}
+    )
+    objective = resolve(config).objective
+    assert objective is not None
+    assert objective.parameters == {"known": 2, "more": "2"}
+
+
+def test_an_objective_of_agents_need_not_be_installed_here() -> None:
+    """Agents check it; parameters that no other part takes are its own."""
+    config = StrategyConfig.model_validate(
+        {
+            "id": "fedadam",
+            "objective": {"id": "acme", "parameters": {"mu": 1}},
+            "parameters": {"nu": 2, "tau": 0.1},
+            "update_transforms": [{"id": "acme", "parameters": {"a": 1}}],
+        }
+    )
+    strategy = resolve(config, ())
+    assert strategy.objective == PluginChoice(id="acme", parameters={"mu": 1, "nu": 2})
+    assert strategy.server_state == strategy.state == ("first_moment", "second_moment")
+    assert strategy.update_transforms == (PluginChoice(id="acme", parameters={"a": 1}),)
+
+
+@pytest.mark.parametrize("written", ["eta", "server_lr", "server_learning_rate"])
+def test_other_systems_names_of_a_parameter_are_read(written: str) -> None:
+    """`eta` is Flower's, `server_lr` is AI4OS's."""
+    config = StrategyConfig(id="fedadam", parameters={written: "0.3"})
+    optimizer = resolve(config).server_optimizer
+    assert optimizer is not None
+    assert optimizer.parameters["server_learning_rate"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("id_", "state"), [("fedadam", ()), ("scaffold", ("control",))], ids=["adam", "scaffold"]
+)
+def test_agents_get_the_state_only_if_their_objective_reads_it(
+    id_: str, state: tuple[str, ...]
+) -> None:
+    """FedAdam's moments are twice the model, and no agent uses them."""
+    strategy = resolve(StrategyConfig(id=id_, population=9))
+    assert strategy.server_state == state
+    assert strategy.state

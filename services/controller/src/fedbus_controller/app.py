@@ -12,7 +12,7 @@ from fedbus.plugins import Selector
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
-from fedbus.strategies.resolution import resolve_job
+from fedbus.strategies.resolution import resolve_job, strategy_faults
 from fedbus_controller.core import ControllerCore
 from fedbus_controller.rounds.cohort_selection import IsolatedSelector
 
@@ -32,18 +32,18 @@ def selector(name: str, allowed: tuple[str, ...] | None = None) -> Selector:
 def check_plugins(job: JobFile, allowed: tuple[str, ...] | None = None) -> Iterator[JobFault]:
     """Yield a fault for each plug-in of a job that cannot be used; `allowed` as for `plugins.load`.
 
-    The selector and the parts of the strategy must be installed here. The parameters of transforms
-    that fedbus ships are checked; other transforms, and loaders, are installed on agents only.
+    The selector, the aggregator and the server optimizer must be installed here. Objectives and
+    transforms that fedbus ships are checked; other ones, and loaders, are installed on agents.
     """
     chosen = job.plugins
     checks: list[tuple[str, Callable[[], object]]] = [
-        ("strategy", partial(resolve_job, job, allowed)),
         ("plugins.selector", partial(selector, chosen.selector, allowed)),
     ]
     shipped = plugins.allowed_names("transforms", ())
     for place, step in enumerate(transforms_of(chosen)):
         if step.id in shipped:
             checks.append((f"plugins.transforms[{place}]", partial(make_step, step.id, step, ())))
+    yield from strategy_faults(job, allowed)
     for key, check in checks:
         try:
             check()

@@ -26,6 +26,7 @@ _LIST = "expected a list, got {value}"
 _OBJECT = "expected an object, got {value}"
 _NAME = f"expected {IDENT_SAID}, got {{value}}"
 _FEW = 8
+_PARAMETERS = ".parameters."
 _SENTENCES = {
     "flag_for_number": _NUMBER,
     "argument": "{value}, {msg}",
@@ -90,8 +91,12 @@ def parse(data: bytes, extra_checks: ExtraChecks = lambda _: ()) -> JobFile:
 
 
 def _begins(key: str, faulty: Iterable[str]) -> bool:
-    """Return whether a key below this one has a fault, so that the object cannot be checked."""
-    return any(other.startswith((f"{key}.", f"{key}[")) for other in faulty)
+    """Return whether a key below this one has a fault, so that the object cannot be checked.
+
+    Parameters are left out together if one of them has a fault: none of them is missing then.
+    """
+    whole = key.rpartition(".")[0] if _PARAMETERS in key else key
+    return any(other.startswith((f"{whole}.", f"{whole}[")) for other in faulty)
 
 
 def canonical(job: JobFile) -> bytes:

@@ -108,6 +108,11 @@ Aggregator = WeighsOne | WeighsAll | Combines
 
 - `facts`: names of fields of `UpdateFacts` that its offers must have, such as ("steps",)
 - `least_updates`: the number of updates without which it cannot work; 1 if left out
+- `needs_sgd`: True if its formula holds for SGD with a constant learning rate only; momentum is
+  allowed
+
+A factory's optional attribute `of_training` names the parameters that describe the agents' training
+and are by default those of the job: `momentum` of SGD, and any parameter of the objective.
 """
 AggregatorFactory = Callable[..., Aggregator]
 

@@ -1,116 +1,225 @@
 """Resolution of a job's strategy: from ids and parameters to its parts, with all parameters."""
 
-import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Final
 
-from fedbus import plugins
 from fedbus.errors import PluginError
-from fedbus.jobs import JobFile, StrategyConfig, choice_of
+from fedbus.jobs import JobFault, JobFile, StrategyConfig, choice_of
+from fedbus.jobs.faults import nearest
 from fedbus.jobs.schema import ChoiceConfig
-from fedbus.plugins import Group, Preset
-from fedbus.text import listed
+from fedbus.plugins import Preset
+from fedbus.strategies.catalog import strategies_taking
+from fedbus.strategies.part_factories import PartGroup
+from fedbus.strategies.strategy_names import find_preset
+from fedbus.strategies.strategy_parts import (
+    WHOLE,
+    Given,
+    GivenParameter,
+    StrategyError,
+    StrategyPart,
+    load_part,
+)
+from fedbus.text import in_given_order, listed
 from fedbus.training.params import Argument, PluginChoice
 from fedbus.wire.strategies import Strategy
 
+SYNONYMS: Final[Mapping[str, str]] = {
+    "eta": "server_learning_rate",
+    "server_lr": "server_learning_rate",
+    "momentum": "server_momentum",
+    "mu": "proximal_mu",
+}
+"""Other systems' names of parameters: read so if a part takes the name here, and not theirs."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of a strategy: the choice, and what its factory makes of it.
+class ResolvedStrategy:
+    """A strategy with what the factories of its parts made.
 
-    `taken` are the names of the strategy's parameters that it accepts.
+    A part is None if the strategy has none, or if it is an objective that is not installed here:
+    agents check it.
     """
 
-    choice: PluginChoice
-    made: object
-    taken: Collection[str]
-
-    def names(self, attribute: str) -> tuple[Any, ...]:
-        """Return an optional attribute that lists names."""
-        return tuple(getattr(self.made, attribute, ()))
+    strategy: Strategy
+    aggregator: object
+    server_optimizer: object
+    objective: object
 
 
 def resolve_job(job: JobFile, allowed: Collection[str] | None = None) -> Strategy:
-    """Return a job's strategy; as `resolve`."""
-    return resolve(job.strategy, allowed)
+    """Return a job's strategy; as `resolve_with_parts`."""
+    return resolve_with_parts(job, allowed).strategy
+
+
+def resolve_with_parts(job: JobFile, allowed: Collection[str] | None = None) -> ResolvedStrategy:
+    """Return a job's strategy with its parts; otherwise as `resolve`.
+
+    Parameters of an aggregator that describe the agents' training, such as FedNova's `momentum`,
+    are by default the job's own.
+    """
+    return _resolve(job.strategy, allowed, {"momentum": job.optimizer_config.momentum or 0.0})
+
+
+def strategy_faults(job: JobFile, allowed: Collection[str] | None = None) -> Iterator[JobFault]:
+    """Yield a fault for everything in a job's strategy that cannot be used."""
+    try:
+        resolve_with_parts(job, allowed)
+    except StrategyError as error:
+        yield from error.faults
 
 
 def resolve(config: StrategyConfig, allowed: Collection[str] | None = None) -> Strategy:
-    """Return a job's strategy; `allowed` as for `plugins.load`.
+    """Return the strategy of these settings; `allowed` as for `plugins.load`.
 
     Raises:
-        PluginError: A part is not installed or allowed, or does not take its parameters.
+        StrategyError: A part is not installed or allowed, or does not take its parameters.
     """
-    preset = _preset(config.id, allowed)
-    given = _given(config, preset)
-    aggregator = _part("aggregators", config.aggregator, preset.aggregator, given, allowed)
-    optimizer = _part(
-        "server_optimizers", config.server_optimizer, preset.server_optimizer, given, allowed
-    )
-    objective = _part("objectives", config.objective, preset.objective, given, allowed)
+    return _resolve(config, allowed, {}).strategy
+
+
+def _resolve(
+    config: StrategyConfig, allowed: Collection[str] | None, training: Mapping[str, Argument]
+) -> ResolvedStrategy:
+    try:
+        id_, preset = find_preset(config.id, allowed)
+    except PluginError as error:
+        raise StrategyError([JobFault(key=WHOLE, problem=str(error))]) from error
+    parts = _load(config, preset, allowed)
+    given, faults = _distribute(config, id_, preset, parts)
+    if parts.objective is not None:
+        parts.objective.make(parts.reaching(parts.objective, given), {}, allowed)
+        training = {**training, **parts.objective.values}
+    for part in parts.all:
+        if part is not parts.objective:
+            part.make(parts.reaching(part, given), training, allowed)
+    faults += (fault for part in parts.all for fault in part.faults)
+    if faults:
+        raise StrategyError(faults)
+    return _resolved(id_, parts, config.population)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    aggregator: StrategyPart
+    server_optimizer: StrategyPart | None
+    objective: StrategyPart | None
+    transforms: tuple[StrategyPart, ...]
+
+    @property
+    def named(self) -> tuple[StrategyPart, ...]:
+        """The parts that get the strategy's parameters."""
+        chosen = (self.objective, self.aggregator, self.server_optimizer)
+        return tuple(part for part in chosen if part is not None)
+
+    def reaching(self, part: StrategyPart, given: Given) -> Given:
+        """Return the strategy's parameters that reach a part.
+
+        One may reach several parts, as FedDyn's `alpha` does: they must not differ. A part that
+        takes any name gets those that no part states.
+        """
+        if part in self.transforms:
+            return {}
+        stated = {name for each in self.named for name in each.takes.named}
+        return {
+            name: each
+            for name, each in given.items()
+            if name in part.takes.named or (part.takes.any_name and name not in stated)
+        }
+
+    @property
+    def all(self) -> tuple[StrategyPart, ...]:
+        return (*self.named, *self.transforms)
+
+
+def _load(config: StrategyConfig, preset: Preset, allowed: Collection[str] | None) -> _Parts:
+    def part(
+        group: PartGroup, slot: str, chosen: ChoiceConfig | None, default: PluginChoice | None
+    ) -> StrategyPart | None:
+        choice = default if chosen is None else choice_of(chosen)
+        if choice is None:
+            return None
+        return load_part(group, choice, WHOLE if chosen is None else f"{WHOLE}.{slot}", allowed)
+
+    aggregator = part("aggregators", "aggregator", config.aggregator, preset.aggregator)
     assert aggregator is not None  # noqa: S101 - every preset has one
-    parts = [part for part in (aggregator, optimizer, objective) if part is not None]
-    if unused := given.keys() - {name for part in parts for name in part.taken}:
-        raise PluginError(f"strategy {config.id!r} takes no {listed(unused)}")
-    return Strategy(
-        id=config.id,
+    return _Parts(
+        aggregator,
+        part(
+            "server_optimizers",
+            "server_optimizer",
+            config.server_optimizer,
+            preset.server_optimizer,
+        ),
+        part("objectives", "objective", config.objective, preset.objective),
+        tuple(
+            load_part(
+                "update_transforms", choice_of(each), f"{WHOLE}.update_transforms[{n}]", allowed
+            )
+            for n, each in enumerate(config.update_transforms)
+        ),
+    )
+
+
+def _distribute(
+    config: StrategyConfig, id_: str, preset: Preset, parts: _Parts
+) -> tuple[dict[str, GivenParameter], list[JobFault]]:
+    """Return the strategy's parameters under the names of its parts, and faults of names."""
+    given: dict[str, GivenParameter] = {}
+    faults = []
+    for written, value in config.parameters.items():
+        key = f"{WHOLE}.parameters.{written}"
+        name = _own_name(written, preset, parts)
+        if name is None:
+            faults.append(_unknown(written, key, id_, preset, parts))
+        elif name in given:
+            problem = f"{given[name].key} is the same parameter"
+            faults.append(JobFault(key=key, problem=problem, hint="give it under one name"))
+        else:
+            given[name] = GivenParameter(key, value)
+    return given, faults
+
+
+def _own_name(written: str, preset: Preset, parts: _Parts) -> str | None:
+    """Return the name that the parts have for a parameter; None if no part takes it."""
+    for name in (preset.renamed.get(written), written, SYNONYMS.get(written)):
+        if name is not None and any(part.takes.takes(name) for part in parts.named):
+            return name
+    return None
+
+
+def _unknown(written: str, key: str, id_: str, preset: Preset, parts: _Parts) -> JobFault:
+    taken = dict.fromkeys(name for part in parts.named for name in part.takes.named)
+    takes = f"{id_} takes {in_given_order(taken) or 'none'}"
+    others = strategies_taking(written)
+    near = nearest(written, (*taken, *preset.renamed))
+    hint = f"{listed(others)} has it; " if len(others) == 1 else f"{listed(others)} have it; "
+    if near or not others:
+        hint = f"did you mean '{near}'? " if near else ""
+    return JobFault(key=key, problem="unknown parameter", hint=hint + takes)
+
+
+def _resolved(id_: str, parts: _Parts, population: int | None) -> ResolvedStrategy:
+    aggregator, optimizer, objective = parts.aggregator, parts.server_optimizer, parts.objective
+    facts = (fact for part in parts.named for fact in part.names("facts"))
+    state = () if optimizer is None else optimizer.names("state")
+    unknown = objective is not None and objective.made is None
+    read = state if unknown else () if objective is None else objective.names("server_state")
+    strategy = Strategy(
+        id=id_,
         aggregator=aggregator.choice,
         server_optimizer=None if optimizer is None else optimizer.choice,
         objective=None if objective is None else objective.choice,
-        update_transforms=tuple(map(choice_of, config.update_transforms)),
-        facts=tuple(dict.fromkeys(fact for part in parts for fact in part.names("facts"))),
+        update_transforms=tuple(part.choice for part in parts.transforms),
+        facts=tuple(dict.fromkeys(facts)),
         sections=() if optimizer is None else optimizer.names("sections"),
-        state=() if optimizer is None else optimizer.names("state"),
-        population=config.population,
+        state=state,
+        server_state=read,
+        population=population,
     )
-
-
-def _preset(name: str, allowed: Collection[str] | None) -> Preset:
-    if name in plugins.installed_names("strategies"):
-        return plugins.load("strategies", name, allowed)
-    return Preset(aggregator=PluginChoice(id=name))
-
-
-def _given(config: StrategyConfig, preset: Preset) -> dict[str, Argument]:
-    """Return the strategy's parameters under the names that its parts have for them."""
-    given: dict[str, Argument] = {}
-    for name, value in config.parameters.items():
-        own = preset.renamed.get(name, name)
-        if own in given:
-            others = (other for other, mapped in preset.renamed.items() if mapped == own)
-            raise PluginError(
-                f"strategy {config.id!r}: {listed((own, *others))} are one parameter; give one name"
-            )
-        given[own] = value
-    return given
-
-
-def _part(
-    group: Group,
-    chosen: ChoiceConfig | None,
-    preset: PluginChoice | None,
-    given: Mapping[str, Argument],
-    allowed: Collection[str] | None,
-) -> _Part | None:
-    """Make a part with all its parameters, those of `given` that it accepts included.
-
-    A parameter may reach several parts, as FedDyn's `alpha` does: they must not differ.
-    """
-    choice = preset if chosen is None else choice_of(chosen)
-    if choice is None:
-        return None
-    factory = cast("Callable[..., object]", plugins.load(group, choice.id, allowed))
-    accepted = inspect.signature(factory).parameters
-    taken = {name: value for name, value in given.items() if name in accepted}
-    defaults: Mapping[str, Argument] = {
-        name: each.default
-        for name, each in accepted.items()
-        if each.default is not inspect.Parameter.empty and each.default is not None
-    }
-    parameters = {**defaults, **choice.parameters, **taken}
-    try:
-        made = factory(**parameters)
-    except (TypeError, ValueError) as error:
-        raise PluginError(f"{group} plug-in {choice.id!r}: {error}") from error
-    return _Part(PluginChoice(id=choice.id, parameters=parameters), made, taken)
+    return ResolvedStrategy(
+        strategy,
+        aggregator.made,
+        None if optimizer is None else optimizer.made,
+        None if objective is None else objective.made,
+    )

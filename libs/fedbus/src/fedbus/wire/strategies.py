@@ -46,6 +46,8 @@ class Strategy:
         facts: The facts that each offer must have.
         sections: Arrays of each update beside the differences; see `model.sections`.
         state: Arrays that the server optimizer keeps from round to round.
+        server_state: Those arrays of `state` that the objective reads. If it reads any, agents get
+            the blob of all with each task.
         population: Number of agents that may take part in the job; None: not needed.
     """
 
@@ -57,6 +59,7 @@ class Strategy:
     facts: tuple[FactName, ...] = ()
     sections: Names = ()
     state: Names = ()
+    server_state: Names = ()
     population: Annotated[int, Strict(ge=1, le=2**31)] | None = None
 
 

@@ -127,6 +127,7 @@ class RunningRound:
 
     def _ask_agent(self, agent: str) -> Ask:
         plan, context = self.plan, self._context
+        read = context.strategy.server_state
         seed = context.rng(agent, plan.task).getrandbits(48)
         task = TrainTask(
             epoch=context.epoch,
@@ -140,8 +141,8 @@ class RunningRound:
             inline_up_to=self._inline_up_to,
             facts=context.strategy.facts,
             sections=context.strategy.sections,
-            state_names=context.strategy.state,
-            state=None if plan.state is None else plan.state.arrays,
+            state_names=context.strategy.state if read else (),
+            state=plan.state.arrays if read and plan.state is not None else None,
         )
         # Only the first message contains the base: a repetition should not cost the same again.
         first = replace(task, inline=self._inline_base) if self._inline_base is not None else None

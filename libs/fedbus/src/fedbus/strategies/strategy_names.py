@@ -1,0 +1,55 @@
+"""Names of strategies and of their parts, as job files of several systems spell them.
+
+Upper and lower case, and the characters `-`, `_` and `.`, make no difference: `FedAdam`, `fed_adam`
+and `fedadam` are one strategy. `avg` is `fedavg`: an id without `fed` is a strategy with it, unless
+it is a name of its own.
+"""
+
+import re
+from collections.abc import Collection
+from typing import Final
+
+from fedbus import plugins
+from fedbus.errors import PluginError
+from fedbus.jobs.faults import nearest
+from fedbus.plugins import Group, Preset
+from fedbus.strategies.part_factories import load_plugin
+from fedbus.text import listed
+from fedbus.training.params import PluginChoice
+
+_PREFIX: Final = "fed"
+
+
+def installed_name(group: Group, name: str) -> str:
+    """Return the installed plug-in's name that is meant; `name` itself if there is none."""
+    names = plugins.installed_names(group)
+    if name in names:
+        return name
+    same = [each for each in names if _plain(each) == _plain(name)]
+    return same[0] if len(same) == 1 else name
+
+
+def find_preset(name: str, allowed: Collection[str] | None) -> tuple[str, Preset]:
+    """Return the strategy of a name with its id; an aggregator alone is a strategy too.
+
+    Raises:
+        PluginError: There is none of that name, or it is not allowed or does not load.
+    """
+    strategies = plugins.installed_names("strategies")
+    aggregators = plugins.installed_names("aggregators")
+    if (strategy := installed_name("strategies", name)) in strategies:
+        return strategy, load_plugin("strategies", strategy, allowed)
+    if (aggregator := installed_name("aggregators", name)) in aggregators:
+        return aggregator, Preset(aggregator=PluginChoice(id=aggregator))
+    if (prefixed := installed_name("strategies", _PREFIX + _plain(name))) in strategies:
+        return prefixed, load_plugin("strategies", prefixed, allowed)
+    near = nearest(name, (*strategies, *aggregators))
+    meant = f"did you mean {near!r}? " if near else ""
+    raise PluginError(
+        f"no strategy or aggregator named {name!r}; {meant}strategies: {listed(strategies)}; "
+        f"aggregators: {listed(aggregators)}"
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]", "", name).lower()
