@@ -4,7 +4,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,14 +13,15 @@ from fedbus.core.events import Connected, Event, Fetched, FetchFailed, Ran, Rece
 from fedbus.core.keys import Key
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
+from fedbus.model.sections import state_layout
 from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
 from fedbus.wire.round_records import Contributor, Plan, RoundRecord
-from fedbus.wire.strategies import Strategy
+from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus_repository.core import RepositoryCore
-from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.base import Store, Upload
 from fedbus_repository.stores.records import HistoryEntry, StoredJob, Version
 
 MODEL, JOB = "digits", "digits-1"
@@ -30,6 +31,14 @@ AT = "2026-11-29T08:53:28.120Z"
 """The time of the fake clock."""
 AGENTS = ("agent.a", "agent.b", "agent.c")
 LAYOUT = Layout.of({"bias": np.zeros(3, np.float32), "weight": np.zeros((2, 3), np.float32)})
+FEDAVG = Strategy(id="fedavg", aggregator=PluginChoice(id="mean"))
+FEDAVGM = Strategy(
+    id="fedavgm",
+    aggregator=PluginChoice(id="mean"),
+    server_optimizer=PluginChoice(id="momentum", parameters={"server_momentum": 0.9}),
+    state=("momentum",),
+)
+"""A strategy that keeps arrays with each version."""
 FILE = b"the architecture of a model, as some framework reads it"
 
 
@@ -43,6 +52,19 @@ def update(value: float) -> bytes:
     """A delta of one value."""
     arrays = {"bias": np.full(3, value, np.float32), "weight": np.full((2, 3), value, np.float32)}
     return bytes(encode(arrays, LAYOUT, "delta"))
+
+
+def momentum(value: float, names: Sequence[str] = FEDAVGM.state) -> bytes:
+    """Arrays of a strategy's state that all have one value."""
+    layout = state_layout(LAYOUT, names)
+    arrays = {each.name: np.full(each.shape, value, np.float32) for each in layout.tensors}
+    return bytes(encode(arrays, layout))
+
+
+def state_after(rounds: int, content: bytes | None = None) -> StrategyState:
+    """What a strategy keeps after a round."""
+    arrays = None if content is None else blob_ref_of(content)
+    return StrategyState(rounds=rounds, arrays=arrays)
 
 
 def spec(**changes: object) -> bytes:
@@ -63,7 +85,14 @@ def plain(blob_ref: BlobRef) -> dict[str, object]:
     return {"digest": blob_ref.digest, "size": blob_ref.size}
 
 
-def put(store: Store, content: bytes) -> BlobRef:
+class Receives(Protocol):
+    """A store, or the folder of its blobs."""
+
+    def upload(self, blob: BlobRef, /) -> Upload:
+        """Reserve space for a blob."""
+
+
+def put(store: Receives, content: bytes) -> BlobRef:
     """Keep a blob."""
     upload = store.upload(blob_ref_of(content))
     upload.write(0, content)
@@ -79,11 +108,13 @@ def push(store: Store, value: float = 0.0, model: str = MODEL) -> Version:
     return version
 
 
-def begin(store: Store, job: str = JOB, model: str = MODEL) -> StoredJob:
+def begin(
+    store: Store, job: str = JOB, model: str = MODEL, continued: Strategy | None = None
+) -> StoredJob:
     """Push a model if there is none, and store a job for it."""
     if not any(version.model == model for version in store.latest()):
         push(store, model=model)
-    stored = store.store_job(0, job, model, b"{}")
+    stored = store.store_job(0, job, model, b"{}", continued=continued)
     assert isinstance(stored, StoredJob)
     return stored
 
@@ -99,6 +130,7 @@ def plan_of(job: StoredJob, task: int | None = None, **changes: object) -> Plan:
         "cohort": AGENTS,
         "quorum": 1,
         "deadline_seconds": 60.0,
+        "state": job.state,
     }
     return Plan(**(stated | changes))
 
@@ -123,7 +155,7 @@ def record_of(plan: Plan, agents: Sequence[str] = AGENTS, **changes: object) -> 
         "model": plan.base.model,
         "parent": plan.base.version,
         "spec": plan.base.spec,
-        "strategy": Strategy(id="fedavg", aggregator=PluginChoice(id="mean")),
+        "strategy": FEDAVG,
         "contributors": tuple(contributor(agent, plan.task) for agent in agents),
         "refusals": (),
         "metrics": {"loss": 1.0},
@@ -160,9 +192,21 @@ def plan_next(store: Store, job: str = JOB) -> Plan:
     return plan
 
 
-def commit_next(store: Store, value: float, job: str = JOB) -> HistoryEntry:
-    """Plan and commit a job's next round."""
-    record = record_of(plan_next(store, job))
+def commit_next(store: Store, value: float, job: str = JOB, **changes: Any) -> HistoryEntry:  # noqa: ANN401 - fields of a record
+    """Plan and commit a job's next round; `changes` replace fields of its record."""
+    record = record_of(plan_next(store, job), **changes)
+    done = store.commit(record, put(store, weights(value)))
+    assert isinstance(done, HistoryEntry)
+    return done
+
+
+def commit_state(store: Store, value: float, job: str = JOB) -> HistoryEntry:
+    """Plan and commit a job's next round, with arrays of its strategy's state."""
+    plan = plan_next(store, job)
+    rounds = 1 if plan.state is None else plan.state.rounds + 1
+    kept = state_after(rounds, momentum(value))
+    put(store, momentum(value))
+    record = record_of(plan, strategy=FEDAVGM, state=kept)
     done = store.commit(record, put(store, weights(value)))
     assert isinstance(done, HistoryEntry)
     return done

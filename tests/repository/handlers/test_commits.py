@@ -1,5 +1,6 @@
 """Commits of rounds."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -8,21 +9,27 @@ from fedbus.core.actions import Note
 from fedbus.core.events import Received
 from fedbus.simulation.oracle import check_records
 from fedbus.wire.blobs import blob_ref_of
-from fedbus.wire.messages import Commit, CommitRefused, Committed, LookedUp, LookUp
+from fedbus.wire.messages import Commit, CommitRefused, Committed, LoadJob, LookedUp, LookUp
 from fedbus.wire.round_records import Plan
+from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.base import Store
 from tests.repository.harness import (
     AGENTS,
     COLLECTOR,
+    CONTROLLER,
+    FEDAVG,
+    FEDAVGM,
     JOB,
     MODEL,
     Harness,
     begin,
     load,
+    momentum,
     plan_next,
     put,
     record_of,
     ref_of,
+    state_after,
     update,
     weights,
 )
@@ -184,6 +191,103 @@ def test_weights_that_do_not_come_are_not_answered(harness: Harness, plan: Plan)
 def test_weights_that_are_here_already_are_not_fetched(harness: Harness, plan: Plan) -> None:
     """A round that changes nothing costs nothing."""
     assert isinstance(harness.receive(COLLECTOR, commit_of(plan, weights(0.0)))[0], Committed)
+
+
+def commit_with(
+    plan: Plan, content: bytes, strategy: Strategy = FEDAVGM, value: float = 1.0
+) -> Commit:
+    """A commit of a round whose strategy keeps arrays."""
+    record = record_of(plan, strategy=strategy, state=state_after(1, content))
+    return Commit(record=record, weights=blob_ref_of(weights(value)))
+
+
+def test_the_state_of_a_strategy_is_fetched_with_the_weights(
+    harness: Harness, store: Store, plan: Plan
+) -> None:
+    """Both are stored by the insert that makes the version, and the next plan has the state."""
+    commit = commit_with(plan, momentum(0.5))
+    harness.serve(weights(1.0))
+    assert harness.receive(COLLECTOR, commit) == []
+    assert load(store).rounds == 0
+    harness.serve(momentum(0.5))
+    harness.run_all()
+    assert isinstance(harness.sent[-1][1], Committed)
+    assert store.holds(blob_ref_of(momentum(0.5)))
+    [loaded] = harness.receive(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    assert loaded.state == commit.record.state
+    assert check_records(store).rounds == 1
+
+
+def test_a_state_that_comes_damaged_is_refused_with_its_weights(
+    harness: Harness, store: Store, plan: Plan
+) -> None:
+    """Nothing of the round is kept."""
+    harness.serve(weights(1.0))
+    harness.receive(COLLECTOR, commit_with(plan, momentum(0.5)))
+    [key] = harness.fetching
+    harness.deliver(key, momentum(0.75))
+    harness.run_all()
+    assert "expected a blob of digest" in harness.sent[-1][1].reason
+    assert load(store).rounds == 0
+    assert not store.holds(blob_ref_of(weights(1.0)))
+    assert not store.holds(blob_ref_of(momentum(0.5)))
+
+
+@pytest.mark.parametrize(
+    ("commit", "reason"),
+    [
+        (
+            lambda plan: commit_with(plan, momentum(0.5), FEDAVG),
+            "strategy 'fedavg' keeps no arrays, and the round has arrays of its state",
+        ),
+        (
+            lambda plan: Commit(
+                record=record_of(plan, strategy=FEDAVGM), weights=blob_ref_of(weights(1.0))
+            ),
+            "strategy 'fedavgm' keeps momentum, and the round has no arrays of its state",
+        ),
+        (
+            lambda plan: commit_with(plan, bytes(2**16)),
+            (
+                "the state of strategy 'fedavgm' (momentum): expected the 36 bytes of the layout"
+                " and a header, got 65536 bytes"
+            ),
+        ),
+    ],
+    ids=["without names", "without arrays", "size"],
+)
+def test_a_state_that_does_not_fit_is_refused_unfetched(
+    harness: Harness,
+    store: Store,
+    plan: Plan,
+    commit: Callable[[Plan], Commit],
+    reason: str,
+) -> None:
+    """Before space is reserved: a wrong size could fill the disk."""
+    [answer] = harness.receive(COLLECTOR, commit(plan))
+    assert answer == CommitRefused(job=JOB, round=1, task=1, reason=reason)
+    assert not harness.fetching
+    assert load(store).rounds == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (momentum(0.5, ("variance",)), "a blob of layout "),
+        (weights(0.5), "a blob of layout "),
+        (b"x" * len(momentum(0.5)), "not a weights blob"),
+    ],
+    ids=["another name", "weights", "nonsense"],
+)
+def test_a_state_of_another_layout_is_refused(
+    harness: Harness, store: Store, plan: Plan, content: bytes, reason: str
+) -> None:
+    """The next round's collector could not read it."""
+    harness.serve(weights(1.0), content)
+    [answer] = harness.receive(COLLECTOR, commit_with(plan, content))
+    assert answer.reason.startswith(f"the state of strategy 'fedavgm' (momentum): {reason}")
+    assert load(store).rounds == 0
+    assert not store.holds(blob_ref_of(content))
 
 
 def test_an_update_is_looked_up(harness: Harness, store: Store, plan: Plan) -> None:

@@ -182,7 +182,7 @@ def test_weights_of_another_size_are_refused_unfetched(harness: Harness) -> None
     """The layout says how many bytes there must be."""
     harness.serve(spec())
     assert refusal(harness, push_of(content=bytes(5000))) == (
-        "the weights: expected the 36 bytes of the spec's layout and a header, got 5000 bytes"
+        "the weights: expected the 36 bytes of the layout and a header, got 5000 bytes"
     )
 
 

@@ -10,6 +10,7 @@ from fedbus.errors import StoreError, TransferError
 from fedbus.simulation.oracle import check_records
 from fedbus.wire.blobs import blob_ref_of
 from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.files import MissingBlobError
 from fedbus_repository.stores.records import (
     HistoryEntry,
     JobEnd,
@@ -26,19 +27,24 @@ from tests.repository.harness import (
     AGENTS,
     AT,
     CONTROLLER,
+    FEDAVG,
+    FEDAVGM,
     FILE,
     JOB,
     MODEL,
     begin,
     commit_next,
+    commit_state,
     contributor,
     load,
+    momentum,
     plan_next,
     plan_of,
     push,
     put,
     record_of,
     spec,
+    state_after,
     weights,
 )
 
@@ -308,7 +314,7 @@ def test_an_unknown_job_is_refused(store: Store) -> None:
     assert store.store_plan(0, plan) == refused
     assert store.store_evaluation(0, "faces-1", 1, {}) == refused
     assert store.end_job(0, "faces-1", "failed", "") == refused
-    assert store.check_commit(record_of(plan), blob_ref_of(weights(1))) == refused
+    assert store.check_commit(record_of(plan)) == refused
     assert store.look_up("faces-1", AGENTS[0], 1) == "unknown"
 
 
@@ -374,7 +380,7 @@ def test_the_second_commit_of_a_round_gets_the_firsts_answer(store: Store) -> No
     plan = plan_next(store)
     first = store.commit(record_of(plan), put(store, weights(1)))
     second = record_of(plan, AGENTS[:1])
-    assert store.check_commit(second, blob_ref_of(weights(2))) == first
+    assert store.check_commit(second) == first
     assert store.commit(second, blob_ref_of(weights(2))) == first
     assert [each.version.version for each in store.history()] == [1, 2]
 
@@ -436,9 +442,9 @@ def test_an_evaluation_is_merged_into_the_versions_metrics(store: Store) -> None
     assert isinstance(version, Version)
     assert version.metrics == {"loss": 1.0, "accuracy": 0.9}
     assert version.evaluated
-    assert store.check_commit(
-        record_of(plan_next(store), round=1), done.version.weights
-    ) == HistoryEntry(version=version, record=done.record)
+    assert store.check_commit(record_of(plan_next(store), round=1)) == HistoryEntry(
+        version=version, record=done.record
+    )
 
 
 def test_a_round_that_is_not_committed_has_no_evaluation(store: Store) -> None:
@@ -460,6 +466,164 @@ def test_looking_up_an_update_says_what_became_of_it(store: Store) -> None:
     store.end_job(0, JOB, "finished", "")
     assert store.look_up(JOB, AGENTS[0], 1) == "stored"
     assert store.look_up(JOB, AGENTS[1], 2) == "drop"
+
+
+# ── what a strategy keeps ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_state_is_stored_with_its_version_and_loaded_with_the_job(reopen: Open) -> None:
+    """Any controller and any collector can go on with it."""
+    begin(reopen())
+    store = reopen()
+    assert load(store).state is None
+    commit_state(store, 1.0)
+    done = commit_state(store, 2.0)
+    store = reopen()
+    kept = state_after(2, momentum(2.0))
+    assert load(store).state == done.version.state == kept
+    assert done.version.strategy == FEDAVGM
+    assert list(store.history())[-1] == done
+    assert check_records(store).rounds == 2
+
+
+def test_a_commit_needs_the_arrays_of_its_state(store: Store) -> None:
+    """A version whose state is not here could not be trained further."""
+    begin(store)
+    record = record_of(plan_next(store), strategy=FEDAVGM, state=state_after(1, momentum(1.0)))
+    blob = put(store, weights(1.0))
+    with pytest.raises(StoreError, match="is missing from the store"):
+        store.commit(record, blob)
+    assert load(store).rounds == 0
+    put(store, momentum(1.0))
+    assert isinstance(store.commit(record, blob), HistoryEntry)
+
+
+def test_the_second_commit_of_a_round_leaves_the_state_of_the_first(store: Store) -> None:
+    """Two collectors may compute other arrays; one of them is true."""
+    begin(store)
+    plan = plan_next(store)
+    for value in (1.0, 2.0):
+        put(store, momentum(value))
+        record = record_of(plan, strategy=FEDAVGM, state=state_after(1, momentum(value)))
+        done = store.commit(record, put(store, weights(value)))
+        assert isinstance(done, HistoryEntry)
+    assert load(store).state == state_after(1, momentum(1.0))
+
+
+def test_a_plan_without_the_state_of_its_base_is_refused(store: Store) -> None:
+    """A controller that lost it, or has one from elsewhere, must load the job again."""
+    begin(store)
+    commit_state(store, 1.0)
+    job = load(store)
+    for wrong in (None, state_after(2, momentum(1.0)), state_after(1, momentum(3.0))):
+        refused = store.store_plan(0, plan_of(job, state=wrong))
+        assert isinstance(refused, StoreRefusal)
+        assert "where version 2 is stored with a strategy's state after 1 round" in refused.reason
+    assert load(store).plan == job.plan
+    assert store.store_plan(0, plan_of(job)) == plan_of(job)
+
+
+def test_a_job_keeps_its_strategy(store: Store) -> None:
+    """From its first round on."""
+    begin(store)
+    commit_state(store, 1.0)
+    record = record_of(plan_next(store), state=state_after(2))
+    refused = store.commit(record, put(store, weights(2.0)))
+    assert isinstance(refused, StoreRefusal)
+    assert refused.reason.startswith("job 'digits-1' has used another strategy")
+
+
+def test_states_are_deleted_with_the_weights_of_their_versions(reopen: Open) -> None:
+    """They are as large; the newest one is never deleted."""
+    begin(reopen())
+    store = reopen()
+    for at, accuracy in enumerate([0.1, 0.9, 0.2, 0.3, 0.4, 0.5], start=1):
+        commit_state(store, float(at))
+        store.store_evaluation(0, JOB, at, {"accuracy": accuracy})
+        check_records(store)
+    held = [store.holds(blob_ref_of(momentum(float(at)))) for at in range(1, 7)]
+    assert held == [False, True, False, True, True, True]
+    store = reopen()
+    assert load(store).state == state_after(6, momentum(6.0))
+    assert check_records(store).versions == 7
+
+
+def test_arrays_that_two_states_share_stay_for_the_other(store: Store) -> None:
+    """So do those that are the weights of another model, byte for byte."""
+    begin(store)
+    for value in (1.0, 2.0, 1.0, 4.0, 5.0, 6.0):
+        commit_state(store, value)
+        check_records(store)
+    assert not store.holds(blob_ref_of(momentum(1.0)))
+    assert store.holds(blob_ref_of(momentum(6.0)))
+    store.delete_unreferenced((blob_ref_of(momentum(6.0)),))
+    assert store.holds(blob_ref_of(momentum(6.0)))
+
+
+def test_a_job_continues_the_state_of_the_job_before_it(reopen: Open) -> None:
+    """In its first round, and after a restart in the middle of it."""
+    begin(reopen())
+    store = reopen()
+    commit_state(store, 1.0)
+    finish(store, JOB)
+    new = begin(store, "digits-2", continued=FEDAVGM)
+    kept = state_after(1, momentum(1.0))
+    assert (new.rounds, new.state, new.continues_state) == (0, kept, True)
+    store = reopen()
+    assert load(store, "digits-2") == new
+    assert store.store_job(0, "digits-2", MODEL, b"{}", continued=FEDAVGM) == new
+    done = commit_state(store, 2.0, "digits-2")
+    assert done.version.state == state_after(2, momentum(2.0))
+    assert load(reopen(), "digits-2").state == done.version.state
+
+
+def test_a_job_begins_without_a_state_unless_it_continues_one(store: Store) -> None:
+    """Momenta of an old job would pull a new one along."""
+    begin(store)
+    commit_state(store, 1.0)
+    finish(store, JOB)
+    assert begin(store, "digits-2").state is None
+    commit_state(store, 2.0, "digits-2")
+    assert load(store, "digits-2").state == state_after(1, momentum(2.0))
+
+
+def test_a_state_of_another_strategy_is_not_continued(store: Store) -> None:
+    """The key of the job file is named, and nothing is stored."""
+    push(store)
+    for continued in (FEDAVG, FEDAVGM):
+        refused = store.store_job(0, JOB, MODEL, b"{}", continued=continued)
+        assert isinstance(refused, StoreRefusal)
+        assert refused.key == "strategy.continue_state"
+    begin(store)
+    commit_state(store, 1.0)
+    finish(store, JOB)
+    refused = store.store_job(0, "digits-2", MODEL, b"{}", continued=FEDAVG)
+    assert isinstance(refused, StoreRefusal)
+    assert "made by another strategy: id is fedavg here and fedavgm there" in refused.reason
+    assert isinstance(store.load_job(0, "digits-2"), StoreRefusal)
+
+
+@pytest.mark.parametrize("damage", [b"", None], ids=["shorter", "missing"])
+def test_a_lost_state_stops_the_job_and_says_which_file_to_restore(
+    reopen: Open, tmp_path: Path, damage: bytes | None
+) -> None:
+    """The last version stays readable; once the file is back, the job goes on."""
+    begin(reopen())
+    store = reopen()
+    done = commit_state(store, 1.0)
+    blob = blob_ref_of(momentum(1.0))
+    path = tmp_path / "data" / "blobs" / blob.digest[:2] / blob.digest
+    path.unlink() if damage is None else path.write_bytes(damage)
+    store = reopen()
+    plan = plan_of(load(store))
+    with pytest.raises(
+        MissingBlobError, match=f"of version 2 of model 'digits' is missing: restore {path}"
+    ):
+        store.store_plan(0, plan)
+    assert store.holds(done.version.weights)
+    path.unlink(missing_ok=True)
+    put(store, momentum(1.0))
+    assert store.store_plan(0, plan) == plan
 
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────────

@@ -13,28 +13,40 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fedbus.errors import StoreError
 from fedbus.model.blob import decode
 from fedbus.simulation.oracle import check_records
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.round_records import Plan, RoundRecord
+from fedbus.wire.strategies import StrategyState
 from fedbus_repository.stores.records import HistoryEntry, StoredJob, StoreRefusal
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS, Disk
 from tests.repository.harness import (
     AGENTS,
+    FEDAVG,
+    FEDAVGM,
+    FILE,
     JOB,
     LAYOUT,
     MODEL,
     begin,
     contributor,
     load,
+    momentum,
     plan_of,
     put,
     record_of,
+    state_after,
     update,
     weights,
 )
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """One job on one model; agents' updates, their mean, and all that may go wrong."""
+    """A job on one model; agents' updates, their mean, and all that may go wrong.
+
+    `strategy` keeps arrays with each version, if it keeps any.
+    """
+
+    strategy = FEDAVG
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +111,15 @@ class StoreMachine(RuleBasedStateMachine):
         agents = data.draw(st.lists(st.sampled_from(AGENTS), min_size=1, max_size=3))
         record = self.record(plan, agents)
         blob = self.mean(plan, agents)
-        answer = self.tried(lambda: self.store.commit(record, put(self.store, blob)))
+        if self.strategy.state:
+            record = replace(record, strategy=self.strategy, state=self.state_of(plan))
+
+        def commit() -> object:
+            if self.strategy.state:
+                put(self.store, self.arrays(plan))
+            return self.store.commit(record, put(self.store, blob))
+
+        answer = self.tried(commit)
         if isinstance(answer, HistoryEntry) and plan.round not in self.committed:
             assert answer.record == record
             assert len(set(agents)) == len(agents)
@@ -140,6 +160,40 @@ class StoreMachine(RuleBasedStateMachine):
         checked = check_records(self.store, self.updates)
         assert checked.rounds == len(self.committed) == load(self.store).rounds
 
+    @invariant()
+    def the_newest_state_can_be_continued(self) -> None:
+        """Its arrays are here, whatever was deleted; a stored plan has those of its base."""
+        job = load(self.store)
+        expected = max(self.committed) if self.committed else 0
+        if self.strategy.state and expected:
+            assert job.state is not None
+            assert job.state.arrays is not None
+            assert job.state.rounds == expected
+            assert self.store.holds(job.state.arrays)
+        else:
+            assert job.state is None
+        if job.plan is not None and job.plan.round == expected + 1:
+            assert job.plan.state == job.state
+
+    @rule()
+    def a_restart_leaves_no_blob_that_nothing_names(self) -> None:
+        """What a refused or interrupted commit left is swept."""
+        self.restart()
+        named = {
+            blob.digest
+            for each in self.store.history()
+            for blob in (each.version.spec, *(each.version.blobs if each.version.kept else ()))
+        }
+        blobs = {path.name for path in Path(self.folder.name).glob("blobs/*/*")}
+        assert blobs == named | {blob_ref_of(FILE).digest}
+
+    def arrays(self, plan: Plan) -> bytes:
+        return momentum(float(plan.round % 3))  # some rounds leave the same arrays
+
+    def state_of(self, plan: Plan) -> StrategyState:
+        rounds = 1 if plan.state is None else plan.state.rounds + 1
+        return state_after(rounds, self.arrays(plan))
+
     def record(self, plan: Plan, agents: list[str]) -> RoundRecord:
         total = sum(1 + AGENTS.index(agent) for agent in agents)
         counted = tuple(
@@ -162,10 +216,17 @@ class StoreMachine(RuleBasedStateMachine):
         return weights(float(base + np.average(values, weights=shares)))
 
 
-StoreMachine.TestCase.settings = settings(
+class StateMachine(StoreMachine):
+    """The same with a strategy that keeps arrays."""
+
+    strategy = FEDAVGM
+
+
+StoreMachine.TestCase.settings = StateMachine.TestCase.settings = settings(
     max_examples=20,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 TestStoreMachine = StoreMachine.TestCase
+TestStateMachine = StateMachine.TestCase

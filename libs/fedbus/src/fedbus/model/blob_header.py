@@ -51,6 +51,16 @@ def blob_size(layout: Layout, encoding: Encoding) -> int:
     return len(header_bytes(layout, encoding)) + layout.bytes_of(encoding)
 
 
+def check_size(size: int, layout: Layout, encoding: Encoding) -> None:
+    """Raise LayoutError if no blob of this layout has this size, before any of it is received.
+
+    The header of a newer version of fedbus may be longer than that of this one.
+    """
+    data = layout.bytes_of(encoding)
+    if not data < size <= data + MAX_BLOB_HEADER_BYTES:
+        raise LayoutError(f"expected the {data} bytes of the layout and a header, got {size} bytes")
+
+
 def read_header(prefix: Blob) -> BlobHeader:
     """Read a header from a blob or from its first `MAX_BLOB_HEADER_BYTES` bytes.
 

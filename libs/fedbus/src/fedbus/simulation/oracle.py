@@ -20,6 +20,7 @@ from fedbus.simulation.stored_records import (
     name_of,
     read_blob,
     read_spec,
+    read_state,
     read_weights,
 )
 from fedbus.wire.blobs import BlobRef
@@ -57,7 +58,7 @@ def check_records(
     rounds = [each for each in history if each.record is not None or each.version.job is not None]
     _check_rounds(rounds)
     for each in history:
-        _check_blobs(store, each.version)
+        _check_blobs(store, each)
     summed = 0
     if updates is not None:
         by_name = {(each.version.model, each.version.version): each.version for each in history}
@@ -108,11 +109,17 @@ def _check_rounds(rounds: list[RoundLike]) -> None:
             counted[update] = version.round
 
 
-def _check_blobs(store: StoredRecords, version: VersionLike) -> None:
-    """Check the blobs of a version: its spec, the files of the spec, and its weights if kept."""
+def _check_blobs(store: StoredRecords, each: RoundLike) -> None:
+    """Check the blobs of a version: its spec, and the files of the spec.
+
+    If the version is kept, also its weights and the arrays of its strategy's state.
+    """
+    version = each.version
     for name, architecture in read_spec(store, version).architectures.items():
         if "blob" in architecture:
             ref = BlobRef(**architecture["blob"])
             read_blob(store, ref, f"the {name} file of {name_of(version)}")
     if version.kept:
-        read_weights(store, version)
+        layout, _ = read_weights(store, version)
+        if each.record is not None:
+            read_state(store, each.record, layout)

@@ -10,6 +10,7 @@ from fedbus.digest import digest_of
 from fedbus.errors import FedbusError
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
+from fedbus.model.sections import state_layout
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
@@ -80,6 +81,20 @@ def read_weights(
     layout = Layout.read(read_spec(store, version).layout)
     blob = read_blob(store, version.weights, f"the weights of {name_of(version)}")
     return layout, decode(blob, layout, "plain")
+
+
+def read_state(
+    store: StoredRecords, record: RoundRecord, layout: Layout
+) -> dict[str, NDArray[Any]]:
+    """Read the arrays that a round's strategy keeps; raise RecordsError if they are damaged."""
+    what = f"the state of round {record.round} of job {record.job!r}"
+    arrays = None if record.state is None else record.state.arrays
+    if (arrays is None) == bool(record.strategy.state):
+        raise RecordsError(f"{what} has other arrays than its strategy keeps")
+    if arrays is None:
+        return {}
+    names = state_layout(layout, record.strategy.state)
+    return decode(read_blob(store, arrays, what), names, "plain")
 
 
 def read_blob(store: StoredRecords, blob: BlobRef, what: str) -> bytes:

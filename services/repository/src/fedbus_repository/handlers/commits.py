@@ -1,4 +1,4 @@
-"""Commits of rounds: checked, their weights fetched, then inserted by one call.
+"""Commits of rounds: checked, their blobs fetched, then inserted by one call.
 
 The class decides and performs no I/O; the functions at the end run in a thread.
 """
@@ -15,7 +15,7 @@ from fedbus_repository.handlers.uploads import discard, reserve
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, FetchUploads, RequestRunner, RequestSteps
 from fedbus_repository.stores.base import Store, Upload
-from fedbus_repository.stores.records import HistoryEntry, StoreRefusal
+from fedbus_repository.stores.records import HistoryEntry, StoreRefusal, blobs_of
 
 
 class CommitHandler:
@@ -37,7 +37,7 @@ class CommitHandler:
         yield from self._requests.start(key, message, self._look_up(sender, message))
 
     def _commit(self, sender: str, message: Commit) -> RequestSteps:
-        answer = yield Call(partial(prepare_commit, self._store, message))
+        answer = yield Call(partial(prepare_commit, self._store, self._specs, message))
         if not isinstance(answer, HistoryEntry | StoreRefusal):
             try:
                 yield FetchUploads(answer)
@@ -61,26 +61,37 @@ class CommitHandler:
         return (Send(sender, LookedUp(job=job, agent=agent, task=task, verdict=verdict)),)
 
 
-def prepare_commit(store: Store, message: Commit) -> HistoryEntry | StoreRefusal | Sequence[Upload]:
+def prepare_commit(
+    store: Store, specs: SpecReader, message: Commit
+) -> HistoryEntry | StoreRefusal | Sequence[Upload]:
     """Return the answer to a commit, or the uploads that it needs first."""
-    answer = store.check_commit(message.record, message.weights)
-    return reserve(store, (message.weights,)) if answer is None else answer
+    record, weights = message.record, message.weights
+    answer = store.check_commit(record)
+    if answer is not None:
+        return answer
+    try:
+        specs.check_sizes(weights, record)
+    except LayoutError as error:
+        return StoreRefusal(str(error))
+    return reserve(store, blobs_of(weights, record.state))
 
 
 def finish_commit(
     store: Store, specs: SpecReader, message: Commit, uploads: Sequence[Upload]
 ) -> HistoryEntry | StoreRefusal:
-    """Verify and keep the weights, and insert the round."""
+    """Verify and keep the weights and the arrays of the state, and insert the round."""
+    record, weights = message.record, message.weights
     answer: HistoryEntry | StoreRefusal
     try:
-        specs.check_weights(message.weights, specs.layout(message.record.spec), uploads)
+        specs.check_round(weights, record, uploads)
         for upload in uploads:
             upload.keep()
-        answer = store.commit(message.record, message.weights)
+        answer = store.commit(record, weights)
     except (LayoutError, TransferError) as error:
         answer = StoreRefusal(str(error))
     finally:
         discard(uploads)
-    if isinstance(answer, StoreRefusal) or answer.version.weights != message.weights:
-        store.delete_unreferenced((message.weights,))
+    blobs = blobs_of(weights, record.state)
+    if isinstance(answer, StoreRefusal) or answer.version.blobs != blobs:
+        store.delete_unreferenced(blobs)
     return answer

@@ -27,12 +27,14 @@ from fedbus.wire.messages import (
     StorePlan,
 )
 from fedbus.wire.round_records import Plan
+from fedbus.wire.strategies import Strategy
 from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.compatibility import compatibility_warnings, incompatibilities
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps, Steps
 from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.commit_rules import CONTINUE_STATE
 from fedbus_repository.stores.records import (
     JobEnd,
     ModelView,
@@ -85,8 +87,9 @@ class JobHandler:
             case ListJobs():
                 return (), partial(store.list_jobs, epoch)
             case StoreJob(job=job, model=model, file=file):
-                origin = self._origin(message)
-                return (job,), partial(store.store_job, epoch, job, model, file, origin)
+                origin, continued = self._origin(message), _continued(message)
+                store_job = partial(store.store_job, continued=continued)
+                return (job,), partial(store_job, epoch, job, model, file, origin)
             case EndJob(job=job, phase=phase, reason=reason):
                 return (job,), partial(store.end_job, epoch, job, phase, reason)
         call = store.load_job if isinstance(message, LoadJob) else store.forget_job
@@ -109,6 +112,7 @@ class JobHandler:
         known = yield Call(partial(load, message.epoch, message.job, origin))
         if isinstance(known, StoreRefusal):  # a stored job was checked before
             faults = yield Call(partial(self._check, incompatibilities, message))
+            faults = (*faults, *(yield Call(partial(self._state_faults, message))))
             if faults:
                 return (Send(sender, JobFileRefused(job=message.job, faults=faults)),)
         result = yield Call(call)
@@ -140,6 +144,22 @@ class JobHandler:
         shown = self._store.show(message.model, None, 1)
         needs = self._specs.needs(shown.version.spec) if isinstance(shown, ModelView) else None
         return check(message.file, needs)
+
+    def _state_faults(self, message: StoreJob) -> tuple[JobFault, ...]:
+        """Return a fault if the state that a new job continues cannot be read."""
+        shown = self._store.show(message.model, None, 1) if message.continue_state else None
+        if not isinstance(shown, ModelView):
+            return ()
+        lost = [blob for blob in shown.version.state_blobs if not self._store.holds(blob)]
+        return tuple(
+            JobFault(
+                key=CONTINUE_STATE,
+                problem=f"what the strategy keeps with version {shown.version.version}, blob "
+                f"{blob.digest} of {blob.size} bytes, is missing or damaged at the repository",
+                hint="restore that blob from a backup, or leave the key out",
+            )
+            for blob in lost
+        )
 
     def _message_for(self, message: JobRequest, result: object) -> object | None:
         answer: object | None = None  # an outdated plan, or a round that is not committed
@@ -178,4 +198,9 @@ class JobHandler:
             plan=job.plan,
             submitted=job.submitted,
             ended=None if job.ended is None else job.ended.at,
+            state=job.state,
         )
+
+
+def _continued(message: StoreJob) -> Strategy | None:
+    return message.strategy if message.continue_state else None

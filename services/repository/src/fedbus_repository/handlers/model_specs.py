@@ -1,22 +1,39 @@
 """Model specs of the store, read and checked. Called in threads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from fedbus.digest import digest_of
-from fedbus.errors import FedbusError, StoreError, TransferError
-from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header
+from fedbus.errors import FedbusError, LayoutError, StoreError, TransferError
+from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header, check_size
 from fedbus.model.layout import Layout
+from fedbus.model.sections import state_layout
+from fedbus.text import listed
 from fedbus.wire import codec
 from fedbus.wire.announced_names import abbreviate_names
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelNeeds, ModelSpec
+from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores.base import Store, Upload
 
 MAX_CACHED_LAYOUTS = 64
 MAX_NEEDS_BYTES = 4096
 """Size of the `ModelNeeds` that a controller gets; an input format takes about a hundred bytes."""
 MAX_INPUT_KEYS = 32
+
+
+def _state_of(record: RoundRecord) -> str:
+    return f"the state of strategy {record.strategy.id!r} ({listed(record.strategy.state)})"
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Name the blob that a LayoutError is about."""
+    try:
+        yield
+    except LayoutError as error:
+        raise LayoutError(f"{what}: {error}") from error
 
 
 class SpecReader:
@@ -69,6 +86,28 @@ class SpecReader:
         if len(codec.to_json(needs)) <= MAX_NEEDS_BYTES and len(found.input) <= MAX_INPUT_KEYS:
             return needs
         return replace(needs, input={})
+
+    def check_sizes(self, weights: BlobRef, record: RoundRecord) -> None:
+        """Raise LayoutError if the blobs of a round cannot have these sizes, before any is fetched.
+
+        The arrays of the state are those that the strategy names, for the layout of the weights.
+        """
+        with _named("the weights"):
+            check_size(weights.size, self.layout(record.spec), "plain")
+        if record.state is not None and record.state.arrays is not None:
+            with _named(_state_of(record)):
+                check_size(record.state.arrays.size, self._state_layout(record), "plain")
+
+    def check_round(self, weights: BlobRef, record: RoundRecord, uploads: Sequence[Upload]) -> None:
+        """Raise LayoutError if the blobs of a round, by header and size, are not of its layouts."""
+        with _named("the weights"):
+            self.check_weights(weights, self.layout(record.spec), uploads)
+        if record.state is not None and record.state.arrays is not None:
+            with _named(_state_of(record)):
+                self.check_weights(record.state.arrays, self._state_layout(record), uploads)
+
+    def _state_layout(self, record: RoundRecord) -> Layout:
+        return state_layout(self.layout(record.spec), record.strategy.state)
 
     def check_weights(
         self, weights: BlobRef, layout: Layout, uploads: Sequence[Upload] = ()

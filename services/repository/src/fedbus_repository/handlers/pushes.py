@@ -10,7 +10,7 @@ from functools import partial
 from fedbus.core.actions import Action, Note, Send
 from fedbus.errors import LayoutError, StoreError, TrainingError, TransferError, WireError
 from fedbus.limits import MAX_SPEC_BYTES
-from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES
+from fedbus.model.blob_header import check_size
 from fedbus.model.layout import Layout
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
@@ -121,11 +121,10 @@ def read_spec(
         return StoreRefusal(f"the model spec: {error}")
     if spec.model != message.model:
         return StoreRefusal(f"the model spec: expected model {message.model!r}, got {spec.model!r}")
-    if not layout.size < message.weights.size <= layout.size + MAX_BLOB_HEADER_BYTES:
-        return StoreRefusal(
-            f"the weights: expected the {layout.size} bytes of the spec's layout and a header,"
-            f" got {message.weights.size} bytes"
-        )
+    try:
+        check_size(message.weights.size, layout, "plain")
+    except LayoutError as error:
+        return StoreRefusal(f"the weights: {error}")
     return ReadSpec(spec, layout, files, reserve(store, (message.weights, *files)))
 
 

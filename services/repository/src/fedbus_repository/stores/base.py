@@ -2,9 +2,9 @@
 
 Every method is one atomic change or one consistent read. Methods are called in worker threads,
 several at a time. A document database changes one document atomically: there, a job and its plan
-are one document, and a version and its round are another; no method needs more. `rules.py` decides
-what a method refuses, so that all stores refuse alike. A fault of the disk raises StoreError and
-changes nothing.
+are one document, and a version and its round are another; no method needs more. `rules.py` and
+`commit_rules.py` decide what a method refuses, so that all stores refuse alike. A fault of the disk
+raises StoreError and changes nothing.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics
 from fedbus.wire.round_records import Plan, RoundRecord
+from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.records import (
     HistoryEntry,
     JobAnswer,
@@ -70,8 +71,15 @@ class Store(Protocol):
         Returns the current lease, whether it was granted or not. The store has no clock.
         """
 
-    def store_job(
-        self, epoch: int, job: str, model: str, file: bytes, origin: Origin | None = None
+    def store_job(  # noqa: PLR0913 - a job has its parts
+        self,
+        epoch: int,
+        job: str,
+        model: str,
+        file: bytes,
+        origin: Origin | None = None,
+        *,
+        continued: Strategy | None = None,
     ) -> JobAnswer:
         """Store a job with a new secret; the same id with an equal file is the same job.
 
@@ -80,12 +88,19 @@ class Store(Protocol):
         controller continued, so that the broker no longer keeps the request. A store that writes
         several jobs at a time needs a unique key on a model's running job: the second insert fails,
         and the origin is looked up again.
+
+        With `continued`, its strategy, a new job's first round continues the state that the latest
+        version is stored with; refused if another strategy made that version, or it has no state.
         """
 
     def store_plan(
         self, epoch: int, plan: Plan
     ) -> Plan | JobEnd | StoreRefusal | StaleLease | None:
-        """Store a plan; None: a later plan, or another one of this task, is stored."""
+        """Store a plan; None: a later plan, or another one of this task, is stored.
+
+        Refused if its state is not the one that is stored with its base. StoreError if the arrays
+        of that state are missing: the message says how to mend it.
+        """
 
     def store_evaluation(
         self, epoch: int, job: str, round: int, metrics: Metrics
@@ -106,16 +121,14 @@ class Store(Protocol):
     def load_job(self, epoch: int, job: str, origin: Origin | None = None) -> JobAnswer:
         """Load a job, or the job that the submission of this origin has already become."""
 
-    def check_commit(
-        self, record: RoundRecord, weights: BlobRef
-    ) -> HistoryEntry | StoreRefusal | None:
-        """Return what `commit` would answer; None: it would insert, so fetch the weights."""
+    def check_commit(self, record: RoundRecord) -> HistoryEntry | StoreRefusal | None:
+        """Return what `commit` would answer; None: it would insert, so fetch the blobs."""
 
     def commit(self, record: RoundRecord, weights: BlobRef) -> HistoryEntry | StoreRefusal:
-        """Insert a round unless it is committed already; its weights must be kept before.
+        """Insert a round unless it is committed already; its blobs must be kept before.
 
-        The second commit of a round returns the first one's entry. Afterwards the weights of
-        outdated versions are deleted.
+        They are the weights and the arrays of `record.state`. The second commit of a round returns
+        the first one's entry. Afterwards the blobs of outdated versions are deleted.
         """
 
     def look_up(self, job: str, agent: str, task: int) -> Verdict:

@@ -16,12 +16,16 @@ from pathlib import Path
 
 from fedbus.atomic_write import os_errors_as_store_errors, sync_folder
 from fedbus.blobs.files import FileBlob, open_blob
-from fedbus.errors import TransferError
+from fedbus.errors import StoreError, TransferError
 from fedbus.wire.blobs import BlobRef
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.upload import FileUpload, UploadContext
 
 MAX_OPEN_FILES = 64
+
+
+class MissingBlobError(StoreError):
+    """A blob that a record references is not in the folder, or has another size."""
 
 
 def blob_path(store: Path, digest: str) -> Path:
@@ -65,6 +69,16 @@ class BlobFolder:
         """Return whether a blob exists and is intact; reads all of its content."""
         source = self.open(blob.digest)
         return source is not None and source.size == blob.size and source.digest() == blob.digest
+
+    def require(self, blob: BlobRef, what: str) -> None:
+        """Raise MissingBlobError unless a blob exists in its size; `what` names it."""
+        source = self.open(blob.digest)
+        if source is None or source.size != blob.size:
+            path = blob_path(self._folder, blob.digest)
+            raise MissingBlobError(
+                f"{what} is missing: restore {path} ({blob.size} bytes) from a backup; its content"
+                f" has the BLAKE3 digest that is its name"
+            )
 
     def open(self, digest: str) -> FileBlob | None:
         """Open a blob; the last few stay open, so that reading a chunk is one system call."""
@@ -121,21 +135,24 @@ class BlobFolder:
         target = blob_path(self._folder, upload.blob_ref.digest)
         if not target.parent.exists():
             target.parent.mkdir(exist_ok=True)
-            self._sync_entry(target.parent)
+            self._sync_entry(target.parent, new=True)
+        existed = target.exists()
         self._on_step("rename")
         upload.path.replace(target)
         with self._lock:
             self._open.pop(target.name, None)  # a damaged file that this one replaces
-        self._sync_entry(target)
+        self._sync_entry(target, new=not existed)
 
-    def _sync_entry(self, new: Path) -> None:
+    def _sync_entry(self, entry: Path, *, new: bool) -> None:
         try:
             self._on_step("sync_folder")
-            self._sync_folder(new.parent)
+            self._sync_folder(entry.parent)
         except OSError:
-            # It is not durable, so no later call may find it under its name.
-            with suppress(OSError):
-                new.rmdir() if new.is_dir() else new.unlink()
+            # A new one is not durable, so no later call may find it under its name. One that
+            # existed may be referenced, and has the same content.
+            if new:
+                with suppress(OSError):
+                    entry.rmdir() if entry.is_dir() else entry.unlink()
             raise
 
     def _sync(self, fd: int) -> None:

@@ -7,6 +7,7 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import Plan, RoundRecord
+from fedbus.wire.strategies import Strategy, StrategyState
 
 Verdict: TypeAlias = Literal["stored", "drop", "unknown"]
 """What became of an update; `drop`: its agent may delete it."""
@@ -30,7 +31,9 @@ class Version:
     Attributes:
         evaluated: Its metrics include held-out metrics.
         pinned: Retention never deletes its weights.
-        kept: Its weights are not deleted yet.
+        kept: Its weights, and the arrays of its state, are not deleted yet.
+        strategy: The strategy of its round.
+        state: What the strategy keeps with it for the next round.
         at: When it was stored; ignored when versions are compared.
     """
 
@@ -46,7 +49,24 @@ class Version:
     evaluated: bool = False
     pinned: bool = False
     kept: bool = True
+    strategy: Strategy | None = None
+    state: StrategyState | None = None
     at: Timestamp | None = field(default=None, compare=False)
+
+    @property
+    def blobs(self) -> tuple[BlobRef, ...]:
+        """The weights and the arrays of the state: deleted when the version is outdated."""
+        return blobs_of(self.weights, self.state)
+
+    @property
+    def state_blobs(self) -> tuple[BlobRef, ...]:
+        """The blob of the arrays of the state, if there is one."""
+        return self.blobs[1:]
+
+
+def blobs_of(weights: BlobRef, state: StrategyState | None) -> tuple[BlobRef, ...]:
+    """Return the blobs that a round makes: the weights, and the arrays of a strategy's state."""
+    return (weights,) if state is None or state.arrays is None else (weights, state.arrays)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +94,7 @@ class StoredJob:
     Attributes:
         latest: The version of its last committed round; before the first round its base.
         rounds: The number of its last committed round.
+        continues_state: Its first round continues the state that its base was stored with.
         forgotten: It is no longer listed.
     """
 
@@ -87,7 +108,17 @@ class StoredJob:
     rounds: int
     plan: Plan | None
     submitted: Timestamp | None = field(default=None, compare=False)
+    continues_state: bool = False
     forgotten: bool = False
+
+    @property
+    def state(self) -> StrategyState | None:
+        """What the strategy keeps with `latest`; None before the first round of a new state."""
+        return self.state_with(self.latest)
+
+    def state_with(self, version: Version) -> StrategyState | None:
+        """Return the state that a round of this job continues if it starts from a version."""
+        return version.state if version.job == self.job or self.continues_state else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

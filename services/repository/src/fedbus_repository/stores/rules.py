@@ -1,40 +1,24 @@
-"""Validation rules of commits, submissions and pushes, shared by all stores. Pure.
+"""Validation rules of submissions and pushes, shared by all stores. Pure.
 
 A store reads the facts inside the transaction that changes them, so no other change can come
 between a check and its write.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
 from fedbus.jobs import differences
 from fedbus.limits import MAX_METRICS
-from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES
 from fedbus.text import listed
 from fedbus.training.options import impossible_metric
-from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Metrics, Timestamp
-from fedbus.wire.round_records import Plan, RoundRecord
+from fedbus.wire.round_records import Plan
 from fedbus.wire.timestamps import parse_timestamp
-from fedbus_repository.stores.records import JobEnd, Origin, StoredJob, Verdict, Version
+from fedbus_repository.stores.records import Origin, StoredJob, Verdict, Version
 
 MAX_LISTED_DIFFERENCES = 4
 """Differences of two job files that a message lists."""
-
-CountedUpdate = tuple[str, int]
-"""An update that is part of a committed round of a job: (agent, task)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitContext:
-    """The state of a job when a commit arrives; `counted`: its updates for the record's task."""
-
-    model: str
-    ended: JobEnd | None
-    plan: Plan | None
-    latest: Version
-    counted: Collection[CountedUpdate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,17 +107,6 @@ def repeats(earlier: EarlierSubmission, origin: Origin, now: Timestamp) -> bool:
     return not earlier.settled and (earlier.running or origin.redelivered)
 
 
-def commit_fault(record: RoundRecord, weights: BlobRef, context: CommitContext) -> str | None:
-    """Return why a round that is not committed yet must be refused; None: it may be committed."""
-    return (
-        _plan_fault(record, context)
-        or _parent_fault(record, weights, context.latest)
-        or _contributor_fault(record, context)
-        or impossible_metric(record.metrics)
-        or None
-    )
-
-
 def verdict(task: int, *, counted: bool, ended: bool, plan: Plan | None, rounds: int) -> Verdict:
     """Return what became of an update; `rounds` is the last committed round of its job."""
     if counted:
@@ -158,54 +131,3 @@ def merge_metrics(own: Metrics, evaluation: Metrics) -> Metrics:
     replaced = {*evaluation, *(name.removeprefix("train_") for name in evaluation)}
     rest = {name: value for name, value in own.items() if name not in replaced}
     return dict(islice((evaluation | rest).items(), MAX_METRICS))
-
-
-def _plan_fault(record: RoundRecord, context: CommitContext) -> str | None:
-    if context.ended is not None:
-        return f"job {record.job!r} has ended: {context.ended.phase}"
-    if record.model != context.model:
-        return f"job {record.job!r} trains model {context.model!r}, not {record.model!r}"
-    plan = context.plan
-    if plan is None:
-        return f"no round of job {record.job!r} is planned"
-    if (record.round, record.task) != (plan.round, plan.task):
-        return (
-            f"expected the planned round {plan.round} as task {plan.task},"
-            f" got round {record.round} as task {record.task}"
-        )
-    return None
-
-
-def _parent_fault(record: RoundRecord, weights: BlobRef, latest: Version) -> str | None:
-    if record.parent != latest.version:
-        return (
-            f"expected the latest version {latest.version} of model {record.model!r} as parent,"
-            f" got version {record.parent}"
-        )
-    if record.spec != latest.spec:
-        return f"expected the spec of version {latest.version}, got another one"
-    # Both have the same layout, so only their headers may differ in size.
-    if abs(weights.size - latest.weights.size) >= MAX_BLOB_HEADER_BYTES:
-        return (
-            f"expected weights of {latest.weights.size} bytes, as version {latest.version} has,"
-            f" got {weights.size}"
-        )
-    return None
-
-
-def _contributor_fault(record: RoundRecord, context: CommitContext) -> str | None:
-    cohort = frozenset(context.plan.cohort) if context.plan is not None else frozenset()
-    seen: set[str] = set()
-    for each in record.contributors:
-        if each.agent not in cohort:
-            return f"{each.agent} is not in the cohort of task {record.task}"
-        if each.task != record.task:
-            return f"{each.agent}'s update is for task {each.task}, not for task {record.task}"
-        if each.agent in seen:
-            return f"{each.agent} is counted twice"
-        if (each.agent, each.task) in context.counted:
-            return (
-                f"{each.agent}'s update for task {each.task} already counts in job {record.job!r}"
-            )
-        seen.add(each.agent)
-    return None

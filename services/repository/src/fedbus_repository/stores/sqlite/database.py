@@ -86,7 +86,7 @@ class Database:
             elif found in UPGRADES:
                 for schema in range(found, SCHEMA):
                     for step in UPGRADES[schema]:
-                        db.execute(step)
+                        db.execute(step) if isinstance(step, str) else step(db)
             elif found != SCHEMA:
                 raise StoreError(
                     f"{self.folder}: expected tables of schema {SCHEMA}, got {found}; "

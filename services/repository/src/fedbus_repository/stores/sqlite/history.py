@@ -9,10 +9,15 @@ from fedbus_repository.stores.files import blob_path
 from fedbus_repository.stores.records import HistoryEntry, StoredJob
 from fedbus_repository.stores.sqlite import job_rows, version_rows
 from fedbus_repository.stores.sqlite.database import DATABASE
+from fedbus_repository.stores.sqlite.tables import SCHEMA
 
 
 class SqliteHistory:
-    """Reads what a `SqliteStore` wrote; raises StoreError if the folder has no store."""
+    """Reads what a `SqliteStore` wrote.
+
+    Raises:
+        StoreError: The folder has no store, or one that another version of fedbus wrote.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -20,6 +25,13 @@ class SqliteHistory:
         if not path.exists():
             raise StoreError(f"no store in {folder}: expected a file {DATABASE}")
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        if found != SCHEMA:
+            self._db.close()
+            raise StoreError(
+                f"{path}: the tables are of schema {found}, not {SCHEMA}: start its repository"
+                " once with this version of fedbus, which upgrades them"
+            )
 
     def history(self) -> list[HistoryEntry]:
         """Read every version of every model, by model and version."""

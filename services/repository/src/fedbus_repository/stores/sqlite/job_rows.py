@@ -34,13 +34,14 @@ def replace_lease(db: sqlite3.Connection, new: Lease) -> Lease:
 def job(db: sqlite3.Connection, name: str) -> StoredJob | None:
     """Read a job with its base and its latest version."""
     row = db.execute(
-        "SELECT model, file, secret, phase, reason, base, plan, created, ended, forgotten FROM jobs"
-        " WHERE job = ?",
+        "SELECT model, file, secret, phase, reason, base, plan, created, ended, continues,"
+        " forgotten FROM jobs WHERE job = ?",
         (name,),
     ).fetchone()
     if row is None:
         return None
-    model, file, secret, phase, reason, base_version, plan, created, ended, forgotten = row
+    model, file, secret, phase, reason, base_version, plan, created, ended, *flags = row
+    continues, forgotten = flags
     end = None if phase == "running" else JobEnd(job=name, phase=phase, reason=reason, at=ended)
     base = version_rows.version(db, model, base_version)
     assert base is not None  # noqa: S101 - version rows are never deleted
@@ -56,6 +57,7 @@ def job(db: sqlite3.Connection, name: str) -> StoredJob | None:
         rounds=0 if last is None else last.round,
         plan=None if plan is None else codec.unpack(Plan, plan),
         submitted=created,
+        continues_state=bool(continues),
         forgotten=bool(forgotten),
     )
 
@@ -111,6 +113,11 @@ def insert_job(  # noqa: PLR0913, PLR0917 - a row has its columns
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (name, base.model, file, digest, secret, base.version, at),
     )
+
+
+def set_continues_state(db: sqlite3.Connection, name: str) -> None:
+    """Write that a job's first round continues the state of its base."""
+    db.execute("UPDATE jobs SET continues = 1 WHERE job = ?", (name,))
 
 
 def set_plan(db: sqlite3.Connection, epoch: int, plan: Plan) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import Plan
-from fedbus_repository.stores import rules
+from fedbus.wire.strategies import Strategy
+from fedbus_repository.stores import commit_rules, rules
+from fedbus_repository.stores.files import BlobFolder
 from fedbus_repository.stores.records import (
     JobAnswer,
     JobEnd,
@@ -32,9 +34,13 @@ class SqliteJobs:
     """The part of a `Store` that concerns the lease and the jobs."""
 
     def __init__(
-        self, database: Database, secret: Callable[[], bytes], now: Callable[[], Timestamp]
+        self,
+        database: Database,
+        blobs: BlobFolder,
+        secret: Callable[[], bytes],
+        now: Callable[[], Timestamp],
     ) -> None:
-        self._database, self._secret, self._now = database, secret, now
+        self._database, self._blobs, self._secret, self._now = database, blobs, secret, now
 
     def take_lease(self, holder: str, incarnation: int, *, expired: int | None = None) -> Lease:
         with self._database.writing("granting the lease") as db:
@@ -47,8 +53,15 @@ class SqliteJobs:
             new = Lease(holder=holder, incarnation=incarnation, epoch=epoch)
             return job_rows.replace_lease(db, new)
 
-    def store_job(
-        self, epoch: int, job: str, model: str, file: bytes, origin: Origin | None = None
+    def store_job(  # noqa: PLR0913 - as in Store
+        self,
+        epoch: int,
+        job: str,
+        model: str,
+        file: bytes,
+        origin: Origin | None = None,
+        *,
+        continued: Strategy | None = None,
     ) -> JobAnswer:
         with self._database.writing(f"storing job {job}") as db:
             found = _find_submitted(db, epoch, job, origin, self._now())
@@ -63,9 +76,11 @@ class SqliteJobs:
             base = version_rows.latest(db, model)
             if base is None:
                 return unknown_model(db, model)
-            if (other := job_rows.running_job(db, model)) is not None:
-                return StoreRefusal(rules.model_in_training(model, other), "model_name")
+            if (refusal := _new_job_refusal(db, base, continued)) is not None:
+                return refusal
             job_rows.insert_job(db, job, base, file, self._secret(), self._now())
+            if continued is not None:
+                job_rows.set_continues_state(db, job)
             if origin is not None:
                 job_rows.set_origin(db, job, epoch, origin)
             return _find_job(db, epoch, job)
@@ -81,6 +96,11 @@ class SqliteJobs:
                 return found.ended
             if found.plan is not None and plan.task <= found.plan.task:
                 return plan if plan == found.plan else None
+            base = version_rows.version(db, found.model, plan.base.version)
+            if fault := commit_rules.plan_fault(plan, found, base):
+                return StoreRefusal(fault)
+            if plan.state is not None and plan.state.arrays is not None:
+                self._blobs.require(plan.state.arrays, _arrays_of(plan.base.version, found.model))
             job_rows.set_plan(db, epoch, plan)
             return plan
 
@@ -122,6 +142,21 @@ class SqliteJobs:
     def load_job(self, epoch: int, job: str, origin: Origin | None = None) -> JobAnswer:
         with self._database.reading(f"loading job {job}") as db:
             return _find_submitted(db, epoch, job, origin, self._now())
+
+
+def _new_job_refusal(
+    db: sqlite3.Connection, base: Version, continued: Strategy | None
+) -> StoreRefusal | None:
+    if (other := job_rows.running_job(db, base.model)) is not None:
+        return StoreRefusal(rules.model_in_training(base.model, other), "model_name")
+    if continued is not None and (fault := commit_rules.continuation_fault(continued, base)):
+        return StoreRefusal(fault, commit_rules.CONTINUE_STATE)
+    return None
+
+
+def _arrays_of(version: int, model: str) -> str:
+    """Return what messages call the arrays of the state that is stored with a version."""
+    return f"the strategy's state of version {version} of model {model!r}"
 
 
 def _stale_lease(db: sqlite3.Connection, epoch: int) -> StaleLease | None:

@@ -15,11 +15,18 @@ from fedbus.errors import StoreError
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.round_records import RoundRecord
-from fedbus_repository.stores import rules
+from fedbus_repository.stores import commit_rules, rules
 from fedbus_repository.stores.base import Upload
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.files import BlobFolder
-from fedbus_repository.stores.records import HistoryEntry, ModelView, StoreRefusal, Verdict, Version
+from fedbus_repository.stores.records import (
+    HistoryEntry,
+    ModelView,
+    StoreRefusal,
+    Verdict,
+    Version,
+    blobs_of,
+)
 from fedbus_repository.stores.retention import best, outdated, retained
 from fedbus_repository.stores.sqlite import job_rows, version_rows
 from fedbus_repository.stores.sqlite.database import Database
@@ -47,39 +54,40 @@ class SqliteStore(SqliteJobs):
         secret: Callable[[], bytes] = lambda: token_bytes(32),
         now: Callable[[], Timestamp] = clock.utc,
     ) -> None:
-        super().__init__(Database(folder, durable=durable, on_step=on_step), secret, now)
+        database = Database(folder, durable=durable, on_step=on_step)
+        try:
+            blobs = BlobFolder(folder, durable=durable, on_step=on_step)
+            if not database.is_new:  # beside a lost database, blobs are all that is left
+                with database.reading("sweeping blobs") as db:
+                    blobs.sweep(version_rows.referenced_digests(db))
+        except StoreError:
+            database.close()
+            raise
+        super().__init__(database, blobs, secret, now)
         self.folder = folder
         self._keep = keep
-        try:
-            self._blobs = BlobFolder(folder, durable=durable, on_step=on_step)
-            if not self._database.is_new:  # beside a lost database, blobs are all that is left
-                with self._database.reading("sweeping blobs") as db:
-                    self._blobs.sweep(version_rows.referenced_digests(db))
-        except StoreError:
-            self._database.close()
-            raise
 
     def close(self) -> None:
         self._blobs.close()
         self._database.close()
 
-    def check_commit(
-        self, record: RoundRecord, weights: BlobRef
-    ) -> HistoryEntry | StoreRefusal | None:
+    def check_commit(self, record: RoundRecord) -> HistoryEntry | StoreRefusal | None:
         with self._database.reading("checking a commit") as db:
-            return _commit_answer(db, record, weights)
+            return _commit_answer(db, record)
 
     def commit(self, record: RoundRecord, weights: BlobRef) -> HistoryEntry | StoreRefusal:
         with self._database.lock:  # until old blobs are deleted, so that no push references one
             with self._database.writing(f"committing round {record.round} of {record.job}") as db:
-                answer = _commit_answer(db, record, weights)
+                answer = _commit_answer(db, record)
                 if answer is not None:
                     return answer
-                self._require(weights)
+                for blob in blobs_of(weights, record.state):
+                    self._require(blob)
                 made = version_rows.insert_round(db, record, weights, self._now())
                 old = outdated(version_rows.with_weights(db, made.model), self._keep)
                 version_rows.mark_deleted(db, old)
-                deleted = version_rows.unreferenced(db, {each.weights.digest for each in old})
+                digests = {blob.digest for each in old for blob in each.blobs}
+                deleted = version_rows.unreferenced(db, digests)
             self._blobs.delete(deleted)
         return HistoryEntry(version=made, record=record)
 
@@ -168,7 +176,7 @@ class SqliteStore(SqliteJobs):
 
 
 def _commit_answer(
-    db: sqlite3.Connection, record: RoundRecord, weights: BlobRef
+    db: sqlite3.Connection, record: RoundRecord
 ) -> HistoryEntry | StoreRefusal | None:
     """Return the answer to a commit; None: it may be inserted."""
     committed = version_rows.committed_round(db, record.job, record.round)
@@ -177,14 +185,15 @@ def _commit_answer(
     job = job_rows.job(db, record.job)
     if job is None:
         return StoreRefusal(rules.unknown_job(record.job))
-    context = rules.CommitContext(
+    context = commit_rules.CommitContext(
         model=job.model,
         ended=job.ended,
         plan=job.plan,
         latest=version_rows.latest(db, job.model) or job.base,
+        strategy=job.latest.strategy if job.rounds else None,
         counted=version_rows.counted_updates(db, record.job, record.task),
     )
-    reason = rules.commit_fault(record, weights, context)
+    reason = commit_rules.commit_fault(record, context)
     return None if reason is None else StoreRefusal(reason)
 
 

@@ -1,7 +1,13 @@
 """Table definitions of the embedded store, and their upgrades."""
 
-SCHEMA = 3
+from collections.abc import Mapping
+
+from fedbus_repository.stores.sqlite.old_records import Upgrade, name_strategies
+
+SCHEMA = 4
 """Version of the tables; an older store is upgraded, a newer one refused."""
+
+_KEPT_ARRAYS = "CREATE INDEX kept_arrays ON versions (arrays) WHERE kept = 1 AND arrays IS NOT NULL"
 
 TABLES = (
     """CREATE TABLE lease (
@@ -10,7 +16,8 @@ TABLES = (
     """CREATE TABLE jobs ( job TEXT PRIMARY KEY, model TEXT NOT NULL, file BLOB NOT NULL, digest
         TEXT NOT NULL, secret BLOB NOT NULL, phase TEXT NOT NULL DEFAULT 'running', reason TEXT NOT
         NULL DEFAULT '', created TEXT NOT NULL, base INTEGER NOT NULL, plan BLOB,
-        ended TEXT, forgotten INTEGER NOT NULL DEFAULT 0, origin TEXT, unsettled INTEGER)""",
+        ended TEXT, forgotten INTEGER NOT NULL DEFAULT 0, origin TEXT, unsettled INTEGER,
+        continues INTEGER NOT NULL DEFAULT 0)""",
     "CREATE UNIQUE INDEX one_running_job ON jobs (model) WHERE phase = 'running'",
     "CREATE INDEX job_origins ON jobs (origin) WHERE origin IS NOT NULL",
     """CREATE TABLE versions (
@@ -19,15 +26,17 @@ TABLES = (
         job TEXT, round INTEGER NOT NULL, contributors INTEGER NOT NULL, record BLOB,
         metrics TEXT NOT NULL, scored INTEGER NOT NULL DEFAULT 0, pinned INTEGER NOT NULL,
         kept INTEGER NOT NULL DEFAULT 1, created TEXT NOT NULL,
+        strategy BLOB, state BLOB, arrays TEXT,
         PRIMARY KEY (model, version), UNIQUE (job, round))""",
     "CREATE INDEX kept_weights ON versions (digest) WHERE kept = 1",
+    _KEPT_ARRAYS,
     """CREATE TABLE contributors (
         job TEXT NOT NULL, task INTEGER NOT NULL, agent TEXT NOT NULL,
         PRIMARY KEY (job, task, agent)) WITHOUT ROWID""",
     "CREATE TABLE files (digest TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 
-UPGRADES = {
+UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
     1: (
         "ALTER TABLE jobs ADD COLUMN ended TEXT",
         "ALTER TABLE jobs ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0",
@@ -39,5 +48,13 @@ UPGRADES = {
         "ALTER TABLE jobs ADD COLUMN unsettled INTEGER",
         "CREATE INDEX job_origins ON jobs (origin) WHERE origin IS NOT NULL",
     ),
+    3: (
+        "ALTER TABLE jobs ADD COLUMN continues INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE versions ADD COLUMN strategy BLOB",
+        "ALTER TABLE versions ADD COLUMN state BLOB",
+        "ALTER TABLE versions ADD COLUMN arrays TEXT",
+        _KEPT_ARRAYS,
+        name_strategies,
+    ),
 }
-"""Statements that upgrade the tables of a schema to the next one."""
+"""Statements and functions that upgrade the tables of a schema to the next one."""

@@ -1,7 +1,8 @@
 """SQL for versions, rounds and blob references: rows to records and back.
 
 Round records are stored in their wire encoding (msgpack) and read through the codec, so an old
-record stays readable for as long as an old message does. Metrics are JSON, readable at a SQL
+record stays readable for as long as an old message does. Their strategy and its state are stored
+again in columns, so that a list of versions reads no record. Metrics are JSON, readable at a SQL
 prompt.
 """
 
@@ -15,12 +16,14 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import RoundRecord
+from fedbus.wire.strategies import Strategy, StrategyState
+from fedbus_repository.stores.commit_rules import CountedUpdate
 from fedbus_repository.stores.records import HistoryEntry, Version
-from fedbus_repository.stores.rules import CountedUpdate, merge_metrics
+from fedbus_repository.stores.rules import merge_metrics
 
 _VERSION = (
     "model, version, parent, digest, size, spec, spec_size, job, round, contributors, metrics,"
-    " scored, pinned, kept, created"
+    " scored, pinned, kept, strategy, state, created"
 )
 _COLUMNS = _VERSION.count(",") + 1
 
@@ -80,17 +83,21 @@ def counted_updates(db: sqlite3.Connection, job: str, task: int) -> set[CountedU
 
 def referenced_digests(db: sqlite3.Connection) -> set[str]:
     """Read the digests of all blobs that a record references."""
-    rows = db.execute("SELECT digest FROM versions WHERE kept = 1 UNION SELECT digest FROM files")
+    rows = db.execute(
+        "SELECT digest FROM versions WHERE kept = 1 UNION SELECT digest FROM files"
+        " UNION SELECT arrays FROM versions WHERE kept = 1 AND arrays IS NOT NULL"
+    )
     return {digest for (digest,) in rows}
 
 
 def unreferenced(db: sqlite3.Connection, digests: Iterable[str]) -> list[str]:
     """Return those digests that no record references."""
     query = (
-        "SELECT 1 FROM versions WHERE digest = ? AND kept = 1"
-        " UNION ALL SELECT 1 FROM files WHERE digest = ? LIMIT 1"
+        "SELECT 1 FROM versions WHERE digest = :digest AND kept = 1"
+        " UNION ALL SELECT 1 FROM versions WHERE arrays = :digest AND kept = 1"
+        " UNION ALL SELECT 1 FROM files WHERE digest = :digest LIMIT 1"
     )
-    return [each for each in digests if db.execute(query, (each, each)).fetchone() is None]
+    return [each for each in digests if db.execute(query, {"digest": each}).fetchone() is None]
 
 
 def insert_round(
@@ -107,6 +114,8 @@ def insert_round(
         round=record.round,
         contributors=len(record.contributors),
         metrics=record.metrics,
+        strategy=record.strategy,
+        state=record.state,
         at=at,
     )
     _insert(db, made, codec.pack(record))
@@ -137,7 +146,7 @@ def insert_pushed(
 
 
 def mark_deleted(db: sqlite3.Connection, versions: Iterable[Version]) -> None:
-    """Write that the weights of versions are deleted."""
+    """Write that the weights and states of versions are deleted."""
     db.executemany(
         "UPDATE versions SET kept = 0 WHERE model = ? AND version = ?",
         ((old.model, old.version) for old in versions),
@@ -160,13 +169,15 @@ def merge_evaluation(
 
 
 def _insert(db: sqlite3.Connection, made: Version, record: bytes | None) -> None:
+    arrays = None if made.state is None or made.state.arrays is None else made.state.arrays.digest
     db.execute(
-        f"INSERT INTO versions ({_VERSION}, record) VALUES ({'?, ' * _COLUMNS} ?)",  # noqa: S608 - constants
+        f"INSERT INTO versions ({_VERSION}, record, arrays) VALUES ({'?, ' * _COLUMNS} ?, ?)",  # noqa: S608 - constants
         (
             *(made.model, made.version, made.parent),
             *(made.weights.digest, made.weights.size, made.spec.digest, made.spec.size),
             *(made.job, made.round, made.contributors, json.dumps(made.metrics)),
-            *(made.evaluated, made.pinned, made.kept, made.at, record),
+            *(made.evaluated, made.pinned, made.kept),
+            *(_packed(made.strategy), _packed(made.state), made.at, record, arrays),
         ),
     )
 
@@ -191,7 +202,7 @@ def _entries(db: sqlite3.Connection, where: str, *values: object) -> Iterator[Hi
 
 def _version_of(row: Sequence[Any]) -> Version:
     model, number, parent, digest, size, spec, spec_size, *rest = row
-    job, round_number, contributors, metrics, evaluated, pinned, kept, at = rest
+    job, round_number, contributors, metrics, evaluated, pinned, kept, strategy, state, at = rest
     return Version(
         model=model,
         version=number,
@@ -205,5 +216,11 @@ def _version_of(row: Sequence[Any]) -> Version:
         evaluated=bool(evaluated),
         pinned=bool(pinned),
         kept=bool(kept),
+        strategy=None if strategy is None else codec.unpack(Strategy, strategy),
+        state=None if state is None else codec.unpack(StrategyState, state),
         at=at,
     )
+
+
+def _packed(part: Strategy | StrategyState | None) -> bytes | None:
+    return None if part is None else codec.pack(part)

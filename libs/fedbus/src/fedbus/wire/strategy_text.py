@@ -1,0 +1,57 @@
+"""Text for people about strategies: what one is made of, and how two differ. Pure."""
+
+from collections.abc import Iterator
+
+from fedbus.training.params import PluginChoice
+from fedbus.wire.strategies import Strategy
+
+
+def format_strategy(strategy: Strategy) -> str:
+    """Format a strategy: `fedadam: mean(weighted=True), server optimizer adam(tau=0.001)`."""
+    parts = [format_choice(strategy.aggregator)]
+    if strategy.server_optimizer is not None:
+        parts.append(f"server optimizer {format_choice(strategy.server_optimizer)}")
+    if strategy.objective is not None:
+        parts.append(f"objective {format_choice(strategy.objective)}")
+    parts += [f"transform {format_choice(each)}" for each in strategy.update_transforms]
+    if strategy.population is not None:
+        parts.append(f"population {strategy.population}")
+    return f"{strategy.id}: {', '.join(parts)}"
+
+
+def format_choice(choice: PluginChoice) -> str:
+    """Format a part with its parameters: `mean(weighted=True)`."""
+    parameters = ", ".join(f"{name}={value}" for name, value in sorted(choice.parameters.items()))
+    return f"{choice.id}({parameters})" if parameters else choice.id
+
+
+def strategy_differences(here: Strategy, there: Strategy) -> list[str]:
+    """List how a strategy differs from another one: `population is 9 here and 8 there`."""
+    ours, others = dict(_values(here)), dict(_values(there))
+    return [
+        f"{name} is {ours.get(name, 'left out')} here and {others.get(name, 'left out')} there"
+        for name in dict.fromkeys((*ours, *others))
+        if ours.get(name) != others.get(name)
+    ]
+
+
+def _values(strategy: Strategy) -> Iterator[tuple[str, object]]:
+    yield "id", strategy.id
+    yield from _choice_values("aggregator", strategy.aggregator)
+    yield from _choice_values("server_optimizer", strategy.server_optimizer)
+    yield from _choice_values("objective", strategy.objective)
+    for number, each in enumerate(strategy.update_transforms):
+        yield from _choice_values(f"update_transforms[{number}]", each)
+    if strategy.population is not None:
+        yield "population", strategy.population
+    for name in ("facts", "sections", "state"):
+        if values := getattr(strategy, name):
+            yield name, ", ".join(values)
+
+
+def _choice_values(key: str, choice: PluginChoice | None) -> Iterator[tuple[str, object]]:
+    if choice is None:
+        return
+    yield f"{key}.id", choice.id
+    for name, value in sorted(choice.parameters.items()):
+        yield f"{key}.parameters.{name}", value

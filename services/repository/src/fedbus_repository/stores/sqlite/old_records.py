@@ -1,0 +1,65 @@
+"""Round records of schema 3 and earlier, rewritten as later ones are.
+
+They had `weighted` instead of a strategy, and no coefficients: each update had its number of
+examples, or 1, as its weight in the mean.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import msgpack
+
+from fedbus.training.params import PluginChoice
+from fedbus.wire import codec
+from fedbus.wire.strategies import Strategy
+
+Upgrade: TypeAlias = Callable[[sqlite3.Connection], None]
+
+FEDAVG: Final = "fedavg"
+"""The aggregator of a job file that named none."""
+
+
+def name_strategies(db: sqlite3.Connection) -> None:
+    """Add the strategy to each record, and its coefficient to each contributor."""
+    aggregators = {job: _aggregator(file) for job, file in db.execute("SELECT job, file FROM jobs")}
+    found = "SELECT rowid, job, record FROM versions WHERE record IS NOT NULL AND rowid > ? LIMIT 1"
+    last = 0
+    while (row := db.execute(found, (last,)).fetchone()) is not None:
+        last, job, record = row
+        plain = msgpack.unpackb(record)
+        if "strategy" in plain:
+            continue
+        strategy = _strategy(aggregators.get(job, FEDAVG), weighted=plain.pop("weighted", True))
+        packed = codec.pack(strategy)
+        plain["strategy"] = msgpack.unpackb(packed)
+        if strategy.id == FEDAVG:
+            _add_coefficients(plain["contributors"], strategy)
+        db.execute(
+            "UPDATE versions SET record = ?, strategy = ? WHERE rowid = ?",
+            (msgpack.packb(plain), packed, last),
+        )
+
+
+def _aggregator(file: bytes) -> str:
+    """Return the aggregator that a job file named."""
+    try:
+        named = json.loads(file)["plugins"]["aggregator"]
+    except (ValueError, LookupError, TypeError):
+        return FEDAVG
+    return str(named)
+
+
+def _strategy(aggregator: str, *, weighted: bool) -> Strategy:
+    if aggregator != FEDAVG:  # what a plug-in did with the weights is not known
+        return Strategy(id=aggregator, aggregator=PluginChoice(id=aggregator))
+    mean = PluginChoice(id="mean", parameters={"weighted": weighted})
+    return Strategy(id=FEDAVG, aggregator=mean)
+
+
+def _add_coefficients(contributors: list[dict[str, Any]], strategy: Strategy) -> None:
+    weighted = strategy.aggregator.parameters["weighted"]
+    weights = [float(each["examples"]) if weighted else 1.0 for each in contributors]
+    for each, weight in zip(contributors, weights, strict=True):
+        each["coefficient"] = weight / sum(weights)

@@ -1,0 +1,51 @@
+"""Strategies as people read them."""
+
+from dataclasses import replace
+
+from fedbus.training.params import PluginChoice
+from fedbus.wire.strategies import Strategy
+from fedbus.wire.strategy_text import format_strategy, strategy_differences
+
+FEDADAM = Strategy(
+    id="fedadam",
+    aggregator=PluginChoice(id="mean", parameters={"weighted": True}),
+    server_optimizer=PluginChoice(id="adam", parameters={"tau": 0.001, "beta_1": 0.9}),
+    state=("momentum", "variance"),
+)
+
+
+def test_a_strategy_is_written_with_its_parts_and_their_parameters() -> None:
+    """In one line, as a table has it."""
+    assert format_strategy(FEDADAM) == (
+        "fedadam: mean(weighted=True), server optimizer adam(beta_1=0.9, tau=0.001)"
+    )
+    everything = replace(
+        FEDADAM,
+        server_optimizer=None,
+        objective=PluginChoice(id="proximal", parameters={"proximal_mu": 0.1}),
+        update_transforms=(PluginChoice(id="clip"), PluginChoice(id="noise")),
+        population=100,
+    )
+    assert format_strategy(everything) == (
+        "fedadam: mean(weighted=True), objective proximal(proximal_mu=0.1), transform clip, "
+        "transform noise, population 100"
+    )
+
+
+def test_two_strategies_differ_by_the_keys_of_a_job_file() -> None:
+    """The user finds what to change."""
+    assert strategy_differences(FEDADAM, FEDADAM) == []
+    other = replace(
+        FEDADAM,
+        server_optimizer=PluginChoice(id="adam", parameters={"beta_1": 0.8}),
+        update_transforms=(PluginChoice(id="clip"),),
+        population=9,
+        state=("momentum",),
+    )
+    assert strategy_differences(FEDADAM, other) == [
+        "server_optimizer.parameters.beta_1 is 0.9 here and 0.8 there",
+        "server_optimizer.parameters.tau is 0.001 here and left out there",
+        "state is momentum, variance here and momentum there",
+        "update_transforms[0].id is left out here and clip there",
+        "population is left out here and 9 there",
+    ]

@@ -1,0 +1,114 @@
+"""Stores that earlier versions of fedbus wrote, opened by this one.
+
+`schema_3.sql` is what the version before strategies wrote for four jobs of one model.
+"""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from fedbus.errors import StoreError
+from fedbus.simulation.oracle import check_records
+from fedbus.training.params import PluginChoice
+from fedbus.wire.strategies import Strategy
+from fedbus_repository.stores.files import BlobFolder
+from fedbus_repository.stores.records import Origin, StoredJob
+from fedbus_repository.stores.sqlite.history import SqliteHistory
+from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.repository.harness import (
+    AT,
+    FILE,
+    JOB,
+    MODEL,
+    commit_next,
+    commit_state,
+    load,
+    put,
+    spec,
+    weights,
+)
+
+OLD = Path(__file__).with_name("schema_3.sql")
+
+
+def write_old(folder: Path, schema: int = 3) -> None:
+    """Write the store of an earlier schema, with its blobs."""
+    db = sqlite3.connect(folder / "repository.db", isolation_level=None)
+    db.executescript(OLD.read_text())
+    if schema < 3:
+        db.execute("DROP INDEX job_origins")
+        db.execute("ALTER TABLE jobs DROP COLUMN origin")
+        db.execute("ALTER TABLE jobs DROP COLUMN unsettled")
+    if schema < 2:
+        db.execute("UPDATE jobs SET created = '2026-11-29 08:53:28'")
+        db.execute("UPDATE versions SET created = '2026-11-29 08:53:28'")
+        db.execute("ALTER TABLE jobs DROP COLUMN ended")
+        db.execute("ALTER TABLE jobs DROP COLUMN forgotten")
+    db.execute(f"PRAGMA user_version = {schema}")
+    db.close()
+    blobs = BlobFolder(folder)
+    for content in (spec(), FILE, *(weights(value) for value in (0.0, 1.0, 2.0, 3.0, 4.0))):
+        put(blobs, content)
+    blobs.close()
+
+
+@pytest.mark.parametrize("schema", [1, 2, 3])
+def test_an_older_stores_tables_are_upgraded(schema: int, tmp_path: Path) -> None:
+    """An upgrade of fedbus keeps the models; times had another format."""
+    write_old(tmp_path, schema)
+    at = "2026-11-29T08:53:28.000Z" if schema == 1 else AT
+    again = SqliteStore(tmp_path)
+    job = load(again)
+    assert (job.submitted, job.base.at, job.ended, job.forgotten) == (at, at, None, False)
+    assert (job.rounds, job.state, job.continues_state) == (1, None, False)
+    again.end_job(0, job.job, "finished", "")
+    origin = Origin(digest="0" * 64, redelivered=False, seconds=120.0)
+    made = [again.store_job(0, name, MODEL, b"{}", origin) for name in ("a", "b")]
+    assert [each.job for each in made if isinstance(each, StoredJob)] == ["a", "a"]
+    commit_state(again, 5.0, "a")
+    assert check_records(again).rounds == 5
+    again.close()
+    SqliteStore(tmp_path).close()
+
+
+def mean(*, weighted: bool) -> Strategy:
+    """What `round.weighted` of an earlier job file meant."""
+    return Strategy(
+        id="fedavg", aggregator=PluginChoice(id="mean", parameters={"weighted": weighted})
+    )
+
+
+def test_an_older_record_names_its_strategy_and_its_coefficients(tmp_path: Path) -> None:
+    """It was the mean, by the numbers of examples or not; of a plug-in only its name is known."""
+    write_old(tmp_path)
+    store = SqliteStore(tmp_path)
+    records = [each.record for each in store.history() if each.record is not None]
+    found = [
+        (each.job, each.strategy, [one.coefficient for one in each.contributors])
+        for each in records
+    ]
+    trimmed = Strategy(id="trimmed", aggregator=PluginChoice(id="trimmed"))
+    assert found == [
+        ("weighted", mean(weighted=True), [1 / 8, 2 / 8, 5 / 8]),
+        ("unweighted", mean(weighted=False), [1 / 3] * 3),
+        ("foreign", trimmed, [None] * 3),
+        (JOB, mean(weighted=True), [1 / 3] * 3),
+    ]
+    assert {each.state for each in records} == {None}
+    assert [each.version.strategy for each in store.history()[1:]] == [
+        strategy for _, strategy, _ in found
+    ]
+    assert commit_next(store, 5.0, strategy=mean(weighted=True)).version.version == 6
+    store.close()
+
+
+def test_an_older_store_is_read_only_after_its_upgrade(tmp_path: Path) -> None:
+    """A reader changes nothing, so it cannot upgrade the tables."""
+    write_old(tmp_path)
+    with pytest.raises(StoreError, match="schema 3, not 4: start its repository once"):
+        SqliteHistory(tmp_path)
+    SqliteStore(tmp_path).close()
+    history = SqliteHistory(tmp_path)
+    assert check_records(history).versions == 5
+    history.close()
