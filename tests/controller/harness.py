@@ -164,7 +164,7 @@ def facts(
     )
 
 
-def check_plugins(job: JobFile) -> Iterator[JobFault]:
+def check_plugins(job: JobFile, *, complete: bool) -> Iterator[JobFault]:  # noqa: ARG001 - checks one plug-in after the other
     """Yield a fault for each plug-in that is neither shipped nor defined here."""
     for key, name in (("strategy", job.strategy.id), ("plugins.selector", job.plugins.selector)):
         if name not in {"fedavg", "uniform", "broken", "shy", "wild", "lost", "leaving", "lazy"}:

@@ -179,7 +179,7 @@ AGGREGATOR = {"id": "typed", "parameters": {"needed": 1}}
         ),
         (
             {"parameters": {"beta_1": 0.9}},
-            ["strategy.parameters.beta_1: unknown parameter; fedadam"],
+            ["strategy.parameters.beta_1: unknown parameter; fedada"],
         ),
         (
             {"update_transforms": ["transform"]},

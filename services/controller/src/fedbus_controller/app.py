@@ -12,7 +12,8 @@ from fedbus.plugins import Selector
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
-from fedbus.strategies.resolution import resolve_job, strategy_faults
+from fedbus.strategies.combinations import strategy_faults
+from fedbus.strategies.resolution import resolve_job
 from fedbus_controller.core import ControllerCore
 from fedbus_controller.rounds.cohort_selection import IsolatedSelector
 
@@ -29,9 +30,12 @@ def selector(name: str, allowed: tuple[str, ...] | None = None) -> Selector:
     return IsolatedSelector(name, plugins.load("selectors", name, allowed))
 
 
-def check_plugins(job: JobFile, allowed: tuple[str, ...] | None = None) -> Iterator[JobFault]:
+def check_plugins(
+    job: JobFile, allowed: tuple[str, ...] | None = None, *, complete: bool = True
+) -> Iterator[JobFault]:
     """Yield a fault for each plug-in of a job that cannot be used; `allowed` as for `plugins.load`.
 
+    Whether its parts fit together is checked only if the file is `complete`, without other faults.
     The selector, the aggregator and the server optimizer must be installed here. Objectives and
     transforms that fedbus ships are checked; other ones, and loaders, are installed on agents.
     """
@@ -43,7 +47,7 @@ def check_plugins(job: JobFile, allowed: tuple[str, ...] | None = None) -> Itera
     for place, step in enumerate(transforms_of(chosen)):
         if step.id in shipped:
             checks.append((f"plugins.transforms[{place}]", partial(make_step, step.id, step, ())))
-    yield from strategy_faults(job, allowed)
+    yield from strategy_faults(job, allowed, complete=complete)
     for key, check in checks:
         try:
             check()

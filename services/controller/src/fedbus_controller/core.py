@@ -12,6 +12,7 @@ from fedbus.core.events import Connected, Event, Received, Requested, Woke
 from fedbus.core.interface import Core
 from fedbus.core.keys import Key
 from fedbus.jobs import JobFile
+from fedbus.jobs.parser import ExtraChecks
 from fedbus.plugins import Selector
 from fedbus.wire.documents import Heartbeat, JobState, NodeState, RefusedRequest
 from fedbus.wire.identifiers import Timestamp
@@ -52,7 +53,6 @@ from fedbus_controller.job_context import Services
 from fedbus_controller.job_progress import JobStage
 from fedbus_controller.leadership import Leadership
 from fedbus_controller.requests.decisions import RequestDecisions
-from fedbus_controller.requests.job_files import PluginCheck
 from fedbus_controller.requests.pending_requests import PendingRequests
 from fedbus_controller.running_jobs import RunningJobs
 
@@ -69,7 +69,7 @@ class ControllerCore(Core):
         heartbeat_seconds: float,
         selector: Callable[[str], Selector],
         strategy: Callable[[JobFile], Strategy],
-        check_plugins: PluginCheck,
+        check_plugins: ExtraChecks,
         utc: Callable[[], Timestamp],
     ) -> None:
         self._repository = repository

@@ -1,10 +1,10 @@
 """Parser of job files: bytes to a `JobFile`, or to all faults."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -56,11 +56,19 @@ _SENTENCES = {
 }
 
 
-ExtraChecks = Callable[[JobFile], Iterable[JobFault]]
-"""Further checks of a job by the caller of `parse`."""
+class ExtraChecks(Protocol):
+    """Further checks of a job by the caller of `parse`."""
+
+    def __call__(self, job: JobFile, /, *, complete: bool) -> Iterable[JobFault]:
+        """Return faults; a job that is not `complete` lacks the parts that have other faults."""
+        ...
 
 
-def parse(data: bytes, extra_checks: ExtraChecks = lambda _: ()) -> JobFile:
+def _none(_: JobFile, /, *, complete: bool) -> Iterable[JobFault]:  # noqa: ARG001 - as `ExtraChecks`
+    return ()
+
+
+def parse(data: bytes, extra_checks: ExtraChecks = _none) -> JobFile:
     """Parse a job file.
 
     The valid parts of a file with faults are checked further, so that all faults are found at once.
@@ -81,7 +89,12 @@ def parse(data: bytes, extra_checks: ExtraChecks = lambda _: ()) -> JobFile:
     meant = [*unsupported_faults(written), *consistency_faults(written)]
     if isinstance(tree, dict):
         seen = valid_part_of(tree) if job is None else job
-        judged = (fault for fault in extra_checks(seen) if not _begins(fault.key, faulty))
+        complete = job is not None and not faults and not meant
+        judged = (
+            fault
+            for fault in extra_checks(seen, complete=complete)
+            if not _begins(fault.key, faulty)
+        )
         meant += chain(argument_faults(seen), judged)
     faults += (fault for fault in meant if fault.key not in faulty)
     if job is None or faults:

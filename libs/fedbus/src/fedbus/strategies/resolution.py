@@ -1,11 +1,11 @@
 """Resolution of a job's strategy: from ids and parameters to its parts, with all parameters."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from fedbus.errors import PluginError
-from fedbus.jobs import JobFault, JobFile, StrategyConfig, choice_of
+from fedbus.jobs import JobFault, JobFile, StrategyConfig, choice_of, training_params_of
 from fedbus.jobs.faults import nearest
 from fedbus.jobs.schema import ChoiceConfig
 from fedbus.plugins import Preset
@@ -21,7 +21,7 @@ from fedbus.strategies.strategy_parts import (
     load_part,
 )
 from fedbus.text import in_given_order, listed
-from fedbus.training.params import Argument, PluginChoice
+from fedbus.training.params import Argument, PluginChoice, TrainingParams
 from fedbus.wire.strategies import Strategy
 
 SYNONYMS: Final[Mapping[str, str]] = {
@@ -58,15 +58,18 @@ def resolve_with_parts(job: JobFile, allowed: Collection[str] | None = None) -> 
     Parameters of an aggregator that describe the agents' training, such as FedNova's `momentum`,
     are by default the job's own.
     """
-    return _resolve(job.strategy, allowed, {"momentum": job.optimizer_config.momentum or 0.0})
+    return _resolve(job.strategy, allowed, training_params_of(job))
 
 
-def strategy_faults(job: JobFile, allowed: Collection[str] | None = None) -> Iterator[JobFault]:
-    """Yield a fault for everything in a job's strategy that cannot be used."""
-    try:
-        resolve_with_parts(job, allowed)
-    except StrategyError as error:
-        yield from error.faults
+def trained_with(params: TrainingParams, objective: PluginChoice | None) -> dict[str, Argument]:
+    """Return what an aggregator's `of_training` may name: how agents train."""
+    own = {} if objective is None else objective.parameters
+    return {
+        "momentum": params.optimizer_args.get("momentum", 0.0),
+        "proximal_mu": 0.0,
+        "learning_rate": params.learning_rate,
+        **own,
+    }
 
 
 def resolve(config: StrategyConfig, allowed: Collection[str] | None = None) -> Strategy:
@@ -75,11 +78,11 @@ def resolve(config: StrategyConfig, allowed: Collection[str] | None = None) -> S
     Raises:
         StrategyError: A part is not installed or allowed, or does not take its parameters.
     """
-    return _resolve(config, allowed, {}).strategy
+    return _resolve(config, allowed, None).strategy
 
 
 def _resolve(
-    config: StrategyConfig, allowed: Collection[str] | None, training: Mapping[str, Argument]
+    config: StrategyConfig, allowed: Collection[str] | None, params: TrainingParams | None
 ) -> ResolvedStrategy:
     try:
         id_, preset = find_preset(config.id, allowed)
@@ -89,7 +92,8 @@ def _resolve(
     given, faults = _distribute(config, id_, preset, parts)
     if parts.objective is not None:
         parts.objective.make(parts.reaching(parts.objective, given), {}, allowed)
-        training = {**training, **parts.objective.values}
+    objective = None if parts.objective is None else parts.objective.choice
+    training = {} if params is None else trained_with(params, objective)
     for part in parts.all:
         if part is not parts.objective:
             part.make(parts.reaching(part, given), training, allowed)

@@ -7,7 +7,7 @@ decides by the request's origin whether it has stored the job before under anoth
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from fedbus.core.events import ReplyTo
 from fedbus.errors import FedbusError, WireError
 from fedbus.jobs import JobFault, JobFile, JobFileError, generate_job_id, parse
 from fedbus.jobs.json_tree import read
+from fedbus.jobs.parser import ExtraChecks
 from fedbus.limits import MAX_JOB_FILE_BYTES
 from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.wire.identifiers import Timestamp
@@ -23,11 +24,8 @@ from fedbus.wire.strategies import Strategy
 
 NO_ID = "not a job's id; send it bare, or as a JSON string"
 
-PluginCheck = Callable[[JobFile], Iterator[JobFault]]
-"""Yields a fault for each plug-in of a job that is missing, not allowed or unsuitable."""
 
-
-def read_job(payload: bytes, check_plugins: PluginCheck) -> JobFile:
+def read_job(payload: bytes, check_plugins: ExtraChecks) -> JobFile:
     """Parse a submitted job file; raise JobFileError with every fault found."""
     if len(payload) > MAX_JOB_FILE_BYTES:
         problem = f"{len(payload)} bytes, at most {MAX_JOB_FILE_BYTES}"

@@ -11,6 +11,7 @@ from itertools import chain
 from fedbus.core.actions import Action, Ask, Clear, Note
 from fedbus.core.events import ReplyTo, Requested
 from fedbus.jobs import JobFileError, differences
+from fedbus.jobs.parser import ExtraChecks
 from fedbus.wire.documents import RefusedRequest
 from fedbus.wire.messages import Acceptance, ForgetJob, JobFault, JobForgotten, JobLoaded, StoreJob
 from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
@@ -18,7 +19,6 @@ from fedbus_controller import keys
 from fedbus_controller.job_context import Services
 from fedbus_controller.requests.job_files import (
     JobIds,
-    PluginCheck,
     ProposedId,
     check_topic_job,
     job_in_request,
@@ -44,7 +44,7 @@ _RETAINED = (
 class PendingRequests:
     """Requests that are not answered; `undecided` are the held ones."""
 
-    def __init__(self, services: Services, check_plugins: PluginCheck) -> None:
+    def __init__(self, services: Services, check_plugins: ExtraChecks) -> None:
         self._services = services
         self._check_plugins = check_plugins
         self._ids = JobIds()

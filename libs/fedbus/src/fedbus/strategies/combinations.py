@@ -1,0 +1,239 @@
+"""Combinations of a job's settings that cannot work: refused when the job is submitted.
+
+Each rule is one function in `RULES`; it yields faults with a reason and with what would work.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Final
+
+from fedbus.jobs import JobFault, JobFile, training_params_of
+from fedbus.jobs.faults import show
+from fedbus.plugins import KeepsState
+from fedbus.strategies.resolution import ResolvedStrategy, resolve_with_parts, trained_with
+from fedbus.strategies.strategy_parts import StrategyError
+from fedbus.text import counted, listed
+from fedbus.training.params import PluginChoice
+
+Rule = Callable[[JobFile, ResolvedStrategy], Iterator[JobFault]]
+
+_HARMLESS: Final = frozenset({"foreach", "jit_compile", "name"})
+"""Arguments of optimizers that change how a step is computed, and not the step."""
+HALVES: Final = ("feddyn", "scaffold")
+"""Ids of algorithms with a half at the server and a half on agents, neither of use alone."""
+_HARMLESS_CALLBACKS: Final = frozenset({"terminateonnan"})
+
+
+def strategy_faults(
+    job: JobFile, allowed: Collection[str] | None = None, *, complete: bool = True
+) -> Iterator[JobFault]:
+    """Yield a fault for everything in a job's strategy that cannot be used.
+
+    `allowed` as for `plugins.load`. Of a file that is not `complete`, since other keys have faults,
+    the combinations are not checked.
+    """
+    try:
+        resolved = resolve_with_parts(job, allowed)
+    except StrategyError as error:
+        yield from error.faults
+        return
+    if complete:
+        yield from combination_faults(job, resolved)
+
+
+def combination_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield a fault for each combination of a valid job's settings that cannot work."""
+    for rule in RULES:
+        yield from rule(job, resolved)
+
+
+def _enough_updates(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield a fault if a round may be committed with fewer updates than the aggregator needs."""
+    rule = resolved.strategy.aggregator.id
+    least, wanted = getattr(resolved.aggregator, "least_updates", 1), job.round
+    if wanted.quorum >= least:
+        return
+    key = "quorum" if "quorum" in wanted.model_fields_set else "agents"
+    got = (
+        f"{wanted.quorum}"
+        if key == "quorum"
+        else f"{wanted.agents}, so a quorum of {wanted.quorum}"
+    )
+    yield JobFault(
+        key=f"round.{key}",
+        problem=f"{got}, but {rule} with these parameters needs {counted(least, 'update')}",
+        hint=f"give round.agents and round.quorum of at least {least}, or another aggregator: mean "
+        "and median need 1",
+    )
+
+
+def _plain_sgd(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield faults of local training that the formula of an objective does not describe."""
+    if getattr(resolved.objective, "needs_plain_sgd", False):
+        yield from _other_than_sgd(job, resolved.strategy.id, "without momentum", ())
+
+
+def _sgd(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield faults of local training that the formula of an aggregator does not describe."""
+    if getattr(resolved.aggregator, "needs_sgd", False):
+        allowed = ("momentum", "weight_decay")
+        yield from _other_than_sgd(job, resolved.strategy.id, "with or without momentum", allowed)
+
+
+def _other_than_sgd(
+    job: JobFile, strategy: str, kind: str, allowed: Collection[str]
+) -> Iterator[JobFault]:
+    holds = f"{strategy} holds for SGD {kind} and with a constant learning rate"
+    optimizer = job.optimizer_config
+    if optimizer.optimizer != "sgd":
+        yield JobFault(
+            key="optimizer_config.optimizer",
+            problem=f"'{optimizer.optimizer}', but {holds}",
+            hint="choose sgd, or a strategy for any optimizer of agents, such as fedadam",
+        )
+        return
+    arguments = set(optimizer.names()) - _HARMLESS - {"optimizer", "lr", "learning_rate", *allowed}
+    for name in sorted(arguments):
+        if value := getattr(optimizer, name):
+            yield JobFault(
+                key=f"optimizer_config.{name}",
+                problem=f"{show(value)}, but {holds}",
+                hint="leave it out",
+            )
+    scheduler = job.scheduler_config.scheduler
+    if scheduler is not None and scheduler not in _HARMLESS_CALLBACKS:
+        yield JobFault(
+            key="scheduler_config.scheduler",
+            problem=f"'{scheduler}', but {holds}",
+            hint="leave it out",
+        )
+    if job.warmup_config.warmup_epochs:
+        yield JobFault(
+            key="warmup_config.warmup_epochs", problem=f"given, but {holds}", hint="0 is none"
+        )
+    if job.round.keep_optimizer_state:
+        yield JobFault(
+            key="round.keep_optimizer_state",
+            problem=f"true, but in {strategy} each round begins with a new optimizer",
+            hint="leave it out",
+        )
+
+
+def _known_population(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield a fault if the number of agents is missing, too small, or has no effect."""
+    key, strategy = "strategy.population", resolved.strategy
+    needed = getattr(resolved.server_optimizer, "needs_population", False)
+    if needed and strategy.population is None:
+        hint = f"{strategy.id} needs the number of agents that may take part in the job"
+        yield JobFault(key=key, problem="missing", hint=hint)
+    elif strategy.population is not None and strategy.population < job.round.agents:
+        yield JobFault(
+            key=key,
+            problem=f"{strategy.population}, but each round asks {job.round.agents} agents "
+            "(round.agents)",
+            hint="give the number of all agents that may take part in the job",
+        )
+    elif strategy.population is not None and strategy.server_optimizer is None:
+        problem = f"{strategy.id} has no server optimizer, which alone uses it"
+        yield JobFault(key=key, problem=problem, hint="leave it out")
+
+
+def _arrays_fit(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield faults of arrays that one part uses and the other does not make."""
+    strategy = resolved.strategy
+    if strategy.objective is not None and resolved.objective is None:
+        return  # not installed here: agents know what it makes
+    added = getattr(resolved.objective, "sections", ())
+    read = getattr(resolved.objective, "server_state", ())
+    server, agents = strategy.server_optimizer, strategy.objective
+    together = "choose both parts of one strategy, as the ids scaffold and feddyn do"
+    if missing := _less(strategy.sections, added):
+        lacking = _does_not("objective", agents, "add")
+        yield JobFault(
+            key="strategy.objective",
+            problem=f"the server optimizer uses {missing} of each update, and {lacking}",
+            hint=together,
+        )
+    if missing := _less(read, strategy.state):
+        lacking = _does_not("server optimizer", server, "keep")
+        yield JobFault(
+            key="strategy.server_optimizer",
+            problem=f"the objective reads {missing} of the server, and {lacking}",
+            hint=together,
+        )
+    if unused := _less(added, strategy.sections):
+        lacking = _does_not("server optimizer", server, "use")
+        yield JobFault(
+            key="strategy.server_optimizer",
+            problem=f"the objective adds {unused} to each update, and {lacking}",
+            hint=together,
+        )
+
+
+def _two_halves(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield faults of one algorithm's halves: both are chosen, and with equal parameters."""
+    server, agents = resolved.strategy.server_optimizer, resolved.strategy.objective
+    for id_ in HALVES:
+        has_server = server is not None and server.id == id_
+        if has_server != (agents is not None and agents.id == id_):
+            key, kind = ("objective", "server") if has_server else ("server_optimizer", "agents'")
+            problem = f"only the {kind} half of {id_} is chosen"
+            yield JobFault(key=f"strategy.{key}", problem=problem, hint=f"choose {id_} here too")
+    if server is None or agents is None or server.id != agents.id:
+        return
+    for name in server.parameters.keys() & agents.parameters.keys():
+        ours, theirs = server.parameters[name], agents.parameters[name]
+        if ours != theirs:
+            yield JobFault(
+                key=f"strategy.parameters.{name}",
+                problem=f"{ours} of the server optimizer, but {theirs} of the objective",
+                hint="give it once, here: it reaches both",
+            )
+
+
+def _as_trained(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield faults of an aggregator's parameters about a training that the job does not do."""
+    aggregator = resolved.strategy.aggregator
+    actual = trained_with(training_params_of(job), resolved.strategy.objective)
+    for name in getattr(resolved.aggregator, "of_training", ()):
+        given = aggregator.parameters.get(name)
+        if given is not None and name in actual and given != actual[name]:
+            yield JobFault(
+                key=f"strategy.parameters.{name}",
+                problem=f"{given}, but agents train with {actual[name]}",
+                hint="leave it out: it is that of the training",
+            )
+
+
+def _continued_state(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield a fault if there is no state to continue, or only a part of it."""
+    if not job.strategy.continue_state:
+        return
+    key, strategy = "strategy.continue_state", resolved.strategy
+    if isinstance(resolved.objective, KeepsState):
+        problem = f"agents' own arrays of {strategy.id} are of one job, and would begin at zero"
+        yield JobFault(key=key, problem=problem, hint="leave it out")
+    elif not strategy.state:
+        problem = f"{strategy.id} keeps no state from round to round"
+        yield JobFault(key=key, problem=problem, hint="leave it out")
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    _enough_updates,
+    _plain_sgd,
+    _sgd,
+    _known_population,
+    _arrays_fit,
+    _two_halves,
+    _as_trained,
+    _continued_state,
+)
+
+
+def _less(names: Iterable[str], others: Collection[str]) -> str:
+    return listed(repr(name) for name in names if name not in others)
+
+
+def _does_not(kind: str, choice: PluginChoice | None, verb: str) -> str:
+    if choice is None:
+        return f"no {kind} {verb}s it"
+    return f"{kind} {choice.id!r} does not {verb} it"

@@ -1,0 +1,224 @@
+"""Combinations of settings that cannot work: one sentence each."""
+
+from typing import Any
+
+import pytest
+
+from fedbus.jobs import JobFile
+from fedbus.strategies.combinations import strategy_faults
+from fedbus.strategies.resolution import resolve_job
+from tests.plugin_package import Install
+
+SCAFFOLD = {"id": "scaffold", "population": 8}
+NORMALIZED = """
+class Normalized:
+    needs_sgd = True
+    of_training = ("momentum", "proximal_mu", "learning_rate")
+    def __init__(self, *, momentum: float = 0.0, proximal_mu: float = 0.0,
+                 learning_rate: float | None = None): pass
+    def weight(self, facts): return 1.0
+
+class Writes:
+    sections = ("extra",)
+    def terms(self, start): pass
+    def after(self, start, update, steps): pass
+"""
+ENTRIES = """
+[fedbus.aggregators]
+normalized = acme_normal:Normalized
+[fedbus.objectives]
+writes = acme_normal:Writes
+"""
+
+
+def job(**keys: Any) -> JobFile:  # noqa: ANN401 - whatever a job file holds
+    """Return a job with these keys."""
+    return JobFile.model_validate({"model_name": "m", "num_rounds": 1, **keys})
+
+
+def faults(**keys: Any) -> list[str]:  # noqa: ANN401 - as above
+    """Return the faults of a job's strategy."""
+    return [str(fault) for fault in strategy_faults(job(**keys), ("all",))]
+
+
+KRUM = {"id": "krum", "parameters": {"num_malicious_clients": 1}}
+FEDDYN = {"id": "feddyn", "population": 8}
+ROWS: tuple[tuple[dict[str, Any], str], ...] = (
+    (
+        {"strategy": KRUM, "round": {"agents": 6, "quorum": 4}},
+        (
+            "round.quorum: 4, but krum with these parameters needs 5 updates; give round.agents "
+            "and round.quorum of at least 5, or another aggregator: mean and median need 1"
+        ),
+    ),
+    (
+        {"strategy": KRUM, "round": {"agents": 4}},
+        "round.agents: 4, so a quorum of 3, but krum with these parameters needs 5 updates; ",
+    ),
+    (
+        {"strategy": SCAFFOLD, "optimizer_config": {"optimizer": "adam"}},
+        (
+            "optimizer_config.optimizer: 'adam', but scaffold holds for SGD without momentum and "
+            "with a constant learning rate; choose sgd, or a strategy for any optimizer of agents"
+        ),
+    ),
+    (
+        {"strategy": SCAFFOLD, "optimizer_config": {"momentum": 0.9}},
+        "optimizer_config.momentum: 0.9, but scaffold holds for SGD without momentum",
+    ),
+    (
+        {"strategy": SCAFFOLD, "optimizer_config": {"weight_decay": 0.1}},
+        "optimizer_config.weight_decay: 0.1, but scaffold holds for SGD without momentum",
+    ),
+    (
+        {
+            "strategy": SCAFFOLD,
+            "scheduler_config": {"scheduler": "steplr", "step_size": 1},
+        },
+        "scheduler_config.scheduler: 'steplr', but scaffold holds for SGD without momentum",
+    ),
+    (
+        {"strategy": SCAFFOLD, "warmup_config": {"warmup_epochs": 1}},
+        "warmup_config.warmup_epochs: given, but scaffold holds for SGD without momentum",
+    ),
+    (
+        {"strategy": SCAFFOLD, "round": {"keep_optimizer_state": True}},
+        "round.keep_optimizer_state: true, but in scaffold each round begins with a new optimizer",
+    ),
+    (
+        {"strategy": "normalized", "optimizer_config": {"optimizer": "adamw"}},
+        "optimizer_config.optimizer: 'adamw', but normalized holds for SGD with or without",
+    ),
+    (
+        {"strategy": "normalized", "optimizer_config": {"momentum": 0.9, "nesterov": True}},
+        "optimizer_config.nesterov: true, but normalized holds for SGD with or without momentum",
+    ),
+    (
+        {"strategy": "scaffold"},
+        "strategy.population: missing; scaffold needs the number of agents that may take part",
+    ),
+    (
+        {"strategy": {"id": "scaffold", "population": 3}, "round": {"agents": 4}},
+        "strategy.population: 3, but each round asks 4 agents (round.agents); give the number of",
+    ),
+    (
+        {"strategy": {"population": 3}},
+        "strategy.population: fedavg has no server optimizer, which alone uses it; leave it out",
+    ),
+    (
+        {"strategy": {"objective": "writes"}},
+        (
+            "strategy.server_optimizer: the objective adds 'extra' to each update, and no server "
+            "optimizer uses it; choose both parts of one strategy"
+        ),
+    ),
+    (
+        {"strategy": {"id": "fedadam", "objective": "writes"}},
+        (
+            "strategy.server_optimizer: the objective adds 'extra' to each update, and server "
+            "optimizer 'adam' does not use it; choose both parts"
+        ),
+    ),
+    (
+        {"strategy": {**FEDDYN, "objective": "proximal"}},
+        "strategy.objective: only the server half of feddyn is chosen; choose feddyn here too",
+    ),
+    (
+        {"strategy": {**FEDDYN, "server_optimizer": "adam"}},
+        "strategy.server_optimizer: only the agents' half of feddyn is chosen; choose feddyn here",
+    ),
+    (
+        {"strategy": {**FEDDYN, "objective": {"id": "feddyn", "parameters": {"alpha": 0.1}}}},
+        "strategy.parameters.alpha: 0.01 of the server optimizer, but 0.1 of the objective; give",
+    ),
+    (
+        {"strategy": {"id": "normalized", "parameters": {"momentum": 0.9}}},
+        "strategy.parameters.momentum: 0.9, but agents train with 0.0; leave it out: it is that",
+    ),
+    (
+        {"strategy": {"continue_state": True}},
+        "strategy.continue_state: fedavg keeps no state from round to round; leave it out",
+    ),
+    (
+        {"strategy": {**SCAFFOLD, "continue_state": True}},
+        "strategy.continue_state: agents' own arrays of scaffold are of one job, and would begin",
+    ),
+)
+
+
+@pytest.mark.parametrize(("keys", "said"), ROWS, ids=[said.partition(",")[0] for _, said in ROWS])
+def test_what_cannot_work_together_is_refused(
+    install: Install, keys: dict[str, Any], said: str
+) -> None:
+    """With the key to change, the reason, and what would work."""
+    install("acme_normal", ENTRIES, NORMALIZED)
+    (found,) = faults(**keys)
+    assert found.startswith(said)
+
+
+def test_both_halves_are_missed_by_each_other(install: Install) -> None:
+    """The arrays that they exchange are named."""
+    install("acme_normal", ENTRIES, NORMALIZED)
+    (uses, half) = faults(strategy={**SCAFFOLD, "objective": "proximal"})
+    assert uses == (
+        "strategy.objective: the server optimizer uses 'control' of each update, and objective "
+        "'proximal' does not add it; choose both parts of one strategy, as the ids scaffold and "
+        "feddyn do"
+    )
+    assert half.endswith("only the server half of scaffold is chosen; choose scaffold here too")
+    (reads, adds, half) = faults(strategy={"objective": "scaffold"})
+    assert "the objective reads 'control' of the server, and no server optimizer keeps it" in reads
+    assert "the objective adds 'control' to each update, and no server optimizer uses it" in adds
+    assert "only the agents' half of scaffold is chosen" in half
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"strategy": "fedavg"},
+        {"strategy": KRUM, "round": {"agents": 5, "quorum": 5}},
+        {"strategy": "fedadam", "optimizer_config": {"optimizer": "adam"}},
+        {"strategy": {"id": "fedadam", "continue_state": True, "population": 3}},
+        {"strategy": SCAFFOLD},
+        {"strategy": SCAFFOLD, "optimizer_config": {"momentum": 0, "foreach": True}},
+        {"strategy": SCAFFOLD, "scheduler_config": {"scheduler": "terminateonnan"}},
+        {"strategy": SCAFFOLD, "warmup_config": {"warmup_epochs": 0}},
+        {"strategy": {**FEDDYN, "parameters": {"alpha": 0.1}}},
+        {"strategy": "normalized", "optimizer_config": {"momentum": 0.9, "weight_decay": 0.1}},
+        {"strategy": {"id": "fedadam", "objective": {"id": "unknown-here"}}},
+        {
+            "strategy": {"id": "normalized", "parameters": {"momentum": 0.9}},
+            "optimizer_config": {"momentum": 0.9},
+        },
+    ],
+)
+def test_what_works_together_is_accepted(install: Install, keys: dict[str, Any]) -> None:
+    """No rule refuses a job without need."""
+    install("acme_normal", ENTRIES, NORMALIZED)
+    assert faults(**keys) == []
+
+
+def test_parameters_of_the_training_are_those_of_the_job(install: Install) -> None:
+    """So that FedNova's formula is that of the training."""
+    install("acme_normal", ENTRIES, NORMALIZED)
+    strategy = resolve_job(
+        job(
+            strategy={
+                "id": "normalized",
+                "objective": {"id": "proximal", "parameters": {"proximal_mu": 0.5}},
+            },
+            optimizer_config={"momentum": 0.9, "lr": 0.2},
+        )
+    )
+    assert strategy.aggregator.parameters == {
+        "momentum": 0.9,
+        "proximal_mu": 0.5,
+        "learning_rate": 0.2,
+    }
+
+
+def test_combinations_of_a_file_with_other_faults_are_not_checked() -> None:
+    """The values that have faults are left out of it, so that defaults would be judged."""
+    keys = {"strategy": "scaffold"}
+    assert faults(**keys)
+    assert list(strategy_faults(job(**keys), complete=False)) == []
