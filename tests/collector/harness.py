@@ -21,7 +21,7 @@ from fedbus_collector import keys
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
-from fedbus_collector.strategy_parts import make_parts
+from fedbus_collector.strategy_parts import PartsFactory
 from tests.core_harness import CoreHarness
 
 CONTROLLER, REPOSITORY = "controller.1", "repository.1"
@@ -122,7 +122,7 @@ class Harness(CoreHarness):
     def __init__(self, spools: Spools | None = None, incarnation: int = 5) -> None:
         self.spools = spools or Spools(1 << 20)
         self.cache = ModelCache()
-        resources = RoundResources(self.spools, self.cache, make_parts)
+        resources = RoundResources(self.spools, self.cache, PartsFactory())
         super().__init__(CollectorCore(incarnation, REPOSITORY, resources))
 
     def open(self, what: OpenRound | None = None) -> None:
@@ -132,6 +132,7 @@ class Harness(CoreHarness):
         key = what.plan.job, what.plan.task
         if keys.LayoutFetch(*key) in self.fetches:
             self.complete_fetch(keys.LayoutFetch(*key), SPEC)
+            self.run_calls()
         if keys.BaseFetch(*key) in self.fetches:
             self.complete_fetch(keys.BaseFetch(*key), BASE)
             self.run_calls()

@@ -8,7 +8,7 @@ from fedbus.errors import PluginError
 from fedbus.jobs import JobFile, JobFileError, Plugins, StrategyConfig
 from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus.strategies.resolution import resolve
-from fedbus_collector.strategy_parts import make_parts
+from fedbus_collector.strategy_parts import PartsFactory
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.requests.job_files import read_job
 from tests.plugin_package import Install
@@ -28,7 +28,7 @@ def test_shipped_plug_ins_need_no_permission() -> None:
     """A service with default settings runs every job without third-party plug-ins."""
     assert faults(Plugins()) == []
     assert callable(selector("uniform", ()))
-    assert make_parts(resolve(StrategyConfig()), ()).aggregator.streams
+    assert PartsFactory(()).make(resolve(StrategyConfig())).aggregator.streams
 
 
 def test_a_third_party_plug_in_needs_permission(install: Install) -> None:

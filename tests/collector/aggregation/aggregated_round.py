@@ -1,9 +1,7 @@
 """A round in a worker's hands: agents bring updates, and the collector combines them."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.blobs.spool import Spool, Spools
@@ -94,13 +92,14 @@ class AggregatedRound:
             self._agents.remove(agent)
         return refused
 
-    def close(self, state: Mapping[str, NDArray[np.float32]] | None = None) -> Numbers:
-        """Return the new version; `state` are the old arrays, by default zeros."""
+    def close(self, state: Weights | bytes | None = None) -> Numbers:
+        """Return the new version; `state` are the old arrays or their blob, by default zeros."""
         out, arrays = self.spools.make(len(self.base)), None
         if self._state_names:
             layout = state_layout(self.layout, self._state_names)
-            old = None if state is None else self.spool(bytes(encode(state, layout)))
-            arrays = StrategyArrays(layout, old, self.spools.make(blob_size(layout, "plain")))
+            old = state if isinstance(state, bytes | None) else bytes(encode(state, layout))
+            spool = None if old is None else self.spool(old)
+            arrays = StrategyArrays(layout, spool, self.spools.make(blob_size(layout, "plain")))
         self.made = Aggregation(
             runs=self.runs,
             updates=self.updates,

@@ -1,6 +1,5 @@
 """Entry point of the collector: settings and the core."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from fedbus.runtime.settings import RepositoryNode, ServiceSettings
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
-from fedbus_collector.strategy_parts import make_parts
+from fedbus_collector.strategy_parts import PartsFactory
 
 
 class CollectorSettings(ServiceSettings):
@@ -29,5 +28,5 @@ class CollectorSettings(ServiceSettings):
 def build(settings: CollectorSettings, identity: Identity) -> service.Built:
     """Build a collector from its settings."""
     spools = Spools(settings.memory_mb * 2**20, settings.spool)
-    resources = RoundResources(spools, ModelCache(), partial(make_parts, allowed=settings.plugins))
+    resources = RoundResources(spools, ModelCache(), PartsFactory(settings.plugins))
     return service.Built(CollectorCore(identity.incarnation, settings.repository, resources))

@@ -73,6 +73,12 @@ class StateCheck(InputCheck):
     part: ClassVar[Input] = "state"
 
 
+class PartsRun(RoundRun):
+    """Run that makes the parts of a strategy with third-party plug-ins."""
+
+    work: ClassVar[str] = "strategy"
+
+
 @dataclass(frozen=True, slots=True)
 class FoldRun(RoundRun):
     """Run that verifies the updates of `agents`, and adds them to the total if there is one."""

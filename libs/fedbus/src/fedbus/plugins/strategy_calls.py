@@ -63,16 +63,16 @@ class PartCaller:
         given.flags.writeable = False
         return given
 
-    def block(self, result: object, numbers: int, method: str) -> Block:
+    def block(self, result: object, numbers: int, what: str) -> Block:
         """Return a result as float64, shape (numbers,); raise PluginError if it is none."""
         try:
             block = np.asarray(result, np.float64)
         except (TypeError, ValueError) as error:
-            raise self.error(f"{method} returned no numbers: {error}") from error
+            raise self.error(f"{what} is no array of numbers: {error}") from error
         if block.shape != (numbers,):
-            raise self.error(f"{method} returned shape {block.shape}; expected ({numbers},)")
+            raise self.error(f"{what} has shape {block.shape}; expected ({numbers},)")
         if wrong := _not_finite(block):
-            raise self.error(f"{method} returned {wrong} at position {int(_first_bad(block))}")
+            raise self.error(f"{what} has {wrong} at position {_first_bad(block)}")
         return block
 
 
@@ -155,7 +155,7 @@ class AggregatorCalls:
         part, caller = cast("Combines", self.part), self.caller
         given, weighed = caller.given(blocks), caller.given(weights)
         found = caller(lambda: part.combine(given, weighed))
-        return caller.block(found, blocks.shape[1], "combine")
+        return caller.block(found, blocks.shape[1], "the result of combine")
 
     def _number(self, value: object, what: str) -> float:
         try:
@@ -180,12 +180,16 @@ class ServerOptimizerCalls:
         copies = {name: array.copy() for name, array in state.items()}
         own = copies if caller.third_party else dict(state)
         given, what = caller.given(base), _combined_for(combined, caller)
-        new = caller.block(caller(lambda: self.part.apply(given, what, own)), len(base), "apply")
+        new = caller.block(
+            caller(lambda: self.part.apply(given, what, own)), len(base), "the result of apply"
+        )
         for name, array in state.items():
             if own.get(name) is not array:  # a copy, or an array that the part has put there
-                array[:] = caller.block(own.get(name), len(array), f"apply: the state {name!r}")
+                array[:] = caller.block(
+                    own.get(name), len(array), f"the state {name!r} after apply"
+                )
             elif wrong := _not_finite(array):
-                raise caller.error(f"apply: the state {name!r} has {wrong}")
+                raise caller.error(f"the state {name!r} after apply has {wrong}")
         return new
 
 
@@ -201,7 +205,9 @@ class CombinedTransformCalls:
         what = _combined_for(combined, self.caller)
         found = self.caller(lambda: self.part.transform_combined(what))
         numbers = len(combined.update)
-        return replace(combined, update=self.caller.block(found, numbers, "transform_combined"))
+        return replace(
+            combined, update=self.caller.block(found, numbers, "the result of transform_combined")
+        )
 
 
 def _combined_for(combined: Combined, caller: PartCaller) -> Combined:

@@ -14,12 +14,11 @@ from fedbus.runtime.identity import Identity
 from fedbus.simulation.host import RunningService, ServiceFactory
 from fedbus.strategies.resolution import resolve_job
 from fedbus.wire.documents import AgentFacts
-from fedbus.wire.strategies import Strategy
 from fedbus.wire.timestamps import format_timestamp
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
-from fedbus_collector.strategy_parts import StrategyParts, make_parts
+from fedbus_collector.strategy_parts import PartsFactory
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.core import ControllerCore
 from fedbus_edge_agent.core import AgentCore
@@ -33,6 +32,8 @@ SERVICES = (REPOSITORY, CONTROLLER, COLLECTOR)
 
 Role = Literal["train", "evaluate"]
 _MEMORY = 1 << 32
+ANY_PARTS = PartsFactory()
+"""Parts of every installed package."""
 
 
 def new_secret() -> bytes:
@@ -78,11 +79,11 @@ def controller(heartbeat_seconds: float, utc: Callable[[], str] = fixed_time) ->
     return start
 
 
-def collector(make: Callable[[Strategy], StrategyParts] = make_parts) -> ServiceFactory:
-    """Return the factory of a collector; `make` makes the parts of a strategy."""
+def collector(parts: PartsFactory = ANY_PARTS) -> ServiceFactory:
+    """Return the factory of a collector; `parts` makes the parts of a strategy."""
 
     def start(identity: Identity) -> RunningService:
-        resources = RoundResources(Spools(_MEMORY), ModelCache(), make)
+        resources = RoundResources(Spools(_MEMORY), ModelCache(), parts)
         return RunningService(CollectorCore(identity.incarnation, REPOSITORY, resources))
 
     return start

@@ -5,8 +5,9 @@ aggregate, and the repository is asked to commit it. The aggregate's spool is cr
 loop. An error raised here (no room for a spool, a damaged model spec) fails the round.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Ask, Cancel, Note, Run, Serve, Unserve, WakeAt
@@ -16,7 +17,6 @@ from fedbus.model.blob_header import blob_size
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import Commit, Offer, RoundEnded
 from fedbus.wire.round_records import RoundRecord
-from fedbus.wire.strategies import Strategy
 from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
@@ -26,7 +26,7 @@ from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
 from fedbus_collector.rounds.updates import BRIEF_RUN_BYTES, RoundUpdates
-from fedbus_collector.strategy_parts import StrategyParts
+from fedbus_collector.strategy_parts import PartsFactory, StrategyParts
 
 INLINE_WEIGHTS_BYTES = 16 * 1024
 """A version up to this size is sent to the controller inside the report of the round's end."""
@@ -34,11 +34,11 @@ INLINE_WEIGHTS_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class RoundResources:
-    """Resources that all rounds share; `make_parts` makes the parts of a strategy."""
+    """Resources that all rounds share; `parts` makes the parts of a strategy."""
 
     spools: Spools
     cache: ModelCache
-    make_parts: Callable[[Strategy], StrategyParts]
+    parts: PartsFactory
 
 
 class RoundCollector:
@@ -61,13 +61,14 @@ class RoundCollector:
         self._parts: StrategyParts | None = None
         self._aggregate: Spool | None = None
         self._new_state: Spool | None = None
-        self._aggregating = False
+        self._making = self._aggregating = False
         self._served: dict[str, Spool] = {}
 
     @property
     def busy(self) -> bool:
-        """Whether a worker thread reads or writes spools of this round."""
-        return self._updates.folding or self._aggregating or bool(self._inputs.checking)
+        """Whether a worker thread makes parts for this round, or uses its spools."""
+        working = self._making or self._updates.folding or self._aggregating
+        return working or bool(self._inputs.checking)
 
     def begin(self, now: float) -> Iterator[Action]:
         """Set the deadline, and fetch the inputs of the round."""
@@ -81,14 +82,22 @@ class RoundCollector:
         yield from self._start_collecting(now)
 
     def _start_collecting(self, now: float) -> Iterator[Action]:
+        """Receive updates once the layout is known and the strategy's parts are made.
+
+        Those that fedbus ships are made at once; a third-party part may hang when it is made.
+        """
+        strategy, factory = self.progress.request.strategy, self._resources.parts
         layout = self._inputs.layout
-        if layout is None or self.progress.phase is not RoundPhase.PREPARING:
+        if layout is None or self._making or self.progress.phase is not RoundPhase.PREPARING:
             return
-        strategy = self.progress.request.strategy
-        self._parts = self._resources.make_parts(strategy)
-        self.progress.least_updates = self._parts.aggregator.least_updates
+        if self._parts is None and factory.third_party(strategy):
+            self._making = True
+            yield Run(keys.PartsRun(*self.progress.key), partial(factory.make, strategy))
+            return
+        parts = self._parts = self._parts or factory.make(strategy)
+        self.progress.least_updates = parts.aggregator.least_updates
         self.progress.phase = RoundPhase.COLLECTING
-        yield from self._updates.start(UpdateRuns.of(layout, strategy.sections), self._parts)
+        yield from self._updates.start(UpdateRuns.of(layout, strategy.sections), parts)
         yield from self._close_if_due(now)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
@@ -116,6 +125,9 @@ class RoundCollector:
             case Ran(keys.InputCheck(part=part), digest):
                 self._inputs.checked(part, digest)
                 yield from self._close_if_due(now)
+            case Ran(keys.PartsRun(), parts):
+                self._making, self._parts = False, parts
+                yield from self._start_collecting(now)
             case Ran(keys.FoldRun(agents=agents), refused):
                 yield from self._updates.folded(agents, refused, now)
                 yield from self._close_if_due(now)
@@ -234,6 +246,8 @@ class RoundCollector:
                 self._inputs.checking.discard(part)
             case keys.AggregateRun():
                 self._aggregating = False
+            case keys.PartsRun():
+                self._making = False
             case _:
                 self._updates.folding = False
 

@@ -1,0 +1,229 @@
+"""Calls of strategy parts: whatever a part does, the error names it, and nothing else changes."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fedbus.errors import PluginError
+from fedbus.plugins import Coefficients, Combined, UpdateFacts
+from fedbus.plugins.strategy_calls import (
+    AggregatorCalls,
+    CombinedTransformCalls,
+    PartCaller,
+    ServerOptimizerCalls,
+)
+
+FACTS = (UpdateFacts(agent="agent.a", examples=3), UpdateFacts(agent="agent.b", examples=1))
+BLOCKS = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])
+WEIGHTS = np.array([3.0, 1.0])
+
+
+def part_with(**members: object) -> object:
+    """Make an object with these methods and attributes."""
+    wrapped = {
+        name: staticmethod(member) if callable(member) else member
+        for name, member in members.items()
+    }
+    return type("Part", (), wrapped)()
+
+
+def caller(third_party: bool = False) -> PartCaller:
+    """Call a part named x."""
+    return PartCaller("aggregator", "x", third_party, seconds=0.2)
+
+
+def raises(*_: object) -> None:
+    """Fail as a part may."""
+    raise ValueError("no")
+
+
+def leaves(*_: object) -> None:
+    """Exit as a part may."""
+    sys.exit(3)
+
+
+def hangs(*_: object) -> None:
+    """Take longer than a part may."""
+    time.sleep(1.0)
+
+
+@pytest.mark.parametrize(
+    ("third_party", "method", "sentence"),
+    [
+        (False, raises, "no"),
+        (True, raises, "no"),
+        (True, leaves, "it called sys.exit: 3"),
+        (True, hangs, "it did not answer in 0.2 s"),
+    ],
+)
+@pytest.mark.parametrize("name", ["weight", "weigh", "combine"])
+def test_a_part_that_fails_is_named(
+    third_party: bool, method: Callable[..., None], sentence: str, name: str
+) -> None:
+    """Every method of every part is called in one place."""
+    calls = AggregatorCalls(part_with(**{name: method}), caller(third_party))
+    call: dict[str, Callable[[], object]] = {
+        "weight": lambda: calls.weight(FACTS[0]),
+        "weigh": lambda: calls.weigh(FACTS, None),
+        "combine": lambda: calls.combine(BLOCKS, WEIGHTS),
+    }
+    with pytest.raises(PluginError) as failed:
+        call[name]()
+    assert str(failed.value) == f"aggregator 'x': {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (np.zeros(2), r"the result of combine has shape \(2,\); expected \(3,\)"),
+        (np.zeros((2, 3)), r"the result of combine has shape \(2, 3\); expected \(3,\)"),
+        (np.array([1.0, np.nan, np.inf]), "the result of combine has nan at position 1"),
+        (np.array([1.0, 2.0, -np.inf]), "the result of combine has -inf at position 2"),
+        (["a", "b", "c"], "the result of combine is no array of numbers"),
+        (None, "the result of combine has shape"),
+    ],
+)
+def test_a_combination_is_checked(found: object, sentence: str) -> None:
+    """Its shape, and that its numbers are finite."""
+    calls = AggregatorCalls(part_with(combine=lambda *_: found), caller())
+    with pytest.raises(PluginError, match=f"^aggregator 'x': {sentence}"):
+        calls.combine(BLOCKS, WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        ([0.5, 0.5], "weigh returned a list; expected Coefficients"),
+        (Coefficients([1.0]), "weigh returned 1 coefficients for 2 updates"),
+        (Coefficients([1.0, "one"]), "the coefficient of agent.b is no number"),  # type: ignore[list-item]  # a part's mistake
+    ],
+)
+def test_coefficients_are_checked(found: object, sentence: str) -> None:
+    """Their kind and their number."""
+    calls = AggregatorCalls(part_with(weigh=lambda *_: found), caller())
+    with pytest.raises(PluginError, match=f"^aggregator 'x': {sentence}"):
+        calls.weigh(FACTS, None)
+
+
+@pytest.mark.parametrize(
+    ("members", "sentence"),
+    [
+        ({}, "it has no method weight"),
+        ({"weigh": raises, "gram": "layers"}, "gram is 'layers'; expected 'model' or 'tensors'"),
+        ({"weigh": raises, "least_updates": 0}, "least_updates is 0; expected a whole number"),
+        ({"weigh": raises, "least_updates": "3"}, "least_updates is '3'; expected a whole number"),
+    ],
+)
+def test_an_aggregator_is_checked_before_its_round(
+    members: dict[str, object], sentence: str
+) -> None:
+    """A round that it would fail at its end need not be trained."""
+    with pytest.raises(PluginError, match=f"^aggregator 'x': {sentence}"):
+        AggregatorCalls(part_with(**members), caller())
+
+
+def test_an_aggregator_says_what_it_needs() -> None:
+    """The method that needs more goes first."""
+    both = AggregatorCalls(part_with(weight=raises, combine=raises, least_updates=7), caller())
+    assert (both.streams, both.combines, both.weighs) == (False, True, False)
+    assert (both.gram, both.least_updates) == (None, 7)
+    assert AggregatorCalls(part_with(weight=raises), caller()).streams
+
+
+@pytest.mark.parametrize("third_party", [False, True])
+def test_a_part_cannot_change_what_it_is_given(third_party: bool) -> None:
+    """The next rule reads the same blocks."""
+
+    def changes(blocks: NDArray[Any], _weights: NDArray[Any]) -> NDArray[Any]:
+        blocks[:] = 0.0
+        return blocks
+
+    calls = AggregatorCalls(part_with(combine=changes), caller(third_party))
+    blocks = BLOCKS.copy()
+    with pytest.raises(PluginError, match="read-only"):
+        calls.combine(blocks, WEIGHTS)
+    np.testing.assert_array_equal(blocks, BLOCKS)
+
+
+def late_writer(seen: list[NDArray[Any]]) -> object:
+    """Make an optimizer that keeps the arrays that it was given, and hangs."""
+
+    def apply(_base: Any, _combined: Any, state: Any) -> None:  # noqa: ANN401 - arrays
+        seen.append(state["m"])
+        time.sleep(0.5)
+
+    return part_with(apply=apply)
+
+
+def test_a_part_that_hangs_has_copies_only() -> None:
+    """Its thread cannot be killed, and may write after the round has failed."""
+    seen: list[NDArray[Any]] = []
+    state = np.zeros(3)
+    calls = ServerOptimizerCalls(late_writer(seen), caller(third_party=True))  # type: ignore[arg-type]  # made by type()
+    with pytest.raises(PluginError, match="did not answer"):
+        calls.apply(np.zeros(3), Combined(update=np.ones(3), agents=1), {"m": state})
+    seen[0][:] = 7.0
+    assert not state.any()
+
+
+@pytest.mark.parametrize("third_party", [False, True])
+@pytest.mark.parametrize("replaces", [False, True])
+def test_state_is_changed_in_place_or_replaced(third_party: bool, replaces: bool) -> None:
+    """A part that assigns a new array means the same."""
+
+    def apply(base: Any, combined: Combined, state: Any) -> Any:  # noqa: ANN401 - arrays
+        if replaces:
+            state["m"] = state["m"] + combined.update
+        else:
+            state["m"] += combined.update
+        return base - state["m"]
+
+    calls = ServerOptimizerCalls(part_with(apply=apply), caller(third_party))  # type: ignore[arg-type]  # made by type()
+    state = np.ones(3)
+    combined = Combined(update=np.full(3, 2.0), agents=1)
+    new = calls.apply(np.zeros(3), combined, {"m": state})
+    np.testing.assert_array_equal(state, 3.0)
+    np.testing.assert_array_equal(new, -3.0)
+
+
+@pytest.mark.parametrize(
+    ("array", "sentence"),
+    [
+        (np.zeros(2), r"the state 'm' after apply has shape \(2,\); expected \(3,\)"),
+        (np.full(3, np.nan), "the state 'm' after apply has nan"),
+    ],
+)
+def test_a_state_that_is_replaced_is_checked(array: NDArray[Any], sentence: str) -> None:
+    """As a result is."""
+
+    def apply(base: Any, _combined: Combined, state: Any) -> Any:  # noqa: ANN401 - arrays
+        state["m"] = array
+        return base
+
+    calls = ServerOptimizerCalls(part_with(apply=apply), caller())  # type: ignore[arg-type]  # made by type()
+    with pytest.raises(PluginError, match=sentence):
+        calls.apply(np.zeros(3), Combined(update=np.zeros(3), agents=1), {"m": np.zeros(3)})
+
+
+@pytest.mark.parametrize("third_party", [False, True])
+def test_a_transform_returns_a_new_combined_update(third_party: bool) -> None:
+    """Facts and sections stay; a third-party transform gets copies of both arrays."""
+    given: list[Combined] = []
+
+    def doubles(combined: Combined) -> NDArray[Any]:
+        given.append(combined)
+        return combined.update * 2
+
+    calls = CombinedTransformCalls(part_with(transform_combined=doubles), caller(third_party))  # type: ignore[arg-type]  # made by type()
+    before = Combined(update=np.ones(3), sections={"c": np.zeros(3)}, agents=4, round=2)
+    after = calls.transform(before)
+    np.testing.assert_array_equal(after.update, 2.0)
+    assert (after.agents, after.round, after.sections) == (4, 2, before.sections)
+    shared = np.shares_memory(given[0].update, before.update)
+    assert shared != third_party
+    assert np.shares_memory(given[0].sections["c"], before.sections["c"]) != third_party
