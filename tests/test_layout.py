@@ -137,6 +137,7 @@ HEAVY = {
     "aiohttp",
     "matplotlib",
     "pyarrow",
+    "scipy",
     "sklearn",
     "tensorflow",
     "tflite_runtime",

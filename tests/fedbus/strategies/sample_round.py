@@ -21,6 +21,7 @@ class SampleRound:
         updates: Shape (agents, numbers): the differences to the base.
         tensors: The number of numbers of each tensor.
         examples, steps, losses: Facts of each update.
+        names: Names of the agents; a000, a001 … if left out.
     """
 
     base: Floats
@@ -29,6 +30,7 @@ class SampleRound:
     examples: Sequence[int]
     steps: Sequence[int]
     losses: Sequence[float]
+    names: Sequence[str] = ()
 
     @property
     def agents(self) -> int:
@@ -41,10 +43,11 @@ class SampleRound:
 
     @property
     def facts(self) -> list[UpdateFacts]:
+        names = self.names or [f"a{i:03}" for i in range(self.agents)]
         return [
-            UpdateFacts(agent=f"a{i:03}", examples=examples, steps=steps, base_loss=loss)
-            for i, (examples, steps, loss) in enumerate(
-                zip(self.examples, self.steps, self.losses, strict=True)
+            UpdateFacts(agent=name, examples=examples, steps=steps, base_loss=loss)
+            for name, examples, steps, loss in zip(
+                names, self.examples, self.steps, self.losses, strict=True
             )
         ]
 
@@ -74,6 +77,7 @@ class SampleRound:
             examples=[self.examples[i] for i in order],
             steps=[self.steps[i] for i in order],
             losses=[self.losses[i] for i in order],
+            names=[self.facts[i].agent for i in order],
         )
 
     def aggregate(self, rule: Aggregator) -> Floats:

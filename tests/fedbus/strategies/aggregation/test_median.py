@@ -11,7 +11,7 @@ from tests.fedbus.strategies.sample_round import sample_round
 
 @pytest.mark.parametrize("agents", flower_results.AGENTS)
 def test_it_is_the_median_of_flower(agents: int) -> None:
-    """Of odd and even numbers of updates; the largest difference was 1.4e-16."""
+    """Of odd and even numbers of updates; the largest difference was 1.4e-17."""
     found = flower_results.flower_round(agents).aggregate(Median())
     assert np.abs(found - flower_results.flower_result(agents, "median")).max() < 1e-15
 

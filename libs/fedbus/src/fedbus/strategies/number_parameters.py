@@ -1,4 +1,4 @@
-"""Checks of the numbers that a job gives to the parts of a strategy. Pure."""
+"""Checks of the parameters that a job gives to the parts of a strategy. Pure."""
 
 from math import isfinite
 
@@ -22,6 +22,13 @@ def whole(name: str, value: int, least: int = 0) -> int:
     """Return a parameter; raise ValueError unless it is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    return value
+
+
+def flag(name: str, value: bool) -> bool:  # noqa: FBT001 - the value that is checked
+    """Return a parameter; raise ValueError unless it is true or false."""
+    if value is not True and value is not False:
+        raise ValueError(f"{name}: expected true or false, got {value!r}")
     return value
 
 

@@ -19,11 +19,43 @@ FEDMEDIAN: Final = Preset(
 )
 KRUM: Final = Preset(
     aggregator=PluginChoice(id="krum"),
-    source="Blanchard et al. 2017, arXiv 1703.02757, section 4",
+    source="Blanchard et al. 2017, arXiv 1703.02757",
 )
 MULTI_KRUM: Final = Preset(
     aggregator=PluginChoice(id="multi-krum"),
-    source="Blanchard et al. 2017, arXiv 1703.02757, section 6",
+    source="Blanchard et al. 2017, arXiv 1703.02757, multi-Krum",
+)
+FEDTRIMMEDAVG: Final = Preset(
+    aggregator=PluginChoice(id="trimmed-mean"),
+    source="Yin et al. 2018, arXiv 1803.01498, algorithm 1, option II",
+)
+BULYAN: Final = Preset(
+    aggregator=PluginChoice(id="bulyan"),
+    source="El Mhamdi et al. 2018, arXiv 1802.07927",
+)
+GEOMETRIC_MEDIAN: Final = Preset(
+    aggregator=PluginChoice(id="geometric-median"),
+    source="Pillutla et al. 2022, arXiv 1912.13445, algorithm 2",
+)
+NORM_CLIPPING: Final = Preset(
+    aggregator=PluginChoice(id="norm-clipping"),
+    source="Sun et al. 2019, arXiv 1911.07963",
+)
+FEDNOVA: Final = Preset(
+    aggregator=PluginChoice(id="fednova"),
+    source="Wang et al. 2020, arXiv 2007.07481",
+)
+QFEDAVG: Final = Preset(
+    aggregator=PluginChoice(id="qfedavg"),
+    source="Li et al. 2020, arXiv 1905.10497, algorithm 2",
+)
+FEDAVGOPT: Final = Preset(
+    aggregator=PluginChoice(id="fedavgopt"),
+    source="AI4OS federated server, FedAvgOpt",
+)
+FAULTTOLERANTFEDAVG: Final = Preset(
+    aggregator=PluginChoice(id="mean"),
+    source="McMahan et al. 2017, arXiv 1602.05629, algorithm 1, with Flower's FaultTolerantFedAvg",
 )
 FEDOPT: Final = Preset(
     aggregator=PluginChoice(id="mean"),

@@ -22,7 +22,7 @@ def squared_distances(gram: Array) -> Floats:
 
     Rounding may leave up to about 1e-15 times the larger squared norm where the distance is 0.
     """
-    updates = gram[1:, 1:]
+    updates = (gram[1:, 1:] + gram[1:, 1:].T) / 2  # so that two updates are equally far apart
     squares = np.diagonal(updates)
     distances: Floats = np.maximum(squares[:, None] + squares - 2 * updates, 0)
     np.fill_diagonal(distances, 0)

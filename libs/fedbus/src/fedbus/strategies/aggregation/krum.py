@@ -2,7 +2,7 @@
 
 P. Blanchard, E. M. El Mhamdi, R. Guerraoui, J. Stainer, Machine Learning with Adversaries:
 Byzantine Tolerant Gradient Descent, 2017 (as Byzantine-Tolerant Machine Learning arXiv
-1703.02757), sections 4 and 6.
+1703.02757).
 
 Of n updates, f of them malicious, with 2f + 2 < n, the score of an update is the sum of its squared
 distances to the n - f - 2 updates closest to it. The updates with the lowest scores are kept.

@@ -5,13 +5,14 @@ arXiv 1602.05629, algorithm 1.
 """
 
 from fedbus.plugins import UpdateFacts
+from fedbus.strategies.number_parameters import flag
 
 
 class Mean:
     """The mean of the updates, weighted by their numbers of examples, or unweighted."""
 
     def __init__(self, *, weighted: bool = True) -> None:
-        self._weighted = weighted
+        self._weighted = flag("weighted", weighted)
 
     def weight(self, facts: UpdateFacts) -> float:
         """Return the number of examples, or 1."""

@@ -1,0 +1,63 @@
+"""q-FedAvg: agents whose loss is high count more. Pure.
+
+T. Li, M. Sanjabi, A. Beirami, V. Smith, Fair Resource Allocation in Federated Learning, 2020, arXiv
+1905.10497, algorithm 2. With F the loss of the base version on the agent's data, L = 1 / learning
+rate and dw = L * (base - its weights) = -L * update:
+
+    Delta = F^q * dw,  h = q * F^(q-1) * ||dw||^2 + L * F^q,  new = base - sum Delta / sum h
+
+so that the coefficient of an update is L * F^q / sum h. As in the authors' code, F + 1e-10 stands
+for F, since F^(q-1) has no value at 0. Flower 1.13 takes the server's loss for all agents; with
+equal losses both are the same.
+"""
+
+from collections.abc import Sequence
+from math import isfinite
+
+import numpy as np
+
+from fedbus.model.layout import Array
+from fedbus.plugins import Coefficients, UpdateFacts
+from fedbus.strategies.aggregation.gram_matrix import norms
+from fedbus.strategies.number_parameters import not_negative, positive
+
+_LOSS_OFFSET = 1e-10
+
+
+class QFedAvg:
+    """A mean with weights L * F^q / sum h: q = 0 is the unweighted mean, larger q is fairer.
+
+    Numbers of examples do not count, as in the paper, which draws agents by them instead.
+
+    Args:
+        q_param: q.
+        qffl_learning_rate: The agents' learning rate, 1 / L; in the paper L is found as the inverse
+            of the learning rate that is best for q = 0.
+    """
+
+    facts = ("base_loss",)
+    gram = "model"
+
+    def __init__(self, *, q_param: float = 0.2, qffl_learning_rate: float = 0.1) -> None:
+        self._q = not_negative("q_param", q_param)
+        self._lipschitz = 1 / positive("qffl_learning_rate", qffl_learning_rate)
+
+    def weigh(self, facts: Sequence[UpdateFacts], gram: Array | None, /) -> Coefficients:
+        """Return L * F^q / sum h for each update."""
+        assert gram is not None  # noqa: S101 - `gram` asks for it
+        losses = np.array([_loss(each) for each in facts]) + _LOSS_OFFSET
+        q, lipschitz = self._q, self._lipschitz
+        steps = (lipschitz * norms(gram)) ** 2  # ||dw||^2
+        powers = (losses / losses.max()) ** q  # divided by a factor of all, against overflow
+        h = q * powers / losses * steps + lipschitz * powers
+        return Coefficients([float(c) for c in lipschitz * powers / h.sum()])
+
+
+def _loss(facts: UpdateFacts) -> float:
+    loss = facts.base_loss
+    if loss is None or not isfinite(loss) or loss < 0:
+        raise ValueError(
+            f"{facts.agent}: expected the base's loss on its data, a number of at least 0, "
+            f"got {loss}"
+        )
+    return loss
