@@ -41,6 +41,8 @@ def made(group: plugins.Group, choice: PluginChoice | None) -> object:
 class Federation:
     """Agents with a loss each, of which only the gradient is known, and a model of two tensors.
 
+    A subclass may have another layout, and `descend` by a trainer.
+
     State, sections and own arrays are float32, as they are on disk; the weights are float64, so
     that nothing else is rounded.
     """
@@ -55,13 +57,17 @@ class Federation:
     own: dict[int, Weights] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        tensors = Tensor("a", (2, 1), "float64"), Tensor("b", (self.numbers - 2,), "float64")
-        self.layout = Layout(tensors)
+        self.layout = self.make_layout()
         self.weights: Vector = np.zeros(self.numbers)
         self.state = {name: self._zeros() for name in self.strategy.state}
         self.aggregator = made("aggregators", self.strategy.aggregator)
         self.optimizer = made("server_optimizers", self.strategy.server_optimizer)
         self.objective = made("objectives", self.strategy.objective)
+
+    def make_layout(self) -> Layout:
+        """Return the layout of the model."""
+        tensors = Tensor("a", (2, 1), "float64"), Tensor("b", (self.numbers - 2,), "float64")
+        return Layout(tensors)
 
     def run(self, cohorts: Sequence[Sequence[int]]) -> None:
         """Do one round for each cohort."""
@@ -93,17 +99,21 @@ class Federation:
             server={name: self._split(array) for name, array in self.state.items()},
         )
         terms = LocalTerms() if self.objective is None else self.objective.terms(start)  # type: ignore[attr-defined] # an Objective
-        linear = self._join(terms.linear) if terms.linear else self._zeros()
-        y = self.weights.copy()
-        for _ in range(self.steps):
-            slope = self.gradients[agent](y) + linear + terms.proximal * (y - self.weights)
-            y -= self.learning_rate * slope
-        update = y - self.weights
+        update = self.descend(agent, terms) - self.weights
         if not isinstance(self.objective, KeepsState):
             return update, {}
         end = self.objective.after(start, self._split(update), self.steps)
         self.own[agent] = self._split(self._join(end.own))
         return update, {name: self._join(arrays) for name, arrays in end.sections.items()}
+
+    def descend(self, agent: int, terms: LocalTerms) -> Vector:
+        """Return the weights after the agent's steps."""
+        linear = self._join(terms.linear) if terms.linear else self._zeros()
+        y = self.weights.copy()
+        for _ in range(self.steps):
+            slope = self.gradients[agent](y) + linear + terms.proximal * (y - self.weights)
+            y -= self.learning_rate * slope
+        return y
 
     def _apply(self, update: Vector, sections: Mapping[str, Array], agents: int) -> None:
         """Change the model as a collector does, block by block."""

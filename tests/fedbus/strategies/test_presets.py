@@ -8,13 +8,30 @@ import pytest
 
 from fedbus import plugins
 from fedbus.jobs import StrategyConfig
-from fedbus.plugins import BUILTIN_PACKAGE, Group, KeepsState
+from fedbus.plugins import BUILTIN_PACKAGE, Group, KeepsState, Objective, ServerOptimizer
 from fedbus.plugins.discovery import find_all
+from fedbus.strategies.objectives.feddyn_objective import FedDynObjective
+from fedbus.strategies.objectives.proximal import Proximal
+from fedbus.strategies.objectives.scaffold_objective import ScaffoldObjective
 from fedbus.strategies.resolution import resolve
+from fedbus.strategies.server_optimizers.adagrad import Adagrad
+from fedbus.strategies.server_optimizers.adam import Adam
+from fedbus.strategies.server_optimizers.feddyn_server import FedDynServer
+from fedbus.strategies.server_optimizers.momentum import Momentum
+from fedbus.strategies.server_optimizers.scaffold_server import ScaffoldServer
+from fedbus.strategies.server_optimizers.sgd import Sgd
+from fedbus.strategies.server_optimizers.yogi import Yogi
 from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.strategies import FactName, Strategy
 from tests.fedbus.strategies.federation import made
+
+OPTIMIZERS: tuple[ServerOptimizer, ...] = (
+    *(Adagrad(), Adam(), FedDynServer(), Momentum(), ScaffoldServer(), Sgd(), Yogi()),
+)
+OBJECTIVES: tuple[Objective, ...] = (FedDynObjective(), Proximal(), ScaffoldObjective())
+KEEPING: tuple[KeepsState, ...] = (FedDynObjective(), ScaffoldObjective())
+"""Compared with the protocols by mypy."""
 
 PARTS: tuple[Group, ...] = ("aggregators", "server_optimizers", "objectives")
 
@@ -84,6 +101,20 @@ def test_every_part_takes_keyword_arguments_with_defaults(group: Group, name: st
         assert each.default is not inspect.Parameter.empty, each
         assert each.annotation is not inspect.Parameter.empty, each
     assert factory() is not None
+
+
+def test_every_part_is_one_that_the_type_check_knows() -> None:
+    """A part that is not in the tuples above is not compared with its protocol."""
+    known: dict[Group, tuple[object, ...]] = {
+        "server_optimizers": OPTIMIZERS,
+        "objectives": OBJECTIVES,
+    }
+    for group, made_parts in known.items():
+        factories = {plugins.load(group, name) for name in shipped(group)}
+        assert factories == {type(each) for each in made_parts}
+    assert {type(each) for each in OBJECTIVES if isinstance(each, KeepsState)} == {
+        type(each) for each in KEEPING
+    }
 
 
 @pytest.mark.parametrize("group", PARTS)

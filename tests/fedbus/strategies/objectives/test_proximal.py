@@ -1,5 +1,7 @@
 """FedProx, compared with the paper's algorithm on whole arrays."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -10,27 +12,41 @@ from tests.fedbus.strategies.problems import Problem, logistic_regressions, quad
 EXAMPLES = (10, 20, 30, 40, 50, 60)
 
 
-@pytest.mark.parametrize("problem", [quadratics(), logistic_regressions()])
-@pytest.mark.parametrize("mu", [0.0, 0.3, 2.0])
-def test_rounds_equal_the_algorithm_of_the_paper(problem: Problem, mu: float) -> None:
-    """Inexact minimizers of F_k(w) + mu / 2 * ||w - w_t||^2, averaged by examples.
+def algorithm_2(
+    problem: Problem,
+    cohorts: Sequence[Sequence[int]],
+    *,
+    steps: int,
+    rate: float,
+    mu: float,
+    examples: Sequence[int] = (1,) * 6,
+) -> Vector:
+    """Return the weights after algorithm 2 of arXiv 1812.06127, with inexact minimizers.
 
-    Algorithm 2 of arXiv 1812.06127 selects agents by their examples and averages them unweighted;
-    selected with equal chance, they are weighted by their examples.
+    It selects agents by their numbers of examples and averages them unweighted; here they are
+    selected with equal chance, and weighted.
     """
-    cohorts = problem.cohorts(12, 3)
-    strategy = resolved("fedprox", proximal_mu=mu)
-    run = Federation(strategy, problem.gradients, problem.numbers, 6, 0.1, EXAMPLES)
-    run.run(cohorts)
     x = np.zeros(problem.numbers)
     for cohort in cohorts:
         models: list[Vector] = []
         for k in cohort:
             w = x.copy()
-            for _ in range(6):
-                w = w - 0.1 * (problem.gradients[k](w) + mu * (w - x))
+            for _ in range(steps):
+                w = w - rate * (problem.gradients[k](w) + mu * (w - x))
             models.append(w)
-        x = np.average(models, axis=0, weights=[EXAMPLES[k] for k in cohort])
+        x = np.average(models, axis=0, weights=[examples[k] for k in cohort])
+    return x
+
+
+@pytest.mark.parametrize("problem", [quadratics(), logistic_regressions()])
+@pytest.mark.parametrize("mu", [0.0, 0.3, 2.0])
+def test_rounds_equal_the_algorithm_of_the_paper(problem: Problem, mu: float) -> None:
+    """After 12 rounds, with three of six agents in each."""
+    cohorts = problem.cohorts(12, 3)
+    strategy = resolved("fedprox", proximal_mu=mu)
+    run = Federation(strategy, problem.gradients, problem.numbers, 6, 0.1, EXAMPLES)
+    run.run(cohorts)
+    x = algorithm_2(problem, cohorts, steps=6, rate=0.1, mu=mu, examples=EXAMPLES)
     np.testing.assert_allclose(run.weights, x, rtol=1e-12, atol=1e-12)
 
 
