@@ -55,7 +55,12 @@ class SimulatedTrainer:
         self._on_update = on_update
 
     def train(
-        self, task: TrainTask, model: Model, base: Blob, _control: TaskControl
+        self,
+        task: TrainTask,
+        model: Model,
+        base: Blob,
+        _control: TaskControl,
+        state: Blob | None = None,  # noqa: ARG002 - it adds nothing to its loss
     ) -> TrainingResult:
         """Store an update that is drawn from the task's seed."""
         check_digest(base, task.base.weights)

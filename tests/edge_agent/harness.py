@@ -25,6 +25,7 @@ from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.data_watch import WatchedData
 from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.local_strategy import StrategyPlugins
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.task_runner import (
     EvaluationResult,
@@ -109,10 +110,17 @@ class FakeTaskRunner:
     outbox: Outbox
     done: list[tuple[str, int, bytes]] = field(default_factory=list)
     failure: Callable[[], Exception] | None = None
+    states: list[bytes | None] = field(default_factory=list)
 
     def train(
-        self, task: TrainTask, model: Model, base: Blob, control: TaskControl
+        self,
+        task: TrainTask,
+        model: Model,
+        base: Blob,
+        control: TaskControl,
+        state: Blob | None = None,
     ) -> TrainingResult:
+        self.states.append(None if state is None else bytes(state))
         self._begin("train", task.task, base, control)
         assert model.spec.model == "tiny"
         return store_update(self.outbox, task, update_of(task.task), 10, {"loss": 0.5})
@@ -144,6 +152,9 @@ class CheckingTaskRunner(FakeTaskRunner):
     def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
         self.trainers.check(trainer)
         self.source.check(overrides)
+
+    def check_strategy(self, params: TrainingParams) -> int:
+        return StrategyPlugins().check(params)
 
     def rows(self, overrides: DataOverrides) -> RowFormat:
         pipeline = self.source.expected_pipeline(overrides)
@@ -186,7 +197,7 @@ class AgentHarness(CoreHarness):
             examples=10,
             cores=1,
             memory_mb=self.memory_mb,
-            storage_mb=512,
+            storage_mb=1024,
             gpu=False,
             frameworks={},
             models=models,

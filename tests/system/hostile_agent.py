@@ -58,7 +58,12 @@ class HostileTrainer:
         self._outbox = outbox
 
     def train(
-        self, task: TrainTask, model: Model, _base: Blob, _control: TaskControl
+        self,
+        task: TrainTask,
+        model: Model,
+        _base: Blob,
+        _control: TaskControl,
+        state: Blob | None = None,  # noqa: ARG002 - it does not train
     ) -> TrainingResult:
         """Make a wrong update."""
         blob = self._blob(model.layout)

@@ -75,7 +75,12 @@ class SlowTrainer(SimulatedTrainer):
         self._seconds = settings.train_seconds
 
     def train(
-        self, task: TrainTask, model: Model, base: Blob, control: TaskControl
+        self,
+        task: TrainTask,
+        model: Model,
+        base: Blob,
+        control: TaskControl,
+        state: Blob | None = None,
     ) -> TrainingResult:
         """Wait, then make an update.
 
@@ -86,7 +91,7 @@ class SlowTrainer(SimulatedTrainer):
             threading.Event().wait(BATCH_SECONDS)
             if control.stopped:
                 raise Stopped
-        return super().train(task, model, base, control)
+        return super().train(task, model, base, control, state)
 
 
 def build_with(runner: TaskRunner, outbox: Outbox, settings: LightSettings) -> service.Built:

@@ -176,7 +176,7 @@ def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(
                 return replace(form, x=replace(form.x, size=(2**20,), dtype="float32"))
     """
     install("acme_wide", "[fedbus.transforms]\nwide = acme_wide:Wide", dedent(wide))
-    monkeypatch.setattr("fedbus_edge_agent.training.local_trainer.memory_mb", lambda: 100)
+    monkeypatch.setattr("fedbus_edge_agent.training.weights_trainer.memory_mb", lambda: 100)
     local_trainer, base = local_trainer_of(tmp_path, own=Nudge), base_of()
     overrides = DataOverrides(transforms=(PluginChoice(id="wide"),))
     params = TrainingParams(data_overrides=overrides)
@@ -444,11 +444,11 @@ def test_the_trainer_is_the_jobs_else_the_preferred_else_an_available_one(
     trained = local_trainer.train(task(base, trainer=wanted), model, base, TaskControl())
     assert trained.inline is not None
     assert set(decode(trained.inline, LAYOUT, "delta")["layers.1.bias"].tolist()) == {1.0}
-    before = local_trainer._loaded.cache.last  # noqa: SLF001 - a trainer says nothing of itself
+    before = local_trainer.weights_trainer.loaded.cache.last
     assert before is not None
     assert before.name == used
     local_trainer.train(task(base, trainer=wanted, task=2), model, base, TaskControl())
-    assert local_trainer._loaded.cache.last is before  # noqa: SLF001 - it is made once
+    assert local_trainer.weights_trainer.loaded.cache.last is before  # it is made once
 
 
 @pytest.mark.parametrize(

@@ -128,11 +128,13 @@ class WorkScheduler:
     def _run(self, task: Task, now: float) -> Iterator[Action]:
         weights = self.inputs.models.weights(task.ref)
         model = self.inputs.models.model(task.ref)
-        message, runner = task.message, self.runner
+        message, runner, control = task.message, self.runner, task.control
         call: Callable[[], TrainingResult | EvaluationResult] = (
-            partial(runner.train, message, model, weights, task.control)
+            partial(
+                runner.train, message, model, weights, control, state=self.inputs.state(message)
+            )
             if isinstance(message, TrainTask)
-            else partial(runner.evaluate, message, model, weights, task.control)
+            else partial(runner.evaluate, message, model, weights, control)
         )
         yield from self.thread.begin(task.key, task.control, call, now)
 
@@ -141,7 +143,7 @@ class WorkScheduler:
         yield from self.inputs.stop(task)
         reason = ""
         if isinstance(result, Exception):
-            self.inputs.models.drop_weights(task.ref)
+            self.inputs.drop(task)
             reason = describe_error(result)
         if not isinstance(result, Stopped):  # else the process exits
             yield from self.results.report(task, result, reason)

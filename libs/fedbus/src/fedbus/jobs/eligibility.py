@@ -119,19 +119,31 @@ def _optimizer_copies(params: TrainingParams) -> int:
     )
 
 
-def resources_reason(weights_bytes: int, params: TrainingParams, facts: AgentFacts) -> str | None:
-    """Compare the memory and storage that a training needs with those that an agent has free."""
+def resources_reason(
+    weights_bytes: int,
+    params: TrainingParams,
+    facts: AgentFacts,
+    more_memory_bytes: int = 0,
+    more_storage_bytes: int = 0,
+) -> str | None:
+    """Compare the memory and storage that a training needs with those that an agent has free.
+
+    `more_…_bytes` are those of a strategy's arrays beside the weights.
+    """
     only_tflite = facts.trainers == ("tflite",)
-    needed = training_memory_bytes(weights_bytes, params, only_tflite=only_tflite) // _MIB
+    training = training_memory_bytes(weights_bytes, params, only_tflite=only_tflite)
+    needed = (training + more_memory_bytes) // _MIB
     if facts.memory_mb and needed > facts.memory_mb:
         how = f" with {params.optimizer}" if _optimizer_copies(params) else ""
         return f"training{how} needs about {needed} MiB of memory, {facts.memory_mb} are available"
     states = 0
     if params.keep_optimizer_state:
         states = OPTIMIZER_STATE_FILES * state_slots(params.optimizer, params.optimizer_args)
-    stored = weights_bytes * (1 + states) // _MIB  # an update is as large as its model
+    # An update is as large as its model.
+    stored = (weights_bytes * (1 + states) + more_storage_bytes) // _MIB
     if stored > facts.storage_mb:
-        what = "its update and what is kept between rounds need" if states else "its update needs"
+        kept = states or more_storage_bytes
+        what = "its update and what is kept between rounds need" if kept else "its update needs"
         return f"{what} about {stored} MiB of storage, {facts.storage_mb} are free"
     return None
 

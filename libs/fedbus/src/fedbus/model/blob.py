@@ -50,10 +50,13 @@ def encode(weights: Weights, layout: Layout, encoding: Encoding = "plain") -> by
     return blob
 
 
-def encode_delta(new: Weights, base: Blob, layout: Layout) -> bytearray:
+def encode_delta(
+    new: Weights, base: Blob, layout: Layout, whole: Layout | None = None
+) -> bytearray:
     """Compute `new - base` into a new delta blob, without temporary arrays; `base` is plain.
 
-    Local tensors are left out: they never leave the agent.
+    Local tensors are left out: they never leave the agent. `whole` is the blob's layout if it has
+    tensors beside those of `layout`, such as `sections.update_layout` adds; they are zero.
 
     Raises:
         LayoutError: The arrays or the base do not have the layout, the base is a delta, or a whole
@@ -61,9 +64,11 @@ def encode_delta(new: Weights, base: Blob, layout: Layout) -> bytearray:
     """
     layout.check(new)
     old = decode(base, layout, "plain")
-    blob = blank(layout, "delta")
+    blob = blank(whole or layout, "delta")
+    views = writable_arrays(blob, whole or layout)
     with np.errstate(over="ignore", invalid="ignore"):  # the collector refuses such numbers
-        for name, view in writable_arrays(blob, layout).items():
+        for name in old.keys() & views.keys():
+            view = views[name]
             if new[name].dtype.kind == "f":
                 np.subtract(new[name], old[name], out=view)
             else:

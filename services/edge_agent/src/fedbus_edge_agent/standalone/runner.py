@@ -94,12 +94,12 @@ class StandaloneRunner:
         name = self.trainer.choose(uploaded.spec, request.trainer)
         model = self._load_model(uploaded, name)
         weights = self._load_weights(request, uploaded, model)
-        update = self.trainer.train_weights(request, model, weights, control)
+        update = self.trainer.weights_trainer.train(request, model, weights, control)
         metrics = checked_metrics(update.metrics)
         path = self.weights_path(request.job)
         with os_errors_as_store_errors(path):
             write_npz(path, update.weights)
-        self.trainer.save_optimizer_state(request, control)
+        self.trainer.weights_trainer.save_optimizer_state(request, control)
         return RoundResult(int(update.examples), metrics)
 
     def _load_model(self, uploaded: UploadedModel, name: str) -> Model:
@@ -123,7 +123,7 @@ class StandaloneRunner:
             return decode(read_blob(self.weights_path(request.job), model.layout), model.layout)
         if uploaded.weights.exists():
             return decode(_read_bytes(uploaded.weights), model.layout, "plain")
-        return self.trainer.initial_weights(model, request.trainer)
+        return self.trainer.weights_trainer.initial_weights(model, request.trainer)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -8,7 +8,13 @@ from fedbus.errors import TrainingError
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.host.data_watch import DataWatch
-from fedbus_edge_agent.tasks.eligibility import Eligibility, changed_names_reason, eligibility
+from fedbus_edge_agent.tasks.eligibility import (
+    NO_ARRAYS,
+    Eligibility,
+    StrategySizes,
+    changed_names_reason,
+    eligibility,
+)
 from fedbus_edge_agent.tasks.task import Task, TaskMessage
 from fedbus_edge_agent.training.trainers import TaskChecker
 from fedbus_edge_agent.training.watchdog import TrainingThread
@@ -64,5 +70,8 @@ class TaskAcceptance:
     def _judge(self, message: TaskMessage, facts: AgentFacts) -> Eligibility:
         if self.thread.trouble:
             return Eligibility(facts.format, self.thread.trouble)
-        size = message.base.weights.size if isinstance(message, TrainTask) else None
-        return eligibility(message.trainer, message.params, size, facts, self.checker)
+        size, arrays = None, NO_ARRAYS
+        if isinstance(message, TrainTask):
+            size, state = message.base.weights.size, message.state
+            arrays = StrategySizes(len(message.sections), 0 if state is None else state.size)
+        return eligibility(message.trainer, message.params, size, facts, self.checker, arrays)

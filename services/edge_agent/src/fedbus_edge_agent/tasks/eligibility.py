@@ -6,7 +6,7 @@ knows which plug-ins it allows, and the format of its rows after a job's own loa
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fedbus.errors import FedbusError
 from fedbus.jobs.eligibility import RowFormat, batch_memory_reason, resources_reason
@@ -14,6 +14,23 @@ from fedbus.training.params import TrainingParams
 from fedbus.wire.announced_names import classes_in, columns_in
 from fedbus.wire.documents import AgentFacts
 from fedbus_edge_agent.training.trainers import TaskChecker
+
+KEPT_STATES: Final = 2
+"""Files of an objective's own arrays: those in use, and those that wait for a receipt."""
+
+
+@dataclass(frozen=True, slots=True)
+class StrategySizes:
+    """Arrays that a strategy needs here, beside those of its objective.
+
+    `sections` is the number of the update's sections, each at most as large as the model's weights.
+    """
+
+    sections: int = 0
+    state_bytes: int = 0
+
+
+NO_ARRAYS: Final = StrategySizes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +41,33 @@ class Eligibility:
     reason: str = ""
 
 
-def eligibility(
+def eligibility(  # noqa: PLR0913, PLR0917 - all that a judgement depends on
     trainer: str | None,
     params: TrainingParams,
     weights_bytes: int | None,
     facts: AgentFacts,
     checker: TaskChecker | None,
+    arrays: StrategySizes = NO_ARRAYS,
 ) -> Eligibility:
     """Judge a training, or with no `weights_bytes` an evaluation, before it is accepted.
 
     Without a `checker`, any plug-in is accepted.
     """
+    copies = 0
     rows = RowFormat.announced(facts.format)
     overrides = params.data_overrides
     try:
         if checker is not None:
             checker.check(trainer, overrides)
             rows = rows if overrides is None else checker.rows(overrides)
+            copies = 0 if weights_bytes is None else checker.check_strategy(params)
     except FedbusError as error:
         return Eligibility(rows.format, str(error))
-    no_room = None if weights_bytes is None else resources_reason(weights_bytes, params, facts)
+    no_room = None
+    if weights_bytes is not None:
+        memory = arrays.state_bytes + (arrays.sections + copies) * weights_bytes
+        storage = (arrays.sections + min(copies, KEPT_STATES)) * weights_bytes
+        no_room = resources_reason(weights_bytes, params, facts, memory, storage)
     too_wide = batch_memory_reason(rows, params, facts.examples, facts.memory_mb)
     return Eligibility(rows.format, no_room or too_wide or "")
 

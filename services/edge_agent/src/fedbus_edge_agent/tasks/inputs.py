@@ -1,4 +1,4 @@
-"""Inputs of tasks: a version's weights, its spec, and the files of one architecture. Pure.
+"""Inputs of tasks: a version's weights, spec and files, and its strategy's state. Pure.
 
 Creates the spools that blobs are received into, and writes a small model that came with its task
 into one, in the event loop.
@@ -6,16 +6,21 @@ into one, in the event loop.
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fedbus.blobs.spool import Spools
 from fedbus.core.actions import Action, Cancel, Fetch, WakeAt
 from fedbus.core.events import Fetched, FetchFailed
 from fedbus.errors import StoreError, TrainingError, TransferError
 from fedbus.jobs.input_match import input_reason
+from fedbus.model.blob_header import Blob, blob_size
+from fedbus.model.layout import Layout
+from fedbus.model.sections import state_layout
 from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.keys import TaskInputFetch, TaskInputRetry
-from fedbus_edge_agent.tasks.model_cache import CachedModels
+from fedbus_edge_agent.tasks.model_cache import MAX_MODELS, CachedModels
+from fedbus_edge_agent.tasks.newest_blobs import NewestBlobs
 from fedbus_edge_agent.tasks.task import Task
 
 RETRY_SECONDS = 2.0
@@ -24,10 +29,11 @@ MAX_FAILURES = 10
 
 @dataclass(frozen=True, slots=True)
 class TaskInputs:
-    """Fetches what tasks need and the model cache lacks."""
+    """Fetches what tasks need and the caches lack; `states` are the strategies' of each job."""
 
     models: CachedModels
     spools: Spools
+    states: NewestBlobs = field(default_factory=lambda: NewestBlobs(MAX_MODELS))
 
     def unpack(self, ref: ModelRef, weights: bytes) -> None:
         """Cache weights that came inside a task; the training thread checks their digest."""
@@ -41,14 +47,37 @@ class TaskInputs:
         """Return the blobs that a task needs next.
 
         Raises:
-            FedbusError: The model's spec has arrived, and shows that this agent cannot use it.
+            FedbusError: The model's spec has arrived, and shows that this agent cannot use it, or
+                that the strategy's state is another model's.
         """
-        spec = self.models.spec(task.ref)
-        if spec is not None and not task.input_checked:
+        message, spec = task.message, self.models.spec(task.ref)
+        missing = self.models.missing(task.ref, message.trainer)
+        if spec is None:
+            return missing
+        if not task.input_checked:
             if reason := input_reason(spec.input, task.data_format):
                 raise TrainingError(reason)
+            if isinstance(message, TrainTask):
+                _check_state(message, self.models.layout(task.ref))
             task.input_checked = True
-        return self.models.missing(task.ref, task.message.trainer)
+        state = message.state if isinstance(message, TrainTask) else None
+        if state is not None and not self.states.has(message.job, state):
+            missing.append(state)
+        return missing
+
+    def state(self, message: TrainTask) -> Blob | None:
+        """Return a lease on the strategy's state, which is here; None: its arrays are zeros.
+
+        Raises:
+            StoreError: It cannot be read, because the disk was full.
+        """
+        return None if message.state is None else self.states.read(message.job)
+
+    def drop(self, task: Task) -> None:
+        """Drop the blobs of a task that failed: they may be damaged."""
+        self.models.drop_weights(task.ref)
+        if isinstance(task.message, TrainTask):
+            self.states.drop(task.message.job)
 
     def fetch(self, task: Task, missing: list[BlobRef]) -> Iterator[Action]:
         """Fetch the missing blobs without a download; raise StoreError if one has no room."""
@@ -70,7 +99,11 @@ class TaskInputs:
         """
         blob_ref, spool = task.downloads.pop(digest)
         if isinstance(event, Fetched):
-            self.models.add(task.ref, blob_ref, spool)
+            message = task.message
+            if isinstance(message, TrainTask) and blob_ref == message.state:
+                self.states.add(message.job, blob_ref, spool)
+            else:
+                self.models.add(task.ref, blob_ref, spool)
             return
         spool.close()
         task.failures += 1
@@ -86,3 +119,14 @@ class TaskInputs:
             yield Cancel(TaskInputFetch(task.key, digest))
             spool.close()
         task.downloads.clear()
+
+
+def _check_state(message: TrainTask, layout: Layout) -> None:
+    """Compare the size of the strategy's state with its layout, before any memory is for it."""
+    if message.state is None:
+        return
+    expected = blob_size(state_layout(layout, message.state_names), "plain")
+    if message.state.size != expected:
+        raise TrainingError(
+            f"the strategy's state has {message.state.size} bytes; {expected} belong to this model"
+        )

@@ -15,6 +15,7 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.spec_files import files_of, named_files
+from fedbus_edge_agent.tasks.newest_blobs import NewestBlobs
 from fedbus_edge_agent.training.task_runner import Model
 
 MAX_MODELS = 8
@@ -31,7 +32,7 @@ class CachedModels:
     def __init__(self, choose: ChooseArchitecture | None = None) -> None:
         self._choose = choose
         self._specs: OrderedDict[str, Model] = OrderedDict()  # by digest, with the fetched files
-        self._weights: OrderedDict[str, tuple[str, Spool]] = OrderedDict()  # by model: digest, blob
+        self._weights = NewestBlobs(MAX_MODELS)  # by model
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes of files of each model whose spec is cached, by name."""
@@ -44,6 +45,10 @@ class CachedModels:
         """Return a version's spec, if it is cached."""
         model = self._specs.get(ref.spec.digest)
         return None if model is None else model.spec
+
+    def layout(self, ref: ModelRef) -> Layout:
+        """Return the layout of a version whose spec is cached."""
+        return self._specs[ref.spec.digest].layout
 
     def missing(self, ref: ModelRef, wanted: str | None = None) -> list[BlobRef]:
         """Return the blobs to fetch next: the files of a spec are known once the spec is cached.
@@ -67,10 +72,7 @@ class CachedModels:
             FedbusError: The digest of a spec or a file differs, or the spec cannot be used.
         """
         if blob_ref == ref.weights:  # the training thread checks the digest: they may be large
-            self._drop(ref.model)
-            self._weights[ref.model] = blob_ref.digest, spool
-            while len(self._weights) > MAX_MODELS:
-                self._drop(next(iter(self._weights)))
+            self._weights.add(ref.model, blob_ref, spool)
             return
         try:
             if spool.digest() != blob_ref.digest:
@@ -99,21 +101,16 @@ class CachedModels:
         Raises:
             StoreError: They cannot be read, because the disk was full.
         """
-        spool = self._weights[ref.model][1]
-        return spool.read(0, spool.size)
+        return self._weights.read(ref.model)
 
     def drop_weights(self, ref: ModelRef) -> None:
         """Drop a version's weights: they may be damaged."""
         if self.has_weights(ref):
-            self._drop(ref.model)
+            self._weights.drop(ref.model)
 
     def has_weights(self, ref: ModelRef) -> bool:
         """Return whether the cached weights of a model are those of a version."""
-        return self._weights.get(ref.model, ("", None))[0] == ref.weights.digest
-
-    def _drop(self, model: str) -> None:
-        if model in self._weights:
-            self._weights.pop(model)[1].close()
+        return self._weights.has(ref.model, ref.weights)
 
     def _files_of(self, spec: ModelSpec, wanted: str | None) -> tuple[BlobRef, ...]:
         if self._choose is None:

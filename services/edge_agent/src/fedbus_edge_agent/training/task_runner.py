@@ -54,9 +54,17 @@ class TaskRunner(Protocol):
     """
 
     def train(
-        self, task: TrainTask, model: Model, base: Blob, control: TaskControl
+        self,
+        task: TrainTask,
+        model: Model,
+        base: Blob,
+        control: TaskControl,
+        state: Blob | None = None,
     ) -> TrainingResult:
-        """Train from the base version and store the update in the outbox."""
+        """Train from the base version and store the update in the outbox.
+
+        `state` is the blob of the strategy's arrays; None: they are zeros.
+        """
 
     def evaluate(
         self, task: EvaluateTask, model: Model, weights: Blob, control: TaskControl

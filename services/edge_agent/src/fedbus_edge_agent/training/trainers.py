@@ -10,7 +10,7 @@ from fedbus.jobs.eligibility import RowFormat
 from fedbus.plugins import TrainerFactory
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
-from fedbus.training.params import DataOverrides
+from fedbus.training.params import DataOverrides, TrainingParams
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.identifiers import BASE
 
@@ -21,6 +21,14 @@ class TaskChecker(Protocol):
 
     def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
         """Raise PluginError for a job's plug-in that is not installed, or not allowed."""
+
+    def check_strategy(self, params: TrainingParams) -> int:
+        """Return the copies of the model's bytes that a job's objective needs in memory.
+
+        Raises:
+            PluginError: A part of the job's strategy is not installed or allowed, or does not take
+                its parameters.
+        """
 
     def rows(self, overrides: DataOverrides) -> RowFormat:
         """Return the format of the rows that a trainer would get with a job's `overrides`.

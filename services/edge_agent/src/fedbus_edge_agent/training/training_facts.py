@@ -38,14 +38,17 @@ class FactsOfTask:
         Raises:
             TrainingError: The trainer took its batches from elsewhere, so its steps are unknown.
         """
-        if "steps" not in self._task.facts:
-            return TrainingFacts(base_loss=self._base_loss)
+        steps = self.steps(control) if "steps" in self._task.facts else None
+        return TrainingFacts(steps=steps, base_loss=self._base_loss)
+
+    def steps(self, control: TaskControl) -> int:
+        """Return the number of optimizer steps; raises as `end` does."""
         if not control.steps:
             raise TrainingError(
                 f"trainer {self._trainer} took no batch from data.steps(params), so its optimizer "
                 "steps, which the job's strategy needs, are unknown"
             )
-        return TrainingFacts(steps=control.steps, base_loss=self._base_loss)
+        return control.steps
 
 
 def _measured_loss(
