@@ -117,7 +117,8 @@ class UsesLocalTerms(Protocol):
     def use_local_terms(self, terms: LocalTerms) -> None:
         """Add these terms to the loss of the next `train`, and only of that one.
 
-        The metrics of the training do not include them.
+        The metrics of the training do not include them. Their arrays are read-only, and valid until
+        that `train` has ended.
 
         Raises:
             TrainingError: The model cannot be trained with them.

@@ -5,11 +5,13 @@ layers.py          layers that an architecture may name, with their arguments   
 tensors.py         a model's variables under the layout's names, shapes, dtypes and roles
 losses.py          losses and metrics by name, and targets in the form they take
 optimizers.py      optimizers and callbacks by name
+term_variables.py  a strategy's terms in a compiled step
 optimizer_state.py their state as arrays
 devices.py         capabilities of the device
 trainer.py         the trainer
 model_export.py    a user's model exported for agents
-tflite_export.py   … and as a trainable `.tflite` file: tflite_network.py, backward.py, window.py
+tflite_export.py   … and as a trainable `.tflite` file: tflite_network.py, tflite_layers.py,
+                   window.py
 loading.py         weights into a user's model
 """
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from fedbus.errors import TrainingError
+from fedbus.frameworks.keras.term_variables import TermVariables, adding
 from fedbus.model.layout import Array
 from fedbus.training.options import LOWER_IS_BETTER, accepted_args
 from fedbus.training.params import SchedulerParams, TrainingParams
@@ -21,12 +22,13 @@ _CALLBACKS: Final[Mapping[str, str]] = {
 }
 
 
-def optimizer_of(params: TrainingParams) -> Any:  # noqa: ANN401 - Keras has no types
+def optimizer_of(params: TrainingParams, terms: TermVariables | None = None) -> Any:  # noqa: ANN401 - Keras has no types
     """Create a job's optimizer; raise TrainingError if Keras does not take the arguments."""
     args = dict(accepted_args("keras", params.optimizer, params.optimizer_args))
     args.pop("jit_compile", None)  # of the model, since Keras 3
     try:
-        made = getattr(keras.optimizers, _OPTIMIZERS[params.optimizer])
+        kind = getattr(keras.optimizers, _OPTIMIZERS[params.optimizer])
+        made = kind if terms is None else adding(kind, terms)
         return made(learning_rate=params.learning_rate, **args)
     except (TypeError, ValueError) as error:
         raise TrainingError(f"keras: {params.optimizer}: {error}") from error

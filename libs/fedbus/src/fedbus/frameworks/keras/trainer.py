@@ -20,8 +20,10 @@ from fedbus.frameworks.keras.losses import loss_of, metrics_of, target_of
 from fedbus.frameworks.keras.optimizer_state import counters, restore_state, state_arrays
 from fedbus.frameworks.keras.optimizers import callback_of, initial_values, optimizer_of
 from fedbus.frameworks.keras.tensors import roles_of, set_weights, weights_of
+from fedbus.frameworks.keras.term_variables import TermVariables
 from fedbus.frameworks.stateful import StatefulTrainer
 from fedbus.model.layout import DTYPES, Array, Layout, Role, Weights
+from fedbus.training.local_terms import LocalTerms
 from fedbus.training.options import check_supported
 from fedbus.training.params import Architecture, TrainingParams, Update
 
@@ -42,8 +44,10 @@ class KerasTrainer(StatefulTrainer):
         self._net = build(architecture)
         check_shapes(self._net)
         self._precision = "full"
-        self._layout = Layout.of(weights_of(self._net))
+        self._layout = Layout.of(weights_of(self._net), roles_of(self._net))
         self._compiled: tuple[tuple[object, ...], list[Array]] | None = None  # with its first state
+        self._terms = LocalTerms()
+        self._term_variables: TermVariables | None = None
         self.output_activation = output_activation_of(self._net)
         self.declared_loss = declared_loss(self._net)
 
@@ -64,12 +68,20 @@ class KerasTrainer(StatefulTrainer):
         self._layout.check(weights)
         set_weights(self._net, weights)
 
+    def use_local_terms(self, terms: LocalTerms) -> None:
+        """Add terms to the loss of the next `train`; raise TrainingError if they do not fit."""
+        terms.check(self._layout)
+        self._terms = terms
+
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Train one step for each batch; metrics are those of the last epoch, as in Keras."""
         found = self._take_loaded_state()
+        terms, self._terms = self._terms, LocalTerms()
         check_supported("keras", params)
-        self._compile(params)
+        self._compile(params, terms)
         self.load(weights)
+        if self._term_variables is not None:
+            self._term_variables.assign(terms)
         callback = callback_of(params.scheduler)
         callback.set_model(self._net)
         callback.on_train_begin({})
@@ -92,7 +104,9 @@ class KerasTrainer(StatefulTrainer):
         scored = TrainingParams(loss=params.loss, metrics=params.metrics)
         check_supported("keras", scored)
         if self._compiled is None or self._compiled[0][:3] != _measured(scored):
-            self._compile(scored)  # otherwise the model compiled for training measures the same
+            self._compile(
+                scored, LocalTerms()
+            )  # otherwise the model compiled for training measures the same
         self.load(weights)
         metrics: Mapping[str, Any] = {}
         for x, y in data.batches():
@@ -115,19 +129,23 @@ class KerasTrainer(StatefulTrainer):
         found: Array = keras.ops.convert_to_numpy(answers)
         return found if found.dtype.name in DTYPES else found.astype(np.float32)
 
-    def _compile(self, params: TrainingParams) -> None:
+    def _compile(self, params: TrainingParams, terms: LocalTerms) -> None:
         """Compile the model, or only reset its optimizer state if it is compiled so already.
 
         Compiling and tracing a model takes seconds.
         """
         args = sorted(params.optimizer_args.items())
-        wanted = (*_measured(params), params.optimizer, args)
+        kinds = (terms.proximal > 0, bool(terms.linear))
+        wanted = (*_measured(params), params.optimizer, args, kinds)
         if self._compiled is None or self._compiled[0] != wanted:
             precision = params.precision if has_bfloat16() else "full"
             if precision != self._precision:
                 self._net = build(self._architecture, precision)
                 self._precision = precision
-            optimizer = optimizer_of(params)
+            self._term_variables = None
+            if any(kinds):
+                self._term_variables = TermVariables(self._net, proximal=kinds[0], linear=kinds[1])
+            optimizer = optimizer_of(params, self._term_variables)
             probable = self.output_activation != "scores"
             self._net.compile(
                 optimizer=optimizer,
