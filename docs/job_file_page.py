@@ -7,9 +7,13 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from fedbus.jobs.field_types import JobFileObject
+from fedbus.jobs.foreign_keys import REFUSED_KEYS, SERVER_KEYS, STRATEGY_KEYS
 from fedbus.jobs.options import OptimizerConfig, SingleSchedulerConfig
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS
 from fedbus.jobs.unsupported import UNSUPPORTED_KEYS
+from fedbus.strategies.catalog import PART_GROUPS, shipped_parts, shipped_strategies
+from fedbus.strategies.factory_parameters import FactoryParameter
+from fedbus.strategies.resolution import SYNONYMS
 from fedbus.training.options import FRAMEWORKS, ArgumentDomains
 from fedbus.training.options.torch_options import BY_STEP, LAMBDAS
 
@@ -72,6 +76,56 @@ A key with an earlier name is a fault; its message states the new name.
 
 | earlier | now |
 |---|---|
+"""
+
+FOREIGN_KEYS = """
+### Keys of other systems
+
+Files of aerOS and ASSIST-IoT have `strategy_conf` and `server_conf`, and the strategies of Flower
+and AI4OS take the same words as parameters: these keys are also read among `strategy.parameters`.
+Each becomes a key here; if a file has both, their values must be equal. Any other key of
+`strategy_conf` is a parameter of the strategy.
+
+| key | becomes | how |
+|---|---|---|
+"""
+
+SYNONYM_WORDS = """
+A parameter that no part of a strategy takes is read by its name in other systems:
+
+| name | parameter |
+|---|---|
+"""
+
+STRATEGIES = """
+## Strategies
+
+A strategy is an aggregator, and perhaps a server optimizer and an objective of agents: `strategy`
+names it by an id, or replaces single parts. The ids of aggregators are strategies too. A parameter
+reaches each part that takes it; its kind and value are checked when the job is submitted, and so
+is whether the strategy can work with the rest of the job: Krum and Bulyan need a `round.quorum`
+that is large enough, SCAFFOLD needs `strategy.population` and plain SGD. Ids are read without
+regard to case, `-` and `_`, and with or without `fed`: `FedAdam`, `fed_adam` and `adam` are
+`fedadam`, and aerOS's `avg` is `fedavg`. `fedbus plugins` lists them with those that are installed
+besides.
+
+```json
+{"model_name": "digits", "num_rounds": 30, "round": {"agents": 3},
+ "strategy": {"id": "fedadam", "parameters": {"server_learning_rate": 0.05}}}
+```
+
+| id | aggregator | server optimizer | objective | parameters |
+|---|---|---|---|---|
+"""
+
+PARTS_OF_STRATEGIES = """
+### Parts
+
+`strategy.aggregator`, `strategy.server_optimizer`, `strategy.objective` and
+`strategy.update_transforms` name parts of one's own choice, each with its own parameters.
+
+| part | id | parameters |
+|---|---|---|
 """
 
 OPTIMIZERS = """
@@ -141,6 +195,14 @@ def write() -> str:
             parts.append(_keys(path, part))
     parts.append(EARLIER_NAMES)
     parts.extend(_row(f"`{old}`", f"`{new}`") for old, new in RENAMED_KEYS.items())
+    parts.append(FOREIGN_KEYS)
+    parts.extend(_foreign_rows())
+    parts.append(STRATEGIES)
+    parts.extend(_strategy_rows())
+    parts.append(SYNONYM_WORDS)
+    parts.extend(_row(f"`{other}`", f"`{name}`") for other, name in SYNONYMS.items())
+    parts.append(PARTS_OF_STRATEGIES)
+    parts.extend(_part_rows())
     parts.append(OPTIMIZERS)
     parts.extend(_table("optimizer", {n: f.optimizers for n, f in FRAMEWORKS.items()}))
     parts.append(SCHEDULERS.format(by_step=" and ".join(f"`{name}`" for name in sorted(BY_STEP))))
@@ -155,6 +217,44 @@ def write() -> str:
         _row(name, _words(has.losses), _words(has.metrics)) for name, has in FRAMEWORKS.items()
     )
     return "".join(parts)
+
+
+def _foreign_rows() -> Iterator[str]:
+    for above, keys in (("server_conf", SERVER_KEYS), ("strategy_conf", STRATEGY_KEYS)):
+        for word, key in keys.items():
+            yield _row(f"`{above}.{word}`", f"`{key.to}`" if key.to else "refused", key.note)
+    for name, hint in REFUSED_KEYS.items():
+        yield _row(f"`{name}`", "refused", f"{hint}.")
+
+
+def _strategy_rows() -> Iterator[str]:
+    for each in shipped_strategies():
+        preset = each.preset
+        parts = (preset.aggregator, preset.server_optimizer, preset.objective)
+        names = (f"`{part.id}`" if part else "" for part in parts)
+        yield _row(f"`{each.id}`", *names, _parameters(each.parameters))
+
+
+def _part_rows() -> Iterator[str]:
+    for group in PART_GROUPS:
+        what = group.removesuffix("s").replace("_", " ")
+        for name, parameters in shipped_parts(group):
+            yield _row(what, f"`{name}`", _parameters(parameters))
+
+
+def _parameters(parameters: Mapping[str, FactoryParameter]) -> str:
+    each = (f"`{name}` ({_parameter(parameter)})" for name, parameter in parameters.items())
+    return "; ".join(each) or "none"
+
+
+def _parameter(parameter: FactoryParameter) -> str:
+    if parameter.required:
+        return f"{parameter.expected}, required"
+    if parameter.default is None:
+        return f"{parameter.expected}, may be left out"
+    value = parameter.default
+    shown = str(value).lower() if isinstance(value, bool) else value
+    return f"{parameter.expected}, `{shown}`"
 
 
 def _keys(path: tuple[str, ...], part: type[JobFileObject]) -> str:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from fedbus.jobs import JobFileError, canonical, parse, training_params_of
+from fedbus.jobs.foreign_keys import REFUSED_KEYS, SERVER_KEYS, STRATEGY_KEYS
 from fedbus.jobs.schema import PARTS
 from fedbus.training.params import TrainingParams
 from tests.fedbus.jobs.written import sentences
@@ -95,7 +96,10 @@ def test_training_params_survive_the_wire(tree: dict[str, Any]) -> None:
 
 
 keys_and_noise = st.sampled_from(
-    [key for part in PARTS.values() for key in part.names()]
+    [
+        *(key for part in PARTS.values() for key in part.names()),
+        *("server_conf", "strategy_conf", *REFUSED_KEYS, *SERVER_KEYS, *STRATEGY_KEYS),
+    ]
 ) | st.text(max_size=8)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

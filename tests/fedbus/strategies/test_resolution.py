@@ -118,7 +118,7 @@ AGGREGATOR = {"id": "typed", "parameters": {"needed": 1}}
 @pytest.mark.parametrize(
     ("strategy", "said"),
     [
-        ({"id": "nix"}, ["strategy: no strategy or aggregator named 'nix'; strategies: "]),
+        ({"id": "nix"}, ["strategy: no strategy or aggregator named 'nix'; installed: "]),
         (
             {"id": "typed"},
             ["strategy.parameters.needed: missing; typed needs it: a whole number"],

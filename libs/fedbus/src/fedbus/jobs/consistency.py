@@ -3,10 +3,10 @@
 The checks use the values as written, so that other faults do not hide these.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 
 from fedbus.jobs.faults import show
+from fedbus.jobs.field_types import number_of
 from fedbus.jobs.schema import RoundSettings
 from fedbus.number_text import format_against
 from fedbus.training.options import FRACTIONS, FRAMEWORKS, LOWER_IS_BETTER
@@ -31,15 +31,15 @@ def consistency_faults(written: Written) -> Iterator[JobFault]:
 def _one_learning_rate(written: Written) -> Iterator[JobFault]:
     """Compare the two learning rates of `optimizer_config`; that of `config` may differ."""
     short, long = "optimizer_config.lr", "optimizer_config.learning_rate"
-    one, other = _number(written.get(short)), _number(written.get(long))
+    one, other = number_of(written.get(short)), number_of(written.get(long))
     if one is not None and other is not None and one != other:
         problem = f"{format_against(other, one)}, but {short} says {one:g}"
         yield JobFault(key=long, problem=problem, hint="give the learning rate once")
 
 
 def _quorum_within_agents(written: Written) -> Iterator[JobFault]:
-    agents = _number(written.get("round.agents", RoundSettings().agents))
-    quorum = _number(written.get("round.quorum"))
+    agents = number_of(written.get("round.agents", RoundSettings().agents))
+    quorum = number_of(written.get("round.quorum"))
     if agents is not None and quorum is not None and quorum > agents:
         yield JobFault(
             key="round.quorum",
@@ -51,7 +51,7 @@ def _quorum_within_agents(written: Written) -> Iterator[JobFault]:
 def _reachable_targets(written: Written) -> Iterator[JobFault]:
     for key in written:
         metric = key.removeprefix(_TARGET)
-        threshold = _number(written[key]) if key.startswith(_TARGET) else None
+        threshold = number_of(written[key]) if key.startswith(_TARGET) else None
         if threshold is None or metric not in FRACTIONS | LOWER_IS_BETTER:
             continue
         if threshold < 0:
@@ -88,17 +88,6 @@ def _one_config(written: Written) -> Iterator[JobFault]:
 def _named_target(written: Written) -> Iterator[JobFault]:
     """Reject a value that aerOS reads and never uses, so that no user relies on it."""
     key = "eval_metrics_value"
-    if _number(written.get(key)):
+    if number_of(written.get(key)):
         problem = "it says of no metric that the value is one to stop at"
         yield JobFault(key=key, problem=problem, hint="stopping_target does")
-
-
-def _number(value: object) -> float | None:
-    """Parse a number as the schema does; None: not a number, which the schema reports."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

@@ -1,5 +1,6 @@
 """Field types and the base class of a job file's objects. Pure."""
 
+import math
 from typing import Annotated, Any, Final
 
 from pydantic import (
@@ -28,6 +29,17 @@ def _no_flag(value: object) -> object:
     if isinstance(value, bool):
         raise PydanticCustomError("flag_for_number", "not a number")
     return value
+
+
+def number_of(value: object) -> float | None:
+    """Parse a number as the schema does; None: not a number, which the schema reports."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def flag_as_number(value: object) -> object:

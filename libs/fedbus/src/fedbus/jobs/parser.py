@@ -1,7 +1,8 @@
 """Parser of job files: bytes to a `JobFile`, or to all faults."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import chain
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from fedbus.jobs.consistency import consistency_faults
 from fedbus.jobs.faults import MAX_FAULTS, JobFileError, nearest, show
+from fedbus.jobs.foreign_keys import translate
 from fedbus.jobs.framework_checks import argument_faults, valid_part_of
 from fedbus.jobs.json_tree import read
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS, JobFile
@@ -76,31 +78,44 @@ def parse(data: bytes, extra_checks: ExtraChecks = _none) -> JobFile:
     Raises:
         JobFileError: has every fault, in the order of the file.
     """
-    tree = read(data)
-    places = [(path_of(place), value) for place, value in walk(tree)]
-    written = {key: value for key, value in places if value is not None}
+    sent = read(data)
+    places = [(path_of(place), value) for place, value in walk(sent)]
+    translated = translate(sent)
     faults = [JobFault(key=k, problem=v.problem) for k, v in places if isinstance(v, InvalidValue)]
+    faults += translated.faults
+    job, found = _validated(
+        translated.tree if isinstance(sent, dict) else sent, extra_checks, faults
+    )
+    if job is None or found:
+        named = (replace(fault, key=translated.written(fault.key)) for fault in found)
+        order = {key: index for index, (key, _) in enumerate(places)}
+        raise JobFileError(sorted(named, key=lambda fault: order.get(fault.key, len(order))))
+    return job
+
+
+def _validated(
+    tree: object, extra_checks: ExtraChecks, faults: Sequence[JobFault]
+) -> tuple[JobFile | None, list[JobFault]]:
+    """Return the job, if its form is valid, and its faults beside those that are known."""
+    found = [*faults]
     job: JobFile | None = None
     try:
         job = JobFile.model_validate(tree)
     except ValidationError as error:
-        faults += _faults_of(error)
-    faulty = {fault.key.partition("[")[0] for fault in faults} | {fault.key for fault in faults}
+        found += _faults_of(error)
+    faulty = {fault.key.partition("[")[0] for fault in found} | {fault.key for fault in found}
+    written = {path_of(place): value for place, value in walk(tree) if value is not None}
     meant = [*unsupported_faults(written), *consistency_faults(written)]
     if isinstance(tree, dict):
         seen = valid_part_of(tree) if job is None else job
-        complete = job is not None and not faults and not meant
+        complete = job is not None and not found and not meant
         judged = (
             fault
             for fault in extra_checks(seen, complete=complete)
             if not _begins(fault.key, faulty)
         )
         meant += chain(argument_faults(seen), judged)
-    faults += (fault for fault in meant if fault.key not in faulty)
-    if job is None or faults:
-        order = {key: index for index, (key, _) in enumerate(places)}
-        raise JobFileError(sorted(faults, key=lambda fault: order.get(fault.key, len(order))))
-    return job
+    return job, found + [fault for fault in meant if fault.key not in faulty]
 
 
 def _begins(key: str, faulty: Iterable[str]) -> bool:

@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Final, get_args
 
 from fedbus import plugins
 from fedbus.plugins import Group, Preset
 from fedbus.strategies.factory_parameters import FactoryParameter, parameters_of
 from fedbus.strategies.part_factories import PartGroup, load_plugin
 from fedbus.training.params import PluginChoice
+
+PART_GROUPS: Final[tuple[PartGroup, ...]] = get_args(PartGroup)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from fedbus.errors import PluginError
 from fedbus.jobs.faults import nearest
 from fedbus.plugins import Group, Preset
 from fedbus.strategies.part_factories import load_plugin
-from fedbus.text import listed
 from fedbus.training.params import PluginChoice
 
 _PREFIX: Final = "fed"
@@ -46,8 +45,8 @@ def find_preset(name: str, allowed: Collection[str] | None) -> tuple[str, Preset
     near = nearest(name, (*strategies, *aggregators))
     meant = f"did you mean {near!r}? " if near else ""
     raise PluginError(
-        f"no strategy or aggregator named {name!r}; {meant}strategies: {listed(strategies)}; "
-        f"aggregators: {listed(aggregators)}"
+        f"no strategy or aggregator named {name!r}; {meant}installed: "
+        f"{', '.join(sorted({*strategies, *aggregators}))}"
     )
 
 

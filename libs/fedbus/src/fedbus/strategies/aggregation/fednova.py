@@ -33,6 +33,8 @@ class FedNova:
     """
 
     facts = ("steps",)
+    needs_sgd = True
+    of_training = ("momentum", "proximal_mu", "learning_rate")
 
     def __init__(
         self, *, momentum: float = 0.0, proximal_mu: float = 0.0, learning_rate: float | None = None
