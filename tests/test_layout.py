@@ -124,7 +124,7 @@ CLAIMED_PURE = sorted(
 WAITING = {"asyncio", "aiomqtt", "aiohttp", "sqlite3", "time"}
 LOCAL_STORAGE = {
     "libs/fedbus/src/fedbus/client/repository.py",
-    "services/collector/src/fedbus_collector/rounds/round_collector.py",
+    "services/collector/src/fedbus_collector/rounds/round_aggregate.py",
     "services/collector/src/fedbus_collector/rounds/inputs.py",
     "services/collector/src/fedbus_collector/rounds/updates.py",
     "services/edge_agent/src/fedbus_edge_agent/tasks/replies.py",

@@ -95,6 +95,16 @@ def test_the_record_says_who_counted_and_why_others_did_not() -> None:
     assert [c.coefficient for c in record.contributors] == [0.25, 0.75]
 
 
+def test_updates_that_are_not_used_are_in_no_mean_of_metrics() -> None:
+    """Whom Krum excludes must not choose the loss that a job reports."""
+    round_ = round_of()
+    for agent, loss in ((A, 1.0), (B, 100.0), (C, 3.0)):
+        counted(round_, agent, loss=loss)
+    record = round_.record(UsedCoefficients(agents=2, updates={A: 0.5, B: 0.0, C: 0.5}))
+    assert record.metrics == {"train_loss": 2.0}
+    assert len(record.contributors) == 3
+
+
 def test_a_round_that_falls_short_tells_the_reasons_that_came_most() -> None:
     """Only as many as fit into one line."""
     round_ = round_of(cohort=COHORT, quorum=2)

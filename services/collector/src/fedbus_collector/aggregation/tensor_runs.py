@@ -25,9 +25,9 @@ Treatment = Literal["trained", "statistic", "whole", "local", "section"]
 
 STACK_BYTES: Final = 8 * 2**20
 """Size of a block of all updates of a round, float64."""
-THIRD_PARTY_STACK_BYTES: Final = 32 * 2**20
+THIRD_PARTY_STACK_BYTES: Final = 16 * 2**20
 """The same where each block is copied and costs a thread."""
-THIRD_PARTY_BLOCK_NUMBERS: Final = 1024 * 1024
+THIRD_PARTY_BLOCK_NUMBERS: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,13 +184,17 @@ class RoundProgress:
         return text
 
     def record(self, used: UsedCoefficients, state: BlobRef | None = None) -> RoundRecord:
-        """Build the round's record; metrics and reasons of a large cohort are cut to fit."""
+        """Build the round's record; metrics and reasons of a large cohort are cut to fit.
+
+        The metrics of updates that are not used are in no mean: a rule may have excluded them.
+        """
         plan = self.plan
         factors = used.updates or {}
         contributors = tuple(
             replace(self.counted[agent], coefficient=factors.get(agent))
             for agent in self.counted_agents
         )
+        used_ones = [one for one in contributors if one.coefficient != 0]
         return RoundRecord(
             job=plan.job,
             round=plan.round,
@@ -201,7 +205,7 @@ class RoundProgress:
             strategy=self.request.strategy,
             contributors=tuple(map(self._with_fewer_metrics, contributors)),
             refusals=tuple(self._refusal(a) for a in plan.cohort if a not in self.counted),
-            metrics=sendable(as_training_metrics(mean_metrics(contributors))),
+            metrics=sendable(as_training_metrics(mean_metrics(used_ones))),
             seconds=dict(self.seconds),
             base_coefficient=used.base,
             state=self._state(state),
@@ -210,7 +214,7 @@ class RoundProgress:
     def _state(self, arrays: BlobRef | None) -> StrategyState | None:
         """Return the strategy's state after this round; None if it keeps nothing."""
         before = self.plan.state
-        if arrays is None and (before is None or not before.numbers):
+        if arrays is None and before is None:
             return None
         numbers = {} if before is None else before.numbers
         return StrategyState(rounds=self.state_round, numbers=numbers, arrays=arrays)

@@ -1,35 +1,30 @@
 """One open round, from the request to open it to the commit of its aggregate. Pure.
 
 Updates are received and folded (`updates.py`). When the round may close, a worker thread writes the
-aggregate, and the repository is asked to commit it. The aggregate's spool is created in the event
-loop. An error raised here (no room for a spool, a damaged model spec) fails the round.
+aggregate (`round_aggregate.py`), and the repository is asked to commit it. An error raised here (no
+room for a spool, a damaged model spec) fails the round.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from fedbus.blobs.spool import Spool, Spools
-from fedbus.core.actions import Action, Ask, Cancel, Note, Run, Serve, Unserve, WakeAt
+from fedbus.blobs.spool import Spools
+from fedbus.core.actions import Action, Ask, Cancel, Note, Run, WakeAt
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.limits import MAX_TEXT_CHARACTERS
-from fedbus.model.blob_header import blob_size
-from fedbus.wire.blobs import BlobRef, ModelRef
-from fedbus.wire.messages import Commit, Offer, RoundEnded
+from fedbus.wire.blobs import ModelRef
+from fedbus.wire.messages import Offer, RoundEnded
 from fedbus.wire.round_records import RoundRecord
 from fedbus_collector import keys
-from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation
-from fedbus_collector.aggregation.kept_updates import KeptUpdates
-from fedbus_collector.aggregation.new_version import ServerStep, StrategyArrays
+from fedbus_collector.aggregation.aggregate import Aggregate
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
-from fedbus_collector.rounds.updates import BRIEF_RUN_BYTES, RoundUpdates
+from fedbus_collector.rounds.round_aggregate import RoundAggregate
+from fedbus_collector.rounds.updates import RoundUpdates
 from fedbus_collector.strategy_parts import PartsFactory, StrategyParts
-
-INLINE_WEIGHTS_BYTES = 16 * 1024
-"""A version up to this size is sent to the controller inside the report of the round's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,27 +42,28 @@ class RoundCollector:
     Attributes:
         controller: The node that the round's end is reported to.
         ended: The report of the round's end; None while the round is open.
-        inline_weights: The committed version's weights, if at most INLINE_WEIGHTS_BYTES.
     """
 
     def __init__(self, progress: RoundProgress, controller: str, resources: RoundResources) -> None:
         self.progress = progress
         self.controller = controller
         self.ended: RoundEnded | None = None
-        self.inline_weights: bytes | None = None
         self._resources = resources
         self._inputs = RoundInputs(progress.request, resources.spools, resources.cache)
         self._updates = RoundUpdates(progress, resources.spools)
         self._parts: StrategyParts | None = None
-        self._aggregate: Spool | None = None
-        self._new_state: Spool | None = None
-        self._making = self._aggregating = False
-        self._served: dict[str, Spool] = {}
+        self._aggregate = RoundAggregate(progress, resources.spools, resources.cache)
+        self._making = False
+
+    @property
+    def inline_weights(self) -> bytes | None:
+        """The committed version's weights if they are small; see `RoundAggregate`."""
+        return self._aggregate.inline_weights
 
     @property
     def busy(self) -> bool:
         """Whether a worker thread makes parts for this round, or uses its spools."""
-        working = self._making or self._updates.folding or self._aggregating
+        working = self._making or self._updates.folding or self._aggregate.running
         return working or bool(self._inputs.checking)
 
     def begin(self, now: float) -> Iterator[Action]:
@@ -156,55 +152,19 @@ class RoundCollector:
             case CloseDecision.FAIL:
                 yield from self.fail(self.progress.shortfall())
             case CloseDecision.CLOSE if self._inputs.complete and self._parts is not None:
-                yield self._start_aggregating(self._parts, now)
-
-    def _start_aggregating(self, parts: StrategyParts, now: float) -> Run:
-        progress, inputs, spools = self.progress, self._inputs, self._resources.spools
-        runs, updates = self._updates.runs, self._updates.verified
-        assert runs is not None and updates is not None and inputs.base is not None  # noqa: S101, PT018 - collecting has begun
-        out = self._aggregate = spools.make(blob_size(runs.layout, "plain"))
-        state = None
-        if (layout := inputs.state_layout) is not None:
-            self._new_state = spools.make(blob_size(layout, "plain"))
-            state = StrategyArrays(layout, inputs.state, self._new_state)
-        progress.phase = RoundPhase.AGGREGATING
-        progress.seconds["collected"] = now - progress.opened
-        aggregation = Aggregation(
-            runs=runs,
-            updates=updates,
-            agents=progress.counted_agents,
-            step=ServerStep(
-                optimizer=parts.optimizer,
-                transforms=parts.transforms,
-                population=progress.request.strategy.population or 0,
-                round=progress.state_round,
-            ),
-            base=inputs.base,
-            out=out,
-            state=state,
-        )
-        self._aggregating = True
-        passes = len(progress.counted) if isinstance(updates, KeptUpdates) else 1
-        brief = self._updates.brief and out.size * passes <= BRIEF_RUN_BYTES
-        return Run(keys.AggregateRun(*progress.key), aggregation.run, brief)
+                self.progress.phase = RoundPhase.AGGREGATING
+                self.progress.seconds["collected"] = now - self.progress.opened
+                yield self._aggregate.start(self._parts, self._inputs, self._updates)
 
     def _commit(self, made: Aggregate, now: float) -> Iterator[Action]:
         """Serve the aggregate, and ask the repository to commit it."""
-        assert self._aggregate is not None  # noqa: S101 - the worker wrote it
-        self._aggregating = False
+        self._aggregate.running = False
         progress = self.progress
         progress.phase = RoundPhase.COMMITTING
         progress.seconds["aggregated"] = now - progress.opened
         yield Note("round_aggregated", progress.log_facts(at=now))
-        self._served[made.weights] = self._aggregate
-        state = None
-        if made.state is not None and self._new_state is not None:
-            self._served[made.state] = self._new_state
-            state = BlobRef(digest=made.state, size=self._new_state.size)
-        for digest, spool in self._served.items():
-            yield Serve(digest, spool)
-        weights = BlobRef(digest=made.weights, size=self._aggregate.size)
-        commit = Commit(record=progress.record(made.used, state), weights=weights)
+        commit = self._aggregate.commit(made)
+        yield from self._aggregate.serve()
         yield Ask(keys.CommitRequest(*progress.key), progress.plan.base.source, commit)
 
     def committed(self, version: ModelRef, record: RoundRecord, now: float) -> Iterator[Action]:
@@ -218,17 +178,7 @@ class RoundCollector:
             yield self.progress.receipt(
                 agent, "stored" if agent in counted else "drop", "the round is committed"
             )
-        out = self._served.get(version.weights.digest)
-        if out is not None and out is self._aggregate:
-            if out.size <= INLINE_WEIGHTS_BYTES:
-                with out.read(0, out.size) as content:
-                    self.inline_weights = bytes(content)
-            self._resources.cache.put_blob(version.weights.digest, out)
-            self._aggregate = None
-        arrays = None if record.state is None else record.state.arrays
-        if arrays is not None and self._served.get(arrays.digest) is self._new_state is not None:
-            self._resources.cache.put_blob(arrays.digest, self._new_state)
-            self._new_state = None
+        self._aggregate.keep(version, record)
         yield Note("round_committed", self.progress.log_facts(version=version.version, at=now))
         yield from self._end(version, "", record)
 
@@ -245,7 +195,7 @@ class RoundCollector:
             case keys.InputCheck(part=part):
                 self._inputs.checking.discard(part)
             case keys.AggregateRun():
-                self._aggregating = False
+                self._aggregate.running = False
             case keys.PartsRun():
                 self._making = False
             case _:
@@ -268,8 +218,7 @@ class RoundCollector:
         yield Cancel(keys.CommitRequest(*progress.key))
         yield from self._inputs.cancel()
         yield from self._updates.cancel_fetches()
-        for digest in self._served:
-            yield Unserve(digest)
+        yield from self._aggregate.unserve()
         if not self.busy:
             self.close()
 
@@ -278,6 +227,4 @@ class RoundCollector:
         failed = self.ended is not None and self.ended.version is None
         self._inputs.close(keep=failed)  # the controller will plan the round again
         self._updates.close()
-        for spool in (self._aggregate, self._new_state):
-            if spool is not None:
-                spool.close()
+        self._aggregate.close()

@@ -1,0 +1,118 @@
+"""The new version of one round, and the state beside it: written, served, then cached. Pure.
+
+The spools for both are created in the event loop.
+"""
+
+from collections.abc import Iterator
+
+from fedbus.blobs.spool import Spool, Spools
+from fedbus.core.actions import Action, Run, Serve, Unserve
+from fedbus.model.blob_header import blob_size
+from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.messages import Commit
+from fedbus.wire.round_records import RoundRecord
+from fedbus_collector import keys
+from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation
+from fedbus_collector.aggregation.kept_updates import KeptUpdates
+from fedbus_collector.aggregation.new_version import ServerStep, StrategyArrays
+from fedbus_collector.model_cache import ModelCache
+from fedbus_collector.rounds.inputs import RoundInputs
+from fedbus_collector.rounds.progress import RoundProgress
+from fedbus_collector.rounds.updates import BRIEF_RUN_BYTES, RoundUpdates
+from fedbus_collector.strategy_parts import StrategyParts
+
+INLINE_WEIGHTS_BYTES = 16 * 1024
+"""A version up to this size is sent to the controller inside the report of the round's end."""
+
+
+class RoundAggregate:
+    """Has the aggregate of a round computed, and serves it to the repository.
+
+    Attributes:
+        running: Whether a worker thread writes the aggregate.
+        inline_weights: The committed version's weights, if at most INLINE_WEIGHTS_BYTES.
+    """
+
+    def __init__(self, progress: RoundProgress, spools: Spools, cache: ModelCache) -> None:
+        self.running = False
+        self.inline_weights: bytes | None = None
+        self._progress = progress
+        self._spools = spools
+        self._cache = cache
+        self._written: list[Spool] = []
+        self._served: dict[str, Spool] = {}
+
+    def start(self, parts: StrategyParts, inputs: RoundInputs, updates: RoundUpdates) -> Run:
+        """Have a worker thread combine the updates; raise StoreError if there is no room."""
+        runs, verified, base = updates.runs, updates.verified, inputs.base
+        assert runs is not None  # noqa: S101 - the round collects updates
+        assert verified is not None  # noqa: S101 - it was made with `runs`
+        assert base is not None  # noqa: S101 - the caller has checked that inputs are complete
+        progress, state = self._progress, None
+        out = self._make(blob_size(runs.layout, "plain"))
+        if (layout := inputs.state_layout) is not None:
+            new = self._make(blob_size(layout, "plain"))
+            state = StrategyArrays(layout, inputs.state, new)
+        aggregation = Aggregation(
+            runs=runs,
+            updates=verified,
+            agents=progress.counted_agents,
+            step=ServerStep(
+                optimizer=parts.optimizer,
+                transforms=parts.transforms,
+                population=progress.request.strategy.population or 0,
+                round=progress.state_round,
+            ),
+            base=base,
+            out=out,
+            state=state,
+        )
+        self.running = True
+        passes = len(progress.counted) if isinstance(verified, KeptUpdates) else 1
+        brief = updates.brief and out.size * passes <= BRIEF_RUN_BYTES
+        return Run(keys.AggregateRun(*progress.key), aggregation.run, brief)
+
+    def _make(self, size: int) -> Spool:
+        spool = self._spools.make(size)
+        self._written.append(spool)
+        return spool
+
+    def commit(self, made: Aggregate) -> Commit:
+        """Return the request to commit what the worker wrote, which is served from now on."""
+        out, *new_state = self._written
+        weights, state = BlobRef(digest=made.weights, size=out.size), None
+        self._served[made.weights] = out
+        if made.state is not None:
+            self._served[made.state] = new_state[0]
+            state = BlobRef(digest=made.state, size=new_state[0].size)
+        return Commit(record=self._progress.record(made.used, state), weights=weights)
+
+    def serve(self) -> Iterator[Action]:
+        """Serve the version and the state."""
+        for digest, spool in self._served.items():
+            yield Serve(digest, spool)
+
+    def unserve(self) -> Iterator[Action]:
+        """Stop serving them."""
+        for digest in self._served:
+            yield Unserve(digest)
+
+    def keep(self, version: ModelRef, record: RoundRecord) -> None:
+        """Cache what was committed for the next round, if this collector has made it."""
+        if (out := self._served.get(version.weights.digest)) is None:
+            return
+        if out.size <= INLINE_WEIGHTS_BYTES:
+            with out.read(0, out.size) as content:
+                self.inline_weights = bytes(content)
+        arrays = None if record.state is None else record.state.arrays
+        for blob in (version.weights, arrays):
+            spool = None if blob is None else self._served.get(blob.digest)
+            if blob is not None and spool in self._written:
+                self._written.remove(spool)
+                self._cache.put_blob(blob.digest, spool)
+
+    def close(self) -> None:
+        """Free the spools that are not cached; not while `running`."""
+        for spool in self._written:
+            spool.close()
+        self._written.clear()
