@@ -13,10 +13,13 @@ from fedbus.training.local_terms import LocalTerms
 
 
 class FedDynObjective:
-    """Adds alpha / 2 * ||w - base||^2 - <g, w> to the loss, with the gradient g at the last end.
+    """Adds alpha / 2 * ||w - base||^2 - <g, w> to the loss.
 
-    After a training that ends where the sum is least, the gradient of the loss there is
-    g - alpha * update. The more exact the training, the better.
+    g is the gradient of the loss where the agent's last training ended: after one that ends where
+    the sum is least, g - alpha * update. The more exact the training, the better.
+
+    Args:
+        alpha: The strength of the regularization; the server optimizer has the same.
     """
 
     def __init__(self, *, alpha: float = 0.01) -> None:

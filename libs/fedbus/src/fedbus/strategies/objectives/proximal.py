@@ -9,7 +9,11 @@ from fedbus.training.local_terms import LocalTerms
 
 
 class Proximal:
-    """Adds proximal_mu / 2 * ||w - base||^2 to the loss; 0 adds nothing."""
+    """Adds proximal_mu / 2 * ||w - base||^2 to the loss.
+
+    Args:
+        proximal_mu: How strongly agents are held near the base version; 0 adds nothing.
+    """
 
     def __init__(self, *, proximal_mu: float = 0.01) -> None:
         self._mu = not_negative("proximal_mu", proximal_mu)

@@ -16,8 +16,8 @@ from fedbus.training.local_terms import LocalTerms
 class ScaffoldObjective:
     """Adds c - c_i to the gradient: the server's control variate less the agent's own.
 
-    After K steps of rate eta from x to y: c_i+ = c_i - c + (x - y) / (K * eta), the mean gradient
-    of the training. It is that of SGD with a constant rate only.
+    After K steps of rate eta from x to y, c_i becomes c_i - c + (x - y) / (K * eta), the mean
+    gradient of the training. That holds for SGD with a constant rate and without momentum only.
     """
 
     facts = ("steps",)

@@ -13,9 +13,16 @@ from fedbus.strategies.number_parameters import decay, positive
 
 
 class Adagrad:
-    """Scales each number's step by the size of all its updates so far.
+    """A step of server_learning_rate * m / (sqrt(v) + tau), with the sum v of squared updates.
 
-    Without momentum, `beta_1` 0, there is no first moment to keep.
+    Steps become smaller from round to round, those of numbers with small updates more slowly.
+
+    Args:
+        server_learning_rate: The size of the first steps; tune it together with `tau`.
+        beta_1: The share of m, the mean update, that is kept in a round. With 0 m is the round's
+            update, and the server keeps one array less.
+        tau: How far steps adapt: a number with smaller updates moves by at most
+            server_learning_rate / tau times its update. v begins at tau squared.
     """
 
     def __init__(

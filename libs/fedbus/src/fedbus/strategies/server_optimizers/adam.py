@@ -13,10 +13,17 @@ from fedbus.strategies.number_parameters import decay, positive
 
 
 class Adam:
-    """Scales each number's step by the recent size of its updates.
+    """A step of server_learning_rate * m / (sqrt(v) + tau), with moments m and v of the update.
 
-    `tau` limits how far: the step of a number whose updates stay small is at most
-    `server_learning_rate / tau` times its mean update.
+    A number whose updates are alike, and much larger than `tau`, moves by about
+    `server_learning_rate`.
+
+    Args:
+        server_learning_rate: The size of a step; tune it together with `tau`.
+        beta_1: The share of m, the mean update, that is kept in a round.
+        beta_2: The share of v, the mean squared update, that is kept in a round.
+        tau: How far steps adapt: a number with smaller updates moves by at most
+            server_learning_rate / tau times its mean update. v begins at tau squared.
     """
 
     state = ("first_moment", "second_moment")

@@ -11,9 +11,13 @@ from fedbus.strategies.number_parameters import positive
 
 
 class FedDynServer:
-    """h -= alpha * |P| / m * mean update; mean model - h / alpha, with agents P of m.
+    """The mean of the agents' models, less h / alpha.
 
-    h is the mean of the gradients that all agents keep. Both means are unweighted in the paper.
+    h, the mean of the gradients that all agents keep, falls by alpha * |P| / m times the mean
+    update, for |P| agents of a population of m. Both means are unweighted in the paper.
+
+    Args:
+        alpha: The strength of the regularization; the objective has the same.
     """
 
     state = ("mean_gradient",)

@@ -11,9 +11,12 @@ from fedbus.strategies.number_parameters import decay, positive
 
 
 class Momentum:
-    """v = momentum * v + update; base + rate * v.
+    """A step of server_learning_rate * v, where v becomes server_momentum * v + update.
 
-    Steady updates are amplified by up to 1 / (1 - momentum).
+    Args:
+        server_learning_rate: The size of the step.
+        server_momentum: The share of v that is kept in a round. Updates that stay the same grow by
+            up to 1 / (1 - server_momentum): with 0.9 by 10.
     """
 
     state = ("momentum",)

@@ -11,9 +11,13 @@ from fedbus.strategies.number_parameters import positive
 
 
 class ScaffoldServer:
-    """x += rate * mean dy; c += |S| / N * mean dc, with agents S of a population of N.
+    """A step along the mean update, and c, the mean of all agents' control variates.
 
-    Both means are unweighted in the paper: N control variates c_i must have the mean c.
+    c grows by |S| / N times the mean change of the agents' variates, for |S| agents of a population
+    of N. Both means are unweighted in the paper: else c is not the mean of the N variates.
+
+    Args:
+        server_learning_rate: The size of the step, eta_g in the paper.
     """
 
     state = ("control",)

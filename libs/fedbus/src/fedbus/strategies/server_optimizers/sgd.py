@@ -11,7 +11,11 @@ from fedbus.strategies.number_parameters import positive
 
 
 class Sgd:
-    """base + rate * update; with a rate of 1 it is federated averaging."""
+    """A step of server_learning_rate * update.
+
+    Args:
+        server_learning_rate: The size of the step; 1 is federated averaging.
+    """
 
     def __init__(self, *, server_learning_rate: float = 1.0) -> None:
         self._rate = positive("server_learning_rate", server_learning_rate)

@@ -13,7 +13,17 @@ from fedbus.strategies.number_parameters import decay, positive
 
 
 class Yogi:
-    """Adam whose second moment falls slowly: by a part of the squared update, not of itself."""
+    """Adam whose second moment falls slowly: by a share of the squared update, not of itself.
+
+    So a round with small updates does not enlarge the steps of the next ones as much.
+
+    Args:
+        server_learning_rate: The size of a step; tune it together with `tau`.
+        beta_1: The share of m, the mean update, that is kept in a round.
+        beta_2: 1 less the share of the squared update by which v moves towards it in a round.
+        tau: How far steps adapt: a number with smaller updates moves by at most
+            server_learning_rate / tau times its mean update. v begins at tau squared.
+    """
 
     state = ("first_moment", "second_moment")
 
