@@ -25,14 +25,19 @@ def test_an_isolated_call_returns_its_result() -> None:
     )
 
 
+def _finds_nothing() -> None:
+    raise KeyError("control")
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (_raises, "by zero"),
         (lambda: sys.exit(3), "sys.exit: 3"),
         (_interrupts, "KeyboardInterrupt"),
+        (_finds_nothing, "KeyError: 'control'"),
     ],
-    ids=["raises", "exits", "interrupts"],
+    ids=["raises", "exits", "interrupts", "finds nothing"],
 )
 def test_an_exception_of_an_isolated_call_is_a_plug_in_error(
     call: Callable[[], None], message: str

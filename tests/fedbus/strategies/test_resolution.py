@@ -156,7 +156,7 @@ AGGREGATOR = {"id": "typed", "parameters": {"needed": 1}}
         ),
         (
             {"id": "typed", "parameters": {"needed": 1, "mode": "c"}},
-            ["strategy: aggregators plug-in 'typed': 'c'"],
+            ["strategy: aggregators plug-in 'typed': KeyError: 'c'"],
         ),
         (
             {"id": "typed", "parameters": {"needed": 1, "mode": "exit"}},

@@ -72,7 +72,7 @@ def test_what_was_tried_is_json_for_programs(install: Install) -> None:
     """What each did, and why it failed; the sentence stays on the other stream."""
     worked = RUNNER.invoke(app, ["plugins", "check", "fedavg", "--json"])
     (tried,) = json.loads(worked.stdout)
-    assert (worked.exit_code, tried["kind"], tried["failed"]) == (0, "aggregators", None)
+    assert (worked.exit_code, tried["kind"], tried["failed"]) == (0, "strategies", None)
     assert tried["did"]
     source = "def raises(agents, want, rng):\n    return {}['x']\n"
     install("acme_bad", "[fedbus.selectors]\nraises = acme_bad:raises", source)
@@ -96,6 +96,10 @@ def test_what_was_tried_is_json_for_programs(install: Install) -> None:
         ("check crooked", 1, "selectors crooked: it takes (a)"),
         ("check none_yet", 1, "needs an architecture, add --model SPEC.json or --config"),
         (f"check npz --model {DEMO}", 2, "has no architecture for npz"),
+        ("check spread", 1, "fedbus: aggregators spread: the result of combine has shape (2,)"),
+        ('check spread --config {"cut":0.5}', 1, "spread: cut: expected a whole number, got 0.5"),
+        ("check old", 1, "aggregators old: no method weight(facts) or weigh(facts, gram) or comb"),
+        ("check own", 1, "strategies own: strategy: no aggregators plug-in named 'lost'"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(
@@ -111,8 +115,17 @@ class NoneYet:
     def __init__(self, architecture): architecture["x"]
     def initial(self): ...
     def train(self, weights, data, params): ...
+class Spread:
+    def __init__(self, cut: int = 1): ...
+    def combine(self, blocks, weights): return blocks[0, :2]
+class Old:
+    def fold(self, total, block, weight): ...
+from fedbus import PluginChoice, Preset
+OWN = Preset(aggregator=PluginChoice(id="lost"))
 """
-    install("acme_bad", entries + "[fedbus.trainers]\nnone_yet = acme_bad:NoneYet", source)
+    entries += "[fedbus.trainers]\nnone_yet = acme_bad:NoneYet\n"
+    entries += "[fedbus.aggregators]\nspread = acme_bad:Spread\nold = acme_bad:Old\n"
+    install("acme_bad", entries + "[fedbus.strategies]\nown = acme_bad:OWN", source)
     tried = RUNNER.invoke(app, ["plugins", *line.split(" ")])
     assert tried.exit_code == code, tried.output
     assert sentence in tried.stderr

@@ -108,9 +108,11 @@ class Plugin:
 
 
 def error_message(error: BaseException) -> str:
-    """Format an error of a plug-in; the text of SystemExit is only a number."""
+    """Format an error of a plug-in; SystemExit and KeyError have a bare number or key as text."""
     if isinstance(error, SystemExit):
         return f"it called sys.exit: {error}"
+    if isinstance(error, KeyError):
+        return f"KeyError: {error}"
     return str(error) or type(error).__name__
 
 

@@ -1,7 +1,8 @@
-"""Checks of what the parts of a strategy return: shapes, names and finite numbers. Pure.
+"""Checks of what the parts of a strategy return to an agent: names, shapes, finite numbers. Pure.
 
-A collector, an agent and `fedbus plugins check` make the same checks with these functions. A
-message begins with the name of the method; the caller adds the name of the plug-in.
+An agent and `fedbus plugins check` make the same checks with these functions. A message begins with
+the name of the method; the caller adds the name of the plug-in. What a collector gets is checked in
+`strategy_calls.py`.
 """
 
 import math
@@ -12,66 +13,12 @@ from typing import cast
 
 import numpy as np
 
-from fedbus.errors import LayoutError, PluginError
-from fedbus.model.blob import check_update
+from fedbus.errors import PluginError
 from fedbus.model.layout import Weights
-from fedbus.plugins.strategy_protocols import Block, Coefficients, LocalEnd
+from fedbus.plugins.strategy_protocols import LocalEnd
 from fedbus.scalars import IDENT
 from fedbus.text import listed
 from fedbus.training.local_terms import LocalTerms
-
-
-def checked_weight(found: object) -> float:
-    """Return the weight of one update.
-
-    Raises:
-        PluginError: It is not a finite number of at least 0.
-    """
-    if not _is_number(found) or not 0 <= (weight := float(cast("float", found))) < math.inf:
-        raise PluginError(f"weight: expected a finite number of at least 0, got {_shown(found)}")
-    return weight
-
-
-def checked_coefficients(found: object, updates: int) -> Coefficients:
-    """Return the coefficients of a round's updates, as floats.
-
-    Raises:
-        PluginError: They are not one finite number for each update, or no update is used.
-    """
-    if not isinstance(found, Coefficients):
-        raise PluginError(f"weigh: expected a fedbus.Coefficients, got {_shown(found)}")
-    given = list(found.updates)
-    if len(given) != updates:
-        raise PluginError(f"weigh: expected a coefficient for each of {updates}, got {len(given)}")
-    for what, number in [
-        ("base", found.base),
-        *((f"updates[{n}]", c) for n, c in enumerate(given)),
-    ]:
-        if not _is_number(number) or not math.isfinite(number):
-            raise PluginError(f"weigh: {what}: expected a finite number, got {_shown(number)}")
-    if not any(given):
-        raise PluginError("weigh: all coefficients are 0, so that no update is used")
-    return Coefficients(tuple(map(float, given)), float(found.base))
-
-
-def checked_block(method: str, found: object, numbers: int) -> Block:
-    """Return a block that a method made, as float64.
-
-    Raises:
-        PluginError: It is not an array of real numbers of the shape (numbers,), all finite.
-    """
-    if not isinstance(found, np.ndarray):
-        raise PluginError(f"{method}: expected an array of shape ({numbers},), got {_shown(found)}")
-    if found.shape != (numbers,):
-        raise PluginError(f"{method}: expected shape ({numbers},), got {found.shape}")
-    if found.dtype.kind not in "fiu":
-        raise PluginError(f"{method}: expected floating-point numbers, got {found.dtype}")
-    block = found.astype(np.float64, copy=False)
-    try:
-        check_update(block)
-    except LayoutError as error:
-        raise PluginError(f"{method}: {error}") from error
-    return block
 
 
 def checked_terms(found: object, base: Weights) -> LocalTerms:

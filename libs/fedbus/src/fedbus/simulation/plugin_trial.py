@@ -12,6 +12,7 @@ from fedbus.errors import PluginError
 from fedbus.model.layout import Layout, Weights
 from fedbus.plugins.discovery import Group
 from fedbus.plugins.protocols import AgentInfo, Evaluates, Predicts, Trainer
+from fedbus.simulation.strategy_trial import try_part, try_strategy
 from fedbus.training.params import Architecture, TrainingParams, Update
 
 ROWS: Final = 8
@@ -24,14 +25,16 @@ class TrialInputs:
     """Inputs of a trial.
 
     Attributes:
-        architecture: A trainer's architecture as in a model spec, a model's config, or a
-            transform's parameters.
+        architecture: A trainer's architecture as in a model spec, a model's config, or the
+            parameters of a transform or of a strategy's part.
+        name: The name of the entry point, for error messages.
         weights: Initial weights; None: the trainer's own.
         data: Training data; None: generated rows that fit the first and last array of the weights.
         path: The path that a loader reads.
     """
 
     architecture: Architecture
+    name: str = "it"
     weights: Weights | None = None
     data: Dataset | None = None
     path: str | None = None
@@ -57,6 +60,10 @@ def try_plugin(group: Group, made: Any, props: TrialInputs) -> Iterator[str]:  #
             yield from _selector(made)
         case "transforms":
             yield from _transform(made, props)
+        case "strategies":
+            yield from try_strategy(props.name, props.architecture)
+        case _:
+            yield from try_part(group, props.name, made, props.architecture)
 
 
 def _trainer(trainer: Trainer, props: TrialInputs) -> Iterator[str]:

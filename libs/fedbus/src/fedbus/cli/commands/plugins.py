@@ -70,15 +70,20 @@ def check(
         Path | None, typer.Option(metavar="PATH", help="File for a loader, or rows to train on.")
     ] = None,
     config: Annotated[
-        str, typer.Option(metavar="JSON", help="A trainer's architecture, or a model's config.")
+        str,
+        typer.Option(
+            metavar="JSON",
+            help="A trainer's architecture, a model's config, or the parameters of a transform, a "
+            "strategy or a part of one.",
+        ),
     ] = "{}",
     as_json: AsJson = False,
 ) -> None:
     """Run a plug-in on a little data, and report what it did.
 
-    A trainer makes initial weights and trains one step, an aggregator gets random blocks, a
-    selector invented agents. Exits 1 if it fails. --json prints a list of what each plug-in did
-    and why it failed.
+    A trainer makes initial weights and trains one step, an aggregator combines generated updates, a
+    server optimizer applies three rounds, a selector gets generated agents. Exits 1 if it fails.
+    --json prints a list of what each plug-in did and why it failed.
     """
     tried: list[dict[str, Any]] = []
     try:
@@ -126,8 +131,16 @@ def _try_all(
                 "; if it needs an architecture, add --model SPEC.json or --config" if bare else ""
             )
             raise Failed(
-                f"{plugin.group} {plugin.name}: {type(error).__name__}: {error}{hint}"
+                f"{plugin.group} {plugin.name}: {_sentence(plugin, error)}{hint}"
             ) from error
+
+
+def _sentence(plugin: Plugin, error: Exception) -> str:
+    """Format an error, without the plug-in's kind and name if it begins with them."""
+    if not isinstance(error, FedbusError):
+        return f"{type(error).__name__}: {error}"
+    kind = plugin.group.removesuffix("s").replace("_", " ")
+    return str(error).removeprefix(f"{kind} {plugin.name!r}: ")
 
 
 def _allowed_names() -> tuple[str, ...] | None:
@@ -179,7 +192,7 @@ def _inputs(plugin: Plugin, model: Path | None, data: Path | None, config: str) 
     loaded = npz(str(data)) if data is not None and plugin.group != "loaders" else None
     path = str(data) if data is not None else None
     if model is None:
-        return TrialInputs(architecture, data=loaded, path=path)
+        return TrialInputs(architecture, plugin.name, data=loaded, path=path)
     packed = read_model(model)
     for warning in packed.warnings:
         display.warn(warning)
@@ -189,4 +202,4 @@ def _inputs(plugin: Plugin, model: Path | None, data: Path | None, config: str) 
         raise SettingsError(f"{model}: has no architecture for {plugin.name}")
     ready = {k: packed.blobs[v["digest"]] if k == "blob" else v for k, v in found.items()}
     weights = decode(packed.blobs[packed.push.weights.digest], Layout.read(spec.layout))
-    return TrialInputs(ready, weights, loaded, path)
+    return TrialInputs(ready, plugin.name, weights, loaded, path)
