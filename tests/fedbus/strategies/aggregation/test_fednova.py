@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from fedbus.jobs import JobFile
 from fedbus.plugins import UpdateFacts
 from fedbus.strategies.aggregation.fednova import FedNova
 from fedbus.strategies.aggregation.mean import Mean
+from fedbus.strategies.combinations import strategy_faults
+from fedbus.strategies.resolution import resolve_job
 from tests.fedbus.strategies.sample_round import Floats, SampleRound, sample_round
 
 
@@ -123,3 +126,27 @@ def test_an_update_without_its_number_of_steps_is_refused() -> None:
     facts = [UpdateFacts(agent="pi-7", examples=1)]
     with pytest.raises(ValueError, match="pi-7: expected its number of local steps, got None"):
         FedNova().weigh(facts, None)
+
+
+def test_a_job_need_not_repeat_how_its_agents_train() -> None:
+    """Momentum, learning rate and FedProx's term are the job's own."""
+    job = {
+        "model_name": "m",
+        "num_rounds": 1,
+        "optimizer_config": {"optimizer": "sgd", "momentum": 0.9, "lr": 0.05},
+        "strategy": {"id": "fednova", "objective": "proximal", "parameters": {"proximal_mu": 2}},
+    }
+    strategy = resolve_job(JobFile.model_validate(job))
+    expected = {"momentum": 0.9, "proximal_mu": 2.0, "learning_rate": 0.05}
+    assert strategy.aggregator.parameters == expected
+    assert strategy.objective is not None
+    assert strategy.objective.parameters == {"proximal_mu": 2.0}
+    assert strategy.facts == ("steps",)
+
+
+def test_a_job_whose_agents_use_another_optimizer_is_refused() -> None:
+    """Adam's steps have no factors that depend on their number alone."""
+    job = {"model_name": "m", "num_rounds": 1, "optimizer_config": {"optimizer": "adam"}}
+    named = JobFile.model_validate({**job, "strategy": "fednova"})
+    found = [str(fault) for fault in strategy_faults(named)]
+    assert found[0].startswith("optimizer_config.optimizer: 'adam', but fednova holds for SGD")

@@ -24,7 +24,7 @@ from fedbus.strategies.number_parameters import decay, not_negative, positive
 
 
 class FedNova:
-    """The normalized mean; its parameters say how the agents train.
+    """The normalized mean; its parameters describe the agents' training, and come from the job.
 
     Args:
         momentum: The momentum of the agents' SGD.
