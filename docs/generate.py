@@ -14,6 +14,7 @@ import job_file_page
 import loaders_page
 import msgpack
 import settings_page
+import strategies_page
 
 from fedbus.blobs.transfer.chunk import HEADER_BYTES, write_chunk
 from fedbus.scalars import IDENT
@@ -214,6 +215,7 @@ def main() -> None:
         (HERE / "job-file.md", job_file_page.write()),
         (HERE / "loaders.md", loaders_page.write()),
         (HERE / "settings.md", settings_page.write()),
+        (HERE / "strategies.md", strategies_page.write()),
         (NAMES, settings_page.write_names()),
     )
     for path, page in pages:

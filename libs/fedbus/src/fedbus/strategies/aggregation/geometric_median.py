@@ -24,7 +24,7 @@ class GeometricMedian:
 
     Args:
         weighted: Whether an update counts by its number of examples (a_i), as in the paper. An
-            agent may claim more examples than it has; False counts all updates the same.
+            agent may claim more examples than it has; `false` counts all updates the same.
         smoothing: Distances below it count as it (nu in the paper).
         iterations: Of the algorithm, from the mean on. The paper makes 3, since each one costs
             communication there; here it costs the square of the number of updates.

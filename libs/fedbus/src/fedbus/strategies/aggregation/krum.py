@@ -40,7 +40,7 @@ class Krum:
 
     Args:
         num_malicious_clients: f, the number of malicious agents that a round may have.
-        num_clients_to_keep: Number of updates to average; 0 is the rule's own: 1 for Krum.
+        num_clients_to_keep: Number of updates to average; 0 is 1.
     """
 
     gram = "model"
@@ -71,6 +71,10 @@ class MultiKrum(Krum):
 
     That number is from E. M. El Mhamdi, R. Guerraoui, S. Rouault, Fast and Robust Distributed
     Learning in High Dimension, 2019, arXiv 1905.04374.
+
+    Args:
+        num_malicious_clients: f, the number of malicious agents that a round may have.
+        num_clients_to_keep: Number of updates to average; 0 is n - f - 2.
     """
 
     def _kept(self, agents: int) -> int:

@@ -9,7 +9,11 @@ from fedbus.strategies.number_parameters import flag
 
 
 class Mean:
-    """The mean of the updates, weighted by their numbers of examples, or unweighted."""
+    """The mean of the updates.
+
+    Args:
+        weighted: Whether an update counts by its number of examples.
+    """
 
     def __init__(self, *, weighted: bool = True) -> None:
         self._weighted = flag("weighted", weighted)

@@ -19,8 +19,8 @@ class NormClipping:
     """The mean of the updates, each scaled down to a norm of at most `max_norm`.
 
     Args:
-        max_norm: M; None: the median of the norms of the round's updates. That limits each update
-            as long as fewer than half of the agents are malicious.
+        max_norm: M in the paper; by default the median of the norms of the round's updates, which
+            limits each update as long as fewer than half of the agents are malicious.
         weighted: Whether an update counts by its number of examples, as in the paper.
     """
 

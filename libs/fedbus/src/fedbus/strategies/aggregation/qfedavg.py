@@ -25,14 +25,14 @@ _LOSS_OFFSET = 1e-10
 
 
 class QFedAvg:
-    """A mean with weights L * F^q / sum h: q = 0 is the unweighted mean, larger q is fairer.
+    """A mean in which agents with a high loss count more: not at all with q = 0, more with each q.
 
     Numbers of examples do not count, as in the paper, which draws agents by them instead.
 
     Args:
-        q_param: q.
-        qffl_learning_rate: The agents' learning rate, 1 / L; in the paper L is found as the inverse
-            of the learning rate that is best for q = 0.
+        q_param: q in the paper.
+        qffl_learning_rate: 1 / L in the paper, which takes the agents' learning rate that is best
+            for q = 0.
     """
 
     facts = ("base_loss",)
