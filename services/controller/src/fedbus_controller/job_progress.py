@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 from fedbus.core.actions import Action, Announce, Note
+from fedbus.jobs import JobFile
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.documents import JobPhase, JobState, RoundState
 from fedbus.wire.identifiers import Timestamp
@@ -25,6 +26,8 @@ class JobStage(StrEnum):
 class JobProgress:
     """What the repository has stored of a job, kept up to date while the job runs.
 
+    `file` is None if the job's file cannot be read any more, or `strategy` if that cannot be used.
+
     Attributes:
         rounds: Number of committed rounds.
         state_of_strategy: What the strategy keeps with the newest version; None: nothing.
@@ -36,10 +39,16 @@ class JobProgress:
     """
 
     def __init__(
-        self, loaded: JobLoaded, model: str, num_rounds: int, utc: Callable[[], Timestamp]
+        self,
+        loaded: JobLoaded,
+        file: JobFile | None,
+        strategy: str | None,
+        utc: Callable[[], Timestamp],
     ) -> None:
         self.stage = JobStage.WAITING
-        self.job, self.model, self.num_rounds = loaded.job, model, num_rounds
+        self.job, self.strategy = loaded.job, strategy
+        self.model = loaded.latest.model
+        self.num_rounds = loaded.rounds if file is None else file.num_rounds
         self.rounds, self.newest, self.plan = loaded.rounds, loaded.latest, loaded.plan
         self.state_of_strategy = loaded.state
         self.metrics = dict(loaded.metrics)
@@ -97,6 +106,7 @@ class JobProgress:
             phase=phase or current,
             round=self.rounds,
             num_rounds=self.num_rounds,
+            strategy=self.strategy,
             metrics=self.metrics,
             reason=(self.reason or self.left_out)[:MAX_TEXT_CHARACTERS],
             version=self.newest.version,

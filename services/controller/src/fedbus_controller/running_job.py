@@ -53,7 +53,7 @@ class RunningJob:
         strategy = services.strategy(file)
         self._context = JobContext(loaded.job, file, epoch, loaded.secret, strategy)
         self._services = services
-        self.progress = JobProgress(loaded, file.model_name, file.num_rounds, services.utc)
+        self.progress = JobProgress(loaded, file, strategy.id, services.utc)
         self._planner = RoundPlanner(self._context, services, loaded.needs, now, loaded.plan)
         self._failed_rounds = 0
         self._round: RunningRound | None = None

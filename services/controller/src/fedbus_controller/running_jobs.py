@@ -2,11 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 
 from fedbus.core.actions import Action, Announce, Ask, Cancel, Note, WakeAt
 from fedbus.core.keys import Key
 from fedbus.errors import FedbusError
-from fedbus.jobs import parse
+from fedbus.jobs import JobFile, parse
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import EndJob, JobEnded, JobLoaded, ListJobs, LoadJob, StopJob
@@ -63,33 +64,43 @@ class RunningJobs:
         """Run a loaded job; only announce it if it has ended."""
         job = loaded.job
         yield Cancel(keys.JobLoading(job))
+        file: JobFile | None = None
         try:
             file = parse(loaded.file)
             if loaded.phase == "running":
                 self.running[job] = RunningJob(loaded, file, epoch, self._services, now)
         except FedbusError as error:  # stored by another version of fedbus, or with other plug-ins
-            yield from self._end_unreadable(loaded, epoch, str(error))
+            yield from self._end_unreadable(loaded, file, epoch, str(error))
             return
         if loaded.phase == "running":
             yield Note("job_started", {"job": job, "rounds": loaded.rounds})
             yield from self.running[job].resume(now)
         else:
             # The process that ended the job may have been killed before it announced the end.
-            yield from self._announce_end(loaded, file.num_rounds, loaded.reason)
+            yield from self._announce_end(loaded, file, loaded.reason)
 
-    def _end_unreadable(self, loaded: JobLoaded, epoch: int, problem: str) -> Iterator[Action]:
-        """End a job whose file cannot be read, so that its model is free for other jobs."""
+    def _end_unreadable(
+        self, loaded: JobLoaded, file: JobFile | None, epoch: int, problem: str
+    ) -> Iterator[Action]:
+        """End a job whose file cannot be used, so that its model is free for other jobs.
+
+        `file` is None if it cannot even be read.
+        """
         job, reason = loaded.job, loaded.reason
         if loaded.phase == "running":
             reason = f"its job file cannot be used any more: {problem}"[:MAX_TEXT_CHARACTERS]
             yield Note("job_unreadable", {"job": job, "reason": reason})
             end = EndJob(epoch=epoch, job=job, phase="failed", reason=reason)
             yield Ask(keys.JobEnding(job), self._services.repository, end)
-        yield from self._announce_end(loaded, loaded.rounds, reason)
+        yield from self._announce_end(loaded, file, reason)
 
-    def _announce_end(self, loaded: JobLoaded, num_rounds: int, reason: str) -> Iterator[Action]:
-        model, phase = loaded.latest.model, loaded.phase
-        progress = JobProgress(loaded, model, num_rounds, self._services.utc)
+    def _announce_end(
+        self, loaded: JobLoaded, file: JobFile | None, reason: str
+    ) -> Iterator[Action]:
+        phase, strategy = loaded.phase, None
+        with suppress(FedbusError):  # another version of fedbus, or other plug-ins, knew it
+            strategy = None if file is None else self._services.strategy(file).id
+        progress = JobProgress(loaded, file, strategy, self._services.utc)
         progress.reason = reason
         state = progress.state("failed" if phase == "running" else phase)
         self._keep_ended(state)

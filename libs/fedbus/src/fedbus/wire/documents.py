@@ -79,7 +79,8 @@ class JobState:
     """State of a job.
 
     `submitted` is the time at which the repository stored the job, `ended` the time at which it
-    stored the job's end, `at` the time of this state.
+    stored the job's end, `at` the time of this state. `strategy` is the id of the strategy; None if
+    the job's file cannot be read any more.
     """
 
     job: Ident
@@ -89,6 +90,7 @@ class JobState:
     num_rounds: Whole
     metrics: Metrics
     reason: Text
+    strategy: Ident | None = None
     version: Whole | None = None
     agents: Whole = 0
     submitted: Timestamp | None = None
