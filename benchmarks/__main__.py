@@ -20,6 +20,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("--rounds", "5", "--slow-agent", "1"),
     ),
     "fleet": ("benchmarks.fleet", "--agents", "200", "--parameters", "25000"),
+    "aggregation": ("benchmarks.aggregation", "--parameters", "1000000"),
     "inference": ("benchmarks.inference", "--requests", "200"),
 }
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from fedbus.errors import LayoutError
 from fedbus.model.blob import BLOCK_NUMBERS, blank, writable_arrays
-from fedbus.model.layout import DTYPES, Layout
-from fedbus_collector.aggregation.tensor_runs import runs_of
+from fedbus.model.layout import DTYPES
 from tests.collector.aggregation.aggregated_round import AggregatedRound, Numbers
 
 
@@ -173,10 +172,3 @@ def test_a_mean_of_whole_numbers_that_no_64_bits_hold_is_refused() -> None:
     averaging.offer(bytes(blob))
     with pytest.raises(LayoutError, match=r"tensor 'n': .* is no uint64"):
         averaging.close()
-
-
-def test_float32_models_are_one_run() -> None:
-    """So the commonest of models are folded as one flat array."""
-    layout = Layout.of({name: np.zeros(3, np.float32) for name in "abc"})
-    (run,) = runs_of(layout)
-    assert (run.numbers, run.plain, run.delta, run.total) == (9, 0, 0, 0)

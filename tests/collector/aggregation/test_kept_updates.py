@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from fedbus.blobs.spool import Spools
 from fedbus.errors import LayoutError, PluginError
-from fedbus.model.layout import Role
 from fedbus.plugins import Coefficients, UpdateFacts
 from fedbus_collector.aggregation import inner_products, new_version, tensor_runs
-from tests.collector.aggregation.aggregated_round import AggregatedRound, Numbers
-
-ROLES: dict[str, Role] = {"c.variance": "statistic", "e.own": "local"}
-SHAPES = {"a.kernel": (3, 5), "b.half": (4,), "d.double": (7,), "f.bias": (2,)}
-DTYPES = {"a.kernel": "float32", "b.half": "float16", "d.double": "float64", "f.bias": "float32"}
-TRAINED = tuple(SHAPES)
+from tests.collector.aggregation.aggregated_round import AggregatedRound
+from tests.collector.aggregation.mixed_model import (
+    ROLES,
+    TRAINED,
+    check,
+    check_rounded,
+    deltas_of,
+    model,
+)
 
 
 class Given:
@@ -61,41 +63,9 @@ class ChosenHalfway(Given, Halfway):
     """Both, as Bulyan is: a choice of updates, and a combination of the chosen ones."""
 
 
-def model(rng: np.random.Generator) -> Numbers:
-    """Draw the weights of a model with every kind of tensor."""
-    weights: Numbers = {
-        name: rng.standard_normal(shape).astype(DTYPES[name]) for name, shape in SHAPES.items()
-    }
-    weights["c.variance"] = rng.random(6).astype("float32")
-    weights["e.own"] = rng.standard_normal(3).astype("float32")
-    weights["g.count"] = rng.integers(0, 1000, (2,))
-    weights["h.mask"] = rng.random(4) < 0.5
-    weights["i.small"] = rng.integers(0, 100, (3,)).astype("uint8")
-    return weights
-
-
 def spools_of(files: bool, folder: Path) -> Spools:
     """Make spools in memory or in files."""
     return Spools(0 if files else 1 << 30, folder)
-
-
-def deltas_of(base: Numbers, news: list[Numbers], name: str) -> NDArray[np.float64]:
-    """Return the differences of one tensor, as the agents send them, shape (agents, …)."""
-    if base[name].dtype.kind == "f":
-        return np.stack([(new[name] - base[name]).astype("f8") for new in news])
-    return np.stack([new[name].astype("f8") - base[name].astype("f8") for new in news])
-
-
-def check(name: str, found: NDArray[Any], wanted: NDArray[np.float64]) -> None:
-    """Compare in the precision of the tensor."""
-    eps = float(np.finfo(found.dtype).eps)
-    np.testing.assert_allclose(found.astype("f8"), wanted, rtol=eps, atol=20 * eps, err_msg=name)
-
-
-def check_rounded(base: Numbers, found: Numbers, name: str, change: NDArray[np.float64]) -> None:
-    """Whole numbers change by the rounded combination."""
-    moved = found[name].astype("f8") - base[name].astype("f8")
-    assert (np.abs(moved - change) <= 0.5 + 1e-9).all(), name
 
 
 @settings(max_examples=40, deadline=None)

@@ -16,11 +16,13 @@ from fedbus.plugins import UpdateFacts
 from fedbus.plugins.strategy_calls import AggregatorCalls, PartCaller
 from fedbus.strategies.aggregation.mean import Mean
 from fedbus.wire.blobs import blob_ref_of
+from fedbus_collector.aggregation import new_version
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.aggregation.verification import ArrivedUpdate
 from tests.collector.aggregation.aggregated_round import AggregatedRound
+from tests.collector.aggregation.mixed_model import ROLES, check, check_rounded, deltas_of, model
 
 NUMBERS = 300_000
 """More than one block, and no multiple of it."""
@@ -172,6 +174,39 @@ def test_a_base_of_another_model_makes_no_aggregate() -> None:
     round_.base = blob_of(np.zeros(NUMBERS, np.float32), OTHER, "plain")
     with pytest.raises(LayoutError, match="a blob of layout"):
         round_.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    examples=st.lists(st.integers(1, 1000), min_size=1, max_size=5),
+    files=st.booleans(),
+    length=st.sampled_from([1, 3, 65536]),
+)
+def test_every_kind_of_tensor_becomes_the_mean(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    examples: list[int],
+    files: bool,
+    length: int,
+) -> None:
+    """Of whatever dtype and role, but for the local ones."""
+    rng = np.random.default_rng(seed)
+    base, news = model(rng), [model(rng) for _ in examples]
+    spools = spools_in(not files, tmp_path_factory.mktemp("spools"))
+    round_ = AggregatedRound(base, ROLES, spools=spools)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(new_version, "BLOCK_NUMBERS", length)
+        for new, count in zip(news, examples, strict=True):
+            assert round_.give(new, count) == {}
+        found = round_.close()
+    for name in base.keys() - {"e.own"}:
+        change = np.average(deltas_of(base, news, name), axis=0, weights=examples)
+        if base[name].dtype.kind == "f":
+            check(name, found[name], base[name].astype("f8") + change)
+        else:
+            check_rounded(base, found, name, change)
+    assert found["e.own"].tobytes() == base["e.own"].tobytes()
 
 
 class Chosen:
