@@ -22,7 +22,7 @@ class FedDynObjective:
         alpha: The strength of the regularization; the server optimizer has the same.
     """
 
-    def __init__(self, *, alpha: float = 0.01) -> None:
+    def __init__(self, *, alpha: float = 0.1) -> None:
         self._alpha = positive("alpha", alpha)
 
     def terms(self, start: LocalStart) -> LocalTerms:

@@ -23,7 +23,7 @@ class FedDynServer:
     state = ("mean_gradient",)
     needs_population = True
 
-    def __init__(self, *, alpha: float = 0.01) -> None:
+    def __init__(self, *, alpha: float = 0.1) -> None:
         self._alpha = positive("alpha", alpha)
 
     def apply(self, base: Block, combined: Combined, state: Mapping[str, Block]) -> Block:

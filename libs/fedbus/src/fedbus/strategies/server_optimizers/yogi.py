@@ -30,7 +30,7 @@ class Yogi:
     def __init__(
         self,
         *,
-        server_learning_rate: float = 0.01,
+        server_learning_rate: float = 0.1,
         beta_1: float = 0.9,
         beta_2: float = 0.99,
         tau: float = 1e-3,
