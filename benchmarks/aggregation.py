@@ -33,7 +33,7 @@ from fedbus.blobs.spool import Spool, Spools
 from fedbus.jobs import StrategyConfig
 from fedbus.model.blob import BLOCK_NUMBERS
 from fedbus.model.blob_header import blob_size, header_bytes
-from fedbus.model.layout import Encoding, Layout, Tensor
+from fedbus.model.layout import Layout, Tensor
 from fedbus.model.sections import state_layout
 from fedbus.plugins import UpdateFacts
 from fedbus.strategies.resolution import resolve
@@ -71,7 +71,7 @@ class MeasuredRound:
         self._base = self._blob(blocks(0), "plain")
         self.updates = [self._arrived(f"agent.{at}", blocks(at + 1)) for at in range(agents)]
 
-    def _blob(self, blocks: Iterator[Floats], encoding: Encoding) -> Spool:
+    def _blob(self, blocks: Iterator[Floats], encoding: str) -> Spool:
         spool = self._spools.make(blob_size(self.layout, encoding))
         head = header_bytes(self.layout, encoding)
         spool.write(0, head)

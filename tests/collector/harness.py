@@ -50,7 +50,7 @@ def spec_of(layout: Layout = LAYOUT) -> bytes:
     return codec.to_json(ModelSpec(model="tiny", layout=tensors, architectures={}))
 
 
-def blob(value: float = 0.0, encoding: Any = "plain") -> bytes:  # noqa: ANN401 - an Encoding
+def blob(value: float = 0.0, encoding: str = "plain") -> bytes:
     """Write the model, every number made of one value."""
     return bytes(encode(arrays(value), LAYOUT, encoding))
 

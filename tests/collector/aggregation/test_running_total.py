@@ -32,7 +32,7 @@ OTHER = Layout((Tensor("one", (NUMBERS,), "float32"),))
 
 def blob_of(numbers: NDArray[np.float32], layout: Layout, encoding: str) -> bytes:
     """Write numbers as a blob."""
-    blob = blank(layout, encoding)  # type: ignore[arg-type]  # one of the two
+    blob = blank(layout, encoding)
     flat(blob, layout)[:] = numbers
     return bytes(blob)
 

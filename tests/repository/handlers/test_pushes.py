@@ -209,7 +209,7 @@ def test_weights_that_are_no_numbers_are_refused(
     harness: Harness, store: Store, odd: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One NaN makes every number that is trained from it a NaN; read in pieces, the last too."""
-    monkeypatch.setattr(pushed_contents, "READ_BYTES", 8)
+    monkeypatch.setattr(pushed_contents, "READ_NUMBERS", 2)
     arrays = {"bias": np.zeros(3, "f4"), "weight": np.zeros((2, 3), "f4")}
     arrays["weight"][1, 2] = odd
     content = bytes(encode(arrays, LAYOUT))

@@ -1,52 +1,46 @@
 """Weights as blobs: named arrays in one sequence of bytes. Pure.
 
-A blob is a header (`blob_header.py`), then the numbers of each tensor, little-endian, in the order
-of the layout, without gaps.
-
-A `plain` blob holds every tensor in its dtype. A `delta` holds the change of each tensor that is
-not local: floats in their own dtype, whole numbers in a signed dtype that every difference fits
-(`layout.DIFFERENCES`), booleans as -1, 0 or 1.
+A blob is a header (`blob_header.py`), then the numbers of a model's tensors in one of the
+`encodings/`: `plain`, the weights themselves, or `delta`, the change that a training made to them.
 
 Reading a blob copies no number: `decode` returns read-only views of its bytes. Sizes are compared
 with the layout before anything is allocated.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.errors import LayoutError
-from fedbus.model.blob_header import Blob, check_header, header_bytes
-from fedbus.model.layout import Array, Encoding, Layout, Tensor, Weights
+from fedbus.model.blob_header import Blob, blob_size, check_header, header_bytes
+from fedbus.model.encodings import encoding_named
+from fedbus.model.encodings.delta import write_difference
+from fedbus.model.layout import Array, Layout, Weights
 
 BLOCK_NUMBERS: Final = 64 * 1024
 """Numbers that are processed together: 256 KiB of float32 fit a core's cache."""
 
 
-def blank(layout: Layout, encoding: Encoding) -> bytearray:
+def blank(layout: Layout, encoding: str) -> bytearray:
     """Allocate a blob of zeros, to be filled through `writable_arrays` or `flat`."""
     head = header_bytes(layout, encoding)
-    blob = bytearray(len(head) + layout.bytes_of(encoding))
+    blob = bytearray(blob_size(layout, encoding))
     blob[: len(head)] = head
     return blob
 
 
-def encode(weights: Weights, layout: Layout, encoding: Encoding = "plain") -> bytearray:
+def encode(weights: Weights, layout: Layout, encoding: str = "plain") -> bytearray:
     """Copy arrays into a new blob.
 
     Raises:
         LayoutError: The arrays do not have the names, shapes and dtypes of the layout, or with
             `delta` those of its differences.
     """
-    if encoding == "plain":
-        layout.check(weights)
-    else:
-        Layout(layout.shared).check(weights)
+    chosen = encoding_named(encoding)
+    chosen.check(weights, layout)
     blob = blank(layout, encoding)
-    for name, view in writable_arrays(blob, layout).items():
-        np.copyto(view, weights[name])
+    chosen.encode(weights, layout, memoryview(blob)[len(header_bytes(layout, encoding)) :])
     return blob
 
 
@@ -66,17 +60,11 @@ def encode_delta(
     old = decode(base, layout, "plain")
     blob = blank(whole or layout, "delta")
     views = writable_arrays(blob, whole or layout)
-    with np.errstate(over="ignore", invalid="ignore"):  # the collector refuses such numbers
-        for name in old.keys() & views.keys():
-            view = views[name]
-            if new[name].dtype.kind == "f":
-                np.subtract(new[name], old[name], out=view)
-            else:
-                _subtract_whole(name, new[name], old[name], view)
+    write_difference(new, old, views)
     return blob
 
 
-def decode(blob: Blob, layout: Layout, encoding: Encoding | None = None) -> dict[str, Array]:
+def decode(blob: Blob, layout: Layout, encoding: str | None = None) -> dict[str, Array]:
     """Return views of a blob's tensors, in the order of the layout.
 
     The arrays are read-only, even if the blob is writable: a trainer that changed its base would
@@ -130,24 +118,7 @@ def check_update(block: Array, layout: Layout | None = None) -> None:
             raise LayoutError(f"{where}: {block[at]} is not a finite number")
 
 
-def _subtract_whole(name: str, new: Array, old: Array, out: Array) -> None:
-    """Subtract integers or booleans in 64 bits; the dtype of `out` fits every difference."""
-    difference = new.astype(np.int64) - old.astype(np.int64)
-    if new.dtype.itemsize == out.itemsize and ((new >= old) != (difference >= 0)).any():
-        raise LayoutError(
-            f"tensor {name!r}: an {new.dtype.name} changed by more than 2^63, which no update holds"
-        )
-    np.copyto(out, difference, casting="unsafe")
-
-
-def _arrays(blob: Blob, layout: Layout, encoding: Encoding | None) -> dict[str, Array]:
+def _arrays(blob: Blob, layout: Layout, encoding: str | None) -> dict[str, Array]:
     header = check_header(blob, memoryview(blob).nbytes, layout, encoding)
-    return dict(_views(blob, layout.section(header.encoding), header.offset))
-
-
-def _views(blob: Blob, tensors: tuple[Tensor, ...], offset: int) -> Iterator[tuple[str, Array]]:
-    for tensor in tensors:
-        dtype = np.dtype(tensor.dtype).newbyteorder("<")
-        numbers = np.frombuffer(blob, dtype, tensor.numbers, offset)
-        yield tensor.name, numbers.reshape(tensor.shape)
-        offset += tensor.size
+    data = memoryview(blob).cast("B")[header.offset :]
+    return encoding_named(header.encoding).decode(data, layout)

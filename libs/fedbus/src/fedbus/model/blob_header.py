@@ -3,21 +3,22 @@
     offset  bytes
     0       4      magic, b"FBW1"
     4       4      length of the map, unsigned, little-endian
-    8       n      msgpack map {"encoding": "plain" | "delta", "layout": sha256 of the layout}
+    8       n      msgpack map {"encoding": its name, "layout": sha256 of the layout}
     …       0-63   zeros, until the offset is a multiple of 64
 
-The map is written in one order only, so equal weights make equal blobs and one digest.
+The map is written in one order only, so equal weights make equal blobs and one digest. The data
+follow, as the encoding (`encodings/`) has them.
 """
 
 import struct
 from dataclasses import dataclass
-from typing import Final, TypeAlias, cast, get_args
+from typing import Final, TypeAlias, cast
 
 import msgpack
 
 from fedbus.errors import LayoutError
-from fedbus.model.layout import Encoding, Layout
-from fedbus.text import listed
+from fedbus.model.encodings import encoding_named
+from fedbus.model.layout import Layout
 
 Blob: TypeAlias = bytes | bytearray | memoryview
 
@@ -34,31 +35,33 @@ _DIGEST_LENGTH: Final = 64
 class BlobHeader:
     """The content of a header; the data starts at `offset`, in bytes."""
 
-    encoding: Encoding
+    encoding: str
     layout_digest: str
     offset: int
 
 
-def header_bytes(layout: Layout, encoding: Encoding) -> bytes:
+def header_bytes(layout: Layout, encoding: str) -> bytes:
     """Return the header, padding included."""
     fields: bytes = msgpack.packb({"encoding": encoding, "layout": layout.digest})
     head = _FIXED.pack(MAGIC, len(fields)) + fields
     return head + bytes(-len(head) % _ALIGNMENT_BYTES)
 
 
-def blob_size(layout: Layout, encoding: Encoding) -> int:
-    """Return the size of a blob in bytes, header included."""
-    return len(header_bytes(layout, encoding)) + layout.bytes_of(encoding)
+def blob_size(layout: Layout, encoding: str) -> int:
+    """Return the size of a blob in bytes, header included; the largest, if sizes differ."""
+    return len(header_bytes(layout, encoding)) + encoding_named(encoding).bounds(layout).most
 
 
-def check_size(size: int, layout: Layout, encoding: Encoding) -> None:
+def check_size(size: int, layout: Layout, encoding: str) -> None:
     """Raise LayoutError if no blob of this layout has this size, before any of it is received.
 
     The header of a newer version of fedbus may be longer than that of this one.
     """
-    data = layout.bytes_of(encoding)
-    if not data < size <= data + MAX_BLOB_HEADER_BYTES:
-        raise LayoutError(f"expected the {data} bytes of the layout and a header, got {size} bytes")
+    bounds = encoding_named(encoding).bounds(layout)
+    if not bounds.least < size <= bounds.most + MAX_BLOB_HEADER_BYTES:
+        raise LayoutError(
+            f"expected the {bounds.text} bytes of the layout and a header, got {size} bytes"
+        )
 
 
 def read_header(prefix: Blob) -> BlobHeader:
@@ -82,16 +85,14 @@ def read_header(prefix: Blob) -> BlobHeader:
     if offset > len(start):
         raise LayoutError(f"a blob that ends after {len(start)} bytes, inside its header")
     match _unpack(start[_FIXED.size : end]):
-        case {"encoding": str(encoding)} if encoding not in get_args(Encoding):
-            raise LayoutError(f"a blob encoded as {encoding[:40]!r}; {listed(get_args(Encoding))}")
-        case {"encoding": str(encoding), "layout": str(digest)} if len(digest) == _DIGEST_LENGTH:
-            return BlobHeader(cast("Encoding", encoding), digest, offset)
+        case {"encoding": str(name), "layout": str(digest)} if len(digest) == _DIGEST_LENGTH:
+            return BlobHeader(encoding_named(name).name, digest, offset)
         case _:
             raise LayoutError("a blob whose header names no encoding or no layout")
 
 
 def check_header(
-    prefix: Blob, size: int, layout: Layout, encoding: Encoding | None = None
+    prefix: Blob, size: int, layout: Layout, encoding: str | None = None
 ) -> BlobHeader:
     """Read a blob's header; raise LayoutError unless layout, encoding and size are as given."""
     header = read_header(prefix)
@@ -100,9 +101,7 @@ def check_header(
         raise LayoutError(f"a blob of layout {found}, where the model's is {wanted}")
     if encoding not in {None, header.encoding}:
         raise LayoutError(f"a {header.encoding} blob where a {encoding} one belongs")
-    whole = header.offset + layout.bytes_of(header.encoding)
-    if size != whole:
-        raise LayoutError(f"a blob of {size} bytes; its layout makes {whole}")
+    encoding_named(header.encoding).verify(size - header.offset, layout)
     return header
 
 

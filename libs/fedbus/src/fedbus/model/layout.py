@@ -28,8 +28,6 @@ Array = NDArray[Any]
 Weights = Mapping[str, Array]
 Role = Literal["weight", "statistic", "local"]
 """`weight`: trained and averaged; `statistic`: averaged, not trained; `local`: never sent."""
-Encoding = Literal["plain", "delta"]
-"""`plain`: the weights themselves; `delta`: the change that a training made to them."""
 
 DTYPES: Final = frozenset(
     {"bool", "float16", "float32", "float64"}
@@ -171,14 +169,6 @@ class Layout:
             tuple(Tensor(t.name, tuple(t.shape), t.dtype, cast("Role", t.role)) for t in tensors)
         )
 
-    def section(self, encoding: Encoding) -> tuple[Tensor, ...]:
-        """Return the tensors in a blob of an encoding, in its order."""
-        return self.shared if encoding == "delta" else self.tensors
-
-    def bytes_of(self, encoding: Encoding) -> int:
-        """Return the size of a blob's data in bytes, without its header."""
-        return sum(tensor.size for tensor in self.section(encoding))
-
     @property
     def all_float32(self) -> bool:
         """Whether a blob's whole data is one float32 array."""
@@ -186,13 +176,7 @@ class Layout:
 
     def check(self, weights: Weights) -> None:
         """Raise LayoutError unless the arrays are exactly these tensors, in any order."""
-        names = {tensor.name for tensor in self.tensors}
-        if missing := names - weights.keys():
-            raise LayoutError(f"weights lack {listed(missing)}")
-        if foreign := weights.keys() - names:
-            raise LayoutError(f"weights hold {listed(foreign)}, which the layout does not")
-        for tensor in self.tensors:
-            tensor.check(weights[tensor.name])
+        check_arrays(weights, self.tensors)
 
     def name_at(self, index: int) -> str:
         """Return the tensor that has a flat index; raise LayoutError if there is none."""
@@ -202,3 +186,14 @@ class Layout:
                 return tensor.name
             left -= tensor.numbers
         raise LayoutError(f"number {index} is beyond the layout's {self.numbers}")
+
+
+def check_arrays(weights: Weights, tensors: Iterable[Tensor]) -> None:
+    """Raise LayoutError unless arrays are exactly these tensors, in any order."""
+    by_name = {tensor.name: tensor for tensor in tensors}
+    if missing := by_name.keys() - weights.keys():
+        raise LayoutError(f"weights lack {listed(missing)}")
+    if foreign := weights.keys() - by_name.keys():
+        raise LayoutError(f"weights hold {listed(foreign)}, which the layout does not")
+    for name, tensor in by_name.items():
+        tensor.check(weights[name])

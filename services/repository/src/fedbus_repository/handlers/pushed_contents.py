@@ -15,12 +15,13 @@ from fedbus.errors import LayoutError, TrainingError, WireError
 from fedbus.frameworks.tflite.signatures import check_trainable
 from fedbus.frameworks.tflite.verify import verify
 from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, read_header
+from fedbus.model.encodings import encoding_named
 from fedbus.model.layout import Layout
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.spec_files import named_files
 
-READ_BYTES: Final = 1 << 20
+READ_NUMBERS: Final = 1 << 17
 TFLITE: Final = "tflite"
 
 Read = Callable[[BlobRef, int, int], bytes]
@@ -40,16 +41,16 @@ def check_finite(weights: BlobRef, layout: Layout, read: Read) -> None:
 
     Training from such weights could return nothing else.
     """
-    offset = read_header(read(weights, 0, MAX_BLOB_HEADER_BYTES)).offset
-    for tensor in layout.tensors:
-        dtype = np.dtype(tensor.dtype)
-        for at in range(0, tensor.size, READ_BYTES) if dtype.kind == "f" else ():
-            part = read(weights, offset + at, min(READ_BYTES, tensor.size - at))
-            numbers = np.frombuffer(part, dtype.newbyteorder("<"))
-            if not (finite := np.isfinite(numbers)).all():
-                odd = numbers[int(finite.argmin())]
-                raise LayoutError(f"tensor {tensor.name!r}: expected finite numbers, got {odd}")
-        offset += tensor.size
+    header = read_header(read(weights, 0, MAX_BLOB_HEADER_BYTES))
+
+    def data(at: int, length: int) -> bytes:
+        return read(weights, header.offset + at, length)
+
+    for block in encoding_named(header.encoding).blocks(data, layout, READ_NUMBERS):
+        finite = np.isfinite(block.numbers)
+        if not finite.all():
+            odd = block.numbers[int(finite.argmin())]
+            raise LayoutError(f"tensor {block.tensor.name!r}: expected finite numbers, got {odd}")
 
 
 def check_architectures(spec: ModelSpec, layout: Layout, read: Read) -> None:
