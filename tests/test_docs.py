@@ -83,8 +83,8 @@ def long_lines(page: Path) -> Iterator[str]:
 FOLDERS = ("benchmarks", "docs", "examples", "libs", "mosquitto", "services", "tests")
 FILE_NAME = re.compile(rf"(?:[\w.-]+/)*[\w.-]+\.py|(?:{'|'.join(FOLDERS)})(?:/[\w.-]+)*/?")
 MODULE_NAME = re.compile(r"fedbus(?:_[a-z]+)*(?:\.\w+)+")
-ABSENT = {"utils.py"}
-"""Files that a page names because they do not exist."""
+ABSENT = {"acme_fl.py", "utils.py"}
+"""Files that a page names because they do not exist, or because its reader writes them."""
 
 
 def test_every_file_and_module_that_a_page_names_exists() -> None:
@@ -138,17 +138,55 @@ def test_the_page_of_plug_ins_runs_as_printed(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     pytest.importorskip("sklearn")
     lines = commands_of("plugins.md", "Try the example")
-    assert len(lines) == 6
+    assert len(lines) == 8
     said = [run_as_printed(line, tmp_path) for line in lines]
     assert "softmax" in said[1]
     assert "one step moved the weights" in said[2]
     assert "format: image 8 x 8 x 3" in said[3]
-    assert "all 5 rounds are done" in said[5]
-    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-    (script,) = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
+    assert "7 updates of zeros" in said[5]
+    assert "all 5 rounds are done" in said[6]
+    assert "all 5 rounds are done" in said[7]
+    script, *_ = blocks_of("plugins.md", "python")
     (tmp_path / "middle.py").write_text(script, encoding="utf-8")
     mean = np.random.default_rng(0).normal(5, 1, (300, 2)).mean(axis=0).round(1)
     assert run_as_printed(f"python {tmp_path / 'middle.py'}", tmp_path) == f"finished {mean}\n"
+
+
+def blocks_of(page: str, language: str) -> list[str]:
+    """List the blocks of code of a page."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.+?)```", text, re.DOTALL)
+
+
+STRATEGY_PARTS = ("nearest", "root", "momentum", "tether", "noise", "calm")
+
+
+def test_the_strategy_of_the_page_of_plug_ins_runs_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of this page alone writes a median, installs it and runs it in a job."""
+    pytest.importorskip("hatchling")
+    pytest.importorskip("sklearn")
+    pytest.importorskip("tflite_runtime")
+    _, *scripts = blocks_of("plugins.md", "python")
+    package, target = tmp_path / "package", tmp_path / "target"
+    package.mkdir()
+    package.joinpath("acme_fl.py").write_text("\n\n".join(scripts), encoding="utf-8")
+    (project,) = blocks_of("plugins.md", "toml")
+    package.joinpath("pyproject.toml").write_text(project, encoding="utf-8")
+    (job,) = blocks_of("plugins.md", "json")
+    package.joinpath("job.json").write_text(job, encoding="utf-8")
+    lines = commands_of("plugins.md", "A strategy of your own")
+    monkeypatch.setattr("tests.page_commands.ROOT", package)
+    said = [run_as_printed(line, target) for line in lines]
+    assert "7 updates of zeros" in said[1]
+    assert "all 5 rounds are done" in said[2]
+    for name in STRATEGY_PARTS:
+        assert "acme_fl:" in run_as_printed(f"fedbus plugins check acme-{name}", target)
+    fitted = json.loads(job)
+    fitted["strategy"] = {"id": "acme-calm", "parameters": {"momentum": 0.2}}
+    package.joinpath("job.json").write_text(json.dumps(fitted), encoding="utf-8")
+    assert "all 5 rounds are done" in run_as_printed("fedbus simulate job.json --agents 5", target)
 
 
 def test_the_page_of_the_job_file_runs_as_printed(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
-"""Third-party package with a trainer, a loader, a transform and a selector."""
+"""Third-party package with a trainer, a loader, a transform, a selector and a strategy."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from tests.system.fedbus_up import FEDBUS, FedbusUp
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "own_trainer"
 MODEL, JOB = str(EXAMPLE / "model.json"), str(EXAMPLE / "job.json")
+STRATEGY_JOB = EXAMPLE / "strategy_job.json"
 
 pytest.importorskip("hatchling")
 pytest.importorskip("sklearn")
@@ -64,6 +67,11 @@ def test_nothing_is_wrong_with_it(target: Path) -> None:
         ["trainers", "softmax"],
         ["loaders", "pixels"],
         ["transforms", "contrast"],
+        ["strategies", "middle-ball"],
+        ["aggregators", "equal-norms"],
+        ["aggregators", "middle-share"],
+        ["server_optimizers", "heavy-ball"],
+        ["update_transforms", "norm-limit"],
         ["selectors", "rested"],
     ]
     assert {" ".join(row[5:]) for row in mine} == {"ok where FEDBUS_PLUGINS allows it"}
@@ -73,6 +81,13 @@ def test_nothing_is_wrong_with_it(target: Path) -> None:
     assert "evaluate: loss" in said
     assert "format: image 8 x 8 x 3" in run(target, "plugins", "check", "contrast")
     assert "selected 5 of 10" in run(target, "plugins", "check", "rested")
+    shared = run(target, "plugins", "check", "middle-share", "--config", '{"share": 0.6}')
+    assert "7 updates of zeros" in shared
+    assert "7 updates of zeros" in run(target, "plugins", "check", "equal-norms")
+    assert "state velocity" in run(target, "plugins", "check", "middle-ball")
+    assert "became one of norm 0.1" in run(
+        target, "plugins", "check", "norm-limit", "--config", '{"most": 0.1}'
+    )
 
 
 def test_it_is_simulated(target: Path) -> None:
@@ -80,6 +95,38 @@ def test_it_is_simulated(target: Path) -> None:
     said = run(target, "simulate", JOB, "--model", MODEL, "--agents", "3")
     assert "job softmax-1 finished: all 5 rounds are done" in said
     assert float(said.split("accuracy ")[-1].split(" %")[0]) > 80
+
+
+STRATEGIES: Mapping[str, Any] = {
+    "as it is": None,
+    "weigher": "equal-norms",
+    "preset": {"id": "middle-ball", "parameters": {"share": 0.4, "momentum": 0.2}},
+}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.keys())
+def test_its_strategies_are_simulated(target: Path, tmp_path: Path, strategy: object) -> None:
+    """With their parameters; the model learns the digits with each."""
+    job = json.loads(STRATEGY_JOB.read_text())
+    job["strategy"] = strategy or job["strategy"]
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    words = ("simulate", str(tmp_path / "job.json"), "--model", MODEL, "--agents", "5", "--json")
+    ended = json.loads(run(target, *words))
+    assert ended["phase"] == "finished"
+    assert ended["metrics"]["accuracy"] > 0.8
+
+
+def test_a_wrong_parameter_of_its_strategy_is_refused(target: Path, tmp_path: Path) -> None:
+    """With the key in the job file, and what the class says."""
+    job = json.loads(STRATEGY_JOB.read_text())
+    job["strategy"]["aggregator"]["parameters"]["share"] = 1.5
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    refused = tried(
+        target, "simulate", str(tmp_path / "job.json"), "--model", MODEL, "--agents", "5"
+    )
+    assert refused.returncode != 0
+    assert "strategy.aggregator.parameters.share" in refused.stderr
+    assert "expected a number above 0 and at most 1, got 1.5" in refused.stderr
 
 
 def test_a_job_chooses_the_loader_too(target: Path, tmp_path: Path) -> None:
@@ -134,6 +181,12 @@ def test_real_agents_train_with_it(
         assert watched.returncode == 0, watched.stdout + watched.stderr
         assert "job softmax-1 finished" in watched.stdout
         assert cluster.run_json("job", "show", "softmax-1")["metrics"]["accuracy"] > 0.8
+        job = json.loads(STRATEGY_JOB.read_text())
+        job["round"]["agents"] = 3
+        (tmp_path / "strategy_job.json").write_text(json.dumps(job))
+        watched = cluster.run("job", "submit", str(tmp_path / "strategy_job.json"), "--watch")
+        assert watched.returncode == 0, watched.stdout + watched.stderr
+        assert "job softmax-robust-1 finished" in watched.stdout
         cluster.interrupt()
 
 

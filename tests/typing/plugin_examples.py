@@ -13,17 +13,33 @@ from fedbus.model.layout import Array, Weights
 from fedbus.plugins import (
     AgentInfo,
     Aggregator,
+    AggregatorFactory,
+    Block,
+    Coefficients,
+    Combined,
     Evaluates,
+    KeepsState,
     Loader,
+    LocalEnd,
+    LocalStart,
     ModelFactory,
+    Objective,
+    ObjectiveFactory,
     Predicts,
+    Preset,
     RuntimeFactory,
     Selector,
+    ServerOptimizer,
+    ServerOptimizerFactory,
     TrainerFactory,
+    TransformsCombined,
+    TransformsUpdate,
     UpdateFacts,
+    UpdateTransformFactory,
 )
 from fedbus.plugins.protocols import TransformFactory
-from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
+from fedbus.training.local_terms import LocalTerms
+from fedbus.training.params import Architecture, Metrics, PluginChoice, TrainingParams, Update
 
 
 class LineTrainer:
@@ -126,6 +142,68 @@ class Equal:
         return 1.0
 
 
+class Nearest:
+    """The update of the smallest norm."""
+
+    gram = "model"
+
+    def weigh(self, facts: Sequence[UpdateFacts], gram: Array | None) -> Coefficients:
+        """Return 1 for it and 0 for the others."""
+        assert gram is not None
+        best = int(np.diag(gram)[1:].argmin())
+        return Coefficients([float(n == best) for n in range(len(facts))])
+
+
+class Momentum:
+    """Adds half of each step to the next one."""
+
+    state = ("velocity",)
+
+    def __init__(self, *, share: float = 0.5) -> None:
+        self.share = share
+
+    def apply(self, base: Block, combined: Combined, state: Mapping[str, Block]) -> Block:
+        """Change the velocity in place, and add it."""
+        state["velocity"][:] = self.share * state["velocity"] + combined.update
+        return base + state["velocity"]
+
+
+class Remembering:
+    """Pulls towards the base, and against the agent's earlier updates."""
+
+    def __init__(self, *, strength: float = 0.1) -> None:
+        self.strength = strength
+
+    def terms(self, start: LocalStart) -> LocalTerms:
+        """Return a proximal and a linear term."""
+        return LocalTerms(proximal=self.strength, linear=start.own)
+
+    def after(self, start: LocalStart, update: Weights, steps: int) -> LocalEnd:
+        """Keep the mean step."""
+        del start
+        return LocalEnd(own={name: array / np.float32(steps) for name, array in update.items()})
+
+
+class Halved:
+    """Halves an update on the agent, and doubles the combined one."""
+
+    def transform_update(self, update: Weights, rng: np.random.Generator) -> Weights:
+        """Halve each array."""
+        del rng
+        return {name: array * array.dtype.type(0.5) for name, array in update.items()}
+
+    def transform_combined(self, combined: Combined) -> Block:
+        """Double the block."""
+        return 2 * combined.update
+
+
+steady = Preset(
+    aggregator=PluginChoice(id="mean"),
+    server_optimizer=PluginChoice(id="momentum", parameters={"server_momentum": 0.5}),
+    renamed={"beta": "server_momentum"},
+)
+
+
 def rested(agents: Sequence[AgentInfo], want: int, rng: Random) -> Sequence[str]:
     """Select the agents that have waited longest; break ties at random."""
     queue = sorted(agents, key=lambda a: (a.last_selected, rng.random()))
@@ -139,6 +217,17 @@ loader: Loader = csv
 transform: TransformFactory = Inverted
 aggregator: Aggregator = Middle()
 weighing: Aggregator = Equal()
+weighing_all: Aggregator = Nearest()
+aggregator_factory: AggregatorFactory = Middle
+server_optimizer: ServerOptimizer = Momentum(share=0.3)
+server_optimizer_factory: ServerOptimizerFactory = Momentum
+objective: Objective = Remembering()
+objective_with_state: KeepsState = Remembering()
+objective_factory: ObjectiveFactory = Remembering
+agent_half: TransformsUpdate = Halved()
+collector_half: TransformsCombined = Halved()
+update_transform_factory: UpdateTransformFactory = Halved
+preset: Preset = steady
 selector: Selector = rested
 scorer: Evaluates = Scored({})
 oracle: Predicts = LineRuntime({})
