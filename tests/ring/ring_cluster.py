@@ -38,7 +38,7 @@ class RingCluster:
 
     Attributes:
         ring: The simulated network with its hosts.
-        updates: Each update that an agent made, by (agent, task).
+        updates: Each update of the newest job that an agent made, by (agent, task).
         states: The published states of each job, oldest first.
         answers: The replies to the user.
     """
@@ -57,6 +57,7 @@ class RingCluster:
         self.folder = folder
         self.ring = Ring(seed=seed, faults=faults, heartbeat_seconds=BEAT)
         self.updates: dict[tuple[str, int], bytes] = {}
+        self._made: dict[tuple[str, str, int], bytes] = {}
         self.states: dict[str, list[JobState]] = {}
         self.answers: list[dict[str, object]] = []
         self.agents = [f"agent.a{i}" for i in range(agents)]
@@ -139,7 +140,9 @@ class RingCluster:
 
         def runner(name: str, outbox: Outbox) -> SimulatedTrainer:
             def remember(task: TrainTask, update: Blob) -> None:
-                assert self.updates.setdefault((name, task.task), bytes(update)) == update
+                made = self._made.setdefault((name, task.job, task.task), bytes(update))
+                assert made == update
+                self.updates[name, task.task] = made
 
             return SimulatedTrainer(outbox, examples, remember)
 
