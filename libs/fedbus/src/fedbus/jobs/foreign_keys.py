@@ -46,7 +46,9 @@ STRATEGY_KEYS: Final[Mapping[str, ForeignKey]] = {
     "min_fit_clients": ForeignKey("round.agents", "See `fraction_fit`."),
     "min_available_clients": ForeignKey("round.agents", "See `fraction_fit`."),
     "min_completion_rate_fit": ForeignKey(
-        "round.quorum", "This share of `round.agents`, rounded up."
+        "round.quorum",
+        "This share of `round.agents`, rounded up. Left out, three quarters, also in "
+        "`faulttolerantfedavg`.",
     ),
     "accept_failures": ForeignKey(
         "round.quorum", "`false`: all of `round.agents`; `true`: as if left out."

@@ -24,7 +24,7 @@ _HARMLESS_CALLBACKS: Final = frozenset({"terminateonnan"})
 
 
 def strategy_faults(
-    job: JobFile, allowed: Collection[str] | None = None, *, complete: bool = True
+    job: JobFile, /, allowed: Collection[str] | None = None, *, complete: bool = True
 ) -> Iterator[JobFault]:
     """Yield a fault for everything in a job's strategy that cannot be used.
 

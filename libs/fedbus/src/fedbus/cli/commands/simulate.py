@@ -105,10 +105,11 @@ def simulate(
     from fedbus.simulation.network_faults import NO_FAULTS, ROUGH_LINKS
     from fedbus.simulation.run import SimulationFailed, SimulationStuck
     from fedbus.simulation.run import simulate as run_simulation
+    from fedbus.strategies.combinations import strategy_faults
 
     payload = read_job_file(str(job))
     try:
-        parsed = parse(payload)
+        parsed = parse(payload, strategy_faults)
     except JobFileError as error:
         raise refused_before_start(job, error.faults, as_json=as_json) from error
     if reason := inactive_reason(training_params_of(parsed)):
