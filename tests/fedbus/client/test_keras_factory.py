@@ -23,6 +23,7 @@ from fedbus.jobs import training_params_of as told_by
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout, Weights
 from fedbus.mqtt.mosquitto import free_port
+from fedbus.training.local_terms import LocalTerms
 from fedbus.training.params import TrainingParams
 
 pytest.importorskip("tensorflow")
@@ -100,6 +101,25 @@ def test_agents_of_both_frameworks_train_what_was_pushed_alike(module: str) -> N
     for name, before in weights.items():
         np.testing.assert_allclose(one[name], other[name], atol=1e-4)
         assert not np.array_equal(one[name], before)
+
+
+def test_a_push_may_ask_for_a_file_that_takes_a_strategys_terms(module: str) -> None:
+    """Other files of the model decline them with the command that makes this one."""
+    factory = f"{module}:values"
+    wanted = packed_model(factory, ModelOptions(local_terms=True))
+    x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    data, weights, terms = from_arrays(x, x[:, :2]), first(wanted), LocalTerms(proximal=2.0)
+    params = TrainingParams(loss="mse", epochs=4, learning_rate=0.1)
+    plain = TfliteTrainer({"blob": file_of(make_model(factory, None, None))})
+    with pytest.raises(TrainingError, match=r"push package\.module:factory --local-terms"):
+        plain.use_local_terms(terms)
+    moved = []
+    for trainer in (plain, TfliteTrainer({"blob": file_of(wanted)})):
+        if trainer is not plain:
+            trainer.use_local_terms(terms)
+        found = trainer.train(weights, data, params).weights
+        moved.append(sum(float(((found[n] - a) ** 2).sum()) for n, a in weights.items()))
+    assert moved[1] < 0.9 * moved[0]  # the proximal term keeps the weights near the base
 
 
 def test_a_model_of_values_says_so_to_all(module: str) -> None:
@@ -183,6 +203,7 @@ import re, sys
 import fedbus_edge_agent.__main__
 from fedbus.data import npz
 from fedbus.frameworks.tflite.trainer import TfliteTrainer
+from fedbus.training.local_terms import LocalTerms
 from fedbus.training.params import TrainingParams
 trainer = TfliteTrainer({"blob": open(sys.argv[1], "rb").read()})
 data = npz(sys.argv[2])

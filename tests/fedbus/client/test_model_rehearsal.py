@@ -193,7 +193,8 @@ def test_options_of_a_factory_do_not_go_with_a_spec(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text("{}")
     for more in (ModelOptions(config="{}"), ModelOptions(shape="4"), ModelOptions(name="x")):
         with pytest.raises(
-            SettingsError, match="a name, a config and the shape of a row belong to a factory"
+            SettingsError,
+            match="a name, a config, the shape of a row and local terms belong to a factory",
         ):
             packed_model(str(tmp_path / "spec.json"), more)
 

@@ -346,6 +346,7 @@ class Client:
         input_shape: tuple[int, ...] | None = None,
         answers: str | None = None,
         classes: tuple[str, ...] = (),
+        local_terms: bool = False,
         reset: bool = False,
         progress: Progress = lambda _: None,
     ) -> PushedModel:
@@ -367,6 +368,8 @@ class Client:
             input_shape: Of a row that a factory's model takes, where the model does not say it.
             answers: What the outputs mean; the model's loss and last layer say it by default.
             classes: Names of the outputs, in their order; by default those of the version before.
+            local_terms: Whether a factory's .tflite file can be trained by FedProx, SCAFFOLD and
+                FedDyn, which add terms to the loss; it is larger and needs more memory.
             reset: Whether to replace a version that was trained.
             progress: Called with the number of bytes that were just sent.
 
@@ -389,6 +392,7 @@ class Client:
                 input_shape=input_shape,
                 answers=answers,
                 classes=classes,
+                local_terms=local_terms,
             )
         return await stored_models.push(self.connection, packed, reset=reset, progress=progress)
 

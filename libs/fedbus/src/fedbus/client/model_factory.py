@@ -22,7 +22,7 @@ from fedbus.text import listed
 from fedbus.training.params import Architecture
 from fedbus.wire.blobs import blob_ref_of
 
-Export = Callable[[object, Architecture | None, tuple[int, ...] | None], ExportedModel]
+Export = Callable[[object, Architecture | None, tuple[int, ...] | None, bool], ExportedModel]
 
 EXPORTS: Final[Mapping[str, str]] = {
     "keras": "fedbus.frameworks.keras.model_export",
@@ -46,6 +46,7 @@ def make_model(  # noqa: PLR0913, PLR0917 - what may be said of a model
     shape: tuple[int, ...] | None = None,
     weights: Weights | None = None,
     said: OutputOptions = NO_OUTPUT_OPTIONS,
+    local_terms: bool = False,  # noqa: FBT001, FBT002 - as `shape` and others
 ) -> PackedModel:
     """Call a factory and pack what it makes.
 
@@ -58,6 +59,7 @@ def make_model(  # noqa: PLR0913, PLR0917 - what may be said of a model
             shape refuse the model before they train.
         weights: Instead of those of the model that the factory returns.
         said: Meaning and names of the outputs; the model itself shows them by default.
+        local_terms: Whether its .tflite file can be trained with a strategy's terms.
 
     Raises:
         SettingsError: the factory cannot be imported or called, or returns no model; says why.
@@ -73,7 +75,7 @@ def make_model(  # noqa: PLR0913, PLR0917 - what may be said of a model
         raise SettingsError(f"{where}: it wanted to exit: {error}") from error
     except Exception as error:  # a factory may raise any error
         raise SettingsError(f"{where}: {type(error).__name__}: {error}") from error
-    exported = _export_of(made, where)(made, plugin, shape)
+    exported = _export_of(made, where)(made, plugin, shape, local_terms)
     files = {key: blob_ref_of(data) for key, data in exported.files.items()}
     plain: dict[str, Any] = {
         "model": name or claims[0] if claims else name or where.rpartition(":")[2],

@@ -25,6 +25,7 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
     input_shape: tuple[int, ...] | None = None,
     answers: str | None = None,
     classes: tuple[str, ...] = (),
+    local_terms: bool = False,
 ) -> PackedModel:
     """Read a spec file, or call a factory, and have the model train one step here.
 
@@ -40,6 +41,7 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
         input_shape: Of a row that a factory's model takes, where the model does not say it.
         answers: What the model's outputs mean; its loss and last layer say it by default.
         classes: Names of the outputs, in their order.
+        local_terms: Whether a factory's .tflite file can be trained with a strategy's terms.
 
     Returns:
         The model, with a warning for each framework with which it was not tried.
@@ -58,11 +60,12 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
             suppressed_logs(),
             redirect_stdout(sys.stderr),
         ):
-            made = make_model(str(source), name, config, input_shape, arrays, said)
+            made = make_model(str(source), name, config, input_shape, arrays, said, local_terms)
         told += [str(each.message) for each in caught]
-    elif any(each is not None for each in (name, config, input_shape)):
+    elif local_terms or any(each is not None for each in (name, config, input_shape)):
         raise SettingsError(
-            "a name, a config and the shape of a row belong to a factory; a spec has them itself"
+            "a name, a config, the shape of a row and local terms belong to a factory; a spec has "
+            "them itself, or its .tflite file has"
         )
     else:
         made = read_model(path, own, said)

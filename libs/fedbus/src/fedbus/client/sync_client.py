@@ -173,6 +173,7 @@ class SyncClient:
         input_shape: tuple[int, ...] | None = None,
         answers: str | None = None,
         classes: tuple[str, ...] = (),
+        local_terms: bool = False,
         reset: bool = False,
         progress: Progress = lambda _: None,
     ) -> PushedModel:
@@ -186,6 +187,7 @@ class SyncClient:
                 input_shape=input_shape,
                 answers=answers,
                 classes=classes,
+                local_terms=local_terms,
                 reset=reset,
                 progress=progress,
             )

@@ -154,6 +154,14 @@ def push(
     ] = False,
     answers: Answers = None,
     classes: Classes = None,
+    local_terms: Annotated[
+        bool,
+        typer.Option(
+            "--local-terms",
+            help="Export a factory's .tflite file for FedProx, SCAFFOLD and FedDyn as well; it is "
+            "larger, and agents need memory for two more copies of the weights.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Store a version of a model: its spec, the files the spec names, its weights.
@@ -170,7 +178,14 @@ def push(
     names of the version before, if layout and answers are the same.
     """
     outputs = OutputOptions(answers=answers, classes=read_classes(classes))
-    options = ModelOptions(weights=weights, name=name, config=config, shape=shape, outputs=outputs)
+    options = ModelOptions(
+        weights=weights,
+        name=name,
+        config=config,
+        shape=shape,
+        outputs=outputs,
+        local_terms=local_terms,
+    )
     packed = run_interruptible(lambda _: packed_model(what, options))
     with display.transfer_progress(packed.push.model, packed.size) as moved:
         pushed = call(broker_of(ctx), lambda fed: fed.push(packed, reset=reset, progress=moved))

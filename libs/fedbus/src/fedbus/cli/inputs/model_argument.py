@@ -61,6 +61,7 @@ class ModelOptions:
     config: str | None = None
     shape: str | None = None
     outputs: OutputOptions = NO_OUTPUT_OPTIONS
+    local_terms: bool = False
 
 
 def packed_model(what: str, options: ModelOptions) -> PackedModel:
@@ -78,6 +79,7 @@ def packed_model(what: str, options: ModelOptions) -> PackedModel:
         input_shape=read_shape(options.shape),
         answers=options.outputs.answers,
         classes=options.outputs.classes,
+        local_terms=options.local_terms,
     )
     for warning in made.warnings:
         display.warn(warning)

@@ -41,6 +41,7 @@ def export(
     model: Any,  # noqa: ANN401 - Keras has no types
     plugin: Architecture | None,
     row: tuple[int, ...] | None = None,
+    local_terms: bool = False,  # noqa: FBT001, FBT002 - as `row`; one type for all frameworks
 ) -> ExportedModel:
     """Export a `keras.Model` with its present weights.
 
@@ -51,6 +52,7 @@ def export(
     Args:
         plugin: The architecture that names the plug-in which builds it; None if there is none.
         row: The shape of a row of inputs, where the model does not define it.
+        local_terms: Whether the TFLite file can be trained with a strategy's terms.
 
     Raises:
         TrainingError: Agents could not build the model: a layer or an argument is unknown to them.
@@ -76,7 +78,7 @@ def export(
         else derive_answers(output_activation_of(model), output, own or row, loss)
     )
     try:
-        file = to_tflite(model, trained_with(loss, answers))
+        file = to_tflite(model, trained_with(loss, answers), local_terms=local_terms)
     except TrainingError as error:
         warnings.warn(f"no TFLite file, so Keras agents only: {error}", stacklevel=2)
         architectures, files = {"keras": architecture}, {}

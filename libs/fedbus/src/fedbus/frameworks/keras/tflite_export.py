@@ -31,17 +31,26 @@ _FIXED: Final[Mapping[str, Any]] = {
 """Arguments of layers that must have these default values."""
 
 
-def export(model: Any, loss: Loss = "categorical_crossentropy") -> bytes:  # noqa: ANN401 - Keras has no types
+def export(
+    model: Any,  # noqa: ANN401 - Keras has no types
+    loss: Loss = "categorical_crossentropy",
+    *,
+    local_terms: bool = False,
+) -> bytes:
     """Export a built `keras.Sequential` with a loss, and return the `.tflite` file.
 
     With the categorical cross-entropy, targets are class numbers, and the model may end in a
     softmax; with the binary one each output is a binary class, and the model may end in a sigmoid.
     The signature `infer` returns the model's outputs, and probabilities if these are scores.
 
+    With `local_terms` the file can be trained with a strategy's terms as well: it has two more
+    training steps, and agents hold two more copies of the weights in memory.
+
     Raises:
         TrainingError: A layer, an argument or an activation cannot be exported.
     """
-    network = TrainableNetwork(_parts(model, loss), named(model), loss)
+    parts = _parts(model, loss)
+    network = TrainableNetwork(parts, named(model), loss, local_terms=local_terms)
     x = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     y = (
         tf.TensorSpec((None,), tf.int32)
@@ -60,6 +69,12 @@ def export(model: Any, loss: Loss = "categorical_crossentropy") -> bytes:  # noq
         "get_state": network.get_state.get_concrete_function(),
         "set_state": network.set_state.get_concrete_function(**held),
     }
+    if local_terms:
+        signatures |= {
+            "set_terms": network.set_terms.get_concrete_function(**kinds),
+            "train_terms": network.train_terms.get_concrete_function(x, y, *[number] * 4),
+            "train_adam_terms": network.train_adam_terms.get_concrete_function(x, y, *[number] * 6),
+        }
     with temporary_folder() as folder:
         tf.saved_model.save(network, str(folder), signatures=signatures)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))

@@ -50,10 +50,19 @@ def _step(part: LayerPart, index: int, draw: Any) -> Step:  # noqa: ANN401 - a t
 
 
 class TrainableNetwork(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
-    """A model's weights and optimizer state as resource variables, and the signatures."""
+    """A model's weights and optimizer state as resource variables, and the signatures.
+
+    With `local_terms` there are two more variables for each weight, `base` and `linear`, which the
+    signatures `set_terms`, `train_terms` and `train_adam_terms` use.
+    """
 
     def __init__(
-        self, parts: Sequence[LayerPart], variables: Mapping[str, Any], loss: Loss
+        self,
+        parts: Sequence[LayerPart],
+        variables: Mapping[str, Any],
+        loss: Loss,
+        *,
+        local_terms: bool = False,
     ) -> None:
         super().__init__()
         self._by_class = loss == "categorical_crossentropy"
@@ -69,6 +78,9 @@ class TrainableNetwork(tf.Module):  # type: ignore[misc]  # TensorFlow has no ty
         }
         self.first = {name: tf.Variable(tf.zeros_like(w)) for name, w in self.numbers.items()}
         self.second = {name: tf.Variable(tf.zeros_like(w)) for name, w in self.numbers.items()}
+        termed = self.numbers if local_terms else {}
+        self.base = {name: tf.Variable(tf.zeros_like(w)) for name, w in termed.items()}
+        self.linear = {name: tf.Variable(tf.zeros_like(w)) for name, w in termed.items()}
         self.steps = tf.Variable(0.0)
         self.state = {
             **{f"first__{name}": v for name, v in self.first.items()},
@@ -114,16 +126,65 @@ class TrainableNetwork(tf.Module):  # type: ignore[misc]  # TensorFlow has no ty
             found.update(zip(names, of_weights, strict=True))
         return found, metrics
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # as all of TensorFlow
-    def train(self, x: Any, y: Any, learning_rate: Any, momentum: Any, seed: Any) -> Any:  # noqa: ANN401 - tensors
-        """Take one step of SGD: v = momentum · v + gradient; w = w - learning_rate · v."""
+    def _add_terms(self, found: Mapping[str, Any], proximal: Any) -> dict[str, Any]:  # noqa: ANN401 - tensors
+        """Return gradients with those of a strategy's terms: linear + proximal · (w - base)."""
+        added = {}
+        for name, g in found.items():
+            moved = self.numbers[name].read_value() - self.base[name].read_value()
+            added[name] = g + (self.linear[name].read_value() + proximal * moved)
+        return added
+
+    def _next_step(self) -> Any:  # noqa: ANN401 - a tensor
         steps = self.steps.read_value() + 1.0
         self.steps.assign(steps)
-        found, metrics = self._gradients(x, y, steps + seed)
+        return steps
+
+    def _take_step(self, found: Mapping[str, Any], learning_rate: Any, momentum: Any) -> None:  # noqa: ANN401 - tensors
+        """Take one step of SGD: v = momentum · v + gradient; w = w - learning_rate · v."""
         for name, g in found.items():
             velocity = momentum * self.first[name].read_value() + g
             self.first[name].assign(velocity)
             self.numbers[name].assign(self.numbers[name].read_value() - learning_rate * velocity)
+
+    def _take_adam_step(  # noqa: PLR0913, PLR0917 - as in the signature
+        self,
+        found: Mapping[str, Any],
+        steps: Any,  # noqa: ANN401 - tensors
+        learning_rate: Any,  # noqa: ANN401
+        beta_1: Any,  # noqa: ANN401
+        beta_2: Any,  # noqa: ANN401
+        epsilon: Any,  # noqa: ANN401
+    ) -> None:
+        """Take one step of Adam (Kingma and Ba 2015, arXiv 1412.6980), as Keras does."""
+        rate = learning_rate * tf.sqrt(1.0 - beta_2**steps) / (1.0 - beta_1**steps)
+        for name, g in found.items():
+            mean = beta_1 * self.first[name].read_value() + (1.0 - beta_1) * g
+            square = beta_2 * self.second[name].read_value() + (1.0 - beta_2) * g * g
+            self.first[name].assign(mean)
+            self.second[name].assign(square)
+            step = rate * mean / (tf.sqrt(square) + epsilon)
+            self.numbers[name].assign(self.numbers[name].read_value() - step)
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # as all of TensorFlow
+    def train(self, x: Any, y: Any, learning_rate: Any, momentum: Any, seed: Any) -> Any:  # noqa: ANN401 - tensors
+        """Take one step of SGD on one batch."""
+        found, metrics = self._gradients(x, y, self._next_step() + seed)
+        self._take_step(found, learning_rate, momentum)
+        return metrics
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # as all of TensorFlow
+    def train_terms(  # noqa: PLR0913, PLR0917 - each has its name in the signature
+        self,
+        x: Any,  # noqa: ANN401 - tensors
+        y: Any,  # noqa: ANN401
+        learning_rate: Any,  # noqa: ANN401
+        momentum: Any,  # noqa: ANN401
+        seed: Any,  # noqa: ANN401
+        proximal: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Take one step of SGD with the terms in the gradient."""
+        found, metrics = self._gradients(x, y, self._next_step() + seed)
+        self._take_step(self._add_terms(found, proximal), learning_rate, momentum)
         return metrics
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # as all of TensorFlow
@@ -137,19 +198,38 @@ class TrainableNetwork(tf.Module):  # type: ignore[misc]  # TensorFlow has no ty
         epsilon: Any,  # noqa: ANN401
         seed: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Take one step of Adam (Kingma and Ba 2015, arXiv 1412.6980), as Keras does."""
-        steps = self.steps.read_value() + 1.0
-        self.steps.assign(steps)
+        """Take one step of Adam on one batch."""
+        steps = self._next_step()
         found, metrics = self._gradients(x, y, steps + seed)
-        rate = learning_rate * tf.sqrt(1.0 - beta_2**steps) / (1.0 - beta_1**steps)
-        for name, g in found.items():
-            mean = beta_1 * self.first[name].read_value() + (1.0 - beta_1) * g
-            square = beta_2 * self.second[name].read_value() + (1.0 - beta_2) * g * g
-            self.first[name].assign(mean)
-            self.second[name].assign(square)
-            step = rate * mean / (tf.sqrt(square) + epsilon)
-            self.numbers[name].assign(self.numbers[name].read_value() - step)
+        self._take_adam_step(found, steps, learning_rate, beta_1, beta_2, epsilon)
         return metrics
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # as all of TensorFlow
+    def train_adam_terms(  # noqa: PLR0913, PLR0917 - each has its name in the signature
+        self,
+        x: Any,  # noqa: ANN401 - tensors
+        y: Any,  # noqa: ANN401
+        learning_rate: Any,  # noqa: ANN401
+        beta_1: Any,  # noqa: ANN401
+        beta_2: Any,  # noqa: ANN401
+        epsilon: Any,  # noqa: ANN401
+        seed: Any,  # noqa: ANN401
+        proximal: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Take one step of Adam with the terms in the gradient."""
+        steps = self._next_step()
+        found, metrics = self._gradients(x, y, steps + seed)
+        found = self._add_terms(found, proximal)
+        self._take_adam_step(found, steps, learning_rate, beta_1, beta_2, epsilon)
+        return metrics
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # as all of TensorFlow
+    def set_terms(self, **linear: Any) -> Any:  # noqa: ANN401 - tensors
+        """Set the factors of the linear term; the base is what the weights are now."""
+        for name, factor in linear.items():
+            self.base[name].assign(self.numbers[name].read_value())
+            self.linear[name].assign(factor)
+        return {"done": tf.constant(1)}
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # as all of TensorFlow
     def infer(self, x: Any) -> Any:  # noqa: ANN401 - tensors

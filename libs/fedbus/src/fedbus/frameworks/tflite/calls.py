@@ -7,7 +7,7 @@ import numpy as np
 
 from fedbus.errors import TrainingError
 from fedbus.frameworks.tflite.file import Signature
-from fedbus.model.layout import Array, Weights
+from fedbus.model.layout import Array, Layout, Weights
 
 
 def read_weights(get_weights: Signature) -> dict[str, Array]:
@@ -18,6 +18,18 @@ def read_weights(get_weights: Signature) -> dict[str, Array]:
 def set_weights(signature: Signature, weights: Weights) -> None:
     """Copy weights into a file; its `set_weights` also clears the optimizer state."""
     signature(**{name.replace(".", "__"): _native(weight) for name, weight in weights.items()})
+
+
+def set_terms(signature: Signature, linear: Weights, layout: Layout) -> None:
+    """Copy factors of a linear term into a file, zeros where there are none; keep the base."""
+    signature(
+        **{
+            t.name.replace(".", "__"): _native(linear[t.name].astype(t.dtype, copy=False))
+            if t.name in linear
+            else np.zeros(t.shape, t.dtype)
+            for t in layout.tensors
+        }
+    )
 
 
 def run(signature: Signature, inputs: Mapping[str, Array | np.float32]) -> dict[str, Array]:

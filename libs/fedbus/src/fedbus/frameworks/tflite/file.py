@@ -9,7 +9,13 @@ from typing import Any, Final, Protocol, cast
 import numpy as np
 
 from fedbus.errors import PluginError, TrainingError
-from fedbus.frameworks.tflite.signatures import NEEDED, TfliteFacts, check_signatures
+from fedbus.frameworks.tflite.signatures import (
+    NEEDED,
+    TERM_SIGNATURES,
+    TfliteFacts,
+    check_signatures,
+    check_terms,
+)
 from fedbus.frameworks.tflite.verify import verify
 from fedbus.model.layout import Array
 from fedbus.text import listed
@@ -18,7 +24,7 @@ from fedbus.training.params import Architecture
 _RUNTIMES: Final = ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python")
 """Packages that have an `interpreter` module, the one with the least memory first."""
 _FOR_NUMPY_1: Final = "2.14."
-_MORE: Final = frozenset({"train_adam", "get_state", "set_state"})
+_MORE: Final = frozenset({"train_adam", "get_state", "set_state", *TERM_SIGNATURES})
 
 
 class Signature(Protocol):
@@ -47,6 +53,7 @@ def open_architecture(architecture: Architecture) -> tuple[dict[str, Signature],
     check_signatures(
         {key: (each.get_input_details(), each.get_output_details()) for key, each in found.items()}
     )
+    check_terms(facts.signatures)
     return {name: found[name] for name in found if name in NEEDED.keys() | _MORE}, facts
 
 

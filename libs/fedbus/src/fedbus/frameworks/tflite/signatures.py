@@ -15,6 +15,12 @@ NEEDED: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = {
     "set_weights": (frozenset(), frozenset()),
 }
 """Inputs and outputs that each signature of a trainable file must have."""
+SET_TERMS: Final = "set_terms"
+TERM_STEPS: Final[Mapping[str, str]] = {"train": "train_terms", "train_adam": "train_adam_terms"}
+"""Training steps, and their like with a strategy's terms in the gradient."""
+TERM_SIGNATURES: Final = frozenset({SET_TERMS, *TERM_STEPS.values()})
+"""Optional signatures: a file has those of all its training steps, or none."""
+PROXIMAL: Final = "proximal"
 HINT: Final = (
     "export it with `fedbus models push package.module:factory`, or write these signatures into it "
     "(docs/frameworks.md says how)"
@@ -73,6 +79,7 @@ def check_trainable(facts: TfliteFacts, layout: Layout | None = None) -> None:
     if given != taken:
         names = [name for name in {*given, *taken} if given.get(name) != taken.get(name)]
         raise TrainingError(f"get_weights and set_weights differ in {listed(names)}")
+    check_terms(facts.signatures)
     if layout is None:
         return
     wanted = {t.name: TensorFacts(t.shape, t.dtype) for t in layout.tensors}
@@ -84,6 +91,35 @@ def check_trainable(facts: TfliteFacts, layout: Layout | None = None) -> None:
             f"the weights of the .tflite file are not those of the spec's layout: {name!r} is "
             f"{_format(in_file)} in the file and {_format(in_spec)} in the layout"
         )
+
+
+def check_terms(signatures: Mapping[str, SignatureFacts]) -> None:
+    """Raise TrainingError for signatures of a strategy's terms that do not fit the others.
+
+    The others are those that `check_signatures` has found.
+    """
+    wanted = {SET_TERMS, *(TERM_STEPS[step] for step in TERM_STEPS if step in signatures)}
+    present = TERM_SIGNATURES & signatures.keys()
+    if not present:
+        return
+    if present != wanted:
+        raise TrainingError(
+            f"the .tflite file has the signatures {listed(present)} for a strategy's terms, where "
+            f"its training steps need {listed(wanted)}: {HINT}"
+        )
+    weights, linear = signatures["get_weights"].outputs, signatures[SET_TERMS].inputs
+    if names := [n for n in {*weights, *linear} if weights.get(n) != linear.get(n)]:
+        raise TrainingError(f"get_weights and {SET_TERMS} differ in {listed(names)}")
+    for step, with_terms in TERM_STEPS.items():
+        if step not in signatures:
+            continue
+        plain, termed = signatures[step], signatures[with_terms]
+        inputs = {**plain.inputs, PROXIMAL: TensorFacts((), "float32")}
+        if inputs != termed.inputs or plain.outputs != termed.outputs:
+            raise TrainingError(
+                f"the signature {with_terms!r} has other inputs or outputs than {step!r} and the "
+                f"input {PROXIMAL}, a float32: {HINT}"
+            )
 
 
 def _format(about: TensorFacts | None) -> str:

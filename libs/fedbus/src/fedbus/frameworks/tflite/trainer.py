@@ -14,6 +14,9 @@ and optionally
     train_adam(x, y, learning_rate, beta_1, beta_2, epsilon)         one step of Adam, same outputs
     get_state()                            -> {optimizer state}      its momentum, for example
     set_state(optimizer state)             -> {"done"}               without these two none is kept
+    set_terms(a factor of each weight)     -> {"done"}               and keep the base: the weights
+    train_terms(as train, and proximal)                              with a strategy's terms
+    train_adam_terms(as train_adam, and proximal)
 
 where the weight `layers.0.bias` is called `layers__0__bias`. The batch dimension is open (None), so
 that the shorter last batch fits. A file without the output "correct" has the mean squared error as
@@ -32,9 +35,16 @@ from fedbus.errors import TrainingError
 from fedbus.frameworks.outputs import OutputActivation
 from fedbus.frameworks.stateful import StatefulTrainer
 from fedbus.frameworks.tflite.batch_metrics import binary_metrics, class_metrics, squared_error
-from fedbus.frameworks.tflite.calls import read_weights, run, set_weights, typed_rows
+from fedbus.frameworks.tflite.calls import (
+    read_weights,
+    run,
+    set_terms,
+    set_weights,
+    typed_rows,
+)
 from fedbus.frameworks.tflite.file import Signature, open_architecture
 from fedbus.frameworks.tflite.optimizer_state import has_state, restore_state, state_arrays
+from fedbus.frameworks.tflite.signatures import PROXIMAL, SET_TERMS, TERM_STEPS
 from fedbus.model.layout import Array, Layout, Weights
 from fedbus.text import listed
 from fedbus.training.labels import (
@@ -43,6 +53,7 @@ from fedbus.training.labels import (
     sample_classes,
     single_output_hint,
 )
+from fedbus.training.local_terms import LocalTerms
 from fedbus.training.options import check_supported
 from fedbus.training.params import CROSS_ENTROPY, Architecture, TrainingParams, Update
 from fedbus.training.running_metrics import RunningMetrics
@@ -74,8 +85,9 @@ class TfliteTrainer(StatefulTrainer):
         self._architecture = architecture
         signatures, facts = open_architecture(architecture)
         self._at_once = max(1, PREDICTED_BYTES // max(1, facts.bytes))
+        self._signatures = signatures
         self._train = signatures["train"]
-        self._adam = signatures.get("train_adam")
+        self._terms = LocalTerms()
         self._infer = signatures["infer"]
         self._get = signatures["get_weights"]
         self._set = signatures["set_weights"]
@@ -113,11 +125,26 @@ class TfliteTrainer(StatefulTrainer):
         self._layout.check(weights)
         set_weights(self._set, weights)
 
+    def use_local_terms(self, terms: LocalTerms) -> None:
+        """Add terms to the loss of the next `train`.
+
+        Raises:
+            TrainingError: They do not fit the model, or its file was exported without them.
+        """
+        terms.check(self._layout)
+        if not terms.empty and SET_TERMS not in self._signatures:
+            raise TrainingError(
+                "this model's .tflite file was not exported for a strategy's terms; export it "
+                "again with `fedbus models push package.module:factory --local-terms`"
+            )
+        self._terms = terms
+
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Train one step of SGD or Adam for each batch; metrics are means over all batches."""
         found = self._take_loaded_state()
+        terms, self._terms = self._terms, LocalTerms()
         check_supported("tflite", replace(params, metrics=()))
-        step, fixed = self._step(params)
+        step, fixed = self._step(params, terms)
         wanted = has_state(params) and (params.keep_optimizer_state or found is not None)
         if wanted and None in {self._get_state, self._set_state}:
             raise TrainingError(
@@ -129,6 +156,8 @@ class TfliteTrainer(StatefulTrainer):
         if found is not None:
             restore_state(self._set_state, found, params)
         del found  # as large as the state that the file holds now
+        if not terms.empty:
+            set_terms(self._signatures[SET_TERMS], terms.linear, self._layout)
         running = RunningMetrics()
         rng = np.random.default_rng((params.seed, _DRAWS))
         for x, y in data.steps(params):
@@ -195,24 +224,31 @@ class TfliteTrainer(StatefulTrainer):
         if self._by_class and self._classes == 1:
             raise TrainingError(single_output_hint(params.loss))
 
-    def _step(self, params: TrainingParams) -> tuple[Signature, dict[str, Array | np.float32]]:
+    def _step(
+        self, params: TrainingParams, terms: LocalTerms
+    ) -> tuple[Signature, dict[str, Array | np.float32]]:
         """Return the signature of the training step, and its inputs next to the rows."""
         self._check_loss(params)
         fixed: dict[str, Array | np.float32] = {"learning_rate": np.float32(params.learning_rate)}
         if "seed" in self._inputs:
             fixed["seed"] = np.float32(params.seed % _SEEDS)
+        if not terms.empty:
+            fixed[PROXIMAL] = np.float32(terms.proximal)
         if params.optimizer == "adam":
-            if self._adam is None:
+            if "train_adam" not in self._signatures:
                 raise TrainingError("this .tflite file was exported without adam")
             for name, default in _ADAM.items():
                 fixed[name] = np.float32(params.number(name, default))
-            return self._adam, fixed
+            return self._signature("train_adam", terms), fixed
         momentum = params.number("momentum", 0.0)
         if "momentum" in self._inputs:
             fixed["momentum"] = np.float32(momentum)
         elif momentum:
             raise TrainingError("this .tflite file was exported without momentum")
-        return self._train, fixed
+        return self._signature("train", terms), fixed
+
+    def _signature(self, step: str, terms: LocalTerms) -> Signature:
+        return self._signatures[step if terms.empty else TERM_STEPS[step]]
 
     def _target(self, x: Array, y: Array) -> Array:
         """Convert labels to class numbers, class probabilities, or the shape of the outputs."""

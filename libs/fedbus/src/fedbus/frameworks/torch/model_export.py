@@ -13,7 +13,10 @@ from fedbus.training.params import Architecture
 
 
 def export(
-    model: nn.Module, plugin: Architecture | None, row: tuple[int, ...] | None = None
+    model: nn.Module,
+    plugin: Architecture | None,
+    row: tuple[int, ...] | None = None,
+    local_terms: bool = False,  # noqa: ARG001, FBT001, FBT002 - every torch model takes them
 ) -> ExportedModel:
     """Export a `torch.nn.Module` with its present weights.
 
