@@ -134,7 +134,7 @@ MEGABYTES = 2**20
         ({}, 500),
         ({"sections": ("variate",)}, 600),
         ({"state": BlobRef(digest="0" * 64, size=100 * MEGABYTES), "state_names": ("m",)}, 600),
-        ({"params": TrainingParams(objective=PluginChoice(id="prox"))}, 800),
+        ({"params": TrainingParams(objective=PluginChoice(id="prox"))}, 1000),
     ],
     ids=["plain", "section", "state", "objective"],
 )

@@ -99,6 +99,7 @@ def test_a_model_that_an_agent_cannot_hold_does_not_fit(
         (TrainingParams(optimizer="lbfgs"), 2140, 10),
         (TrainingParams(optimizer="lbfgs", optimizer_args={"history_size": 5}), 240, 10),
         (TrainingParams(optimizer="unknown"), 50, 10),
+        (TrainingParams(optimizer="adam", objective=PluginChoice(id="fedprox")), 90, 10),
     ],
 )
 def test_an_optimizer_that_an_agent_cannot_hold_does_not_fit(

@@ -27,6 +27,10 @@ TFLITE_MODEL_COPIES = 6
 """Further copies where the only trainer is TFLite: its file holds weights and is copied, momentum
 is always allocated, and so are the inputs and outputs of its signatures."""
 
+TERM_COPIES = 2
+"""Further copies where the strategy has an objective: the base, which the proximal term needs, and
+the factors of the linear term."""
+
 OPTIMIZER_STATE_FILES = 3
 """Optimizer states stored for one job: those of two rounds, and the next while it is written."""
 
@@ -107,9 +111,12 @@ def training_memory_bytes(
     with the estimate in brackets; "kept" is with `keep_optimizer_state`. PyTorch: SGD 4.5 (5), Adam
     6.5 (7), kept 7.7 (9), SparseAdam 9 (17, as for one layer that is most of the model), LBFGS with
     a history of 10 29.5 (34), kept 55.5 (57). Keras: SGD 5.5 (5), Adam 7.6 (7), kept 10.5 (9).
-    TFLite: SGD 10.6 (11), Adam 12.3 (13), kept 16 (15).
+    TFLite: SGD 10.6 (11), Adam 12.3 (13), kept 16 (15). With a strategy's objective, for a model of
+    73 MiB and PyTorch: SGD with a proximal term 5.1, with both terms 5.3 (7), without 4.1 (5); Adam
+    6.6, 7.7 (9), without 6.4 (7).
     """
     copies = MODEL_COPIES + (TFLITE_MODEL_COPIES if only_tflite else 0)
+    copies += TERM_COPIES if params.objective is not None else 0
     return weights_bytes * (1 + copies + _optimizer_copies(params))
 
 

@@ -82,6 +82,7 @@ class KerasTrainer(StatefulTrainer):
         self.load(weights)
         if self._term_variables is not None:
             self._term_variables.assign(terms)
+        del terms  # in the variables now
         callback = callback_of(params.scheduler)
         callback.set_model(self._net)
         callback.on_train_begin({})
