@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from fedbus.model.blob import blank, flat
 from fedbus.model.blob_header import Blob
+from fedbus.model.sections import update_layout
 from fedbus.wire.messages import EvaluateTask, TrainTask
+from fedbus.wire.strategies import TrainingFacts
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.checks import check_digest
 from fedbus_edge_agent.training.outbox import Outbox
@@ -64,14 +66,16 @@ class SimulatedTrainer:
     ) -> TrainingResult:
         """Store an update that is drawn from the task's seed."""
         check_digest(base, task.base.weights)
-        blob = blank(model.layout, "delta")
-        numbers = flat(blob, model.layout)
+        layout = update_layout(model.layout, task.sections)
+        blob = blank(layout, "delta")
+        numbers = flat(blob, layout)
         whole = numbers.size // PATTERN_NUMBERS * PATTERN_NUMBERS
         drawn = pattern(task.params.seed)
         numbers[:whole].reshape(-1, PATTERN_NUMBERS)[:] = drawn
         numbers[whole:] = drawn[: numbers.size - whole]
         self._on_update(task, blob)
-        return store_update(self._outbox, task, blob, self._examples, {"loss": 1.0 / task.round})
+        metrics, facts = {"loss": 1.0 / task.round}, TrainingFacts(steps=5, base_loss=0.5)
+        return store_update(self._outbox, task, blob, self._examples, metrics, facts)
 
     def evaluate(
         self, task: EvaluateTask, model: Model, weights: Blob, _control: TaskControl
