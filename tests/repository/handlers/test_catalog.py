@@ -1,13 +1,18 @@
 """Announcements, lists and views of models."""
 
+from dataclasses import replace
+
 import pytest
 
 from fedbus.core.events import Connected, Ran, Received, RunFailed, Woke
 from fedbus.errors import StoreError
+from fedbus.wire import codec
 from fedbus.wire.messages import ListModels, ModelShown, ModelsListed, RequestRefused, ShowModel
+from fedbus_repository.handlers import catalog
 from fedbus_repository.stores.base import Store
 from tests.repository.harness import (
     AT,
+    FEDAVGM,
     JOB,
     MODEL,
     REPOSITORY,
@@ -15,6 +20,7 @@ from tests.repository.harness import (
     Harness,
     begin,
     commit_next,
+    commit_state,
     push,
     ref_of,
 )
@@ -87,6 +93,38 @@ def test_a_version_is_shown_with_its_trail(harness: Harness, store: Store) -> No
     [first] = harness.receive(USER, ShowModel(model=MODEL, version=1, before=2))
     assert first.version.version == 1
     assert [each.version for each in first.history] == [1]
+
+
+def test_a_version_is_shown_with_its_round_if_it_is_asked_for(
+    harness: Harness, store: Store
+) -> None:
+    """Who is in it, with which coefficient, by which strategy."""
+    begin(store)
+    done = commit_state(store, 1.0)
+    [shown] = harness.receive(USER, ShowModel(model=MODEL, record=True))
+    assert shown.record == done.record
+    assert [each.strategy for each in shown.history] == [FEDAVGM, None]
+    [without] = harness.receive(USER, ShowModel(model=MODEL))
+    [pushed] = harness.receive(USER, ShowModel(model=MODEL, version=1, record=True))
+    assert (without.record, pushed.record) == (None, None)
+
+
+def test_an_answer_is_cut_to_what_a_message_holds(
+    harness: Harness, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The history first, which can be asked for again, then the record."""
+    begin(store)
+    for value in range(1, 9):
+        commit_next(store, float(value))
+    question = ShowModel(model=MODEL, record=True)
+    [whole] = harness.receive(USER, question)
+    assert len(whole.history) == 9
+    smallest = len(codec.pack(replace(whole, history=())))
+    for size, versions in ((len(codec.pack(whole)) - 1, 4), (smallest, 0), (smallest - 1, 0)):
+        monkeypatch.setattr(catalog, "MAX_SHOWN_BYTES", size)
+        [cut] = harness.receive(USER, question)
+        assert [each.version for each in cut.history] == [*range(9, 9 - versions, -1)]
+        assert (cut.record is None) == (size < smallest)
 
 
 def test_what_is_not_there_is_refused_with_what_is(harness: Harness, store: Store) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,11 @@ from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Refused
 from fedbus.client.stored_models import check_kept, kept_line, show
 from fedbus.mqtt.bus import BrokerAddress
+from fedbus.training.params import PluginChoice
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel, VersionFacts
+from fedbus.wire.round_records import Contributor, Refusal, RoundRecord
+from fedbus.wire.strategies import Strategy, TrainingFacts
 
 HERE = BrokerLogin(BrokerAddress("h"), "user.cli")
 BLOB = BlobRef(digest="a" * 64, size=10)
@@ -124,6 +128,90 @@ def test_a_whole_trail_leaves_nothing_off(capsys: pytest.CaptureFixture[str]) ->
     assert lines[1].split("\t")[2:5] == ["pushed", "", ""]
     assert "kept, pushed" in lines[1]
     assert "versions 4 to 242 are newer" in lines
+
+
+def test_a_large_record_leaves_the_history_to_the_next_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first answer may hold no version at all."""
+    asked: list[ShowModel] = []
+
+    async def run(_where: object, core: Any) -> ModelShown:  # noqa: ANN401 - for any answer
+        (ask,) = core.begin()
+        asked.append(ask.message)
+        newest = LATEST if ask.message.before is None else ask.message.before - 1
+        return shown(LATEST, newest, 0 if ask.message.record else 100)
+
+    monkeypatch.setattr(stored_models, "run", run)
+    found = asyncio.run(show(ClientConnection(HERE), "m", None, 20, record=True))
+    assert [each.version for each in found.history] == list(range(242, 222, -1))
+    assert [(each.before, each.record) for each in asked] == [(None, True), (243, False)]
+
+
+MEAN = Strategy(id="fedavg", aggregator=PluginChoice(id="mean", parameters={"weighted": True}))
+MEDIAN = Strategy(id="fedmedian", aggregator=PluginChoice(id="median"))
+RECORD = RoundRecord(
+    job="j",
+    round=2,
+    task=2,
+    model="m",
+    parent=2,
+    spec=BLOB,
+    strategy=Strategy(id="fednova", aggregator=PluginChoice(id="fednova"), facts=("steps",)),
+    contributors=(
+        Contributor(
+            agent="agent.a",
+            task=2,
+            examples=10,
+            update="a" * 64,
+            metrics={},
+            facts=TrainingFacts(steps=7),
+            coefficient=1.25,
+        ),
+    ),
+    refusals=(Refusal(agent="agent.b", reason="no update by the deadline"),),
+    metrics={},
+    seconds={},
+    base_coefficient=0.5,
+)
+
+
+def test_each_strategy_is_shown_once_with_its_versions(capsys: pytest.CaptureFixture[str]) -> None:
+    """With all its parameters; most models have one."""
+    history = shown(5, 5).history
+    by_version = {5: MEDIAN, 4: MEAN, 3: MEDIAN, 2: MEDIAN, 1: None}
+    history = tuple(replace(each, strategy=by_version[each.version]) for each in history)
+    lines = printed(lambda: print_history(replace(shown(5), history=history), "scores"), capsys)
+    assert lines[-2:] == [
+        "strategy fedmedian: median; versions 2-3, 5",
+        "strategy fedavg: mean(weighted=True); version 4",
+    ]
+
+
+def test_the_contributors_of_a_version_are_shown_with_their_coefficients(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And the facts that its strategy weighed them by, and who is not in it."""
+    report = replace(shown(3, 3), record=RECORD)
+    lines = printed(lambda: print_history(report, "scores", contributors=True), capsys)
+    assert lines[-5:] == [
+        "round 2 of job j:",
+        "AGENT\tEXAMPLES\tCOEFFICIENT\tSTEPS",
+        "agent.a\t10\t1.25\t7",
+        "the base has the coefficient 0.5",
+        "not in it: agent.b: no update by the deadline",
+    ]
+    counted = (replace(RECORD.contributors[0], coefficient=None),)
+    median = replace(
+        RECORD, strategy=MEDIAN, contributors=counted, refusals=(), base_coefficient=1.0
+    )
+    report = replace(shown(3, 3), record=median)
+    lines = printed(lambda: print_history(report, "scores", contributors=True), capsys)
+    assert lines[-2:] == [
+        "agent.a\t10\t",
+        "the aggregator combines updates number by number, without coefficients",
+    ]
+    assert "round 2 of job j:" not in printed(lambda: print_history(report, "scores"), capsys)
 
 
 def test_deleted_weights_are_refused_with_those_that_are_kept() -> None:

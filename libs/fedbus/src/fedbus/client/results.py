@@ -21,6 +21,7 @@ from fedbus.wire.documents import (
 )
 from fedbus.wire.identifiers import role_of
 from fedbus.wire.messages import ModelShown, VersionFacts
+from fedbus.wire.round_records import RoundRecord
 
 Outputs = Array | dict[str, Array]
 """The output of a model, or its outputs by name."""
@@ -146,6 +147,11 @@ class ModelHistory:
     def versions(self) -> tuple[VersionFacts, ...]:
         """This version and those before it, the newest first."""
         return self.shown.history
+
+    @property
+    def round(self) -> RoundRecord | None:
+        """The round that made this version: strategy, contributors, coefficients; None: pushed."""
+        return self.shown.record
 
 
 @dataclass(frozen=True, slots=True)

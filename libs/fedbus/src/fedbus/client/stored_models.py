@@ -56,23 +56,29 @@ async def show(
     model: str,
     version: int | None = None,
     limit: int | None = VERSIONS,
+    *,
+    record: bool = False,
 ) -> ModelShown:
     """Fetch the facts of a version and of the `limit` versions up to it; None is all of them.
+
+    With `record` also the record of the round that made the version.
 
     Raises:
         Refused: there is no such model, or no such version.
         Unreachable: the repository does not answer.
     """
     before = None if version is None else version + 1
-    question = ShowModel(model=model, version=version, before=before)
+    question = ShowModel(model=model, version=version, before=before, record=record)
     shown = await _show(connection, question)
     trail = list(shown.history)
-    while trail and trail[-1].version > 1 and (limit is None or len(trail) < limit):
-        question = replace(question, before=trail[-1].version)
+    first = trail[-1].version if trail else shown.version.version + 1
+    while first > 1 and (limit is None or len(trail) < limit):
+        question = replace(question, before=first, record=False)
         older = (await _show(connection, question)).history
         if not older:
             break
         trail += older
+        first = trail[-1].version
     return replace(shown, history=tuple(trail if limit is None else trail[:limit]))
 
 
@@ -82,13 +88,13 @@ async def history(
     version: int | None = None,
     limit: int | None = VERSIONS,
 ) -> ModelHistory:
-    """Fetch the facts of a version, of those before it, and its spec.
+    """Fetch the facts of a version, of its round and of those before it, and its spec.
 
     Raises:
         Refused: there is no such model, or no such version.
         Unreachable: the repository does not answer.
     """
-    shown = await show(connection, model, version, limit)
+    shown = await show(connection, model, version, limit, record=True)
     ref = shown.version
     got = await _run(connection, Pull(ref.source, (ref.spec,), Spools(IN_MEMORY_BYTES)))
     blob = got[ref.spec.digest]
@@ -202,10 +208,13 @@ def kept_line(kept: Iterable[KeptVersion]) -> str:
     by_reason: dict[str, list[int]] = {}
     for each in kept:
         by_reason.setdefault(each.why, []).append(each.version)
-    parts = [
-        f"{', '.join(_spans(sorted(versions)))} ({why})" for why, versions in by_reason.items()
-    ]
+    parts = [f"{spans(versions)} ({why})" for why, versions in by_reason.items()]
     return "; ".join(parts) or "none"
+
+
+def spans(versions: Iterable[int]) -> str:
+    """Format versions, neighbours together: `3, 8-12`."""
+    return ", ".join(_spans(sorted(versions)))
 
 
 def _spans(versions: list[int]) -> Iterator[str]:

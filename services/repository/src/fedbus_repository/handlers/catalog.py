@@ -1,10 +1,13 @@
 """Announcements, lists and views of model versions. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from fedbus.core.actions import Action, Announce, Note, Send
 from fedbus.errors import StoreError
+from fedbus.limits import MAX_MESSAGE_BYTES
+from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelLatest
 from fedbus.wire.messages import (
@@ -20,11 +23,13 @@ from fedbus.wire.topics import MODEL_LATEST
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps
 from fedbus_repository.stores.base import Store
-from fedbus_repository.stores.records import StoreRefusal, Version
+from fedbus_repository.stores.records import ModelView, StoreRefusal, Version
 
 MAX_LISTED_MODELS = 2_000
 MAX_SHOWN_VERSIONS = 200
-"""Versions of a model in one answer: with 64 metrics each they fit a message."""
+"""Versions of a model in one answer; fewer if their metrics and strategies do not fit it."""
+MAX_SHOWN_BYTES = MAX_MESSAGE_BYTES - 1024
+"""An answer without the header of its packet."""
 MAX_SHOWN_KEPT = 1_000
 """Versions with weights in one answer; pushed versions keep their weights, so they may be more."""
 
@@ -74,7 +79,7 @@ class ModelCatalog:
             key = RequestRun.of(message, sender)
             yield from self._requests.start(key, message, self._list(sender))
         else:
-            key = RequestRun.of(message, sender, message.model, message.version)
+            key = RequestRun.of(message, sender, message.model, message.version, message.record)
             yield from self._requests.start(key, message, self._show(sender, message))
 
     def _all(self) -> RequestSteps:
@@ -96,6 +101,9 @@ class ModelCatalog:
                 self._store.show, message.model, message.version, MAX_SHOWN_VERSIONS, message.before
             )
             found = yield Call(show)
+            record = None
+            if message.record and isinstance(found, ModelView):
+                record = yield Call(partial(self._store.record, found.version))
         except StoreError as error:
             found = StoreRefusal(str(error))
         if isinstance(found, StoreRefusal):
@@ -106,8 +114,9 @@ class ModelCatalog:
             versions=found.versions,
             kept=tuple(KeptVersion(version=v, why=why) for v, why in found.kept[:MAX_SHOWN_KEPT]),
             best=found.best,
+            record=record,
         )
-        return (Send(sender, shown),)
+        return (Send(sender, _fitting(shown)),)
 
     def _latest(self, version: Version) -> ModelLatest:
         return ModelLatest(
@@ -125,6 +134,16 @@ class ModelCatalog:
         )
 
 
+def _fitting(shown: ModelShown) -> ModelShown:
+    """Halve the history until the answer fits a message; the rest can be asked for.
+
+    A record that fits a message only without anything beside it is left out.
+    """
+    while shown.history and len(codec.pack(shown)) > MAX_SHOWN_BYTES:
+        shown = replace(shown, history=shown.history[: len(shown.history) // 2])
+    return shown if len(codec.pack(shown)) <= MAX_SHOWN_BYTES else replace(shown, record=None)
+
+
 def _facts(version: Version) -> VersionFacts:
     return VersionFacts(
         version=version.version,
@@ -136,4 +155,5 @@ def _facts(version: Version) -> VersionFacts:
         metrics=version.metrics,
         kept=version.kept,
         at=version.at,
+        strategy=version.strategy,
     )

@@ -164,6 +164,9 @@ class Store(Protocol):
         With `before`, the history begins at the version below that number.
         """
 
+    def record(self, version: Version) -> RoundRecord | None:
+        """Return the record of the round that made a version; None if it was pushed."""
+
     def history(self) -> Iterable[HistoryEntry]:
         """Return every version of every model, by model and version: for the oracle."""
 

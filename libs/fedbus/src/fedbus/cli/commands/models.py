@@ -78,8 +78,9 @@ def show_model(
     """Show a version of a model and the versions before it, the newest last.
 
     The repository keeps the weights of the newest versions, of the best one and of pushed ones; it
-    keeps the metrics of all. --json prints the newest first, and without --limit or --all as many
-    as fit into one answer; "versions" is the number of all.
+    keeps the metrics of all. With --version it also shows whose updates the version combines, and
+    with which coefficients. --json prints the newest first, and without --limit or --all as many as
+    fit into one answer; "versions" is the number of all, "record" is the round of the version.
     """
     wanted = None if everything else limit or (VERSIONS if as_json else DEFAULT_VERSIONS)
     report = call(broker_of(ctx), lambda fed: fed.model(model, version, limit=wanted))
@@ -88,7 +89,8 @@ def show_model(
         output_facts = {key: plain[key] for key in ("answers", "classes")}
         display.print_json({**codec.to_plain(report.shown), **output_facts})
         return
-    print_history(report.shown, describe_outputs(report.spec))
+    outputs = describe_outputs(report.spec)
+    print_history(report.shown, outputs, contributors=version is not None)
 
 
 @app.command()

@@ -1,16 +1,27 @@
 """History of a model's versions: how each was made and whether its weights are kept."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import Final
+
 from fedbus.cli.output import display
 from fedbus.cli.output.times import format_age, format_time
-from fedbus.client.stored_models import kept_line
+from fedbus.client.stored_models import kept_line, spans
 from fedbus.wire.messages import ModelShown, VersionFacts
+from fedbus.wire.round_records import RoundRecord
+from fedbus.wire.strategies import TrainingFacts
+from fedbus.wire.strategy_text import format_strategy
 
 DEFAULT_VERSIONS = 20
 """Versions shown without `--limit`."""
+TRAINING_FACTS: Final = tuple(field.name for field in fields(TrainingFacts))
 
 
-def print_history(shown: ModelShown, answers: str) -> None:
-    """Print the versions of a model, the newest last, and the facts of the one asked for."""
+def print_history(shown: ModelShown, answers: str, *, contributors: bool = False) -> None:
+    """Print the versions of a model, the newest last, and the facts of the one asked for.
+
+    Its `contributors` are the agents whose updates its round combined, with their coefficients.
+    """
     ref = shown.version
     facts = {each.version: each for each in shown.history}
     kept = {each.version: each.why for each in shown.kept}
@@ -34,6 +45,44 @@ def print_history(shown: ModelShown, answers: str) -> None:
     display.show(f"spec     blake3 {ref.spec.digest}")
     display.show(f"answers  {answers}")
     display.show(f"kept     {kept_line(shown.kept)}")
+    for line in _strategy_lines(shown.history):
+        display.show(line)
+    if contributors and shown.record is not None:
+        _print_contributors(shown.record)
+
+
+def _strategy_lines(history: Iterable[VersionFacts]) -> Iterator[str]:
+    """Format each strategy once, with its versions: `strategy fedavg: mean; versions 2-8`."""
+    versions: dict[str, list[int]] = {}
+    for each in history:
+        if each.strategy is not None:
+            versions.setdefault(format_strategy(each.strategy), []).append(each.version)
+    for strategy, made in versions.items():
+        yield f"strategy {strategy}; {'versions' if len(made) > 1 else 'version'} {spans(made)}"
+
+
+def _print_contributors(record: RoundRecord) -> None:
+    display.show(f"\nround {record.round} of job {record.job}:")
+    facts = [name for name in TRAINING_FACTS if name in record.strategy.facts]
+    display.print_table(
+        ("AGENT", "EXAMPLES", "COEFFICIENT", *(name.upper() for name in facts)),
+        (
+            (
+                each.agent,
+                each.examples,
+                "" if each.coefficient is None else f"{each.coefficient:.6g}",
+                *(getattr(each.facts, name) for name in facts),
+            )
+            for each in record.contributors
+        ),
+        nothing="no contributors",
+    )
+    if record.base_coefficient != 1:
+        display.show(f"the base has the coefficient {record.base_coefficient:.6g}")
+    if all(each.coefficient is None for each in record.contributors):
+        display.show("the aggregator combines updates number by number, without coefficients")
+    for refusal in record.refusals:
+        display.show(f"not in it: {refusal.agent}: {refusal.reason}")
 
 
 def _row(facts: VersionFacts, why: str | None, best: int | None) -> tuple[object, ...]:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from fedbus.scalars import Bounds, Flag, Ident, Text, Whole
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.identifiers import Metrics, Timestamp
+from fedbus.wire.round_records import RoundRecord
+from fedbus.wire.strategies import Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +49,13 @@ class ShowModel:
     """Return a version of a model (null: the latest) and the model's history.
 
     The history in the reply starts at the version below `before`: a long history takes several
-    requests.
+    requests. With `record` the reply has the record of the round that made the version.
     """
 
     model: Ident
     version: Whole | None = None
     before: Whole | None = None
+    record: Flag = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,7 @@ class VersionFacts:
     metrics: Metrics
     kept: Flag
     at: Timestamp | None = None
+    strategy: Strategy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +87,8 @@ class ModelShown:
     """A version of a model and a part of the model's history, newest first.
 
     `versions` is the length of the whole history. `kept` are the versions whose weights can be
-    fetched, newest first; `best` is the one with the best metric.
+    fetched, newest first; `best` is the one with the best metric. `record` is that of the round
+    that made `version`, if it was asked for; the history is cut to what fits the message beside it.
     """
 
     version: ModelRef
@@ -91,6 +96,7 @@ class ModelShown:
     versions: Whole = 0
     kept: Annotated[tuple[KeptVersion, ...], Bounds(max_length=1_000)] = ()
     best: Whole | None = None
+    record: RoundRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,6 +152,13 @@ class SqliteStore(SqliteJobs):
                 best=None if top is None else top.version,
             )
 
+    def record(self, version: Version) -> RoundRecord | None:
+        if version.job is None:
+            return None
+        with self._database.reading(f"reading a record of model {version.model}") as db:
+            found = version_rows.committed_round(db, version.job, version.round)
+            return None if found is None else found.record
+
     def history(self) -> list[HistoryEntry]:
         with self._database.reading("reading the history") as db:
             return list(version_rows.history(db))
