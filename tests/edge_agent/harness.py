@@ -175,9 +175,11 @@ class AgentHarness(CoreHarness):
         memory_mb: int = 512,
         trainers: Trainers | None = None,
         data: WatchedData | None = None,
+        *,
+        outbox: Outbox | None = None,
     ) -> None:
         self.folder = folder
-        self.outbox = Outbox(folder)
+        self.outbox = outbox or Outbox(folder)
         self.runner = (
             FakeTaskRunner(self.outbox)
             if trainers is None

@@ -118,10 +118,12 @@ class AgentCore(Core):
                 else:
                     self._epoch, self._controller = message.epoch, sender
                     yield from self._handle_controller(sender, message, now)
-            case Received(_, Receipt(job=job, task=number, verdict="stored" | "drop")):
+            case Received(_, Receipt(job=job, task=number, verdict="stored" | "drop" as verdict)):
                 yield from self._scheduler.drop(TrainingWork(job, number))
                 yield Cancel(keys.TaskAcknowledgement(job, number))
-                yield from self._replies.settle(job, number)
+                yield from self._replies.settle(job, number, counted=verdict == "stored")
+            case Ran(keys.UpdateRemoval()) | RunFailed(keys.UpdateRemoval()):
+                yield from self._handle_removal(event, now)
             case Fetched(keys.TaskInputFetch(key, digest)) | FetchFailed(
                 keys.TaskInputFetch(key, digest)
             ) if task := self._scheduler.tasks.get(key):
@@ -132,17 +134,29 @@ class AgentCore(Core):
                 key == self._thread.key
             ):
                 yield from self._scheduler.work_ended(key, result, now)
-            case Local(StartJob() as request):
-                yield from self.standalone.start(request)
-                yield from self._scheduler.begin_next(now)
-            case Local(CancelJob(job)):
-                yield from self.standalone.cancel(job)
-            case Local(HttpStarted()):
-                yield from self._data_watch.begin(now)
+            case Local(request):
+                yield from self._handle_local(request, now)
             case Stopping():
                 self.standalone.stop()
                 for task in self._scheduler.tasks.values():
                     task.control.stop()
+
+    def _handle_local(self, request: object, now: float) -> Iterator[Action]:
+        match request:
+            case StartJob():
+                yield from self.standalone.start(request)
+                yield from self._scheduler.begin_next(now)
+            case CancelJob(job):
+                yield from self.standalone.cancel(job)
+            case HttpStarted():
+                yield from self._data_watch.begin(now)
+
+    def _handle_removal(self, event: Event, now: float) -> Iterator[Action]:
+        match event:
+            case Ran(keys.UpdateRemoval() as key) if self._replies.removed(key):
+                yield from self._scheduler.begin_next(now)  # a task may have waited for it
+            case RunFailed(keys.UpdateRemoval() as key, error):
+                yield from self._replies.removal_failed(key, error, now)
 
     def _handle_timer(self, key: Key, now: float) -> Iterator[Action]:
         match key:
@@ -155,6 +169,8 @@ class AgentCore(Core):
                 yield from self._thread.exit_if_hung()
             case keys.DataCheck():
                 yield from self._data_watch.check(now)
+            case keys.UpdateRemovalRetry() as retry:
+                yield from self._replies.retry_removal(retry)
             case keys.TaskAcknowledgement(job, number):
                 yield Send(self._controller, TaskTaken(job=job, task=number))
             case keys.TaskInputRetry(waiting) if task := self._scheduler.tasks.get(waiting):

@@ -78,7 +78,18 @@ class TaskReply(TrainingTaskKey):
 
 
 class UpdateRemoval(TrainingTaskKey):
-    """Run that removes an update from the disk."""
+    """Run that removes an update from the disk, and settles what its task left pending."""
+
+
+class UpdateRemovalRetry(TrainingTaskKey):
+    """Timer: remove an update again after an error of the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnStateRemoval(Key):
+    """Run that removes what the objective of an ended job kept."""
+
+    job: str
 
 
 @dataclass(frozen=True, slots=True)

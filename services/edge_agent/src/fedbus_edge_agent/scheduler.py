@@ -97,10 +97,10 @@ class WorkScheduler:
         elif task is not None:
             confirmed = yield from self.acceptance.confirm(task, result, now)
             if isinstance(result, TrainingResult) and confirmed is not result:
-                yield self.results.replies.discard(result.stored.offer)
+                yield self.results.replies.discard(result)
             yield from self._finish(task, confirmed, now)
         elif isinstance(result, TrainingResult):  # its task was dropped
-            yield self.results.replies.discard(result.stored.offer)
+            yield self.results.replies.discard(result)
         yield from self.begin_next(now)
 
     def check_thread(self, now: float) -> Iterator[Action]:
@@ -116,10 +116,14 @@ class WorkScheduler:
         return next((task for task in self.tasks.values() if task.control is control), None)
 
     def _advance(self, task: Task, now: float) -> Iterator[Action]:
+        message = task.message
+        waits = isinstance(message, TrainTask) and self.results.replies.awaits_receipt(message)
+        if waits and task.inputs_complete:
+            return
         missing = self.inputs.missing(task)
         if not missing:
             task.inputs_complete = True
-            if self.thread.idle:
+            if self.thread.idle and not waits:
                 yield from self._run(task, now)
         elif not task.paused and (self.thread.idle or not task.inputs_complete):
             # Two waiting tasks whose weights replace each other must not fetch in turns.

@@ -50,15 +50,15 @@ UNREADABLE: Final = (
 """Errors of zipfile for a file that is no archive, damaged, or encrypted."""
 
 
-def write_npz(path: Path, weights: Weights) -> None:
-    """Write named arrays atomically.
+def write_npz(path: Path, weights: Weights, *, durable: bool = False) -> None:
+    """Write named arrays atomically; `durable` as for `open_atomic`.
 
     `numpy.savez` leaves its archive open when the disk is full, and then fails a second time.
 
     Raises:
         OSError: The disk is full or not writable; no part of the file remains.
     """
-    with open_atomic(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with open_atomic(path, durable=durable) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in weights.items():
             with archive.open(f"{name}{SUFFIX}", "w", force_zip64=True) as entry:
                 _write(entry, array)

@@ -9,11 +9,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from fedbus.blobs.files import FileBlob
-from fedbus.core.actions import Action, Ask, Cancel, Note, Run, Serve, Unserve
+from fedbus.core.actions import Action, Ask, Cancel, Note, Run, Serve, Unserve, WakeAt
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import Decline, Offer, TrainTask
-from fedbus_edge_agent.keys import TaskReply, UpdateRemoval
+from fedbus_edge_agent.keys import (
+    OwnStateRemoval,
+    TaskReply,
+    UpdateRemoval,
+    UpdateRemovalRetry,
+)
 from fedbus_edge_agent.tasks.task_numbers import TaskNumbers
+from fedbus_edge_agent.training.errors import describe_error
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.task_runner import TrainingResult
 
@@ -21,6 +27,7 @@ AFTER_ALL_TASKS = 2**31
 """Larger than any task number."""
 BRIEF_REMOVAL_BYTES = 128 * 1024
 """Size up to which the removal of an update takes less time than the wake-up of a thread."""
+REMOVAL_RETRY_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -28,6 +35,7 @@ class _Reply:
     collector: str
     message: Offer | Decline
     source: FileBlob | None = None
+    keeps_state: bool = False  # the objective's state waits for the receipt
 
 
 class TaskReplies:
@@ -37,9 +45,15 @@ class TaskReplies:
         self._outbox = outbox
         # Read before any task arrives: a task whose update exists must not be trained again.
         self._open = {
-            (stored.offer.job, stored.offer.task): _Reply(stored.collector, stored.offer, source)
+            (stored.offer.job, stored.offer.task): _Reply(
+                stored.collector,
+                stored.offer,
+                source,
+                outbox.own_states.has_pending(stored.offer),
+            )
             for stored, source in outbox.load()
         }
+        self._settling: dict[UpdateRemoval, Run] = {}  # adopt or discard a state
         self._unsent = [*self._open]
         self._settled = TaskNumbers()
 
@@ -67,7 +81,8 @@ class TaskReplies:
         """Offer an update; the first message includes its bytes if they are few."""
         offer = result.stored.offer
         inline = None if result.inline is None else replace(offer, inline=result.inline)
-        yield from self._send(_Reply(result.stored.collector, offer, result.source), inline)
+        reply = _Reply(result.stored.collector, offer, result.source, result.keeps_state)
+        yield from self._send(reply, inline)
 
     def decline(self, message: TrainTask, reason: str) -> Iterator[Action]:
         """Decline a task."""
@@ -88,14 +103,28 @@ class TaskReplies:
                 reply.collector = message.collector
                 yield from self.repeat(job, task)
 
-    def settle(self, job: str, task: int) -> Iterator[Action]:
-        """End a reply and remove its update: its receipt has arrived."""
+    def awaits_receipt(self, message: TrainTask) -> bool:
+        """Return whether a task must wait for the receipt of an earlier one of its job.
+
+        Only then is it known which state its objective begins with. An earlier task of the same
+        round cannot count any more, since the round was planned again.
+        """
+        return any(key.job == message.job for key in self._settling) or any(
+            reply.keeps_state
+            and job == message.job
+            and task != message.task
+            and reply.message.round != message.round
+            for (job, task), reply in self._open.items()
+        )
+
+    def settle(self, job: str, task: int, *, counted: bool = False) -> Iterator[Action]:
+        """End a reply and remove its update: its receipt has arrived, and says if it counted."""
         self._settled.record(job, task)
         yield Cancel(TaskReply(job, task))
         reply = self._open.pop((job, task), None)
         if reply is not None and isinstance(reply.message, Offer):
             yield Unserve(reply.message.update.digest)
-            yield self.discard(reply.message)
+            yield self._removal(reply.message, counted=counted if reply.keeps_state else None)
 
     def stop(self, job: str) -> Iterator[Action]:
         """Settle all tasks of a job, future ones included."""
@@ -103,12 +132,36 @@ class TaskReplies:
             if name == job:
                 yield from self.settle(job, task)
         self._settled.record(job, AFTER_ALL_TASKS)
+        yield Run(OwnStateRemoval(job), partial(self._outbox.own_states.remove, job), brief=True)
 
-    def discard(self, offer: Offer) -> Run:
-        """Return the action that removes an update from the outbox."""
+    def discard(self, result: TrainingResult) -> Run:
+        """Return the action that removes an update which was not offered from the outbox."""
+        return self._removal(result.stored.offer, counted=False if result.keeps_state else None)
+
+    def removed(self, key: UpdateRemoval) -> bool:
+        """Note that an update is removed; return whether its task's state was settled by that."""
+        return self._settling.pop(key, None) is not None
+
+    def removal_failed(self, key: UpdateRemoval, error: Exception, now: float) -> Iterator[Action]:
+        """Try again later if a state waits for it; the tasks of its job wait, too."""
+        if key in self._settling:
+            facts = {"job": key.job, "task": key.task, "reason": describe_error(error)}
+            yield Note("own_state_unsettled", facts)
+            yield WakeAt(UpdateRemovalRetry(key.job, key.task), now + REMOVAL_RETRY_SECONDS)
+
+    def retry_removal(self, key: UpdateRemovalRetry) -> Iterator[Action]:
+        """Remove an update again."""
+        if run := self._settling.get(UpdateRemoval(key.job, key.task)):
+            yield run
+
+    def _removal(self, offer: Offer, *, counted: bool | None) -> Run:
+        """Return the action that removes an update; `counted` is None if its task left no state."""
+        key = UpdateRemoval(offer.job, offer.task)
+        if counted is not None:
+            self._settling[key] = Run(key, partial(self._outbox.settle, offer, counted=counted))
+            return self._settling[key]
         call = partial(self._outbox.remove, offer.job, offer.task)
-        brief = offer.update.size <= BRIEF_REMOVAL_BYTES
-        return Run(UpdateRemoval(offer.job, offer.task), call, brief)
+        return Run(key, call, brief=offer.update.size <= BRIEF_REMOVAL_BYTES)
 
     def _send(self, reply: _Reply, first: Offer | None = None) -> Iterator[Action]:
         job, task = reply.message.job, reply.message.task

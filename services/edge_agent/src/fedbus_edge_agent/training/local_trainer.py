@@ -2,6 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedbus.data import Dataset
 from fedbus.datasource.source import DataSource, InMemorySource
 from fedbus.errors import PluginError, StoreError
@@ -12,9 +15,10 @@ from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout, Weights
 from fedbus.plugins import Evaluates, TrainerFactory
 from fedbus.training.local_terms import LocalTerms
-from fedbus.training.params import DataOverrides, TrainingParams
+from fedbus.training.params import DataOverrides, TrainingParams, Update
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import EvaluateTask, TrainTask
+from fedbus.wire.strategies import TrainingFacts
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.checks import (
     check_digest,
@@ -88,7 +92,7 @@ class LocalTrainer:
         control.begin()
         check_digest(base, task.base.weights)
         weights = self._initial_of(task, model, base, control)
-        strategy = self._strategy_of(task, model.layout, weights, state)
+        strategy = self._strategy_of(task, model.layout, weights, state, control)
         facts = FactsOfTask(task)
 
         def before(loaded: CachedTrainer, data: Dataset) -> LocalTerms | None:
@@ -98,10 +102,8 @@ class LocalTrainer:
         update = self.weights_trainer.train(task, model, weights, control, before)
         blob = encode_delta(update.weights, base, model.layout, strategy.update_layout)
         with contain_exits():
-            strategy.finish(blob, facts.steps(control) if strategy.needs_steps else 0)
-        result = store_update(
-            self._outbox, task, blob, update.examples, update.metrics, facts.end(control)
-        )
+            own = strategy.finish(blob, facts.steps(control) if strategy.needs_steps else 0)
+        result = self._store(task, model.layout, blob, update, facts.end(control), own)
         try:
             self._local_tensors.save(update.weights, model.layout, task.job, task.round)
         except StoreError as error:  # the update is stored, and counts
@@ -109,12 +111,44 @@ class LocalTrainer:
         self.weights_trainer.save_optimizer_state(task, control)
         return result
 
+    def _store(  # noqa: PLR0913, PLR0917 - the parts of an update
+        self,
+        task: TrainTask,
+        layout: Layout,
+        blob: bytearray,
+        update: Update,
+        facts: TrainingFacts,
+        own: NDArray[np.float32] | None,
+    ) -> TrainingResult:
+        """Write what the objective keeps, then the update: an offer never exists without it."""
+        examples, metrics, states = update.examples, update.metrics, self._outbox.own_states
+        if own is None:
+            return store_update(self._outbox, task, blob, examples, metrics, facts)
+        states.save_pending(task, layout, own)
+        try:
+            return store_update(
+                self._outbox, task, blob, examples, metrics, facts, keeps_state=True
+            )
+        except Exception:
+            states.discard_pending(task)
+            raise
+
     def _strategy_of(
-        self, task: TrainTask, layout: Layout, weights: Weights, state: Blob | None
+        self,
+        task: TrainTask,
+        layout: Layout,
+        weights: Weights,
+        state: Blob | None,
+        control: TaskControl,
     ) -> TaskStrategy:
         with contain_exits():
             parts = self._strategies.load(task.params)
-        start = start_of(task, layout, weights, None, state)
+        own, reason = None, ""
+        if parts.keeper is not None:
+            own, reason = self._outbox.own_states.load(task, layout)
+        if reason:
+            control.notes.append(("own_state_reset", reason))
+        start = start_of(task, layout, weights, own, state)
         return TaskStrategy(parts, start, layout, task.sections)
 
     def _initial_of(

@@ -10,13 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedbus.atomic_write import os_errors_as_store_errors
+from fedbus.atomic_write import os_errors_as_store_errors, sync_folder
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import StoreError, WireError
 from fedbus.model.blob_header import Blob
 from fedbus.wire import codec
 from fedbus.wire.identifiers import NodeName
 from fedbus.wire.messages import Offer
+from fedbus_edge_agent.training.own_state import OwnStates
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _LENGTH_BYTES = 4
@@ -42,11 +43,14 @@ class Outbox:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.own_states = OwnStates(folder / "own")
         with os_errors_as_store_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def save(self, stored: StoredOffer, update: Blob) -> FileBlob:
+    def save(self, stored: StoredOffer, update: Blob, *, durable: bool = False) -> FileBlob:
         """Write an update and its offer; return the update's part of the file, to be served.
+
+        A power cut does not undo a `durable` call.
 
         Raises:
             StoreError: The disk is full or not writable; no file is left then.
@@ -58,6 +62,9 @@ class Outbox:
             try:
                 for part in (update, offer + len(offer).to_bytes(_LENGTH_BYTES)):
                     _write(file, part)
+                if durable:
+                    os.fsync(file)
+                    sync_folder(self.folder)
             except OSError:
                 os.close(file)  # an open file uses disk space, removed or not
                 with suppress(OSError):
@@ -70,14 +77,30 @@ class Outbox:
         with suppress(FileNotFoundError):
             os.remove(self._path(job, task))  # noqa: PTH107 - see `_path`
 
+    def settle(self, offer: Offer, *, counted: bool) -> None:
+        """Settle what an update's task left pending (see `OwnStates`), then remove the update.
+
+        In this order: a process that is killed in between offers the update again, and gets the
+        same receipt.
+
+        Raises:
+            StoreError: The disk is not writable.
+        """
+        self.own_states.settle(offer, counted=counted)
+        self.remove(offer.job, offer.task)
+
     def load(self) -> list[tuple[StoredOffer, FileBlob]]:
-        """Open the updates of an earlier process of this agent; remove incomplete files."""
+        """Open the updates of an earlier process of this agent.
+
+        Incomplete files are removed, and what is pending for a task without an update.
+        """
         found = []
         for path in sorted(self.folder.glob("*.update")):
             if whole := self._read(path):
                 found.append(whole)
             else:
                 path.unlink(missing_ok=True)
+        self.own_states.discard_all_but([stored.offer for stored, _ in found])
         return found
 
     def _read(self, path: Path) -> tuple[StoredOffer, FileBlob] | None:

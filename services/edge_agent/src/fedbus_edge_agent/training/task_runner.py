@@ -31,12 +31,14 @@ class Model:
 class TrainingResult:
     """An update in the outbox: `source` is its file, to be served.
 
-    `inline` has its bytes, if they are few enough to be part of the offer.
+    `inline` has its bytes, if they are few enough to be part of the offer. With `keeps_state` the
+    objective left a state that waits for the receipt.
     """
 
     stored: StoredOffer
     source: FileBlob
     inline: bytes | None
+    keeps_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,10 @@ def store_update(  # noqa: PLR0913, PLR0917 - the parts of an offer
     examples: int,
     metrics: Mapping[str, float],
     facts: TrainingFacts = NO_FACTS,
+    *,
+    keeps_state: bool = False,
 ) -> TrainingResult:
-    """Write an update and its offer to the outbox.
+    """Write an update and its offer to the outbox; with `keeps_state`, its state was written.
 
     Raises:
         FedbusError: The offer is not a valid message, or the disk is full.
@@ -99,4 +103,5 @@ def store_update(  # noqa: PLR0913, PLR0917 - the parts of an offer
     codec.unpack(Offer, codec.pack(offer))  # a trainer may have returned a negative count
     stored = StoredOffer(collector=task.collector, offer=offer)
     inline = bytes(update) if size <= task.inline_up_to else None
-    return TrainingResult(stored, outbox.save(stored, update), inline)
+    source = outbox.save(stored, update, durable=keeps_state)
+    return TrainingResult(stored, source, inline, keeps_state)

@@ -1,0 +1,144 @@
+"""Own state on disk: what an objective keeps on this agent from round to round of a job.
+
+SCAFFOLD's control variates are such a state (Karimireddy et al. 2020, arXiv 1910.06378), and the
+gradients of FedDyn (Acar et al. 2021, arXiv 2111.04263). It must change exactly once for each
+update that counts: it is pending from before the update is offered until its receipt, which says
+whether it is adopted or discarded.
+"""
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbus.atomic_write import os_errors_as_store_errors, sync_folder
+from fedbus.errors import LayoutError, TrainingError
+from fedbus.model import npz
+from fedbus.model.layout import Layout
+from fedbus.model.sections import section_numbers
+from fedbus.wire.messages import Offer, TrainTask
+
+MAX_JOBS_WITH_STATE: Final = 8
+"""The states of the jobs that were written last are kept: an agent is not always told of an end."""
+_OWN: Final = "own"
+_MADE_FOR: Final = "fedbus:made_for"
+_BASE: Final = "fedbus:base"
+_TASK: Final = "fedbus:task"  # its round, then its number
+_KINDS: Final = f"{npz.NUMBERS}U"
+_PENDING: Final = ".pending"
+_ADOPTED: Final = ".own"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnStates:
+    """One folder with a file `{job}.own` for each job's state, which is adopted.
+
+    `{job}~{round}~{task}.pending` waits for the receipt of a task's update.
+    """
+
+    folder: Path
+
+    def load(self, task: TrainTask, layout: Layout) -> tuple[NDArray[np.float32] | None, str]:
+        """Return the state to begin a task with as one section, or None and why it is not used.
+
+        The reason is "" if there is none. What an earlier task of the same round left pending is
+        removed: the round was planned again, so the update of that task cannot count.
+
+        Raises:
+            TrainingError: The state is the one that this task has left: its update counts already.
+        """
+        for path in self.folder.glob(f"{task.job}~{task.round}~*{_PENDING}"):
+            path.unlink(missing_ok=True)
+        try:
+            arrays = npz.read_npz(self._adopted(task.job), _KINDS)
+            own, made_for, base = arrays[_OWN], str(arrays[_MADE_FOR]), str(arrays[_BASE])
+            round_, number = (int(each) for each in arrays[_TASK])
+        except FileNotFoundError:
+            return None, ""
+        except (OSError, LayoutError, KeyError, TypeError, ValueError) as error:
+            return None, f"the objective's state cannot be read ({error}); it begins with zeros"
+        if (number, base) == (task.task, task.base.weights.digest):
+            raise TrainingError(f"this agent's update for task {number} counts already")
+        if round_ >= task.round:
+            return None, f"the objective's state is of round {round_}, of an older job of this name"
+        if made_for != _made_for(task, layout) or own.shape != (section_numbers(layout),):
+            return None, "the objective's state is of another model, objective or parameters"
+        return own.astype(np.float32, copy=False), ""
+
+    def save_pending(self, task: TrainTask, layout: Layout, own: NDArray[np.float32]) -> None:
+        """Write the state that a task leaves, before its update is stored.
+
+        Raises:
+            StoreError: The disk is full or not writable; the state that is in use stays.
+        """
+        path = self._pending(task.job, task.round, task.task)
+        with os_errors_as_store_errors(path, "saving what the job's objective keeps here"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            arrays = {
+                _OWN: own,
+                _MADE_FOR: np.array(_made_for(task, layout)),
+                _BASE: np.array(task.base.weights.digest),
+                _TASK: np.array([task.round, task.task]),
+            }
+            npz.write_npz(path, arrays, durable=True)
+
+    def settle(self, offer: Offer, *, counted: bool) -> None:
+        """Adopt what the task of an offer left pending, if its update counts; else discard it.
+
+        A second call does nothing.
+
+        Raises:
+            StoreError: The disk is not writable.
+        """
+        pending = self._pending(offer.job, offer.round, offer.task)
+        with os_errors_as_store_errors(pending), suppress(FileNotFoundError):
+            if counted:
+                pending.replace(self._adopted(offer.job))
+            else:
+                pending.unlink()
+            sync_folder(self.folder)
+            self._prune(offer.job)
+
+    def discard_pending(self, task: TrainTask) -> None:
+        """Remove what a task left pending, whose update was not stored."""
+        with suppress(OSError):
+            self._pending(task.job, task.round, task.task).unlink()
+
+    def has_pending(self, offer: Offer) -> bool:
+        """Return whether the task of an offer left a state that waits for its receipt."""
+        return self._pending(offer.job, offer.round, offer.task).exists()
+
+    def discard_all_but(self, offers: Collection[Offer]) -> None:
+        """Remove what is pending for other tasks than those of the offers."""
+        kept = {self._pending(offer.job, offer.round, offer.task) for offer in offers}
+        for path in self.folder.glob(f"*{_PENDING}"):
+            if path not in kept:
+                path.unlink(missing_ok=True)
+
+    def remove(self, job: str) -> None:
+        """Remove the state of a job that has ended, as far as the disk allows it."""
+        with suppress(OSError):
+            self._adopted(job).unlink()
+
+    def _prune(self, job: str) -> None:
+        others = (path for path in self.folder.glob(f"*{_ADOPTED}") if path != self._adopted(job))
+        for path in sorted(others, key=lambda path: path.stat().st_mtime)[
+            : 1 - MAX_JOBS_WITH_STATE
+        ]:
+            path.unlink(missing_ok=True)
+
+    def _adopted(self, job: str) -> Path:
+        return self.folder / f"{job}{_ADOPTED}"
+
+    def _pending(self, job: str, round_: int, task: int) -> Path:
+        return self.folder / f"{job}~{round_}~{task}{_PENDING}"
+
+
+def _made_for(task: TrainTask, layout: Layout) -> str:
+    objective = task.params.objective
+    chosen = "" if objective is None else f"{objective.id} {sorted(objective.parameters.items())}"
+    return f"{layout.digest} {chosen}"
