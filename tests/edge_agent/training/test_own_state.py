@@ -1,4 +1,4 @@
-"""What an objective keeps on an agent's disk: pending until the receipt, then adopted or not."""
+"""Own state of an objective on disk: pending until the receipt, then adopted or discarded."""
 
 import os
 from dataclasses import replace
