@@ -96,3 +96,21 @@ def test_allowed_plug_ins_are_written_with_commas_between(
 ) -> None:
     """As all lists in the environment."""
     assert settings_from({"FEDBUS_PLUGINS": value}, ServiceSettings).plugins == words
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now"),
+    [
+        ({"round": {"weighted": "False"}}, {"strategy": {"parameters": {"weighted": "False"}}}),
+        ({"plugins": {"aggregator": "mean"}}, {"strategy": "mean"}),
+        ({"plugins": {"aggregator": "median"}}, {"strategy": "median"}),
+    ],
+)
+def test_the_value_of_an_earlier_key_is_that_of_the_present_one(
+    earlier: dict[str, object], now: dict[str, object]
+) -> None:
+    """A user moves the value to the key that the fault names, and changes nothing else."""
+    file = {"training_id": "a", "model_name": "b", "num_rounds": 1}
+    with pytest.raises(JobFileError, match="it is now 'strategy"):
+        read_job(json.dumps(file | earlier).encode(), check_plugins)
+    assert read_job(json.dumps(file | now).encode(), check_plugins).strategy

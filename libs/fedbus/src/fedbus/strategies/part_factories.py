@@ -71,6 +71,6 @@ def _call(plugin: Plugin, call: Callable[[], T]) -> T:
     if is_shipped(plugin.group, plugin.name):
         try:
             return call()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise PluginError(str(error)) from error
     return call_isolated(f"{plugin.group} {plugin.name}", call, FACTORY_SECONDS)
