@@ -113,7 +113,7 @@ def training_memory_bytes(
     a history of 10 29.5 (34), kept 55.5 (57). Keras: SGD 5.5 (5), Adam 7.6 (7), kept 10.5 (9).
     TFLite: SGD 10.6 (11), Adam 12.3 (13), kept 16 (15). With a strategy's objective, for a model of
     73 MiB and PyTorch: SGD with a proximal term 5.1, with both terms 5.3 (7), without 4.1 (5); Adam
-    6.6, 7.7 (9), without 6.4 (7).
+    6.6, 7.7 (9), without 6.4 (7). Keras: SGD with both terms 3 more than without.
     """
     copies = MODEL_COPIES + (TFLITE_MODEL_COPIES if only_tflite else 0)
     copies += TERM_COPIES if params.objective is not None else 0

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from fedbus.frameworks.keras.tensors import named
@@ -47,12 +48,13 @@ class TermVariables:
         """
         found = []
         for grad, variable in zip(grads, variables, strict=True):
-            total = ops.zeros_like(variable) if grad is None else grad
-            if (factor := self._linear.get(id(variable))) is not None:
-                total = ops.add(total, ops.multiply(scale, factor))
-            if (base := self._base.get(id(variable))) is not None:
-                proximal = ops.cast(self._proximal * scale, variable.dtype)
-                total = ops.add(total, ops.multiply(proximal, ops.subtract(variable, base)))
+            total = tf.convert_to_tensor(ops.zeros_like(variable) if grad is None else grad)
+            with tf.control_dependencies([total]):  # not all at once: that takes the memory of each
+                if (factor := self._linear.get(id(variable))) is not None:
+                    total += scale * factor.value if scale != 1 else factor.value
+                if (base := self._base.get(id(variable))) is not None:
+                    proximal = tf.cast(self._proximal.value * scale, total.dtype)
+                    total += proximal * (variable.value - base.value)
             found.append(total)
         return found
 
