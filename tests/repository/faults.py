@@ -40,9 +40,9 @@ def small_disk(size: int) -> Iterator[None]:
 
 
 def die_while_committing(folder: Path, step: str, after: int) -> None:
-    """Commit round after round, and be killed with -9 at a step."""
+    """Commit round after round of a strategy with a state, and be killed with -9 at a step."""
     from fedbus_repository.stores.sqlite.store import SqliteStore
-    from tests.repository.harness import commit_next
+    from tests.repository.harness import commit_state
 
     left = after
 
@@ -55,7 +55,7 @@ def die_while_committing(folder: Path, step: str, after: int) -> None:
 
     store = SqliteStore(folder, keep=3, on_step=at)
     for number in range(1, 100):
-        done = commit_next(store, float(number))
+        done = commit_state(store, float(number))
         sys.stdout.write(f"{done.version.version}\n")
         sys.stdout.flush()
 

@@ -11,7 +11,7 @@ from fedbus.simulation.oracle import check_records
 from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS
-from tests.repository.harness import JOB, MODEL, begin, commit_next, load, push
+from tests.repository.harness import JOB, MODEL, begin, commit_state, load, push
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -40,9 +40,10 @@ def test_a_killed_repository_goes_on_where_it_was(tmp_path: Path, step: str, aft
     assert job.rounds == found.rounds
     again = SqliteStore(tmp_path, keep=3)
     assert list((tmp_path / "uploads").iterdir()) == []
-    kept = {each.version.weights.digest for each in again.history() if each.version.kept}
+    versions = [each.version for each in again.history() if each.version.kept]
+    kept = {blob.digest for each in versions for blob in each.blobs}
     assert len(list((tmp_path / "blobs").glob("*/*"))) == len(kept) + 2  # the spec and its file
-    commit_next(again, 1000.0)
+    commit_state(again, 1000.0)
     assert load(again).rounds == found.rounds + 1
     assert check_records(again).versions == found.versions + 1
     again.close()

@@ -1,12 +1,14 @@
 """Requests of controllers about jobs."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedbus.core.events import Received, RunFailed, Stopping
 from fedbus.errors import StoreError
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.messages import (
     Acceptance,
@@ -28,19 +30,24 @@ from fedbus.wire.messages import (
     StorePlan,
     TakeLease,
 )
+from fedbus.wire.strategies import Strategy
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store
 from tests.repository.conftest import Clock
 from tests.repository.harness import (
     AT,
     CONTROLLER,
+    FEDAVG,
+    FEDAVGM,
     JOB,
     MODEL,
     REPOSITORY,
     Harness,
     begin,
     commit_next,
+    commit_state,
     load,
+    momentum,
     plan_next,
     plan_of,
     push,
@@ -155,6 +162,74 @@ def test_another_job_file_and_a_model_in_training_are_refused_at_their_keys(
     busy = StoreJob(epoch=0, job="other", model=MODEL, file=b"another")
     keys = [harness.receive(CONTROLLER, asked)[0].faults[0].key for asked in (taken, busy)]
     assert keys == ["training_id", "model_name"]
+
+
+CONTINUES = replace(STORE_JOB, job="digits-2", strategy=FEDAVGM, continue_state=True)
+
+
+def test_a_job_that_continues_a_state_is_answered_with_it(harness: Harness, store: Store) -> None:
+    """So are the next life of its controller, and a plan that has the state."""
+    begin(store)
+    done = commit_state(store, 1.0)
+    store.end_job(0, JOB, "finished", "")
+    [first] = harness.receive(CONTROLLER, CONTINUES)
+    assert first.state == done.version.state
+    [again] = harness.receive(CONTROLLER, CONTINUES)
+    [loaded] = harness.receive(CONTROLLER, LoadJob(epoch=0, job="digits-2"))
+    assert again.state == loaded.state == done.version.state
+    plan = plan_of(load(store, "digits-2"))
+    without = replace(plan, state=None)
+    [refused] = harness.receive(CONTROLLER, StorePlan(epoch=0, plan=without))
+    assert "is stored with a strategy's state after 1 round" in refused.faults[0].problem
+    stored = harness.receive(CONTROLLER, StorePlan(epoch=0, plan=plan))
+    assert stored == [PlanStored(job="digits-2", task=1)]
+
+
+def test_a_job_that_does_not_say_so_begins_without_a_state(harness: Harness, store: Store) -> None:
+    """Although its strategy is the same."""
+    begin(store)
+    commit_state(store, 1.0)
+    store.end_job(0, JOB, "finished", "")
+    [answer] = harness.receive(CONTROLLER, replace(CONTINUES, continue_state=False))
+    assert answer.state is None
+
+
+@pytest.mark.parametrize("strategy", [FEDAVG, None])
+def test_a_state_of_another_strategy_is_a_fault_of_its_key(
+    harness: Harness, store: Store, strategy: Strategy | None
+) -> None:
+    """The user learns which parameters differ, and that the key can be left out."""
+    begin(store)
+    commit_state(store, 1.0)
+    store.end_job(0, JOB, "finished", "")
+    [refused] = harness.receive(CONTROLLER, replace(CONTINUES, strategy=strategy))
+    [fault] = refused.faults
+    assert fault.key == "strategy.continue_state"
+    assert "leave the key out to begin without a state" in fault.problem
+
+
+@pytest.mark.parametrize("damage", [b"x" * len(momentum(1.0)), b""], ids=["damaged", "empty"])
+def test_a_lost_state_is_a_fault_of_the_job_that_wants_it(
+    harness: Harness, store: Store, tmp_path: Path, damage: bytes
+) -> None:
+    """It says which blob to restore; a job that begins without a state may run."""
+    unknown = replace(CONTINUES, model="faces")
+    assert "no model named 'faces'" in harness.receive(CONTROLLER, unknown)[0].faults[0].problem
+    begin(store)
+    commit_state(store, 1.0)
+    store.end_job(0, JOB, "finished", "")
+    blob = blob_ref_of(momentum(1.0))
+    path = tmp_path / "data" / "blobs" / blob.digest[:2] / blob.digest
+    path.write_bytes(damage)
+    [refused] = harness.receive(CONTROLLER, CONTINUES)
+    [fault] = refused.faults
+    assert fault.key == "strategy.continue_state"
+    assert fault.problem == (
+        f"what the strategy keeps with version 2, blob {blob.digest} of {blob.size} bytes, is "
+        "missing or damaged at the repository"
+    )
+    [accepted] = harness.receive(CONTROLLER, replace(CONTINUES, continue_state=False))
+    assert accepted.acceptance is not None
 
 
 def test_a_plan_is_confirmed(harness: Harness, store: Store) -> None:

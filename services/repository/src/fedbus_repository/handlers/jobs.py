@@ -34,7 +34,7 @@ from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps, Steps
 from fedbus_repository.stores.base import Store
-from fedbus_repository.stores.commit_rules import CONTINUE_STATE
+from fedbus_repository.stores.commit_rules import CONTINUE_STATE, continuation_fault
 from fedbus_repository.stores.records import (
     JobEnd,
     ModelView,
@@ -146,10 +146,12 @@ class JobHandler:
         return check(message.file, needs)
 
     def _state_faults(self, message: StoreJob) -> tuple[JobFault, ...]:
-        """Return a fault if the state that a new job continues cannot be read."""
+        """Return a fault if a new job cannot continue the state of the latest version."""
         shown = self._store.show(message.model, None, 1) if message.continue_state else None
         if not isinstance(shown, ModelView):
             return ()
+        if fault := continuation_fault(message.strategy, shown.version):
+            return (JobFault(key=CONTINUE_STATE, problem=fault),)
         lost = [blob for blob in shown.version.state_blobs if not self._store.holds(blob)]
         return tuple(
             JobFault(
