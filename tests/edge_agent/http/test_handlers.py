@@ -212,6 +212,12 @@ async def test_a_request_without_the_token_is_refused(
         ),
         (
             "solo-1",
+            json.dumps({**JOB, "strategy": "fedprox"}).encode(),
+            422,
+            "strategy 'fedprox' adds the objective 'proximal' to the loss, which needs a fleet",
+        ),
+        (
+            "solo-1",
             json.dumps({**JOB, "plugins": {"loader": "nope"}}).encode(),
             422,
             "no loaders plug-in named 'nope'",

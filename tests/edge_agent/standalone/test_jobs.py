@@ -244,7 +244,11 @@ def test_keys_about_other_agents_are_named_and_ignored() -> None:
     given: dict[str, Any] = {
         "round": {"quorum": 2, "agents": 3, "keep_optimizer_state": True, "deadline_seconds": None},
         "plugins": {"selector": "other", "trainer": "tflite"},
+        "strategy": {"id": "fedadam", "population": 9},
     }
     standalone = started(StandaloneJobs(), job_file(**given), job_file("plain"))
-    assert report_of(standalone).ignored == ("plugins.selector", "round.agents", "round.quorum")
+    assert report_of(standalone).ignored == (
+        *("plugins.selector", "round.agents", "round.quorum"),
+        *("strategy.id", "strategy.population"),
+    )
     assert report_of(standalone, "plain").ignored == ()

@@ -31,6 +31,7 @@ from fedbus_edge_agent.standalone.jobs import CancelJob, StartJob
 from fedbus_edge_agent.standalone.models import UploadedModel, UploadedModels
 from fedbus_edge_agent.standalone.runner import StandaloneRunner
 from fedbus_edge_agent.standalone.schemas import Capabilities, JobReport, ModelMetadata
+from fedbus_edge_agent.standalone.strategy_effect import strategy_reason
 from fedbus_edge_agent.tasks.eligibility import eligibility
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 
@@ -89,12 +90,13 @@ class Handlers:
         facts, spec, trainer = self.core.current_facts(), model.spec, file.trainer
         try:
             name = self.trainer.choose(spec, trainer)
+            refused = strategy_reason(file.strategy, self.trainer.strategies.allowed)
         except FedbusError as error:
             raise ApiError(422, str(error)) from error
         found = eligibility(
             trainer, training_params_of(file), model.weights_bytes, facts, self.trainer
         )
-        if reason := found.reason or input_reason(spec.input, found.format):
+        if reason := refused or found.reason or input_reason(spec.input, found.format):
             raise ApiError(422, reason)
         if missing := model.missing(name):
             put = f"PUT /model/{spec.model}/{model.version}"

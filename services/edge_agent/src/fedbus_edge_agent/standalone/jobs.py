@@ -27,8 +27,11 @@ MAX_KEPT_REPORTS = 64
 MAX_REPORTED_ROUNDS = 1000
 """A report has the metrics of its job's last rounds, this many at most."""
 FLEET_KEYS: Final[Mapping[str, frozenset[str]]] = {
-    "plugins": frozenset({"aggregator", "selector"}),
-    "round": frozenset({"agents", "quorum", "deadline_seconds", "weighted"}),
+    "plugins": frozenset({"selector"}),
+    "round": frozenset({"agents", "quorum", "deadline_seconds"}),
+    "strategy": frozenset(
+        {"id", "parameters", "aggregator", "server_optimizer", "population", "continue_state"}
+    ),
 }
 """Keys of a job file that have no meaning for one agent alone."""
 
@@ -229,7 +232,7 @@ class StandaloneJobs:
 
 def ignored_keys(file: JobFile) -> tuple[str, ...]:
     """Return the keys of a job file, which may be a fleet's, that one agent alone ignores."""
-    given = {"plugins": file.plugins.model_fields_set, "round": file.round.model_fields_set}
+    given = {part: getattr(file, part).model_fields_set for part in FLEET_KEYS}
     return tuple(
         f"{part}.{key}" for part, keys in FLEET_KEYS.items() for key in sorted(keys & given[part])
     )

@@ -64,7 +64,7 @@ class LocalTrainer:
         self.trainers = Trainers(preferred, factories, allowed)
         self._outbox = outbox
         self._local_tensors = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
-        self._strategies = StrategyPlugins(allowed)
+        self.strategies = StrategyPlugins(allowed)
         self._source = InMemorySource(data) if isinstance(data, Dataset) else data
         self.weights_trainer = WeightsTrainer(
             self._source,
@@ -142,7 +142,7 @@ class LocalTrainer:
         control: TaskControl,
     ) -> TaskStrategy:
         with contain_exits():
-            parts = self._strategies.load(task.params)
+            parts = self.strategies.load(task.params)
         own, reason = None, ""
         if parts.keeper is not None:
             own, reason = self._outbox.own_states.load(task, layout)
@@ -192,7 +192,7 @@ class LocalTrainer:
 
     def check_strategy(self, params: TrainingParams) -> int:
         """Reject parts of a strategy that the agent cannot use; see `StrategyPlugins.check`."""
-        return self._strategies.check(params)
+        return self.strategies.check(params)
 
     def rows(self, overrides: DataOverrides) -> RowFormat:
         """Return the format of a trainer's rows; see `DataSource.expected_pipeline`."""

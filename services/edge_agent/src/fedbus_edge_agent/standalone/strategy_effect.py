@@ -1,0 +1,32 @@
+"""Effect of a job's strategy on one agent alone: its aggregator has none, its objective would."""
+
+from collections.abc import Collection
+
+from fedbus import plugins
+from fedbus.jobs import StrategyConfig
+
+
+def strategy_reason(strategy: StrategyConfig, allowed: Collection[str] | None) -> str:
+    """Return why an agent alone cannot train a job of this strategy; "" if it can.
+
+    Aggregators and server optimizers combine updates, and there are none. An objective or a
+    transform of updates would change the training, and is not run without a fleet.
+
+    Raises:
+        PluginError: The strategy is not allowed here, or cannot be imported.
+    """
+    objective = None if strategy.objective is None else strategy.objective.id
+    if objective is None and strategy.id in plugins.installed_names("strategies"):
+        preset = plugins.load("strategies", strategy.id, allowed)
+        objective = None if preset.objective is None else preset.objective.id
+    if objective is not None:
+        return (
+            f"strategy {strategy.id!r} adds the objective {objective!r} to the loss, which needs a "
+            "fleet; a job of one agent alone takes a strategy without one, such as fedavg"
+        )
+    if strategy.update_transforms:
+        named = strategy.update_transforms[0].id
+        return (
+            f"strategy.update_transforms: {named!r} needs a fleet; an agent alone sends no update"
+        )
+    return ""

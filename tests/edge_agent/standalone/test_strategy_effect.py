@@ -1,0 +1,42 @@
+"""Strategies that an agent alone can use, and those that need a fleet."""
+
+import pytest
+
+from fedbus.errors import PluginError
+from fedbus.jobs import StrategyConfig
+from fedbus_edge_agent.standalone.strategy_effect import strategy_reason
+from tests.plugin_package import Install
+
+
+@pytest.mark.parametrize("name", ["fedavg", "fedadam", "median", "not-installed"])
+def test_a_strategy_that_only_combines_updates_has_no_effect(name: str) -> None:
+    """A fleet's job file can be used unchanged; an aggregator need not be installed here."""
+    assert strategy_reason(StrategyConfig(id=name), ()) == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"id": "fedprox"}, "strategy 'fedprox' adds the objective 'proximal' to the loss, which"),
+        ({"id": "scaffold"}, "strategy 'scaffold' adds the objective 'scaffold' to the loss"),
+        ({"objective": {"id": "own"}}, "strategy 'fedavg' adds the objective 'own' to the loss"),
+        (
+            {"update_transforms": [{"id": "noise"}]},
+            "strategy.update_transforms: 'noise' needs a fleet",
+        ),
+    ],
+)
+def test_a_strategy_that_changes_the_training_is_refused(
+    given: dict[str, object], reason: str
+) -> None:
+    """It would train something else than the file says."""
+    assert strategy_reason(StrategyConfig.model_validate(given), ()).startswith(reason)
+
+
+def test_a_strategy_that_is_not_allowed_is_not_imported(install: Install) -> None:
+    """Whether it has an objective is not known then."""
+    install("acme_preset", "[fedbus.strategies]\nacme = acme_preset:ACME", "raise SystemExit\n")
+    with pytest.raises(
+        PluginError, match="strategies plug-in 'acme' of acme_preset is not allowed"
+    ):
+        strategy_reason(StrategyConfig(id="acme"), ())
