@@ -178,6 +178,7 @@ UNKNOWN: list[tuple[dict[str, Any], str, str]] = [
     ({"round": {"xyz": 3}}, "round.xyz",
      "its keys are agents, quorum, deadline_seconds, keep_optimizer_state, precision"),
     ({"xyz": None}, "xyz", ""),
+    ({"strategy_config": {}}, "strategy_config", "did you mean 'strategy_conf'?"),
     ({"round": {"keep_state": True}}, "round.keep_state",
      "it is now 'round.keep_optimizer_state'"),
     ({"round": {"weighted": False}}, "round.weighted",

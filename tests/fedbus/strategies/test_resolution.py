@@ -178,6 +178,10 @@ AGGREGATOR = {"id": "typed", "parameters": {"needed": 1}}
             ["strategy.server_optimizer: no server_optimizers plug-in named 'adm'; did you mean"],
         ),
         (
+            {"parameters": {"min_fit_client": 3}},
+            ["strategy.parameters.min_fit_client: unknown parameter; did you mean 'min_fit_cl"],
+        ),
+        (
             {"parameters": {"beta_1": 0.9}},
             ["strategy.parameters.beta_1: unknown parameter; fedada"],
         ),

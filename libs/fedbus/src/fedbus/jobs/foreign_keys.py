@@ -17,6 +17,9 @@ from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.wire.documents import JobFault
 from fedbus.wire.json_reader import InvalidValue, clip, path_of
 
+FOREIGN_OBJECTS: Final = ("server_conf", "strategy_conf")
+"""Keys at the top of a file whose objects have foreign keys."""
+
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
@@ -75,9 +78,10 @@ REFUSED_KEYS: Final[Mapping[str, str]] = {
 }
 """Foreign keys at the top of a file that are refused, each with the hint."""
 
-_OF_ROUNDS: Final = frozenset(
+ROUND_WORDS: Final = frozenset(
     word for word, key in STRATEGY_KEYS.items() if not key.to.startswith(_PARAMETERS)
 )
+"""Words about rounds and their agents, which no strategy gets as its parameters."""
 _ONLY: Final[Mapping[str, float]] = {
     "fraction_evaluate": 1,
     "min_evaluate_clients": 0,
@@ -149,7 +153,7 @@ def translate(tree: object) -> Translation:
     words = _words_among_parameters(done)
     for word, value in _taken(done, "strategy_conf").items():
         origin = f"strategy_conf.{clip(word)}"
-        if word not in _OF_ROUNDS:
+        if word not in ROUND_WORDS:
             done.set(("strategy", "parameters", word), value, origin)
         elif word not in words:
             words[word] = _Word(origin, value)
@@ -187,12 +191,12 @@ def _words_among_parameters(done: Translation) -> dict[str, _Word]:
     parameters = strategy.get("parameters") if isinstance(strategy, dict) else None
     if not isinstance(strategy, dict) or not isinstance(parameters, dict):
         return {}
-    left = {word: value for word, value in parameters.items() if word not in _OF_ROUNDS}
+    left = {word: value for word, value in parameters.items() if word not in ROUND_WORDS}
     done.tree["strategy"] = {**strategy, "parameters": left}
     return {
         word: _Word(f"{_PARAMETERS}{word}", value)
         for word, value in parameters.items()
-        if word in _OF_ROUNDS and value is not None and not isinstance(value, InvalidValue)
+        if word in ROUND_WORDS and value is not None and not isinstance(value, InvalidValue)
     }
 
 

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from fedbus.jobs.consistency import consistency_faults
 from fedbus.jobs.faults import MAX_FAULTS, JobFileError, nearest, show
-from fedbus.jobs.foreign_keys import translate
+from fedbus.jobs.foreign_keys import FOREIGN_OBJECTS, translate
 from fedbus.jobs.framework_checks import argument_faults, valid_part_of
 from fedbus.jobs.json_tree import read
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS, JobFile
@@ -162,7 +162,8 @@ def _hint_for_unknown(key: str, place: Place) -> str:
     *above, name = (part for part in place if isinstance(part, str))
     here = PARTS[tuple(above)].names()
     homes = _homes()
-    if name not in homes and (near := nearest(name, here)):
+    spelled = here if above else (*here, *FOREIGN_OBJECTS)
+    if name not in homes and (near := nearest(name, spelled)):
         return f"did you mean '{near}'?"
     if near := nearest(name, homes):
         return f"did you mean '{homes[near]}'?"

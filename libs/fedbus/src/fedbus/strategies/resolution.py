@@ -7,6 +7,7 @@ from typing import Final
 from fedbus.errors import PluginError
 from fedbus.jobs import JobFault, JobFile, StrategyConfig, choice_of, training_params_of
 from fedbus.jobs.faults import nearest
+from fedbus.jobs.foreign_keys import ROUND_WORDS
 from fedbus.jobs.schema import ChoiceConfig
 from fedbus.plugins import Preset
 from fedbus.strategies.catalog import strategies_taking
@@ -195,12 +196,11 @@ def _own_name(written: str, preset: Preset, parts: _Parts) -> str | None:
 def _unknown(written: str, key: str, id_: str, preset: Preset, parts: _Parts) -> JobFault:
     taken = dict.fromkeys(name for part in parts.named for name in part.takes.named)
     takes = f"{id_} takes {in_given_order(taken) or 'none'}"
-    others = strategies_taking(written)
-    near = nearest(written, (*taken, *preset.renamed))
-    hint = f"{listed(others)} has it; " if len(others) == 1 else f"{listed(others)} have it; "
-    if near or not others:
-        hint = f"did you mean '{near}'? " if near else ""
-    return JobFault(key=key, problem="unknown parameter", hint=hint + takes)
+    if others := strategies_taking(written):
+        takes = f"{listed(others)} {'has' if len(others) == 1 else 'have'} it; {takes}"
+    elif near := nearest(written, (*taken, *preset.renamed, *ROUND_WORDS)):
+        takes = f"did you mean '{near}'? {takes}"
+    return JobFault(key=key, problem="unknown parameter", hint=takes)
 
 
 def _resolved(id_: str, parts: _Parts, population: int | None) -> ResolvedStrategy:
