@@ -128,8 +128,14 @@ ROWS: tuple[tuple[dict[str, Any], str], ...] = (
         "strategy.server_optimizer: only the agents' half of feddyn is chosen; choose feddyn here",
     ),
     (
-        {"strategy": {**FEDDYN, "objective": {"id": "feddyn", "parameters": {"alpha": 0.1}}}},
-        "strategy.parameters.alpha: 0.01 of the server optimizer, but 0.1 of the objective; give",
+        {
+            "strategy": {
+                **FEDDYN,
+                "server_optimizer": {"id": "feddyn", "parameters": {"alpha": 0.25}},
+                "objective": {"id": "feddyn", "parameters": {"alpha": 0.5}},
+            }
+        },
+        "strategy.parameters.alpha: 0.25 of the server optimizer, but 0.5 of the objective; give",
     ),
     (
         {"strategy": {"id": "normalized", "parameters": {"momentum": 0.9}}},

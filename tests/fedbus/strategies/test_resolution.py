@@ -76,6 +76,7 @@ TYPED = """
 import time
 class Typed:
     def __init__(self, needed: int, *, rate: float = 1.0, share: float = 0.5, mode: str = "a"):
+        if needed < 0: raise ValueError(f"needed: expected at least 0, got {needed}")
         if not rate > 0: raise ValueError(f"rate: expected a number above 0, got {rate!r}")
         if not 0 <= share <= 1: raise ValueError(f"share: expected 0 to 1, got {share!r}")
         if mode == "b": raise ValueError("modes other than a are not ready")
@@ -149,6 +150,10 @@ AGGREGATOR = {"id": "typed", "parameters": {"needed": 1}}
         (
             {"aggregator": {"id": "typed", "parameters": {"needed": 1, "rate": 0}}},
             ["strategy.aggregator.parameters.rate: expected a number above 0, got 0.0"],
+        ),
+        (
+            {"id": "typed", "parameters": {"needed": -1, "rate": 0}},
+            ["strategy.parameters.needed: expected at least 0, got -1"],
         ),
         (
             {"id": "typed", "parameters": {"needed": 1, "mode": "b"}},

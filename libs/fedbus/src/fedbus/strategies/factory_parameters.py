@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from fedbus.jobs.faults import show
 from fedbus.training.params import Argument
@@ -109,8 +109,6 @@ def _read(value: Argument, hint: object) -> Argument:
 
 def _options(hint: object) -> list[object]:
     """Return the alternatives of an annotation, without None: a job leaves a parameter out."""
-    if get_origin(hint) is Annotated:
-        return _options(get_args(hint)[0])
     if get_origin(hint) in (Union, UnionType):
         return [each for option in get_args(hint) for each in _options(option)]
     return [] if hint in (None, NoneType) else [hint]
