@@ -21,6 +21,7 @@ from tests.repository.harness import (
     FILE,
     JOB,
     MODEL,
+    begin,
     commit_next,
     commit_state,
     load,
@@ -101,6 +102,30 @@ def test_an_older_record_names_its_strategy_and_its_coefficients(tmp_path: Path)
     ]
     assert commit_next(store, 5.0, strategy=mean(weighted=True)).version.version == 6
     store.close()
+
+
+def test_a_record_that_names_its_strategy_keeps_it(tmp_path: Path) -> None:
+    """Some stores of schema 3 were written between two versions of fedbus."""
+    store = SqliteStore(tmp_path)
+    begin(store)
+    record = commit_next(store, 1.0, strategy=mean(weighted=False)).record
+    store.close()
+    db = sqlite3.connect(tmp_path / "repository.db", isolation_level=None)
+    db.execute("DROP INDEX kept_arrays")
+    for table, column in (
+        ("jobs", "continues"),
+        ("versions", "strategy"),
+        ("versions", "state"),
+        ("versions", "arrays"),
+    ):
+        db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    db.execute("PRAGMA user_version = 3")
+    db.close()
+    again = SqliteStore(tmp_path)
+    entry = list(again.history())[-1]
+    again.close()
+    assert entry.record == record
+    assert entry.version.strategy == mean(weighted=False)
 
 
 def test_an_older_store_is_read_only_after_its_upgrade(tmp_path: Path) -> None:

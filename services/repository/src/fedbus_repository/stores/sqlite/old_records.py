@@ -29,17 +29,19 @@ def name_strategies(db: sqlite3.Connection) -> None:
     while (row := db.execute(found, (last,)).fetchone()) is not None:
         last, job, record = row
         plain = msgpack.unpackb(record)
-        if "strategy" in plain:
-            continue
-        strategy = _strategy(aggregators.get(job, FEDAVG), weighted=plain.pop("weighted", True))
-        packed = codec.pack(strategy)
-        plain["strategy"] = msgpack.unpackb(packed)
-        if strategy.id == FEDAVG:
-            _add_coefficients(plain["contributors"], strategy)
+        if "strategy" not in plain:
+            _add_strategy(plain, aggregators.get(job, FEDAVG))
         db.execute(
             "UPDATE versions SET record = ?, strategy = ? WHERE rowid = ?",
-            (msgpack.packb(plain), packed, last),
+            (msgpack.packb(plain), msgpack.packb(plain["strategy"]), last),
         )
+
+
+def _add_strategy(record: dict[str, Any], aggregator: str) -> None:
+    strategy = _strategy(aggregator, weighted=record.pop("weighted", True))
+    record["strategy"] = msgpack.unpackb(codec.pack(strategy))
+    if strategy.id == FEDAVG:
+        _add_coefficients(record["contributors"], strategy)
 
 
 def _aggregator(file: bytes) -> str:
