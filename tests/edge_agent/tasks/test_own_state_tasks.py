@@ -404,7 +404,7 @@ class OwnStateMachine(RuleBasedStateMachine):
 
 TestOwnStateMachine = OwnStateMachine.TestCase
 TestOwnStateMachine.settings = settings(
-    max_examples=60,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

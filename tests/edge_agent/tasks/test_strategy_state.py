@@ -135,8 +135,10 @@ MEGABYTES = 2**20
         ({"sections": ("variate",)}, 600),
         ({"state": BlobRef(digest="0" * 64, size=100 * MEGABYTES), "state_names": ("m",)}, 600),
         ({"params": TrainingParams(objective=PluginChoice(id="prox"))}, 1000),
+        ({"params": TrainingParams(objective=PluginChoice(id="scaffold"))}, 1000),
+        ({"params": TrainingParams(objective=PluginChoice(id="proximal"))}, 700),
     ],
-    ids=["plain", "section", "state", "objective"],
+    ids=["plain", "section", "state", "objective", "scaffold", "proximal"],
 )
 def test_memory_for_a_strategys_arrays_is_counted_before_a_task_is_accepted(
     tmp_path: Path, install: Install, changes: dict[str, Any], needed: int

@@ -3,7 +3,7 @@
 import pytest
 
 from fedbus.core.actions import Introduce
-from fedbus.core.events import Ran, Woke
+from fedbus.core.events import Local, Ran, Woke
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Decline, Offer, Receipt, TaskTaken
 from fedbus_edge_agent import keys
@@ -164,6 +164,8 @@ def test_late_and_unknown_events_change_nothing(harness: AgentHarness) -> None:
     assert harness.handle(Woke(keys.TaskInputRetry(keys.TrainingWork(JOB, 1)))) == []
     assert harness.handle(Woke(SampleKey("else"))) == []
     assert harness.handle(Ran(keys.UpdateRemoval(JOB, 1), None)) == []
+    assert harness.handle(Woke(keys.UpdateRemovalRetry(JOB, 1))) == []
+    assert harness.handle(Local(object())) == []
     assert harness.receive(COLLECTOR, object()) == []
 
 
