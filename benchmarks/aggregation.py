@@ -6,6 +6,7 @@ Each row is one rule on float32 updates that lie in memory: `verify s` is the ch
 header and every number, `combine s` the rest of a round, `numpy s` the same arithmetic in numpy on
 arrays in memory, and `of numpy` the share of numpy's speed that the combination reaches. For the
 mean, numpy works on the same blocks; for rules that need all updates, on whole float64 arrays.
+Durations are the shortest of `--repetitions`.
 
     python -m benchmarks.aggregation --memory --folder /var/tmp
 
@@ -16,6 +17,7 @@ lie in memory.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,12 +25,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measure import MB, MIB, middle, peak_mb, publish
+from benchmarks.measure import MB, MIB, peak_mb, publish
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.jobs import StrategyConfig
 from fedbus.model.blob import BLOCK_NUMBERS
@@ -165,14 +167,15 @@ def numpy_median(base: Floats, updates: list[Floats]) -> Floats:
     return np.add(base, median).astype(np.float32)
 
 
-def seconds_of(call: Callable[[], Any], repetitions: int) -> float:
-    """Return the median duration of a call, in seconds."""
-    times = []
+def best_seconds(repetitions: int, *calls: Callable[[], object]) -> list[float]:
+    """Return the shortest duration of each call; they are made in turn, so load affects all."""
+    best = [math.inf] * len(calls)
     for _ in range(repetitions):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return middle(times)
+        for at, call in enumerate(calls):
+            start = time.perf_counter()
+            call()
+            best[at] = min(best[at], time.perf_counter() - start)
+    return best
 
 
 def compare(strategy: str, agents: int, numbers: int, repetitions: int) -> dict[str, object]:
@@ -182,14 +185,17 @@ def compare(strategy: str, agents: int, numbers: int, repetitions: int) -> dict[
     base, updates = arrays[0], arrays[1:]
     plain = {"fedavg": numpy_mean, "krum": numpy_krum, "median": numpy_median}[strategy]
     found = plain(base, updates)
-    numpy_seconds = seconds_of(lambda: plain(base, updates), repetitions)
     measured = MeasuredRound(strategy, agents, numbers, Spools(1 << 40), blocks)
     out = measured.aggregate()
     head = len(header_bytes(measured.layout, "plain"))
     made = np.frombuffer(out.read(head, numbers * 4), np.float32)
     np.testing.assert_allclose(made, found, rtol=1e-5, atol=1e-5)
-    verify_seconds = seconds_of(measured.verify, repetitions)
-    whole = seconds_of(lambda: measured.aggregate().close(), repetitions)
+    verify_seconds, whole, numpy_seconds = best_seconds(
+        repetitions,
+        measured.verify,
+        lambda: measured.aggregate().close(),
+        lambda: plain(base, updates),
+    )
     combine = max(whole - verify_seconds, 1e-9)
     return {
         "rule": strategy,
