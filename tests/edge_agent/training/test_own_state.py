@@ -103,15 +103,19 @@ def test_a_state_is_discarded_if_its_update_does_not_count(tmp_path: Path) -> No
     assert names(states) == [f"{JOB}.own"]
 
 
-def test_what_an_earlier_task_of_the_same_round_left_is_removed(tmp_path: Path) -> None:
-    """The round was planned again, so it cannot count; tasks of other rounds and jobs stay."""
+def test_what_an_earlier_task_of_the_same_round_left_stays_until_its_receipt(
+    tmp_path: Path,
+) -> None:
+    """The round was planned again, perhaps after its commit: either task may be the one."""
     states = OwnStates(tmp_path / "own")
-    for pending in (task(1), task(2), task(2, 3), task(2, job="job")):
-        states.save_pending(pending, LAYOUT, filled(1))
-    assert found(states, task(2, 4)) == ""
-    assert names(states) == [f"{JOB}~1~1.pending", "job~2~2.pending"]
-    states.settle(offer_of(task(2)), counted=True)  # says so nevertheless: there is nothing left
-    assert names(states) == [f"{JOB}~1~1.pending", "job~2~2.pending"]
+    keep(states, task(1), 1)
+    states.save_pending(task(2), LAYOUT, filled(2))
+    assert found(states, task(2, 3)) == 1
+    states.save_pending(task(2, 3), LAYOUT, filled(3))
+    states.settle(offer_of(task(2)), counted=True)
+    states.settle(offer_of(task(2, 3)), counted=False)
+    assert names(states) == [f"{JOB}.own"]
+    assert found(states, task(3, 4)) == 2
 
 
 def test_a_task_whose_update_counts_already_is_refused(tmp_path: Path) -> None:
@@ -120,7 +124,7 @@ def test_a_task_whose_update_counts_already_is_refused(tmp_path: Path) -> None:
     keep(states, task(2, 3), 1)
     with pytest.raises(TrainingError, match="this agent's update for task 3 counts already"):
         states.load(task(2, 3), LAYOUT)
-    reason = "the objective's state is of round 2, of an older job of this name"
+    reason = "the objective's state is of round 2, committed already or of an older job"
     assert found(states, task(2, 4)) == reason
     assert found(states, task(1)) == reason
 

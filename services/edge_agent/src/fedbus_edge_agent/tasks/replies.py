@@ -106,8 +106,8 @@ class TaskReplies:
     def awaits_receipt(self, message: TrainTask) -> bool:
         """Return whether a task must wait for the receipt of an earlier one of its job.
 
-        Only then is it known which state its objective begins with. An earlier task of the same
-        round cannot count any more, since the round was planned again.
+        Only then is it known which state its objective begins with. Two tasks of the same round
+        begin with the same one, and one of them counts at most.
         """
         return any(key.job == message.job for key in self._settling) or any(
             reply.keeps_state

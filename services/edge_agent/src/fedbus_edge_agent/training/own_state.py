@@ -45,14 +45,13 @@ class OwnStates:
     def load(self, task: TrainTask, layout: Layout) -> tuple[NDArray[np.float32] | None, str]:
         """Return the state to begin a task with as one section, or None and why it is not used.
 
-        The reason is "" if there is none. What an earlier task of the same round left pending is
-        removed: the round was planned again, so the update of that task cannot count.
+        The reason is "" if there is none. What an earlier task of the same round left stays
+        pending: its update may count even though the round was planned again, and then this task's
+        update does not.
 
         Raises:
             TrainingError: The state is the one that this task has left: its update counts already.
         """
-        for path in self.folder.glob(f"{task.job}~{task.round}~*{_PENDING}"):
-            path.unlink(missing_ok=True)
         try:
             arrays = npz.read_npz(self._adopted(task.job), _KINDS)
             own, made_for, base = arrays[_OWN], str(arrays[_MADE_FOR]), str(arrays[_BASE])
@@ -64,7 +63,8 @@ class OwnStates:
         if (number, base) == (task.task, task.base.weights.digest):
             raise TrainingError(f"this agent's update for task {number} counts already")
         if round_ >= task.round:
-            return None, f"the objective's state is of round {round_}, of an older job of this name"
+            known = f"of round {round_}, committed already or of an older job"
+            return None, f"the objective's state is {known}"
         if made_for != _made_for(task, layout) or own.shape != (section_numbers(layout),):
             return None, "the objective's state is of another model, objective or parameters"
         return own.astype(np.float32, copy=False), ""
