@@ -220,6 +220,17 @@ class Chosen:
         return self._weights[facts.examples]
 
 
+@pytest.mark.parametrize("memory", [True, False], ids=["in memory", "in files"])
+def test_products_of_float32_numbers_are_float64(memory: bool, tmp_path: Path) -> None:
+    """A product of two float32 numbers needs up to 48 bits, whichever NumPy computes it."""
+    numbers = np.full(NUMBERS, 0.1, np.float32)
+    spools = spools_in(memory, tmp_path)
+    total = total_in(spools)
+    assert total.take([arrived(spools, blob_of(numbers, LAYOUT, "delta"), 8_388_607)]) == {}
+    sums = np.frombuffer(total.spool.read(0, NUMBERS * 8), np.float64)
+    np.testing.assert_array_equal(sums, float(np.float32(0.1)) * 8_388_607)
+
+
 def test_an_update_of_weight_0_is_not_used() -> None:
     """It counts as delivered, and the record says 0."""
     round_ = AggregatedRound({"w": np.zeros(2)}, aggregator=Chosen({1: 0.0, 2: 3}))

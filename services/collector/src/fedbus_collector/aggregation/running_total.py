@@ -60,14 +60,13 @@ class RunningTotal:
         spool = self.spool
         for run in self._runs.in_updates:
             for block in blocks_of(run):
-                numbers = update.read(run, block)
-                if run.dtype != "float32":
-                    numbers = numbers.astype(np.float64)
+                # NumPy 1 would round the products of float32 numbers to float32.
+                added = np.multiply(update.read(run, block), weight, dtype=np.float64)
                 held = read(spool, run.total * 8, "float64", block)
                 if spool.in_memory:
-                    held += numbers * np.float64(weight)
+                    held += added
                 else:
-                    held = held + numbers * np.float64(weight)
+                    held = held + added
                     spool.write((run.total + block.at) * 8, held.data.cast("B"))
 
     def combine(self, agents: Sequence[str], base: Spool) -> "MeanOfTotal":  # noqa: ARG002 - no rule for one update reads the base
