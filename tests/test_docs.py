@@ -194,8 +194,11 @@ def test_the_page_of_the_job_file_runs_as_printed(tmp_path: Path) -> None:
     pytest.importorskip("tflite_runtime")
     pytest.importorskip("sklearn")
     page = (ROOT / "docs" / "job-file.md").read_text(encoding="utf-8")
-    (written,) = re.findall(r"```json\n(.+?)```", page, re.DOTALL)
-    assert parse(written.encode()).stopping_target == {"accuracy": 0.9}
+    written = [parse(file.encode()) for file in re.findall(r"```json\n(.+?)```", page, re.DOTALL)]
+    assert [(job.stopping_target, job.strategy.id) for job in written] == [
+        ({"accuracy": 0.9}, "fedavg"),
+        ({}, "fedadam"),
+    ]
     (line,) = commands_of("job-file.md", "Try one")
     said = json.loads(run_as_printed(f"{line} --json", tmp_path))
     assert said["phase"] == "finished"
