@@ -1,6 +1,7 @@
 """Rules that need all updates at once, against the same formula on whole arrays."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,6 +121,24 @@ def test_coefficients_are_applied_to_what_is_trained_and_to_nothing_else(  # noq
     assert (used.agents, used.base) == (np.count_nonzero(factors), base_factor)
     assert list((used.updates or {}).values()) == factors
     assert [one.examples for one in rule.facts] == examples
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["added up", "kept"])
+@pytest.mark.parametrize(
+    ("dtype", "value", "examples"), [("float16", 1e-5, 1), ("float32", 1e36, 1000)]
+)
+def test_products_of_narrow_floats_are_computed_in_float64(
+    kept: bool, dtype: str, value: float, examples: int
+) -> None:
+    """Rounded to the updates' own dtype, small ones would be 14 % off and large ones overflow."""
+    rng = np.random.default_rng(5)
+    rows = (value * (1 + rng.random((50, 9)))).astype(dtype)
+    rule = Given([1 / 50] * 50) if kept else None
+    round_ = AggregatedRound({"w": np.zeros(9, dtype)}, aggregator=rule)
+    for row in rows:
+        assert round_.give_update({"w": row}, examples) == {}
+    exact = [float(sum(map(Fraction, map(float, column))) / 50) for column in rows.T]
+    np.testing.assert_array_max_ulp(round_.close()["w"], np.array(exact, dtype), maxulp=1)
 
 
 @settings(max_examples=40, deadline=None)

@@ -118,7 +118,8 @@ def add_up(
     out.fill(0.0)
     product = np.empty(block.numbers)
     for update, factor in zip(updates, factors, strict=True):
-        out += np.multiply(update.read(run, block), factor, out=product)
+        # Without the dtype, NumPy would round the products to the dtype of the updates.
+        out += np.multiply(update.read(run, block), factor, out=product, dtype=np.float64)
 
 
 def shares_of(updates: tuple[VerifiedUpdate, ...]) -> tuple[float, ...]:
