@@ -11,6 +11,7 @@ from fedbus.wire.messages import (
     JobStopped,
     LookedUp,
     LookUp,
+    OpenRound,
     RoundEnded,
     RoundEndNoted,
     RoundOpened,
@@ -206,6 +207,35 @@ def test_an_offer_for_an_unknown_round_is_looked_up_in_the_repository(verdict: s
     looked_up = LookedUp(job=JOB, agent=A, task=7, verdict=verdict)  # type: ignore[arg-type]
     harness.receive(REPOSITORY, looked_up)
     assert harness.asks == {}
+    assert harness.receipts()[A].verdict == verdict
+
+
+@pytest.mark.parametrize("verdict", ["stored", "drop", "unknown"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        order(task=2),
+        order(round=2, task=2, base=version(2)),
+        StopJob(epoch=1, job=JOB),
+    ],
+    ids=["planned again", "next round", "stopped"],
+)
+def test_a_round_that_ends_while_its_commit_is_undecided_drops_no_update(
+    command: OpenRound | StopJob, verdict: str
+) -> None:
+    """The commit may have succeeded, and its answer may be lost: the repository knows."""
+    harness = Harness()
+    harness.open()
+    for agent in (A, B, C):
+        harness.give(agent)
+    assert harness.commit
+    harness.receive(CONTROLLER, command)
+    assert harness.receipts() == {}
+    harness.receive(A, offer(UPDATE))
+    assert harness.receipts() == {}
+    assert harness.asked(keys.UpdateLookup(JOB, 1, A), LookUp).agent == A
+    looked_up = LookedUp(job=JOB, agent=A, task=1, verdict=verdict)  # type: ignore[arg-type]
+    harness.receive(REPOSITORY, looked_up)
     assert harness.receipts()[A].verdict == verdict
 
 

@@ -134,8 +134,9 @@ class CollectorCore(Core):
     def _answer_late_offer(self, agent: str, offer: Offer) -> Iterator[Action]:
         """Send the receipt for an offer whose round is not open here."""
         ended = self._ended.get(offer.job, offer.task)
-        if ended is None:
-            # The round may have ended before this process started: ask the repository.
+        if ended is None or self._ended.is_undecided(ended):
+            # The round may have ended before this process started, or before its commit was
+            # answered: ask the repository.
             look_up = LookUp(job=offer.job, agent=agent, task=offer.task)
             yield Ask(keys.UpdateLookup(offer.job, offer.task, agent), self._repository, look_up)
             return
@@ -158,8 +159,7 @@ class CollectorCore(Core):
                     yield from self._advance(open_round, steps)
             case CommitRefused(job=job, task=task, reason=reason):
                 if open_round := self._find(job, task):
-                    steps = open_round.fail(f"the repository refused the commit: {reason}")
-                    yield from self._advance(open_round, steps)
+                    yield from self._advance(open_round, open_round.commit_refused(reason))
             case RoundEndNoted(job=job, task=task):
                 report = keys.RoundEndReport(job, task)
                 self._ended.remove_report(report)
@@ -179,7 +179,7 @@ class CollectorCore(Core):
             weights = open_round.inline_weights
             first = replace(ended, inline=weights) if weights else None
             yield self._report(open_round.controller, ended, first)
-            for report in self._ended.add(ended):
+            for report in self._ended.add(ended, undecided=open_round.undecided):
                 yield Cancel(report)
 
     def _report(self, controller: str, ended: RoundEnded, first: RoundEnded | None = None) -> Ask:

@@ -17,6 +17,7 @@ class EndedRounds:
 
     def __init__(self) -> None:
         self._rounds: OrderedDict[tuple[str, int], RoundEnded] = OrderedDict()
+        self._undecided: set[tuple[str, int]] = set()
         self._updates = 0
         self._reports: dict[RoundEndReport, None] = {}
 
@@ -24,11 +25,17 @@ class EndedRounds:
         """Return how a round ended; None if it is not kept."""
         return self._rounds.get((job, task))
 
-    def add(self, ended: RoundEnded) -> Iterator[RoundEndReport]:
+    def is_undecided(self, ended: RoundEnded) -> bool:
+        """Return whether a round ended before the repository answered its commit."""
+        return (ended.job, ended.task) in self._undecided
+
+    def add(self, ended: RoundEnded, *, undecided: bool) -> Iterator[RoundEndReport]:
         """Keep a round; yield the open reports of the rounds that are discarded for it."""
         key = (ended.job, ended.task)
         self._forget(key)
         self._rounds[key] = ended
+        if undecided:
+            self._undecided.add(key)
         self._updates += _updates(ended)
         while len(self._rounds) > MAX_ENDED_ROUNDS or (
             len(self._rounds) > 1 and self._updates > MAX_ENDED_UPDATES
@@ -68,6 +75,7 @@ class EndedRounds:
 
     def _forget(self, key: tuple[str, int]) -> None:
         ended = self._rounds.pop(key, None)
+        self._undecided.discard(key)
         if ended is not None:
             self._updates -= _updates(ended)
 

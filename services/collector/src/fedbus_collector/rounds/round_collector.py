@@ -42,12 +42,14 @@ class RoundCollector:
     Attributes:
         controller: The node that the round's end is reported to.
         ended: The report of the round's end; None while the round is open.
+        undecided: Whether the round ended before the repository answered its commit.
     """
 
     def __init__(self, progress: RoundProgress, controller: str, resources: RoundResources) -> None:
         self.progress = progress
         self.controller = controller
         self.ended: RoundEnded | None = None
+        self.undecided = False
         self._resources = resources
         self._inputs = RoundInputs(progress.request, resources.spools, resources.cache)
         self._updates = RoundUpdates(progress, resources.spools)
@@ -182,9 +184,21 @@ class RoundCollector:
         yield Note("round_committed", self.progress.log_facts(version=version.version, at=now))
         yield from self._end(version, "", record)
 
+    def commit_refused(self, reason: str) -> Iterator[Action]:
+        """End the round without a version, as the repository has decided."""
+        yield from self._fail(f"the repository refused the commit: {reason}", decided=True)
+
     def fail(self, reason: str) -> Iterator[Action]:
-        """End the round without a version."""
-        for agent in self.progress.awaiting_receipt:
+        """End the round without a version.
+
+        While the repository decides on the commit, agents get no receipts: their updates may count.
+        """
+        committing = self.progress.phase is RoundPhase.COMMITTING
+        yield from self._fail(reason, decided=not committing)
+
+    def _fail(self, reason: str, *, decided: bool) -> Iterator[Action]:
+        self.undecided = not decided
+        for agent in self.progress.awaiting_receipt if decided else ():
             yield self.progress.receipt(agent, "drop", f"the round failed: {reason}")
         yield Note("round_failed", self.progress.log_facts(reason=reason))
         yield from self._end(None, reason[:MAX_TEXT_CHARACTERS], None)
