@@ -18,6 +18,14 @@ class Normalized:
                  learning_rate: float | None = None): pass
     def weight(self, facts): return 1.0
 
+class Equal:
+    weighs_equally = True
+    def weight(self, facts): return 1.0
+
+class Keeps:
+    def terms(self, start): pass
+    def after(self, start, update, steps): pass
+
 class Writes:
     sections = ("extra",)
     def terms(self, start): pass
@@ -26,8 +34,10 @@ class Writes:
 ENTRIES = """
 [fedbus.aggregators]
 normalized = acme_normal:Normalized
+equal = acme_normal:Equal
 [fedbus.objectives]
 writes = acme_normal:Writes
+keeps = acme_normal:Keeps
 """
 
 
@@ -43,6 +53,7 @@ def faults(**keys: Any) -> list[str]:  # noqa: ANN401 - as above
 
 KRUM = {"id": "krum", "parameters": {"num_malicious_clients": 1}}
 FEDDYN = {"id": "feddyn", "population": 8}
+EQUAL = {"weighted": False}
 ROWS: tuple[tuple[dict[str, Any], str], ...] = (
     (
         {"strategy": KRUM, "round": {"agents": 6, "quorum": 4}},
@@ -106,14 +117,14 @@ ROWS: tuple[tuple[dict[str, Any], str], ...] = (
         "strategy.population: fedavg has no server optimizer, which alone uses it; leave it out",
     ),
     (
-        {"strategy": {"objective": "writes"}},
+        {"strategy": {"objective": "writes", "parameters": EQUAL}},
         (
             "strategy.server_optimizer: the objective adds 'extra' to each update, and no server "
             "optimizer uses it; choose both parts of one strategy"
         ),
     ),
     (
-        {"strategy": {"id": "fedadam", "objective": "writes"}},
+        {"strategy": {"id": "fedadam", "objective": "writes", "parameters": EQUAL}},
         (
             "strategy.server_optimizer: the objective adds 'extra' to each update, and server "
             "optimizer 'adam' does not use it; choose both parts"
@@ -162,6 +173,52 @@ def test_what_cannot_work_together_is_refused(
     assert found.startswith(said)
 
 
+@pytest.mark.parametrize(
+    "aggregator",
+    [
+        "krum",
+        "multi-krum",
+        "bulyan",
+        "median",
+        "trimmed-mean",
+        "geometric-median",
+        {"id": "norm-clipping", "parameters": EQUAL},
+        "fednova",
+        "qfedavg",
+        "fedavgopt",
+        "mean",
+        "normalized",
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "strategy", [SCAFFOLD, FEDDYN, {"objective": "keeps"}], ids=["scaffold", "feddyn", "own"]
+)
+def test_agents_keep_arrays_only_if_all_updates_count_equally(
+    install: Install, strategy: dict[str, Any], aggregator: str | dict[str, Any]
+) -> None:
+    """An agent adopts its arrays when its update is stored, whatever coefficient it has."""
+    install("acme_normal", ENTRIES, NORMALIZED)
+    (found,) = faults(
+        strategy={**strategy, "aggregator": aggregator}, round={"agents": 8, "quorum": 8}
+    )
+    id_, objective = aggregator, strategy.get("objective", strategy.get("id"))
+    if isinstance(id_, dict):
+        id_ = id_["id"]
+    assert found == (
+        f"strategy.aggregator: {id_} with these parameters does not use all updates equally, but "
+        f"the server's arrays match those of objective {objective!r} on agents only then; choose "
+        "mean with weighted false, or an objective without arrays of its own, such as proximal"
+    )
+
+
+def test_a_weighted_mean_is_refused_with_scaffold_and_feddyn() -> None:
+    """Its parameter makes the difference."""
+    for strategy in (SCAFFOLD, FEDDYN):
+        (found,) = faults(strategy={**strategy, "parameters": {"weighted": True}})
+        assert found.startswith("strategy.aggregator: mean with these parameters does not use all")
+
+
 def test_both_halves_are_missed_by_each_other(install: Install) -> None:
     """The arrays that they exchange are named."""
     install("acme_normal", ENTRIES, NORMALIZED)
@@ -172,7 +229,7 @@ def test_both_halves_are_missed_by_each_other(install: Install) -> None:
         "feddyn do"
     )
     assert half.endswith("only the server half of scaffold is chosen; choose scaffold here too")
-    (reads, adds, half) = faults(strategy={"objective": "scaffold"})
+    (reads, adds, half) = faults(strategy={"objective": "scaffold", "parameters": EQUAL})
     assert "the objective reads 'control' of the server, and no server optimizer keeps it" in reads
     assert "the objective adds 'control' to each update, and no server optimizer uses it" in adds
     assert "only the agents' half of scaffold is chosen" in half
@@ -190,6 +247,9 @@ def test_both_halves_are_missed_by_each_other(install: Install) -> None:
         {"strategy": SCAFFOLD, "scheduler_config": {"scheduler": "terminateonnan"}},
         {"strategy": SCAFFOLD, "warmup_config": {"warmup_epochs": 0}},
         {"strategy": {**FEDDYN, "parameters": {"alpha": 0.1}}},
+        {"strategy": {**SCAFFOLD, "parameters": EQUAL}},
+        {"strategy": {**FEDDYN, "aggregator": "equal"}},
+        {"strategy": {"objective": "keeps", "parameters": EQUAL}},
         {"strategy": "normalized", "optimizer_config": {"momentum": 0.9, "weight_decay": 0.1}},
         {"strategy": {"id": "fedadam", "objective": {"id": "unknown-here"}}},
         {

@@ -29,7 +29,7 @@ METHODS: Final[Mapping[Group, Mapping[str, Arguments]]] = {
 }
 """Methods of each part; an objective needs `terms` only, the others at least one of theirs."""
 ATTRIBUTES: Final[Mapping[Group, tuple[str, ...]]] = {
-    "aggregators": ("facts", "gram", "least_updates", "needs_sgd"),
+    "aggregators": ("facts", "gram", "least_updates", "needs_sgd", "weighs_equally"),
     "server_optimizers": ("state", "sections", "needs_population"),
     "objectives": ("facts", "server_state", "sections", "needs_plain_sgd"),
     "update_transforms": (),

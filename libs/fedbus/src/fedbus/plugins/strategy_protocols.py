@@ -41,8 +41,8 @@ class UpdateFacts:
 class Coefficients:
     """Factors of a linear combination: base * `base` + sum of updates[i] * update i.
 
-    They are applied as they are: those of a mean add up to 1. An update with the coefficient 0 is
-    not used at all.
+    They are applied as they are: those of a mean add up to 1. An update with the coefficient 0 adds
+    nothing to the version; its agent is told that it is stored, as all that came in time.
     """
 
     updates: Sequence[float]
@@ -110,6 +110,8 @@ Aggregator = WeighsOne | WeighsAll | Combines
 - `least_updates`: the number of updates without which it cannot work; 1 if left out
 - `needs_sgd`: True if its formula holds for SGD with a constant learning rate only; momentum is
   allowed
+- `weighs_equally`: True if it uses every update, and all with the same weight: an objective with
+  the method `after` works with no other aggregator
 
 A factory's optional attribute `of_training` names the parameters that describe the agents' training
 and are by default those of the job: `momentum` of SGD, and any parameter of the objective.
@@ -213,7 +215,10 @@ class Objective(Protocol):
 
 @runtime_checkable
 class KeepsState(Protocol):
-    """An objective that keeps arrays on the agent, or that adds sections to the update."""
+    """An objective that keeps arrays on the agent, or that adds sections to the update.
+
+    It works only with an aggregator that uses all updates equally (`weighs_equally`).
+    """
 
     def after(self, start: LocalStart, update: Weights, steps: int, /) -> LocalEnd:
         """Return what to keep and to add, given the update and its number of optimizer steps."""

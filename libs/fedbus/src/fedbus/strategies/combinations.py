@@ -169,6 +169,21 @@ def _arrays_fit(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
         )
 
 
+def _all_count_equally(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield a fault if agents adopt arrays of their own whose update counts less, or not at all."""
+    objective, aggregator = resolved.strategy.objective, resolved.strategy.aggregator
+    if objective is None or not isinstance(resolved.objective, KeepsState):
+        return
+    if not getattr(resolved.aggregator, "weighs_equally", False):
+        yield JobFault(
+            key="strategy.aggregator",
+            problem=f"{aggregator.id} with these parameters does not use all updates equally, but "
+            f"the server's arrays match those of objective {objective.id!r} on agents only then",
+            hint="choose mean with weighted false, or an objective without arrays of its own, such "
+            "as proximal",
+        )
+
+
 def _two_halves(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     """Yield faults of one algorithm's halves: both are chosen, and with equal parameters."""
     server, agents = resolved.strategy.server_optimizer, resolved.strategy.objective
@@ -223,6 +238,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _sgd,
     _known_population,
     _arrays_fit,
+    _all_count_equally,
     _two_halves,
     _as_trained,
     _continued_state,

@@ -17,6 +17,7 @@ class Mean:
 
     def __init__(self, *, weighted: bool = True) -> None:
         self._weighted = flag("weighted", weighted)
+        self.weighs_equally = not self._weighted
 
     def weight(self, facts: UpdateFacts) -> float:
         """Return the number of examples, or 1."""
