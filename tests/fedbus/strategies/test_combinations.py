@@ -131,6 +131,14 @@ ROWS: tuple[tuple[dict[str, Any], str], ...] = (
         ),
     ),
     (
+        {"strategy": {**SCAFFOLD, "update_transforms": [{"id": "unknown-here"}]}},
+        (
+            "strategy.update_transforms: unknown-here changes the differences of an update only, "
+            "and scaffold adds 'control' to it, from which the differences can be computed; leave "
+            "it out, or choose a strategy without such arrays, such as fedprox"
+        ),
+    ),
+    (
         {"strategy": {**FEDDYN, "objective": "proximal"}},
         "strategy.objective: only the server half of feddyn is chosen; choose feddyn here too",
     ),
@@ -249,6 +257,7 @@ def test_both_halves_are_missed_by_each_other(install: Install) -> None:
         {"strategy": {**FEDDYN, "parameters": {"alpha": 0.1}}},
         {"strategy": {**SCAFFOLD, "parameters": EQUAL}},
         {"strategy": {**FEDDYN, "aggregator": "equal"}},
+        {"strategy": {**FEDDYN, "update_transforms": [{"id": "unknown-here"}]}},
         {"strategy": {"objective": "keeps", "parameters": EQUAL}},
         {"strategy": "normalized", "optimizer_config": {"momentum": 0.9, "weight_decay": 0.1}},
         {"strategy": {"id": "fedadam", "objective": {"id": "unknown-here"}}},

@@ -230,7 +230,10 @@ ObjectiveFactory = Callable[..., Objective]
 
 @runtime_checkable
 class TransformsUpdate(Protocol):
-    """An update transform's half at the agent: it changes an update before it is sent."""
+    """An update transform's half at the agent: it changes an update before it is sent.
+
+    Statistics and whole numbers are not transformed; a strategy with sections takes no transforms.
+    """
 
     def transform_update(self, update: Weights, rng: np.random.Generator, /) -> Weights:
         """Return new arrays of the same names, shapes and dtypes.

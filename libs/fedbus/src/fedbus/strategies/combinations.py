@@ -184,6 +184,19 @@ def _all_count_equally(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFa
         )
 
 
+def _sections_are_sent_as_they_are(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield a fault if update transforms would leave a part of the update as it is."""
+    strategy = resolved.strategy
+    if strategy.sections and strategy.update_transforms:
+        yield JobFault(
+            key="strategy.update_transforms",
+            problem=f"{strategy.update_transforms[0].id} changes the differences of an update "
+            f"only, and {strategy.id} adds {listed(map(repr, strategy.sections))} to it, from "
+            "which the differences can be computed",
+            hint="leave it out, or choose a strategy without such arrays, such as fedprox",
+        )
+
+
 def _two_halves(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     """Yield faults of one algorithm's halves: both are chosen, and with equal parameters."""
     server, agents = resolved.strategy.server_optimizer, resolved.strategy.objective
@@ -239,6 +252,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _known_population,
     _arrays_fit,
     _all_count_equally,
+    _sections_are_sent_as_they_are,
     _two_halves,
     _as_trained,
     _continued_state,
