@@ -8,7 +8,7 @@ from fedbus_edge_agent.standalone.strategy_effect import strategy_reason
 from tests.plugin_package import Install
 
 
-@pytest.mark.parametrize("name", ["fedavg", "fedadam", "median", "not-installed"])
+@pytest.mark.parametrize("name", ["fedavg", "FedAdam", "avg", "median", "not-installed"])
 def test_a_strategy_that_only_combines_updates_has_no_effect(name: str) -> None:
     """A fleet's job file can be used unchanged; an aggregator need not be installed here."""
     assert strategy_reason(StrategyConfig(id=name), ()) == ""
@@ -18,6 +18,10 @@ def test_a_strategy_that_only_combines_updates_has_no_effect(name: str) -> None:
     ("given", "reason"),
     [
         ({"id": "fedprox"}, "strategy 'fedprox' adds the objective 'proximal' to the loss, which"),
+        ({"id": "FedProx"}, "strategy 'FedProx' adds the objective 'proximal' to the loss, which"),
+        ({"id": "fed_prox"}, "strategy 'fed_prox' adds the objective 'proximal' to the loss"),
+        ({"id": "prox"}, "strategy 'prox' adds the objective 'proximal' to the loss"),
+        ({"id": "dyn"}, "strategy 'dyn' adds the objective 'feddyn' to the loss"),
         ({"id": "scaffold"}, "strategy 'scaffold' adds the objective 'scaffold' to the loss"),
         ({"objective": {"id": "own"}}, "strategy 'fedavg' adds the objective 'own' to the loss"),
         (

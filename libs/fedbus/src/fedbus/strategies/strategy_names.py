@@ -34,20 +34,29 @@ def find_preset(name: str, allowed: Collection[str] | None) -> tuple[str, Preset
     Raises:
         PluginError: There is none of that name, or it is not allowed or does not load.
     """
+    if (strategy := preset_id(name)) is not None:
+        return strategy, load_plugin("strategies", strategy, allowed)
     strategies = plugins.installed_names("strategies")
     aggregators = plugins.installed_names("aggregators")
-    if (strategy := installed_name("strategies", name)) in strategies:
-        return strategy, load_plugin("strategies", strategy, allowed)
     if (aggregator := installed_name("aggregators", name)) in aggregators:
         return aggregator, Preset(aggregator=PluginChoice(id=aggregator))
-    if (prefixed := installed_name("strategies", _PREFIX + _plain(name))) in strategies:
-        return prefixed, load_plugin("strategies", prefixed, allowed)
     near = nearest(name, (*strategies, *aggregators))
     meant = f"did you mean {near!r}? " if near else ""
     raise PluginError(
         f"no strategy or aggregator named {name!r}; {meant}installed: "
         f"{', '.join(sorted({*strategies, *aggregators}))}"
     )
+
+
+def preset_id(name: str) -> str | None:
+    """Return the installed strategy's id; None if the name is an aggregator's, or unknown."""
+    strategies = plugins.installed_names("strategies")
+    if (strategy := installed_name("strategies", name)) in strategies:
+        return strategy
+    if installed_name("aggregators", name) in plugins.installed_names("aggregators"):
+        return None
+    prefixed = installed_name("strategies", _PREFIX + _plain(name))
+    return prefixed if prefixed in strategies else None
 
 
 def _plain(name: str) -> str:

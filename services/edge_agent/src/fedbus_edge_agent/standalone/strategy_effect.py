@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from fedbus import plugins
 from fedbus.jobs import StrategyConfig
+from fedbus.strategies.strategy_names import preset_id
 
 
 def strategy_reason(strategy: StrategyConfig, allowed: Collection[str] | None) -> str:
@@ -16,8 +17,8 @@ def strategy_reason(strategy: StrategyConfig, allowed: Collection[str] | None) -
         PluginError: The strategy is not allowed here, or cannot be imported.
     """
     objective = None if strategy.objective is None else strategy.objective.id
-    if objective is None and strategy.id in plugins.installed_names("strategies"):
-        preset = plugins.load("strategies", strategy.id, allowed)
+    if objective is None and (id_ := preset_id(strategy.id)) is not None:
+        preset = plugins.load("strategies", id_, allowed)
         objective = None if preset.objective is None else preset.objective.id
     if objective is not None:
         return (
