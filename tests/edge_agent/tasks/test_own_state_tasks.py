@@ -247,6 +247,29 @@ def test_a_stopped_job_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "own").iterdir()) == []
 
 
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_job_that_is_stopped_during_an_adoption_leaves_nothing(
+    tmp_path: Path, failed: bool
+) -> None:
+    """The adoption waits for a thread, or for the disk, and would write the state again."""
+    harness, _ = keeping_agent(tmp_path)
+    harness.trained(task(1))
+    harness.receive(COLLECTOR, receipt(1, "stored"))
+    (adoption,) = harness.runs
+    harness.runs.clear()
+    harness.receive(CONTROLLER, StopJob(epoch=1, job=JOB))
+    harness.run_calls()
+    if failed:
+        harness.handle(RunFailed(adoption.key, StoreError("read-only file system")))
+        harness.wait(REMOVAL_RETRY_SECONDS)
+        assert harness.runs == [adoption]
+        harness.runs.clear()
+    harness.handle(Ran(adoption.key, adoption.call()))
+    assert [run.key for run in harness.runs] == [keys.OwnStateRemoval(JOB)]
+    harness.run_calls()
+    assert list((tmp_path / "own").iterdir()) == []
+
+
 def test_the_result_of_a_task_that_was_dropped_leaves_no_state(tmp_path: Path) -> None:
     """A newer task begins when that is gone."""
     harness, runner = keeping_agent(tmp_path)

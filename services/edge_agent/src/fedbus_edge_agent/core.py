@@ -154,6 +154,7 @@ class AgentCore(Core):
     def _handle_removal(self, event: Event, now: float) -> Iterator[Action]:
         match event:
             case Ran(keys.UpdateRemoval() as key) if self._replies.removed(key):
+                yield from self._replies.remove_own_state(key.job)
                 yield from self._scheduler.begin_next(now)  # a task may have waited for it
             case RunFailed(keys.UpdateRemoval() as key, error):
                 yield from self._replies.removal_failed(key, error, now)

@@ -54,6 +54,7 @@ class TaskReplies:
             for stored, source in outbox.load()
         }
         self._settling: dict[UpdateRemoval, Run] = {}  # adopt or discard a state
+        self._stopped: set[str] = set()  # jobs whose state is removed after that
         self._unsent = [*self._open]
         self._settled = TaskNumbers()
 
@@ -132,7 +133,15 @@ class TaskReplies:
             if name == job:
                 yield from self.settle(job, task)
         self._settled.record(job, AFTER_ALL_TASKS)
-        yield Run(OwnStateRemoval(job), partial(self._outbox.own_states.remove, job), brief=True)
+        self._stopped.add(job)
+        yield from self.remove_own_state(job)
+
+    def remove_own_state(self, job: str) -> Iterator[Action]:
+        """Remove a stopped job's state, unless an adoption is under way that writes one again."""
+        if job in self._stopped and all(key.job != job for key in self._settling):
+            self._stopped.remove(job)
+            remove = partial(self._outbox.own_states.remove, job)
+            yield Run(OwnStateRemoval(job), remove, brief=True)
 
     def discard(self, result: TrainingResult) -> Run:
         """Return the action that removes an update which was not offered from the outbox."""
