@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-import numpy as np
-
 from benchmarks.simulated_trainer import SimulatedTrainer
+from fedbus.datasource.source import InMemorySource
 from fedbus.digest import digest_of
 from fedbus.model.blob import encode
 from fedbus.model.blob_header import Blob
@@ -25,8 +24,12 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ENDED_PHASES, JobState, ModelSpec, TensorSpec
 from fedbus.wire.messages import TrainTask
 from fedbus.wire.timestamps import format_timestamp
+from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.task_runner import TaskRunner
 from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.quadratic_trainer import ROLES, QuadraticTrainer, first_weights, rows_of
+from tests.recorded_outbox import AgentRecords, RecordedOutbox
 
 USER = "user.test"
 MODEL = "tiny"
@@ -36,9 +39,13 @@ BEAT = 1.0
 class RingCluster:
     """A ring with a repository, a controller, a collector, trainers and an evaluator.
 
+    With `trains`, agents have `QuadraticTrainer` and the agent's half of a strategy, in place of
+    drawn updates.
+
     Attributes:
         ring: The simulated network with its hosts.
         updates: Each update of the newest job that an agent made, by (agent, task).
+        records: What agents made and kept, if they train.
         states: The published states of each job, oldest first.
         answers: The replies to the user.
     """
@@ -51,12 +58,16 @@ class RingCluster:
         agents: int = 4,
         evaluators: int = 1,
         controllers: int = 1,
+        collectors: int = 1,
         numbers: int = 600,
         faults: NetworkFaults = NO_FAULTS,
+        trains: bool = False,
     ) -> None:
         self.folder = folder
         self.ring = Ring(seed=seed, faults=faults, heartbeat_seconds=BEAT)
         self.updates: dict[tuple[str, int], bytes] = {}
+        self.records = AgentRecords()
+        self._trains = trains
         self._made: dict[tuple[str, str, int], bytes] = {}
         self.states: dict[str, list[JobState]] = {}
         self.answers: list[dict[str, object]] = []
@@ -70,11 +81,21 @@ class RingCluster:
         def utc() -> str:
             return format_timestamp(ring.now)
 
-        self.ring.add(REPOSITORY, services.repository(folder / "repository", lambda: secret, utc))
+        self.ring.add(
+            REPOSITORY,
+            services.repository(
+                folder / "repository",
+                lambda: secret,
+                utc,
+                lambda step: ring.on_step(REPOSITORY, f"store:{step}"),
+            ),
+        )
         self.ring.add(CONTROLLER, services.controller(BEAT, utc))
         for number in range(2, controllers + 1):
             self.ring.add(f"controller.{number}", services.controller(BEAT, utc))
         self.ring.add(COLLECTOR, services.collector())
+        for number in range(2, collectors + 1):
+            self.ring.add(f"collector.{number}", services.collector())
         for number, name in enumerate(self.agents):
             self.ring.add(name, self._agent(number, "train"))
         for number in range(evaluators):
@@ -136,6 +157,8 @@ class RingCluster:
             self.ring.kill(name)
 
     def _agent(self, number: int, role: Role) -> ServiceFactory:
+        if self._trains:
+            return self._training_agent(number, role)
         examples = 10 + number
 
         def runner(name: str, outbox: Outbox) -> SimulatedTrainer:
@@ -148,6 +171,21 @@ class RingCluster:
 
         return services.agent(self.folder, runner, role, examples)
 
+    def _training_agent(self, number: int, role: Role) -> ServiceFactory:
+        source = InMemorySource(rows_of(number, 10 + number))
+        form = source.now.form.plain()
+
+        def runner(_name: str, outbox: Outbox) -> TaskRunner:
+            return LocalTrainer(outbox, source, None, {"light": QuadraticTrainer})
+
+        def outbox_in(folder: Path) -> Outbox:
+            agent = folder.name
+            return RecordedOutbox(
+                folder, agent, self.records, lambda name: self.ring.on_step(agent, name)
+            )
+
+        return services.agent(self.folder, runner, role, 10 + number, form, outbox_in)
+
     def _heard(self, packet: Packet) -> None:
         if packet.topic.endswith("/state") and packet.payload:
             state = codec.from_json(JobState, packet.payload)
@@ -156,13 +194,16 @@ class RingCluster:
             self.answers.append(json.loads(packet.payload))
 
     def _seed_model(self, numbers: int) -> None:
-        weights = {"w": np.linspace(-1, 1, numbers, dtype=np.float32), "b": np.ones(3, np.float32)}
-        layout = Layout.of(weights)
+        weights = first_weights(numbers)
+        if not self._trains:
+            weights = {name: weights[name] for name in ("w", "b")}
+        layout = Layout.of(weights, ROLES if self._trains else {})
         spec = codec.to_json(
             ModelSpec(
                 model=MODEL,
                 layout=tuple(
-                    TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in layout.tensors
+                    TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype, role=t.role)
+                    for t in layout.tensors
                 ),
                 architectures={"light": {"name": "none"}},
             )

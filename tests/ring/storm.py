@@ -25,19 +25,20 @@ def storm(folder: Path, seed: int) -> RingCluster:
         faults=rng.choice([NO_FAULTS, ROUGH_LINKS, ROUGH_LINKS]),
     )
     for _ in range(rng.randint(1, MOST_FAULTS)):
-        _plan_a_fault(cluster, rng)
+        plan_a_fault(cluster, rng)
     cluster.submit(rounds=rng.randint(1, 3), wish={"deadline_seconds": 20})
     cluster.run(seconds=1800)
     return cluster
 
 
-def _plan_a_fault(cluster: RingCluster, rng: Random) -> None:
+def plan_a_fault(cluster: RingCluster, rng: Random) -> None:
+    """Plan a kill, a cut connection or a restart of the broker."""
     ring = cluster.ring
     victim = rng.choice([*SERVICES, *ring.hosts])
     back = rng.uniform(0.1, 8.0)
     match rng.choice(["time", "step", "step", "cut", "broker"]):
         case "time":
-            ring.at(rng.uniform(0, SECONDS), lambda: _kill(cluster, victim, back))
+            ring.at(rng.uniform(0, SECONDS), lambda: kill(cluster, victim, back))
         case "step":
             _kill_at_step(cluster, victim, rng.randint(2, 40), back)
         case "cut":
@@ -46,7 +47,8 @@ def _plan_a_fault(cluster: RingCluster, rng: Random) -> None:
             ring.at(rng.uniform(0, SECONDS), ring.restart_broker)
 
 
-def _kill(cluster: RingCluster, victim: str, back: float) -> None:
+def kill(cluster: RingCluster, victim: str, back: float) -> None:
+    """Kill a service, if it runs; start it again after `back` seconds."""
     if cluster.ring.hosts[victim].node is not None:
         cluster.ring.kill(victim)
         cluster.ring.at(cluster.ring.now + back, lambda: cluster.ring.start(victim))
@@ -69,6 +71,6 @@ def _kill_at_step(cluster: RingCluster, victim: str, count: int, back: float) ->
             left -= 1
             if left == 0:
                 cluster.ring.kill_before_actions(victim)
-                cluster.ring.at(cluster.ring.now, lambda: _kill(cluster, victim, back))
+                cluster.ring.at(cluster.ring.now, lambda: kill(cluster, victim, back))
 
     cluster.ring.on_step = on_step

@@ -8,6 +8,7 @@ import pytest
 
 from fedbus.core.blob_io import BlobSource
 from fedbus.jobs import StrategyConfig
+from fedbus.jobs.schema import ChoiceConfig
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout, Tensor
 from fedbus.simulation.aggregate_check import Update
@@ -146,6 +147,10 @@ def test_an_unweighted_round_is_a_plain_mean(held: Held) -> None:
     """The record says which it was."""
     equal = tuple(replace(one, coefficient=0.5) for one in contributors(1))
     held.record(1, contributors=equal)
+    with pytest.raises(RecordsError, match=r"are \[0.5, 0.5\], where a mean has \[0.25, 0.75\]"):
+        check_records(held, held.updates)
+    unweighted = ChoiceConfig(id="mean", parameters={"weighted": False})
+    held.record(1, strategy=resolve(StrategyConfig(aggregator=unweighted)))
     with pytest.raises(RecordsError, match="is not the mean of its updates"):
         check_records(held, held.updates)
     held.version(1, weights=held.put(weights(11.5)))

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fedbus.errors import StoreError
 from fedbus.model.blob import decode
 from fedbus.simulation.oracle import check_records
+from fedbus.training.params import PluginChoice
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import StrategyState
@@ -217,9 +218,9 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 class StateMachine(StoreMachine):
-    """The same with a strategy that keeps arrays."""
+    """The same with a strategy that keeps arrays, which no oracle can compute."""
 
-    strategy = FEDAVGM
+    strategy = replace(FEDAVGM, server_optimizer=PluginChoice(id="own-momentum"))
 
 
 StoreMachine.TestCase.settings = StateMachine.TestCase.settings = settings(

@@ -1,6 +1,8 @@
-"""Second computation of a round's aggregate from the updates that agents offered."""
+"""Second computation of a round's version and state from the updates that agents offered."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,18 +11,36 @@ from numpy.typing import NDArray
 from fedbus.digest import digest_of
 from fedbus.model.blob import decode
 from fedbus.model.blob_header import Blob
-from fedbus.model.layout import Layout, Tensor
+from fedbus.model.layout import Array, Layout, Tensor
+from fedbus.model.sections import (
+    SECTION_PREFIX,
+    section_numbers,
+    split_section,
+    trained_tensors,
+    update_layout,
+)
+from fedbus.plugins import Combined
+from fedbus.simulation.reference_optimizers import reference_step
+from fedbus.simulation.reference_rules import (
+    REFERENCE_COMBINATIONS,
+    WEIGHS_ALL,
+    WEIGHS_ONE,
+    Updates,
+    Vector,
+    coefficient_fault,
+    reference_combination,
+)
 from fedbus.simulation.stored_records import (
     RecordsError,
     RoundLike,
     StoredRecords,
-    VersionLike,
+    read_state,
     read_weights,
 )
-from fedbus.wire.round_records import Contributor
+from fedbus.wire.round_records import Contributor, RoundRecord
 
 TOLERANCE = 1e-6
-"""Relative to the sum of the absolute values: |base| + the mean of |delta|."""
+"""Relative to the sum of the absolute values: |base|, each |coefficient * delta|, |step|."""
 
 Update: TypeAlias = Blob | NDArray[Any]
 """An agent's delta: its blob, or all its numbers in layout order."""
@@ -29,77 +49,269 @@ Update: TypeAlias = Blob | NDArray[Any]
 def check_aggregate(
     store: StoredRecords,
     each: RoundLike,
-    parent: VersionLike,
+    parent: RoundLike,
     updates: Mapping[tuple[str, int], Update],
-) -> None:
-    """Check that a version is its base plus the float64 mean of its updates, tensor by tensor.
+) -> bool:
+    """Check a version and its state against a second computation, tensor by tensor.
+
+    Trained tensors are what the record's aggregator and server optimizer make of the base and of
+    the offered updates; others are means of the updates that are used, each dtype in its way.
 
     Args:
         each: The version and the record of its round.
-        parent: The base version.
+        parent: The base version, and the record of its round.
         updates: Every offered update, by (agent, task).
 
+    Returns:
+        Whether the trained tensors were computed again; not if a part of the strategy is none of
+        fedbus's.
+
     Raises:
-        RecordsError: the aggregate is not that mean, or an update is not the offered one.
+        RecordsError: The version, its state or a coefficient is another one, or an update is not
+            the offered one.
     """
     record = each.record
     assert record is not None  # noqa: S101 - the caller has checked
-    what = f"round {record.round} of job {record.job!r}"
-    layout, committed = read_weights(store, each.version)
-    _, base = read_weights(store, parent)
-    deltas = [_delta(what, one, updates, layout) for one in record.contributors]
-    shares = np.array([one.coefficient for one in record.contributors], "f8")
-    for tensor in layout.tensors:
-        old, new = base[tensor.name], committed[tensor.name]
-        if tensor.role == "local":
-            _check_local(what, tensor, old, new)
-        elif np.dtype(tensor.dtype).kind == "f":
-            expected = old.astype("f8")
-            scale = np.abs(expected)
-            for share, delta in zip(shares, deltas, strict=True):
-                expected += share * delta[tensor.name]
-                scale += share * np.abs(delta[tensor.name], dtype="f8")
-            _check_floats(what, tensor, new, expected, scale)
-        else:
-            mean = np.zeros(tensor.shape)
-            for share, delta in zip(shares, deltas, strict=True):
-                mean += share * delta[tensor.name]
-            _check_whole(what, tensor, new.astype("i8") - old.astype("i8"), mean)
+    check = _RoundCheck.of(store, each, parent, updates)
+    fault = coefficient_fault(
+        record.strategy.aggregator,
+        record.contributors,
+        record.base_coefficient,
+        check.trained,
+    )
+    if fault is not None:
+        raise RecordsError(f"{check.what}: {fault}")
+    check.check_untrained()
+    return check.check_trained(store, parent)
 
 
-def _check_local(what: str, tensor: Tensor, old: NDArray[Any], new: NDArray[Any]) -> None:
+@dataclass(frozen=True)
+class _RoundCheck:
+    """The arrays of a round, by tensor name."""
+
+    what: str
+    record: RoundRecord
+    layout: Layout
+    base: Mapping[str, Array]
+    committed: Mapping[str, Array]
+    deltas: tuple[Mapping[str, Array], ...]
+
+    @classmethod
+    def of(
+        cls,
+        store: StoredRecords,
+        each: RoundLike,
+        parent: RoundLike,
+        updates: Mapping[tuple[str, int], Update],
+    ) -> "_RoundCheck":
+        record = each.record
+        assert record is not None  # noqa: S101 - the caller has checked
+        what = f"round {record.round} of job {record.job!r}"
+        layout, committed = read_weights(store, each.version)
+        _, base = read_weights(store, parent.version)
+        shape = update_layout(layout, record.strategy.sections)
+        deltas = tuple(_delta(what, one, updates, shape) for one in record.contributors)
+        return cls(what, record, layout, base, committed, deltas)
+
+    @cached_property
+    def coefficients(self) -> Vector | None:
+        """Those of the record; None if it has none."""
+        found = [one.coefficient for one in self.record.contributors]
+        return None if None in found else np.array(found, np.float64)
+
+    @cached_property
+    def used(self) -> NDArray[np.bool_]:
+        """Which of the updates are used."""
+        return np.array([one.coefficient != 0 for one in self.record.contributors])
+
+    @cached_property
+    def shares(self) -> Vector:
+        """Each update's share of the examples of those that are used."""
+        examples = np.array([one.examples for one in self.record.contributors], np.float64)
+        shares: Vector = examples * self.used / (examples * self.used).sum()
+        return shares
+
+    @cached_property
+    def trained(self) -> Updates:
+        """The trained numbers of all updates."""
+        return self.matrix(trained_tensors(self.layout))
+
+    def matrix(self, tensors: tuple[Tensor, ...]) -> Updates:
+        """Return the numbers of tensors in all updates, shape (agents, numbers)."""
+        rows = [
+            np.concatenate([np.zeros(0), *(delta[t.name].reshape(-1) for t in tensors)])
+            for delta in self.deltas
+        ]
+        return np.array(rows, np.float64)
+
+    def combined(self, numbers: Updates) -> Vector | None:
+        """Return the combination of trained numbers; None if the rule is unknown."""
+        rule = self.record.strategy.aggregator
+        if self.coefficients is None or rule.id in REFERENCE_COMBINATIONS:
+            return reference_combination(rule, numbers[self.used])
+        combined: Vector = self.coefficients @ numbers
+        return combined
+
+    def scale(self, numbers: Updates) -> Vector:
+        """Return the sum of the absolute values that are combined."""
+        factors = self.shares if self.coefficients is None else np.abs(self.coefficients)
+        scale: Vector = factors @ np.abs(numbers)
+        return scale
+
+    def check_untrained(self) -> None:
+        """Check statistics, whole numbers and local tensors."""
+        trained = {tensor.name for tensor in trained_tensors(self.layout)}
+        for tensor in self.layout.tensors:
+            old, new = self.base[tensor.name], self.committed[tensor.name]
+            if tensor.role == "local":
+                _check_local(self.what, tensor, old, new)
+            elif tensor.name not in trained:
+                numbers = self.matrix((tensor,))
+                means = [mean.reshape(tensor.shape) for mean in self._means(tensor, numbers)]
+                scale = (self.shares @ np.abs(numbers)).reshape(tensor.shape)
+                _check_mean(self.what, tensor, (old, new), means, scale)
+
+    def _means(self, tensor: Tensor, numbers: Updates) -> Iterator[Vector]:
+        """Yield the changes that an untrained tensor may have; none if the rule is unknown."""
+        rule, coefficients = self.record.strategy.aggregator, self.coefficients
+        if coefficients is None or rule.id in REFERENCE_COMBINATIONS:
+            if tensor.dtype == "bool":
+                yield self.shares @ numbers
+            elif (combined := reference_combination(rule, numbers[self.used])) is not None:
+                yield combined
+            return
+        if rule.id not in WEIGHS_ALL:
+            yield coefficients @ numbers
+        if rule.id not in WEIGHS_ONE:
+            yield self.shares @ numbers
+
+    def check_trained(self, store: StoredRecords, parent: RoundLike) -> bool:
+        """Check the trained tensors, and the arrays of the state."""
+        record, strategy = self.record, self.record.strategy
+        tensors = trained_tensors(self.layout)
+        update = self.combined(self.trained)
+        if update is None or strategy.update_transforms:
+            return False
+        moved = self.scale(self.trained)
+        sections = {}
+        for name in strategy.sections:
+            numbers = self._section(name)
+            sections[name] = self.combined(numbers)
+            moved += self.scale(numbers)
+        base = _flat(self.base, tensors)
+        rounds = 1 if record.state is None else record.state.rounds
+        before = self._state_before(store, parent, rounds)
+        stepped = reference_step(
+            strategy.server_optimizer,
+            base,
+            Combined(
+                update=update + (record.base_coefficient - 1) * base,
+                sections={name: found for name, found in sections.items() if found is not None},
+                agents=int(self.used.sum()),
+                population=strategy.population or 0,
+                round=rounds,
+            ),
+            before,
+        )
+        if stepped is None:
+            return False
+        expected, state = stepped
+        self._check_floats(tensors, expected, np.abs(base) + moved + np.abs(expected - base))
+        if strategy.state:
+            self._check_state(store, state, moved)
+        return True
+
+    def _section(self, name: str) -> Updates:
+        return np.array([delta[SECTION_PREFIX + name] for delta in self.deltas], np.float64)
+
+    def _state_before(
+        self, store: StoredRecords, parent: RoundLike, rounds: int
+    ) -> Mapping[str, Vector]:
+        """Return the state that is stored with the base; zeros in the first round."""
+        if rounds == 1 or parent.record is None:
+            zeros = np.zeros(section_numbers(self.layout)) if self.record.strategy.state else None
+            return {} if zeros is None else dict.fromkeys(self.record.strategy.state, zeros)
+        stored = read_state(store, parent.record, self.layout)
+        return {name: array.astype(np.float64) for name, array in stored.items()}
+
+    def _check_floats(self, tensors: tuple[Tensor, ...], expected: Vector, scale: Vector) -> None:
+        start, plain = 0, self.record.strategy.server_optimizer is None
+        for tensor in tensors:
+            end = start + tensor.numbers
+            error = _float_error(
+                tensor,
+                self.committed[tensor.name].reshape(-1),
+                expected[start:end],
+                scale[start:end],
+            )
+            if error:
+                made = "the mean of its updates" if plain else "its server optimizer's step"
+                raise RecordsError(f"{self.what} is not {made}: tensor {tensor.name!r} {error}")
+            start = end
+
+    def _check_state(
+        self, store: StoredRecords, expected: Mapping[str, Vector], moved: Vector
+    ) -> None:
+        stored = read_state(store, self.record, self.layout)
+        for name, array in stored.items():
+            # What float64 loses where updates cancel each other is far below `moved`.
+            bound = TOLERANCE * (np.abs(expected[name]) + TOLERANCE * moved) + _SMALLEST
+            error = np.abs(array - expected[name])
+            if not (error <= bound).all():
+                where = next(
+                    tensor
+                    for tensor, wrong in split_section(error > bound, self.layout).items()
+                    if wrong.any()
+                )
+                raise RecordsError(
+                    f"{self.what}: the state array {name!r} is another one: that of tensor"
+                    f" {where!r} differs by {error.max():.3g}"
+                )
+
+
+_SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
+
+
+def _check_local(what: str, tensor: Tensor, old: Array, new: Array) -> None:
     if old.tobytes() != new.tobytes():
         raise RecordsError(f"{what} changed tensor {tensor.name!r}, which is local to agents")
 
 
-def _check_floats(
-    what: str,
-    tensor: Tensor,
-    committed: NDArray[Any],
-    expected: NDArray[np.float64],
-    scale: NDArray[np.float64],
-) -> None:
+def _float_error(tensor: Tensor, committed: Array, expected: Vector, scale: Vector) -> str:
+    """Return how a tensor of floats differs; "" if by no more than the rounding to its dtype."""
     # Rounded to the nearest value of the dtype; the smallest step of float16 is 6e-8.
     kind = np.finfo(tensor.dtype)
     rounding = max(TOLERANCE, float(kind.eps)) * scale + float(kind.smallest_subnormal)
     error = np.abs(committed.astype("f8") - expected)
-    if not (error <= rounding).all():
-        raise RecordsError(
-            f"{what} is not the mean of its updates: tensor {tensor.name!r} differs by"
-            f" {error.max():.3g}, where its values are about {scale.max():.3g}"
-        )
+    if (error <= rounding).all():
+        return ""
+    return f"differs by {error.max():.3g}, where its values are about {scale.max():.3g}"
 
 
-def _check_whole(
-    what: str, tensor: Tensor, moved: NDArray[np.int64], mean: NDArray[np.float64]
+def _check_mean(
+    what: str, tensor: Tensor, moved: tuple[Array, Array], means: list[Vector], scale: Vector
 ) -> None:
-    """Check that whole numbers changed by the mean of their differences, rounded."""
-    error = np.abs(moved - mean)
-    if not (error <= 0.5 + TOLERANCE * (1 + np.abs(mean))).all():
+    """Check that an untrained tensor changed by one of the means; whole numbers are rounded."""
+    old, new = moved
+    errors = []
+    for mean in means:
+        if np.dtype(tensor.dtype).kind == "f":
+            before = old.astype("f8")
+            errors.append(_float_error(tensor, new, before + mean, np.abs(before) + scale))
+            continue
+        error = np.abs(new.astype("i8") - old.astype("i8") - mean)
+        fits = (error <= 0.5 + TOLERANCE * (1 + np.abs(mean))).all()
+        changes = f"where its values change by about {np.abs(mean).max():.3g}"
+        errors.append("" if fits else f"differs by {error.max():.3g}, {changes}")
+    if errors and all(errors):
         raise RecordsError(
-            f"{what} is not the mean of its updates: tensor {tensor.name!r} differs by"
-            f" {error.max():.3g}, where its values change by about {np.abs(mean).max():.3g}"
+            f"{what} is not the mean of its updates: tensor {tensor.name!r} {errors[0]}"
         )
+
+
+def _flat(arrays: Mapping[str, Array], tensors: tuple[Tensor, ...]) -> Vector:
+    parts = (arrays[tensor.name].reshape(-1).astype(np.float64) for tensor in tensors)
+    return np.concatenate([np.zeros(0), *parts])
 
 
 def _delta(
@@ -107,7 +319,7 @@ def _delta(
     one: Contributor,
     updates: Mapping[tuple[str, int], Update],
     layout: Layout,
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     update = updates.get((one.agent, one.task))
     if update is None:
         raise RecordsError(
@@ -122,7 +334,7 @@ def _delta(
     return decode(update, layout, "delta")
 
 
-def _by_tensor(numbers: NDArray[Any], layout: Layout) -> Iterator[tuple[str, NDArray[Any]]]:
+def _by_tensor(numbers: Array, layout: Layout) -> Iterator[tuple[str, Array]]:
     start = 0
     for tensor in layout.shared:
         yield tensor.name, numbers[start : start + tensor.numbers].reshape(tensor.shape)

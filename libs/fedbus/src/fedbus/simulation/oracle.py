@@ -2,7 +2,8 @@
 
     check_records(store)             version numbers and rounds increase, parents link, no update
                                      counts twice, blobs match their digests
-    check_records(store, updates)    and each version is its base plus the mean of its updates
+    check_records(store, updates)    and each version and each strategy's state are what a second
+                                     implementation makes of the base and of the updates
 
 Every fault test ends with it. It reads the records and the blobs, and trusts no derived state.
 """
@@ -28,7 +29,10 @@ from fedbus.wire.blobs import BlobRef
 
 @dataclass(frozen=True, slots=True)
 class RecordCounts:
-    """Numbers of checked records; a test that expects rounds asserts their number."""
+    """Numbers of checked records; a test that expects rounds asserts their number.
+
+    `summed` are the rounds whose version was computed again: not those of third-party parts.
+    """
 
     versions: int
     rounds: int
@@ -57,17 +61,18 @@ def check_records(
         _check_versions([each.version for each in versions])
     rounds = [each for each in history if each.record is not None or each.version.job is not None]
     _check_rounds(rounds)
+    entries = {(each.version.model, each.version.version): each for each in history}
+    for each in rounds:
+        _check_state_rounds(each, entries)
     for each in history:
         _check_blobs(store, each)
     summed = 0
     if updates is not None:
-        by_name = {(each.version.model, each.version.version): each.version for each in history}
         for each in rounds:
             assert each.record is not None  # noqa: S101 - checked above
-            parent = by_name[each.record.model, each.record.parent]
-            if job in {None, each.record.job} and each.version.kept and parent.kept:
-                check_aggregate(store, each, parent, updates)
-                summed += 1
+            parent = entries[each.record.model, each.record.parent]
+            if job in {None, each.record.job} and each.version.kept and parent.version.kept:
+                summed += check_aggregate(store, each, parent, updates)
     return RecordCounts(versions=len(history), rounds=len(rounds), summed=summed)
 
 
@@ -107,6 +112,27 @@ def _check_rounds(rounds: list[RoundLike]) -> None:
                     f" which counted in round {counted[update]}"
                 )
             counted[update] = version.round
+
+
+def _check_state_rounds(each: RoundLike, entries: Mapping[tuple[str, int], RoundLike]) -> None:
+    """Check that a strategy's state counts one round more than the state of its base.
+
+    Only a job's first round may begin a new state.
+    """
+    record = each.record
+    assert record is not None  # noqa: S101 - the caller has checked
+    what = f"round {record.round} of job {record.job!r}"
+    if record.state is None:
+        if record.strategy.state:
+            raise RecordsError(f"{what} has no state, where its strategy keeps some")
+        return
+    before = entries[record.model, record.parent].record
+    continued = 1 if before is None or before.state is None else before.state.rounds + 1
+    allowed = {continued} if before is not None and before.job == record.job else {1, continued}
+    if record.state.rounds not in allowed:
+        raise RecordsError(
+            f"{what} left the state of round {record.state.rounds}, expected {continued}"
+        )
 
 
 def _check_blobs(store: StoredRecords, each: RoundLike) -> None:

@@ -36,6 +36,10 @@ OTHER_WORK_SECONDS = 0.005
 RECONNECT_SECONDS = 1.0
 
 
+class Killed(BaseException):
+    """Raised by a fault test at a step on the disk: the process is killed there."""
+
+
 @dataclass(slots=True)
 class Ring(VirtualClock):
     """Hosts, their broker and their clock.
@@ -172,7 +176,10 @@ class Ring(VirtualClock):
         if self.now < host.frozen:
             self.at(host.frozen, partial(self._arrive, host, start, packet))
         elif host.node is not None and host.connected and host.starts == start:
-            host.node.receive(packet, self.now)
+            try:
+                host.node.receive(packet, self.now)
+            except Killed:  # a repository writes each part of a blob when it arrives
+                self.kill(host.name)
             self._perform(host)
 
     def _perform(self, host: Host) -> None:
@@ -218,6 +225,9 @@ class Ring(VirtualClock):
                 return
             try:
                 result = run.call()
+            except Killed:
+                self.kill(host.name)
+                return
             except Exception as error:  # noqa: BLE001 - as a worker thread does
                 node.run_failed(run.key, error, self.now)
             else:

@@ -50,11 +50,15 @@ def repository(
     folder: Path,
     secret: Callable[[], bytes] = new_secret,
     utc: Callable[[], str] = fixed_time,
+    on_step: Callable[[str], None] = lambda _: None,
 ) -> ServiceFactory:
-    """Return the factory of a repository on a real store in a folder, without fsync."""
+    """Return the factory of a repository on a real store in a folder, without fsync.
+
+    `on_step` is called before each step on the disk.
+    """
 
     def start(identity: Identity) -> RunningService:
-        store = SqliteStore(folder, durable=False, secret=secret, now=utc)
+        store = SqliteStore(folder, durable=False, on_step=on_step, secret=secret, now=utc)
         return RunningService(RepositoryCore(identity.name, store), store.open_blob, store.close)
 
     return start
@@ -89,17 +93,18 @@ def collector(parts: PartsFactory = ANY_PARTS) -> ServiceFactory:
     return start
 
 
-def agent(
+def agent(  # noqa: PLR0913, PLR0917 - the last two have a good default
     folder: Path,
     task_runner: Callable[[str, Outbox], TaskRunner],
     role: Role,
     examples: int,
     form: Mapping[str, Any] | None = None,
+    outbox_in: Callable[[Path], Outbox] = Outbox,
 ) -> ServiceFactory:
-    """Return the factory of an agent with a given task runner."""
+    """Return the factory of an agent with a given task runner; its outbox is made in a folder."""
 
     def start(identity: Identity) -> RunningService:
-        outbox = Outbox(folder / identity.name)
+        outbox = outbox_in(folder / identity.name)
 
         def facts(task: str, models: dict[str, int]) -> AgentFacts:
             return AgentFacts(
