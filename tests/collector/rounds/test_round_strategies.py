@@ -283,6 +283,28 @@ def test_a_failed_round_keeps_the_state_for_the_plan_that_follows() -> None:
     assert harness.fetches == {}
 
 
+DECAYS = """
+class Decays:
+    def apply(self, base, combined, state):
+        return base + combined.update / combined.round
+"""
+
+
+def test_a_server_optimizer_without_arrays_counts_its_rounds(install: Install) -> None:
+    """A rate that decays must not begin again with each round."""
+    install("acme_decays", "[fedbus.server_optimizers]\ndecays = acme_decays:Decays", DECAYS)
+    strategy = replace(mean(), server_optimizer=PluginChoice(id="decays"))
+    harness = Harness()
+    close(harness, order(strategy=strategy), (4.0, 4.0, 4.0))
+    state = harness.commit.record.state
+    assert state == StrategyState(rounds=1)
+    assert first_number(harness) == 1.0 + 4.0
+    harness = Harness()
+    close(harness, order(strategy=strategy, state=state), (4.0, 4.0, 4.0))
+    assert harness.commit.record.state == StrategyState(rounds=2)
+    assert first_number(harness) == 1.0 + 4.0 / 2
+
+
 def test_numbers_of_a_state_are_carried_unchanged() -> None:
     """No part of a strategy changes them yet; a mechanism that does may be another one's."""
     harness = Harness()

@@ -212,9 +212,9 @@ class RoundProgress:
         )
 
     def _state(self, arrays: BlobRef | None) -> StrategyState | None:
-        """Return the strategy's state after this round; None if it keeps nothing."""
-        before = self.plan.state
-        if arrays is None and before is None:
+        """Return the strategy's state after this round; None if it changes no combined update."""
+        before, strategy = self.plan.state, self.request.strategy
+        if strategy.server_optimizer is None and not strategy.update_transforms and before is None:
             return None
         numbers = {} if before is None else before.numbers
         return StrategyState(rounds=self.state_round, numbers=numbers, arrays=arrays)
