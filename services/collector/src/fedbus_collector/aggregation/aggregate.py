@@ -29,8 +29,9 @@ class Aggregate:
 class Aggregation:
     """What the aggregate of a round is computed from, and the spools that it is written into.
 
-    `agents` are those whose updates count, in the order of the cohort: so the result does not
-    depend on the order in which updates arrived.
+    `agents` are those whose updates count, in the order of the cohort: so the result from kept
+    updates does not depend on the order in which they arrived. A running total depends on it in the
+    rounding of its sums.
     """
 
     runs: UpdateRuns
