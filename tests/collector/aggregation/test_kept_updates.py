@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 
 from fedbus.blobs.spool import Spools
 from fedbus.errors import LayoutError, PluginError
+from fedbus.model.blob import encode
 from fedbus.plugins import Coefficients, UpdateFacts
+from fedbus.strategies.aggregation.geometric_median import GeometricMedian
+from fedbus.strategies.aggregation.krum import Krum, MultiKrum
+from fedbus.strategies.aggregation.qfedavg import QFedAvg
 from fedbus_collector.aggregation import inner_products, new_version, tensor_runs
 from tests.collector.aggregation.aggregated_round import AggregatedRound
 from tests.collector.aggregation.mixed_model import (
@@ -235,10 +239,54 @@ def test_inner_products_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_inner_products_beyond_float64_are_refused() -> None:
     """A distance of infinity would choose any update."""
-    round_ = AggregatedRound({"w": np.zeros(2)}, aggregator=Given([1.0], gram="model"))
-    round_.give_update({"w": np.full(2, 1e200)})
+    round_ = AggregatedRound({"w": np.full(2, 1e200)}, aggregator=Given([1.0], gram="model"))
+    round_.give_update({"w": np.zeros(2)})
     with pytest.raises(LayoutError, match="too large for float64"):
         round_.close()
+
+
+@pytest.mark.parametrize("value", [1e101, 1e160, -1e308])
+@pytest.mark.parametrize("rule", [Krum(), MultiKrum(), GeometricMedian()])
+def test_an_update_too_large_to_compare_is_refused_alone(rule: object, value: float) -> None:
+    """One agent must not fail the rounds of a rule that withstands malicious agents."""
+    round_ = AggregatedRound({"w": np.zeros(3)}, aggregator=rule)
+    for _ in range(3):
+        assert round_.give_update({"w": np.ones(3)}) == {}
+    refused = round_.give_update({"w": np.full(3, value)})
+    assert "the squared norm of the update is" in refused["agent.3"]
+    np.testing.assert_allclose(round_.close()["w"], 1.0)
+
+
+def test_the_largest_float32_update_is_compared() -> None:
+    """The bound is beyond all that float32 numbers can make."""
+    round_ = AggregatedRound({"w": np.zeros(3, np.float32)}, aggregator=Krum())
+    for value in (1.0, 1.0, 1.0, np.finfo(np.float32).max):
+        assert round_.give_update({"w": np.full(3, value, np.float32)}) == {}
+    np.testing.assert_array_equal(round_.close()["w"], 1.0)
+
+
+def test_an_update_whose_facts_a_rule_refuses_costs_only_itself() -> None:
+    """A loss such as that of a log-likelihood may be negative; q-FedAvg cannot use it."""
+    round_ = AggregatedRound({"w": np.zeros(3)}, aggregator=QFedAvg())
+    update = bytes(encode({"w": np.ones(3)}, round_.layout, "delta"))
+    assert round_.offer(update, base_loss=0.5) == {}
+    refused = round_.offer(update, base_loss=-0.1)
+    assert refused["agent.1"] == (
+        "expected the base's loss on its data, a number of at least 0, got -0.1"
+    )
+    assert round_.close()["w"].min() > 0.0
+
+
+def test_a_rule_that_fails_to_refuse_names_itself() -> None:
+    """A reason must be a text."""
+
+    class Refuses(Halfway):
+        def refuses(self, facts: UpdateFacts) -> bool:
+            return facts.examples > 1
+
+    round_ = AggregatedRound({"w": np.zeros(2)}, aggregator=Refuses())
+    refused = round_.give_update({"w": np.ones(2)})
+    assert refused["agent.0"] == "aggregator 'x': refuses returned a bool; expected a text"
 
 
 def test_a_model_without_trained_tensors_has_no_inner_products() -> None:

@@ -248,14 +248,22 @@ def test_an_update_of_weight_0_is_not_used() -> None:
         (np.nan, "the weight of agent.0 is nan; expected a finite number"),
         (-1.0, "the weight of agent.0 is -1.0; at least 0 expected"),
         (None, "the weight of agent.0 is no number"),
-        (0.0, "the weights of all updates add up to 0"),
     ],
 )
-def test_weights_that_make_no_mean_name_the_aggregator(weight: object, sentence: str) -> None:
+def test_an_update_without_a_weight_is_refused_alone(weight: object, sentence: str) -> None:
+    """Its facts may be wrong; one agent must not fail the round. The aggregator is named."""
+    round_ = AggregatedRound({"w": np.zeros(2)}, aggregator=Chosen({1: weight, 2: 1.0}))
+    refused = round_.give_update({"w": np.ones(2)}, 1)
+    assert refused["agent.0"].startswith(f"aggregator 'x': {sentence}")
+    assert round_.give_update({"w": np.ones(2)}, 2) == {}
+    np.testing.assert_array_equal(round_.close()["w"], 1.0)
+
+
+def test_weights_that_are_all_0_make_no_mean() -> None:
     """The job's author must know which part to correct."""
-    round_ = AggregatedRound({"w": np.zeros(2)}, aggregator=Chosen({1: weight}))
-    with pytest.raises(PluginError, match=f"^aggregator 'x': {sentence}"):  # noqa: PT012 - either call
-        round_.give_update({"w": np.ones(2)}, 1)
+    round_ = AggregatedRound({"w": np.zeros(2)}, aggregator=Chosen({1: 0.0}))
+    round_.give_update({"w": np.ones(2)}, 1)
+    with pytest.raises(PluginError, match=r"^aggregator 'x': the weights of all updates add up to"):
         round_.close()
 
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 
-from fedbus.plugins import Group, Preset, strategy_protocols
+from fedbus.plugins import Group, Preset, UpdateFacts, strategy_protocols
 from fedbus.plugins.inspection import signature_faults
-from fedbus.plugins.strategy_inspection import METHODS, part_faults
+from fedbus.plugins.strategy_inspection import METHODS, OPTIONAL_METHODS, part_faults
 from fedbus.training.params import PluginChoice
 
 
@@ -251,6 +251,21 @@ def test_the_methods_are_those_of_the_protocols() -> None:
         for method in node.body
         if isinstance(method, ast.FunctionDef)
     }
-    assert {name: args for methods in METHODS.values() for name, args in methods.items()} == (
-        protocols
-    )
+    groups = [*METHODS.values(), *OPTIONAL_METHODS.values()]
+    assert {name: args for methods in groups for name, args in methods.items()} == protocols
+
+
+def test_optional_methods_are_inspected_and_are_not_enough() -> None:
+    """The collector calls them with the arguments of their protocols."""
+
+    class Refuses:
+        def weight(self, facts: UpdateFacts) -> float:
+            return facts.examples * 1.0
+
+        def refuses(self) -> str:
+            return ""
+
+    (fault,) = part_faults("aggregators", Refuses)
+    assert "refuses" in fault
+    del Refuses.weight
+    assert any("no method weight" in fault for fault in part_faults("aggregators", Refuses))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.errors import PluginError
+from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.model.layout import Array
 from fedbus.plugins.discovery import error_message
 from fedbus.plugins.isolation import call_isolated
@@ -21,6 +22,7 @@ from fedbus.plugins.strategy_protocols import (
     Coefficients,
     Combined,
     Combines,
+    RefusesUpdates,
     ServerOptimizer,
     TransformsCombined,
     UpdateFacts,
@@ -124,6 +126,16 @@ class AggregatorCalls:
     def least_updates(self) -> int:
         """Number of updates without which it cannot work."""
         return cast("int", getattr(self.part, "least_updates", 1))
+
+    def refuses(self, facts: UpdateFacts) -> str:
+        """Return why it cannot use an update, whatever the update contains; empty if it can."""
+        part = self.part
+        if not isinstance(part, RefusesUpdates):
+            return ""
+        reason: object = self.caller(lambda: part.refuses(facts))
+        if not isinstance(reason, str):
+            raise self.caller.error(f"refuses returned a {type(reason).__name__}; expected a text")
+        return reason[:MAX_TEXT_CHARACTERS]
 
     def weight(self, facts: UpdateFacts) -> float:
         """Return an update's weight, finite and at least 0."""

@@ -28,6 +28,13 @@ METHODS: Final[Mapping[Group, Mapping[str, Arguments]]] = {
     },
 }
 """Methods of each part; an objective needs `terms` only, the others at least one of theirs."""
+OPTIONAL_METHODS: Final[Mapping[Group, Mapping[str, Arguments]]] = {
+    "aggregators": {"refuses": ("facts",)},
+    "server_optimizers": {},
+    "objectives": {},
+    "update_transforms": {},
+}
+"""Methods that a part may have beside those."""
 ATTRIBUTES: Final[Mapping[Group, tuple[str, ...]]] = {
     "aggregators": ("facts", "gram", "least_updates", "needs_sgd", "weighs_equally"),
     "server_optimizers": ("state", "sections", "needs_population"),
@@ -70,6 +77,9 @@ def part_faults(group: Group, part: object) -> Iterator[str]:
         yield f"no method {wanted}{old}"
     for name in found:
         yield from method_misfit(part, name, methods[name])
+    for name, arguments in OPTIONAL_METHODS[group].items():
+        if hasattr(part, name):
+            yield from method_misfit(part, name, arguments)
     if group == "aggregators" and "weight" in found and len(found) > 1:
         yield f"{' and '.join(found)} in one class: of these, weight must stand alone; remove one"
     for name in ATTRIBUTES[group]:

@@ -103,8 +103,18 @@ class Combines(Protocol):
         ...
 
 
+@runtime_checkable
+class RefusesUpdates(Protocol):
+    """An aggregator that cannot use an update with every value of its facts."""
+
+    def refuses(self, facts: UpdateFacts, /) -> str:
+        """Return why an update cannot be used, or ""; the other updates still count."""
+        ...
+
+
 Aggregator = WeighsOne | WeighsAll | Combines
-"""What an aggregator's factory returns. Optional attributes beside those of the protocols:
+"""What an aggregator's factory returns; each may be `RefusesUpdates`, too. Optional attributes
+beside those of the protocols:
 
 - `facts`: names of fields of `UpdateFacts` that its offers must have, such as ("steps",)
 - `least_updates`: the number of updates without which it cannot work; 1 if left out

@@ -67,6 +67,8 @@ def try_aggregator(calls: AggregatorCalls) -> Iterator[str]:
             gave another result, or the result depends on where a block ends.
     """
     for each in generated_rounds(calls.least_updates):
+        for facts in each.facts:
+            calls.refuses(facts)
         found = _combined_with_hint(calls, each)
         if not np.array_equal(found, combined_update(calls, each)):
             raise calls.caller.error(

@@ -18,6 +18,24 @@ from fedbus_collector.aggregation.tensor_runs import (
 from fedbus_collector.aggregation.verification import VerifiedUpdate
 
 MAX_GRAM_BYTES: Final = 256 * 2**20
+MAX_SQUARED_NORM: Final = 1e200
+"""Of an update: more than float32 numbers can make, and rules may square and add it in float64."""
+
+
+def check_norm(runs: UpdateRuns, update: VerifiedUpdate) -> None:
+    """Raise LayoutError if the squared norm of an update's trained tensors is above the limit."""
+    squares = 0.0
+    with np.errstate(over="ignore"):  # refused below
+        for run in runs.model:
+            if run.treatment == "trained" and run.dtype == "float64":
+                for block in blocks_of(run):
+                    numbers = update.read(run, block)
+                    squares += float(numbers @ numbers)
+    if not squares <= MAX_SQUARED_NORM:
+        raise LayoutError(
+            f"the squared norm of the update is {squares:.4g}; rules that compare updates use at"
+            f" most {MAX_SQUARED_NORM:g}"
+        )
 
 
 def gram_matrix(

@@ -17,7 +17,7 @@ from fedbus_collector.aggregation.combined_blocks import (
     NumberwiseCombination,
     UsedCoefficients,
 )
-from fedbus_collector.aggregation.inner_products import gram_matrix
+from fedbus_collector.aggregation.inner_products import check_norm, gram_matrix
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.aggregation.verification import ArrivedUpdate, VerifiedUpdate, verify
 
@@ -35,7 +35,13 @@ class KeptUpdates:
         refused: dict[str, str] = {}
         for update in updates:
             try:
-                self._verified[update.agent] = verify(self._runs, update)
+                if reason := self._aggregator.refuses(update.facts):
+                    refused[update.agent] = reason
+                    continue
+                verified = verify(self._runs, update)
+                if self._aggregator.gram is not None:
+                    check_norm(self._runs, verified)
+                self._verified[update.agent] = verified
             except FedbusError as error:
                 refused[update.agent] = str(error)
         return refused

@@ -41,19 +41,22 @@ class RunningTotal:
         """Verify and add each update; return the reason for each agent whose update is refused.
 
         Raises:
-            PluginError: The aggregator gives no weight.
             StoreError: The disk is full.
         """
         refused: dict[str, str] = {}
         for update in updates:
             try:
+                if reason := self._aggregator.refuses(update.facts):
+                    refused[update.agent] = reason
+                    continue
                 verified = verify(self._runs, update)
+                weight = self._aggregator.weight(update.facts)
             except FedbusError as error:
                 refused[update.agent] = str(error)
-            else:
-                weight = self._weights[update.agent] = self._aggregator.weight(update.facts)
-                if weight:
-                    self._add(verified, weight)
+                continue
+            self._weights[update.agent] = weight
+            if weight:
+                self._add(verified, weight)
         return refused
 
     def _add(self, update: VerifiedUpdate, weight: float) -> None:

@@ -42,22 +42,21 @@ class QFedAvg:
         self._q = not_negative("q_param", q_param)
         self._lipschitz = 1 / positive("qffl_learning_rate", qffl_learning_rate)
 
+    def refuses(self, facts: UpdateFacts, /) -> str:
+        """Refuse an update whose loss is negative, as that of a log-likelihood may be."""
+        loss = facts.base_loss
+        if loss is not None and isfinite(loss) and loss >= 0:
+            return ""
+        return f"expected the base's loss on its data, a number of at least 0, got {loss}"
+
     def weigh(self, facts: Sequence[UpdateFacts], gram: Array | None, /) -> Coefficients:
         """Return L * F^q / sum h for each update."""
         assert gram is not None  # noqa: S101 - `gram` asks for it
-        losses = np.array([_loss(each) for each in facts]) + _LOSS_OFFSET
+        if refused := [each for each in facts if self.refuses(each)]:
+            raise ValueError(f"{refused[0].agent}: {self.refuses(refused[0])}")
+        losses = np.array([each.base_loss for each in facts], np.float64) + _LOSS_OFFSET
         q, lipschitz = self._q, self._lipschitz
         steps = (lipschitz * norms(gram)) ** 2  # ||dw||^2
         powers = (losses / losses.max()) ** q  # divided by a factor of all, against overflow
         h = q * powers / losses * steps + lipschitz * powers
         return Coefficients([float(c) for c in lipschitz * powers / h.sum()])
-
-
-def _loss(facts: UpdateFacts) -> float:
-    loss = facts.base_loss
-    if loss is None or not isfinite(loss) or loss < 0:
-        raise ValueError(
-            f"{facts.agent}: expected the base's loss on its data, a number of at least 0, "
-            f"got {loss}"
-        )
-    return loss
