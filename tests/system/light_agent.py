@@ -7,25 +7,36 @@ agent that makes the update of a task again after a restart must make the same b
 """
 
 import threading
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from benchmarks.simulated_trainer import SimulatedTrainer
+from fedbus.blobs.files import FileBlob
 from fedbus.blobs.spool import Spools
 from fedbus.errors import Stopped, TrainingError
 from fedbus.model.blob_header import Blob
+from fedbus.model.layout import Layout
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import ServiceSettings
-from fedbus.wire.messages import TrainTask
+from fedbus.simulation.control_variates import OwnVariates
+from fedbus.wire.messages import Offer, TrainTask
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.capabilities import measure
 from fedbus_edge_agent.training.cancellation import TaskControl
-from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.local_trainer import LocalTrainer
+from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
+from fedbus_edge_agent.training.own_state import OwnStates
 from fedbus_edge_agent.training.task_runner import Model, TaskRunner, TrainingResult
+from tests.quadratic_trainer import QuadraticTrainer, rows_of
+
+Own = NDArray[np.float32]
 
 BATCH_SECONDS = 0.02
 IN_MEMORY = 2**30
@@ -37,6 +48,7 @@ class LightSettings(ServiceSettings):
     home: Annotated[Path, Field(description="the folder of its outbox and of its recorded updates")]
     role: Literal["train", "evaluate"] = "train"
     examples: Annotated[int, Field(ge=1)] = 10
+    trains: Annotated[bool, Field(description="whether it trains, with the job's strategy")] = False
     train_seconds: Annotated[float, Field(ge=0, description="duration of a training")] = 0.0
     threads: Annotated[int, Field(ge=1)] = 1
 
@@ -50,7 +62,7 @@ def read_updates(home: Path, job: str) -> dict[tuple[str, int], bytes]:
     return found
 
 
-def record_update(home: Path, agent: str, task: TrainTask, update: Blob) -> None:
+def record_update(home: Path, agent: str, task: TrainTask | Offer, update: Blob) -> None:
     """Record an update for the oracle.
 
     Raises:
@@ -100,8 +112,72 @@ def build_with(runner: TaskRunner, outbox: Outbox, settings: LightSettings) -> s
     return service.Built(AgentCore(runner, outbox, Spools(IN_MEMORY, settings.home), facts))
 
 
+def read_variates(home: Path, job: str) -> OwnVariates:
+    """Read what the objectives of agents kept for a job."""
+    found: dict[str, dict[tuple[str, int], Own | None]] = {"begun": {}, "made": {}}
+    for path in home.glob(f"kept/{job}~*.npy"):
+        _, agent, task, kind = path.name.removesuffix(".npy").split("~")
+        own = np.load(path)
+        found[kind][agent, int(task)] = own if own.size else None
+    made = {key: own for key, own in found["made"].items() if own is not None}
+    return OwnVariates(begun=found["begun"], made=made)
+
+
+@dataclass(frozen=True)
+class RecordedStates(OwnStates):
+    """Own states of an agent, recorded in files for the oracle."""
+
+    home: Path
+    agent: str
+
+    def load(self, task: TrainTask, layout: Layout) -> tuple[Own | None, str]:
+        """Record what a training begins with."""
+        own, reason = super().load(task, layout)
+        self._record(task, "begun", np.zeros(0, np.float32) if own is None else own)
+        return own, reason
+
+    def save_pending(self, task: TrainTask, layout: Layout, own: Own) -> None:
+        """Record what a training would leave."""
+        self._record(task, "made", own)
+        super().save_pending(task, layout, own)
+
+    def _record(self, task: TrainTask, kind: str, own: Own) -> None:
+        path = self.home / "kept" / f"{task.job}~{self.agent}~{task.task}~{kind}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(f".{self.agent}.new")
+        with new.open("wb") as file:
+            np.save(file, own)
+        new.rename(path)
+
+
+class RecordedOutbox(Outbox):
+    """Outbox of an agent that trains, which records its updates for the oracle."""
+
+    def __init__(self, home: Path, agent: str) -> None:
+        super().__init__(home / agent)
+        self.own_states = RecordedStates(self.folder / "own", home, agent)
+        self._home, self._agent = home, agent
+
+    def save(self, stored: StoredOffer, update: Blob, *, durable: bool = False) -> FileBlob:
+        """Record an update, then store it."""
+        record_update(self._home, self._agent, stored.offer, update)
+        return super().save(stored, update, durable=durable)
+
+
+def build_training(settings: LightSettings, agent: str) -> service.Built:
+    """Build an agent that trains on rows of its own."""
+    number = int(agent.rpartition(".")[2][1:])
+    outbox = RecordedOutbox(settings.home, agent)
+    rows = rows_of(number, settings.examples)
+    return build_with(
+        LocalTrainer(outbox, rows, None, {"light": QuadraticTrainer}), outbox, settings
+    )
+
+
 def build(settings: LightSettings, identity: Identity) -> service.Built:
     """Build a light agent."""
+    if settings.trains:
+        return build_training(settings, identity.name)
     outbox = Outbox(settings.home / identity.name)
     return build_with(SlowTrainer(settings, identity.name, outbox), outbox, settings)
 

@@ -23,8 +23,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from fedbus.cluster.members import Member, broker_of
 from fedbus.cluster.process import cause_of, die_with_parent_prefix
 from fedbus.core import clock
@@ -36,6 +34,7 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress, Bus, Packet
 from fedbus.mqtt.mosquitto import LocalBroker, free_port
 from fedbus.mqtt.mosquitto_config import new_password
+from fedbus.simulation.control_variates import check_control_variates
 from fedbus.simulation.oracle import check_records
 from fedbus.wire import codec
 from fedbus.wire.access_rules import access_rules
@@ -45,12 +44,19 @@ from fedbus.wire.topic_names import wildcard
 from fedbus.wire.topics import JOB_STATE, ROOT, ROUND_STATE
 from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.quadratic_trainer import ROLES, first_weights
 from tests.system.fork_server import ForkedProcess, fork_server
-from tests.system.light_agent import read_updates
+from tests.system.light_agent import read_updates, read_variates
 
 REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
 USER, SPY = "user.test", "user.spy"
 MODEL, JOB = "tiny", "job-1"
+STRATEGIES: Mapping[str, Mapping[str, object]] = {
+    "fedadam": {},
+    "multi-krum": {},
+    "scaffold": {"population": 3},
+}
+"""Strategies of fault tests, with what a job of three agents says about them."""
 BEAT = 0.5
 POLL_SECONDS = 0.05
 JOB_SECONDS = 120.0
@@ -70,6 +76,7 @@ class Plan:
         accounts: Additional logins.
         shipped: Settings of additional `fedbus_edge_agent` processes, by node.
         architectures: Architectures of the model, by trainer.
+        strategy: The id of the jobs' strategy. With it, agents train.
     """
 
     seed: int
@@ -88,6 +95,7 @@ class Plan:
     architectures: Mapping[str, Mapping[str, str]] = field(
         default_factory=lambda: {"light": {"name": "none"}}
     )
+    strategy: str | None = None
 
 
 class NodeProcess:
@@ -163,7 +171,7 @@ class ProcessCluster:
         self._bus: Bus | None = None
 
     async def __aenter__(self) -> Self:
-        seed_model(self.folder / "repository", self.plan.numbers, self.plan.architectures)
+        seed_model(self.folder / "repository", self.plan)
         self.broker.start()
         try:
             for node in self._proxy_ports:
@@ -241,7 +249,10 @@ class ProcessCluster:
         """Submit a job, again until its state is published; `wish` updates its `round`."""
         agents = len(self.agents) + len(self.plan.hostile) + len(self.plan.shipped)
         round_ = {"agents": agents, "quorum": 2, "deadline_seconds": 30, **wish}
-        file = {"training_id": job, "model_name": MODEL, "num_rounds": rounds, "round": round_}
+        file: dict[str, Any] = {"training_id": job, "model_name": MODEL, "num_rounds": rounds}
+        file["round"] = round_
+        if self.plan.strategy is not None:
+            file["strategy"] = {"id": self.plan.strategy, **STRATEGIES[self.plan.strategy]}
         self.note(f"{job} submitted: {rounds} rounds, {round_}")
         self._tasks.append(
             asyncio.create_task(self._publish_until_known("submit", json.dumps(file), job))
@@ -364,7 +375,11 @@ class ProcessCluster:
         """Check the records with the oracle; return the number of committed rounds of a job."""
         history = SqliteHistory(self.folder / "repository")
         try:
-            checked = check_records(history, self.updates_made(job), job=job)
+            updates = self.updates_made(job)
+            checked = check_records(history, updates, job=job)
+            if self.plan.strategy == "scaffold":
+                own = read_variates(self.folder / "agents", job)
+                assert check_control_variates(history, job, updates, own)
             records = [each.record for each in history.history() if each.record is not None]
         finally:
             history.close()
@@ -455,6 +470,7 @@ class ProcessCluster:
                 role="evaluate" if agent in self.evaluators else "train",
                 examples=str(10 + number),
                 train_seconds=str(plan.train_seconds),
+                trains=str(plan.strategy is not None),
             )
         for agent, wrong in plan.hostile.items():
             yield self._member(agent, "tests.system.hostile_agent", home=home, wrong=wrong)
@@ -496,12 +512,18 @@ def _rules(user: str) -> Iterator[tuple[str, str]]:
         yield from access_rules(user)
 
 
-def seed_model(folder: Path, numbers: int, architectures: Mapping[str, Mapping[str, str]]) -> None:
-    """Store a first model version in the folder of a repository that is not started yet."""
-    weights = {"w": np.linspace(-1, 1, numbers, dtype=np.float32), "b": np.ones(3, np.float32)}
-    layout = Layout.of(weights)
-    specs = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in layout.tensors)
-    plain = {name: dict(architecture) for name, architecture in architectures.items()}
+def seed_model(folder: Path, plan: Plan) -> None:
+    """Store a first model version in the folder of a repository that is not started yet.
+
+    If agents train, it has tensors that are not trained as well.
+    """
+    names = ("b", "w") if plan.strategy is None else ("b", "seen", "spread", "w")
+    weights = {name: array for name, array in first_weights(plan.numbers).items() if name in names}
+    layout = Layout.of(weights, ROLES)
+    specs = tuple(
+        TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype, role=t.role) for t in layout.tensors
+    )
+    plain = {name: dict(architecture) for name, architecture in plan.architectures.items()}
     spec = ModelSpec(model=MODEL, layout=specs, architectures=plain)
     store = SqliteStore(folder)
     blob_refs = [_kept(store, blob) for blob in (codec.to_json(spec), encode(weights, layout))]

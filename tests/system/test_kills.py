@@ -1,6 +1,6 @@
 """Services killed with SIGKILL at a named step of a round, and restarted: the job finishes.
 
-Each seed selects another step; `seeds.py` describes how to run one seed.
+Each seed selects another step and strategy; `seeds.py` describes how to run one seed.
 """
 
 import asyncio
@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.process_cluster import COLLECTOR, CONTROLLER, REPOSITORY, Plan, ProcessCluster
+from tests.system.process_cluster import (
+    COLLECTOR,
+    CONTROLLER,
+    REPOSITORY,
+    STRATEGIES,
+    Plan,
+    ProcessCluster,
+)
 from tests.system.seeds import fault_rng, point_of, storm
 
 pytestmark = [pytest.mark.system, pytest.mark.storm]
@@ -112,8 +119,11 @@ async def test_a_job_finishes_after_a_killed_service(node: str, seed: int, tmp_p
     """Restarted after up to six seconds: no update is lost or counted twice."""
     fault = point_of(node, VICTIMS[node], seed)
     pause = fault_rng(f"pause of {node}", seed).choice([0.1, 0.5, 2.0, 6.0])
-    plan = Plan(seed=seed, evaluators=1, faults={node: fault})
+    # Consecutive seeds get different strategies, and so do the nodes of one seed.
+    strategy = sorted(STRATEGIES)[(seed + [*VICTIMS].index(node)) % len(STRATEGIES)]
+    plan = Plan(seed=seed, evaluators=1, faults={node: fault}, strategy=strategy)
     async with ProcessCluster(tmp_path, plan) as cluster:
-        cluster.note(f"{node} is killed at {fault}")
-        await asyncio.gather(cluster.restart_after_fault(node, pause), cluster.submit(rounds=3))
+        cluster.note(f"{node} is killed at {fault}, with {strategy}")
+        submitted = cluster.submit(rounds=3, quorum=3 if strategy == "multi-krum" else 2)
+        await asyncio.gather(cluster.restart_after_fault(node, pause), submitted)
         await cluster.finish(rounds=3)

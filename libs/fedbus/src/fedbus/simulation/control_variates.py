@@ -37,12 +37,12 @@ class OwnVariates:
     Attributes:
         begun: The variate that a training began with; None for zeros.
         made: The variate that the training would leave.
-        adopted: The tasks of each agent whose variate it adopted, in that order.
+        adopted: The tasks of each agent whose variate it adopted, in that order; None: unknown.
     """
 
     begun: Mapping[tuple[str, int], NDArray[np.float32] | None]
     made: Mapping[tuple[str, int], NDArray[np.float32]]
-    adopted: Mapping[str, Sequence[int]]
+    adopted: Mapping[str, Sequence[int]] | None = None
 
 
 @dataclass(slots=True)
@@ -73,18 +73,25 @@ def check_control_variates(
     rounds = [each for each in store.history() if each.record and each.record.job == job]
     for each in rounds:
         _check_round(store, each, updates, own, sums)
+    if own.adopted is not None:
+        _check_adopted(job, own.adopted, sums)
+    return sum(len(found.tasks) for found in sums.values())
+
+
+def _check_adopted(
+    job: str, all_adopted: Mapping[str, Sequence[int]], sums: Mapping[str, _Sums]
+) -> None:
     for agent, found in sums.items():
         # The receipt of the last change may come after the end of the job.
-        adopted = list(own.adopted.get(agent, ()))
+        adopted = list(all_adopted.get(agent, ()))
         if adopted not in (found.tasks, found.tasks[:-1]):
             raise RecordsError(
                 f"{agent} adopted the variates of tasks {adopted} of job {job!r}, where its updates"
                 f" of tasks {found.tasks} count"
             )
-    for agent, tasks in own.adopted.items():
+    for agent, tasks in all_adopted.items():
         if agent not in sums and tasks:
             raise RecordsError(f"{agent} adopted a variate, and none of its updates counts")
-    return sum(len(found.tasks) for found in sums.values())
 
 
 def _check_round(
