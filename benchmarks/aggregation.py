@@ -112,7 +112,7 @@ class MeasuredRound:
         Aggregation(
             runs=self._runs,
             updates=updates,
-            agents=tuple(update.agent for update in self.updates),
+            facts=tuple(update.facts for update in self.updates),
             step=ServerStep(optimizer=self._parts.optimizer, transforms=self._parts.transforms),
             base=self._base,
             out=out,

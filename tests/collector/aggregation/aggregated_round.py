@@ -51,7 +51,7 @@ class AggregatedRound:
         self.made: Aggregate | None = None
         self.state: Numbers = {}
         self._state_names = state_names
-        self._agents: list[str] = []
+        self._facts: list[UpdateFacts] = []
         calls = AggregatorCalls(aggregator or Mean(), PartCaller("aggregator", "x", third_party))
         self.updates: RunningTotal | KeptUpdates
         if calls.streams:
@@ -83,13 +83,12 @@ class AggregatedRound:
 
     def offer(self, update: bytes, examples: int = 1, **facts: Any) -> dict[str, str]:  # noqa: ANN401 - of UpdateFacts
         """Bring the bytes of an update; return the reasons of refused agents."""
-        agent = f"agent.{len(self._agents)}"
-        self._agents.append(agent)
+        agent = f"agent.{len(self._facts)}"
         about = UpdateFacts(agent=agent, examples=examples, **facts)
         arrived = ArrivedUpdate(about, blob_ref_of(update).digest, self.spool(update))
         refused = self.updates.take([arrived])
-        if refused:
-            self._agents.remove(agent)
+        if not refused:
+            self._facts.append(about)
         return refused
 
     def close(self, state: Weights | bytes | None = None) -> Numbers:
@@ -103,7 +102,7 @@ class AggregatedRound:
         self.made = Aggregation(
             runs=self.runs,
             updates=self.updates,
-            agents=tuple(self._agents),
+            facts=tuple(self._facts),
             step=self.step,
             base=self.spool(self.base),
             out=out,

@@ -15,7 +15,7 @@ from fedbus.strategies.resolution import resolve
 from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, blob_ref_of
-from fedbus.wire.messages import Offer, OpenRound
+from fedbus.wire.messages import Commit, Dismiss, Offer, OpenRound
 from fedbus.wire.strategies import Strategy, StrategyState, TrainingFacts
 from fedbus_collector import keys
 from tests.collector.harness import (
@@ -306,11 +306,95 @@ def test_a_server_optimizer_without_arrays_counts_its_rounds(install: Install) -
 
 
 def test_numbers_of_a_state_are_carried_unchanged() -> None:
-    """No part of a strategy changes them yet; a mechanism that does may be another one's."""
+    """If no part of the strategy changes them."""
     harness = Harness()
     close(harness, order(state=StrategyState(rounds=2, numbers={"clip": 0.5})))
     state = harness.commit.record.state
     assert state == StrategyState(rounds=3, numbers={"clip": 0.5})
+
+
+ADAPTS = """
+class Adapts:
+    def next_numbers(self, numbers, facts):
+        loss = sum(f.base_loss * f.examples for f in facts) / sum(f.examples for f in facts)
+        rate = numbers.get("rate", 1.0) / (2 if loss > numbers.get("loss", loss) else 1)
+        return {"rate": rate, "loss": loss}
+
+    def apply(self, base, combined, state):
+        return base + combined.numbers["rate"] * combined.update
+
+class Clips:
+    def next_numbers(self, numbers, facts):
+        return {"clip": numbers.get("clip", 8.0) / len(facts)}
+
+    def transform_combined(self, combined):
+        return combined.update.clip(-combined.numbers["clip"], combined.numbers["clip"])
+"""
+ADAPTS_ENTRIES = """
+[fedbus.server_optimizers]
+adapts = acme_adapts:Adapts
+[fedbus.update_transforms]
+clips = acme_adapts:Clips
+"""
+
+
+def test_numbers_adapt_over_rounds_and_collectors(install: Install) -> None:
+    """A server learning rate is halved when the loss rises; each round has another collector."""
+    install("acme_adapts", ADAPTS_ENTRIES, ADAPTS)
+    strategy = replace(
+        mean(),
+        server_optimizer=PluginChoice(id="adapts"),
+        update_transforms=(PluginChoice(id="clips"),),
+        facts=("base_loss",),
+    )
+    state, update = None, blob(6.0, "delta")
+    wanted = [(2.0, 1.0, 4.0), (1.0, 1.0, 2.0), (3.0, 0.5, 1.0), (4.0, 0.25, 0.5)]
+    for at, (loss, rate, clip) in enumerate(wanted, start=1):
+        harness = Harness()
+        harness.open(order(strategy=strategy, state=state))
+        for agent, change in ((A, -0.5), (B, 0.5)):
+            facts = TrainingFacts(base_loss=loss + change)
+            harness.receive(agent, offer(update, inline=update, facts=facts))
+            harness.run_calls()
+        harness.receive(CONTROLLER, Dismiss(epoch=1, job=JOB, task=1, agents=(C,), reason="lost"))
+        harness.run_calls()
+        record = harness.commit.record
+        numbers = {"clip": clip, "rate": rate, "loss": loss}
+        assert record.state == StrategyState(rounds=at, numbers=numbers)
+        assert first_number(harness) == pytest.approx(1.0 + rate * clip)
+        state = codec.unpack(Commit, codec.pack(harness.commit)).record.state
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        ("[1.0]", "next_numbers returned a list; expected numbers by name"),
+        ("{'a b': 1.0}", "next_numbers: 'a b' is no name of a number"),
+        ("{'rate': float('nan')}", "next_numbers: rate is nan; a finite number is expected"),
+        ("{'rate': None}", "next_numbers: rate is no number"),
+        ("{f'n{i}': 1.0 for i in range(65)}", "65 numbers in all; a state has at most 64"),
+        ("numbers.pop('none')", "none"),
+        ("__import__('time').sleep(9)", "it did not answer in 0.2 s"),
+    ],
+)
+def test_numbers_that_no_state_can_hold_fail_the_round(
+    result: str, sentence: str, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the name of the part; the service goes on."""
+    source = f"""
+class Bad:
+    def next_numbers(self, numbers, facts):
+        return {result}
+
+    def apply(self, base, combined, state):
+        return base
+"""
+    install("acme_bad", "[fedbus.server_optimizers]\nbad = acme_bad:Bad", source)
+    monkeypatch.setattr("fedbus_collector.strategy_parts.PART_TIMEOUT_SECONDS", 0.2)
+    harness = Harness()
+    close(harness, order(strategy=replace(mean(), server_optimizer=PluginChoice(id="bad"))))
+    assert "server optimizer 'bad': " in harness.ended.reason
+    assert sentence in harness.ended.reason
 
 
 # ── sections ──────────────────────────────────────────────────────────────────────────────────────

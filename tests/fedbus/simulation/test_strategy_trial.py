@@ -263,6 +263,35 @@ def test_what_a_server_optimizer_does_wrong_is_named(how: str, sentence: str) ->
         said("server_optimizers", Momentum, how=how)
 
 
+class Adapts(Momentum):
+    """Halves its rate in each round; `how` may be "by chance"."""
+
+    def next_numbers(
+        self, numbers: Mapping[str, float], facts: Sequence[UpdateFacts]
+    ) -> Mapping[str, float]:
+        """Return the rate."""
+        assert len(facts) == 5
+        chance = float(np.random.default_rng().random()) if self.how == "by chance" else 0.0
+        return {"rate": numbers.get("rate", 1.0) / 2 + chance}
+
+    def apply(self, base: Block, combined: Combined, state: Mapping[str, Block]) -> Block:
+        """Add a share of the update."""
+        rate = combined.numbers["rate"]
+        return super().apply(base, replace(combined, update=rate * combined.update), state)
+
+
+def test_numbers_of_a_state_are_tried_from_round_to_round() -> None:
+    """A repeated round must find the same ones."""
+    lines = said("server_optimizers", Adapts).splitlines()
+    assert [line.partition("; number ")[2].split(",")[0] for line in lines] == [
+        "rate 0.5",
+        "rate 0.25",
+        "rate 0.125",
+    ]
+    with pytest.raises(PluginError, match="next_numbers: a repeated call gave another result"):
+        said("server_optimizers", Adapts, how="by chance")
+
+
 class Pull:
     """Pulls towards the base, and keeps the update on the agent."""
 

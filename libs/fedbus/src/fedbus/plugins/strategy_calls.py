@@ -227,7 +227,8 @@ def _combined_for(combined: Combined, caller: PartCaller) -> Combined:
     if not caller.third_party:
         return combined
     sections = {name: block.copy() for name, block in combined.sections.items()}
-    return replace(combined, update=combined.update.copy(), sections=sections)
+    numbers = dict(combined.numbers)
+    return replace(combined, update=combined.update.copy(), sections=sections, numbers=numbers)
 
 
 def _not_finite(block: NDArray[np.float64]) -> str:

@@ -30,9 +30,9 @@ METHODS: Final[Mapping[Group, Mapping[str, Arguments]]] = {
 """Methods of each part; an objective needs `terms` only, the others at least one of theirs."""
 OPTIONAL_METHODS: Final[Mapping[Group, Mapping[str, Arguments]]] = {
     "aggregators": {"refuses": ("facts",)},
-    "server_optimizers": {},
+    "server_optimizers": {"next_numbers": ("numbers", "facts")},
     "objectives": {},
-    "update_transforms": {},
+    "update_transforms": {"next_numbers": ("numbers", "facts")},
 }
 """Methods that a part may have beside those."""
 ATTRIBUTES: Final[Mapping[Group, tuple[str, ...]]] = {

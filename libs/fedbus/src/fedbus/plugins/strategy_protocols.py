@@ -139,6 +139,7 @@ class Combined:
         agents: Number of updates.
         population: Number of agents that may take part in the job; 0 if the job does not say.
         round: 1 in the first round of the strategy's state, then one more in each round.
+        numbers: What the strategy's parts keep from round to round; see `KeepsNumbers`.
     """
 
     update: Block
@@ -146,6 +147,24 @@ class Combined:
     agents: int
     population: int = 0
     round: int = 1
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class KeepsNumbers(Protocol):
+    """A server optimizer, or a transform with a half at the collector, that keeps numbers."""
+
+    def next_numbers(
+        self, numbers: Mapping[str, float], facts: Sequence[UpdateFacts], /
+    ) -> Mapping[str, float]:
+        """Return the numbers that change, by name; called once in a round, before its blocks.
+
+        Args:
+            numbers: Those of the round before, of all parts of the strategy; none in the first
+                round. The changed ones are `Combined.numbers` in this round.
+            facts: One entry for each update that counts.
+        """
+        ...
 
 
 class ServerOptimizer(Protocol):

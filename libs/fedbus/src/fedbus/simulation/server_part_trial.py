@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.errors import PluginError
-from fedbus.plugins import Block, Combined
+from fedbus.plugins import Block, Combined, UpdateFacts
 from fedbus.plugins.strategy_calls import CombinedTransformCalls, ServerOptimizerCalls
+from fedbus.plugins.strategy_numbers import next_numbers
 from fedbus.simulation.aggregator_trial import NUMBERS, same_numbers
 
 ROUNDS: Final = 3
@@ -30,8 +31,10 @@ def try_server_optimizer(calls: ServerOptimizerCalls) -> Iterator[str]:
     rng, part = np.random.default_rng(0), calls.part
     weights = rng.normal(0, 1, NUMBERS)
     state: State = {name: np.zeros(NUMBERS) for name in getattr(part, "state", ())}
+    numbers: Mapping[str, float] = {}
     for number in range(1, ROUNDS + 1):
-        combined = _combined(rng, part, number)
+        numbers = _next_numbers(calls, numbers)
+        combined = replace(_combined(rng, part, number), numbers=numbers)
         new, new_state = _applied(calls, weights, combined, state)
         if not _same(_applied(calls, weights, combined, state), (new, new_state)):
             raise calls.caller.error(
@@ -44,7 +47,8 @@ def try_server_optimizer(calls: ServerOptimizerCalls) -> Iterator[str]:
                 "apply: a block cut in two gave other numbers; the collector cuts a model into "
                 "blocks of any length, so each number must be computed by itself"
             )
-        said = [f"state {n} of norm {np.linalg.norm(a):.4g}" for n, a in new_state.items()]
+        said = [f"number {n} {value:.4g}" for n, value in numbers.items()]
+        said += [f"state {n} of norm {np.linalg.norm(a):.4g}" for n, a in new_state.items()]
         moved, given = np.linalg.norm(new - weights), np.linalg.norm(combined.update)
         yield (
             f"round {number}: a combined update of norm {given:.4g} moved the weights by "
@@ -52,6 +56,20 @@ def try_server_optimizer(calls: ServerOptimizerCalls) -> Iterator[str]:
         )
         weights = _stored(new)
         state = {name: _stored(array) for name, array in new_state.items()}
+
+
+def _next_numbers(
+    calls: ServerOptimizerCalls | CombinedTransformCalls, numbers: Mapping[str, float]
+) -> Mapping[str, float]:
+    """Return the numbers of a round, with the facts of generated updates."""
+    facts = [UpdateFacts(agent=f"agent.{n}", examples=10 * n) for n in range(1, AGENTS + 1)]
+    found = next_numbers(calls, numbers, facts)
+    if found != next_numbers(calls, numbers, facts):
+        raise calls.caller.error(
+            "next_numbers: a repeated call gave another result; it must depend on the arguments "
+            "alone, since another collector may repeat the round"
+        )
+    return found
 
 
 def _combined(rng: np.random.Generator, part: object, number: int) -> Combined:
@@ -117,6 +135,7 @@ def try_transform_of_combined(calls: CombinedTransformCalls) -> Iterator[str]:
             depends on where a block ends.
     """
     combined = _combined(np.random.default_rng(0), object(), 1)
+    combined = replace(combined, numbers=_next_numbers(calls, {}))
     new = calls.transform(combined).update
     yield (
         f"collector: a combined update of norm {np.linalg.norm(combined.update):.4g} became "

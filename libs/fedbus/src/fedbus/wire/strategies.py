@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
-from fedbus.limits import MAX_METRICS, MAX_TRANSFORMS
+from fedbus.limits import MAX_TRANSFORMS
 from fedbus.scalars import Bounds, Ident, Number, Strict, Whole
 from fedbus.training.params import PluginChoice
 from fedbus.wire.blobs import BlobRef
@@ -14,6 +14,9 @@ FactName = Literal["steps", "base_loss"]
 
 MAX_SECTIONS = 8
 """Additional arrays of an update, or of a strategy's state."""
+
+MAX_STATE_NUMBERS = 64
+"""Numbers of a strategy's state beside its arrays."""
 
 Names = Annotated[tuple[Ident, ...], Bounds(max_length=MAX_SECTIONS)]
 
@@ -74,7 +77,7 @@ class StrategyState:
     """
 
     rounds: Whole
-    numbers: Annotated[Mapping[Ident, Number], Bounds(max_length=MAX_METRICS)] = field(
+    numbers: Annotated[Mapping[Ident, Number], Bounds(max_length=MAX_STATE_NUMBERS)] = field(
         default_factory=dict
     )
     arrays: BlobRef | None = None

@@ -3,9 +3,11 @@
 Called in a worker thread.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from fedbus.blobs.spool import Spool
+from fedbus.plugins import UpdateFacts
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.new_version import NewVersion, ServerStep, StrategyArrays
@@ -17,26 +19,27 @@ from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 class Aggregate:
     """The digests of the blobs that were written, and how the updates were combined.
 
-    `state` is None if the strategy has no arrays.
+    `state` is None if the strategy has no arrays. `numbers` are those of its state.
     """
 
     weights: str
     state: str | None
     used: UsedCoefficients
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregation:
     """What the aggregate of a round is computed from, and the spools that it is written into.
 
-    `agents` are those whose updates count, in the order of the cohort: so the result from kept
+    `facts` are those of the updates that count, in the order of the cohort: so the result from kept
     updates does not depend on the order in which they arrived. A running total depends on it in the
     rounding of its sums.
     """
 
     runs: UpdateRuns
     updates: RunningTotal | KeptUpdates
-    agents: tuple[str, ...]
+    facts: tuple[UpdateFacts, ...]
     step: ServerStep
     base: Spool
     out: Spool
@@ -44,7 +47,9 @@ class Aggregation:
 
     def run(self) -> Aggregate:
         """Write the aggregate; raises as `NewVersion` and the `combine` of the updates do."""
-        combined = self.updates.combine(self.agents, self.base)
-        NewVersion(self.runs, combined, self.step, self.base).write(self.out, self.state)
+        step = self.step.with_next_numbers(self.facts)
+        agents = tuple(one.agent for one in self.facts)
+        combined = self.updates.combine(agents, self.base)
+        NewVersion(self.runs, combined, step, self.base).write(self.out, self.state)
         state = None if self.state is None else self.state.new.digest()
-        return Aggregate(self.out.digest(), state, combined.used)
+        return Aggregate(self.out.digest(), state, combined.used, step.numbers)

@@ -4,8 +4,8 @@ Trained tensors pass through the update transforms and the server optimizer. Sta
 numbers change by the combined update alone; local tensors are the base's.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from fedbus.errors import LayoutError
 from fedbus.model.blob import BLOCK_NUMBERS
 from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header, header_bytes
 from fedbus.model.layout import Array, Layout
-from fedbus.plugins import Combined
+from fedbus.plugins import Combined, UpdateFacts
 from fedbus.plugins.strategy_calls import CombinedTransformCalls, ServerOptimizerCalls
+from fedbus.plugins.strategy_numbers import next_numbers
 from fedbus_collector.aggregation.combined_blocks import CombinedBlocks
 from fedbus_collector.aggregation.dtypes import InvalidNumber, add_mean, as_dtype
 from fedbus_collector.aggregation.tensor_runs import (
@@ -40,17 +41,32 @@ class ServerStep:
     Attributes:
         population: Number of agents that may take part in the job; 0 if it does not say.
         round: 1 in the first round of the strategy's state.
+        numbers: What the parts keep from round to round.
     """
 
     optimizer: ServerOptimizerCalls | None = None
     transforms: tuple[CombinedTransformCalls, ...] = ()
     population: int = 0
     round: int = 1
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def plain(self) -> bool:
         """Whether the combined update is added to the base as it is."""
         return self.optimizer is None and not self.transforms
+
+    def with_next_numbers(self, facts: Sequence[UpdateFacts]) -> "ServerStep":
+        """Return the step with the numbers of this round; the parts are asked as they are run.
+
+        Raises:
+            PluginError: A part failed, or returned what a state cannot hold.
+        """
+        numbers = self.numbers
+        for transform in reversed(self.transforms):
+            numbers = next_numbers(transform, numbers, facts)
+        if self.optimizer is not None:
+            numbers = next_numbers(self.optimizer, numbers, facts)
+        return replace(self, numbers=numbers)
 
     @property
     def third_party(self) -> bool:
@@ -140,6 +156,7 @@ class NewVersion:
             agents=self._combined.used.agents,
             population=self._step.population,
             round=self._step.round,
+            numbers=self._step.numbers,
         )
         for transform in reversed(self._step.transforms):
             combined = transform.transform(combined)

@@ -86,6 +86,11 @@ class RoundProgress:
         return 1 if self.plan.state is None else self.plan.state.rounds + 1
 
     @property
+    def state_numbers(self) -> Mapping[str, float]:
+        """The numbers of the strategy's state before this round."""
+        return {} if self.plan.state is None else self.plan.state.numbers
+
+    @property
     def counted_agents(self) -> tuple[str, ...]:
         """The agents whose updates count, in the order of the cohort."""
         return tuple(agent for agent in self.plan.cohort if agent in self.counted)
@@ -183,7 +188,12 @@ class RoundProgress:
             text += f"; {missing} {how}"
         return text
 
-    def record(self, used: UsedCoefficients, state: BlobRef | None = None) -> RoundRecord:
+    def record(
+        self,
+        used: UsedCoefficients,
+        state: BlobRef | None = None,
+        numbers: Mapping[str, float] | None = None,
+    ) -> RoundRecord:
         """Build the round's record; metrics and reasons of a large cohort are cut to fit.
 
         The metrics of updates that are not used are in no mean: a rule may have excluded them.
@@ -208,15 +218,14 @@ class RoundProgress:
             metrics=sendable(as_training_metrics(mean_metrics(used_ones))),
             seconds=dict(self.seconds),
             base_coefficient=used.base,
-            state=self._state(state),
+            state=self._state(state, numbers or {}),
         )
 
-    def _state(self, arrays: BlobRef | None) -> StrategyState | None:
+    def _state(self, arrays: BlobRef | None, numbers: Mapping[str, float]) -> StrategyState | None:
         """Return the strategy's state after this round; None if it changes no combined update."""
         before, strategy = self.plan.state, self.request.strategy
         if strategy.server_optimizer is None and not strategy.update_transforms and before is None:
             return None
-        numbers = {} if before is None else before.numbers
         return StrategyState(rounds=self.state_round, numbers=numbers, arrays=arrays)
 
     def _refusal(self, agent: str) -> Refusal:

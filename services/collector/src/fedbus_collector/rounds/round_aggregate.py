@@ -56,12 +56,13 @@ class RoundAggregate:
         aggregation = Aggregation(
             runs=runs,
             updates=verified,
-            agents=progress.counted_agents,
+            facts=tuple(map(progress.facts_of, progress.counted_agents)),
             step=ServerStep(
                 optimizer=parts.optimizer,
                 transforms=parts.transforms,
                 population=progress.request.strategy.population or 0,
                 round=progress.state_round,
+                numbers=progress.state_numbers,
             ),
             base=base,
             out=out,
@@ -85,7 +86,8 @@ class RoundAggregate:
         if made.state is not None:
             self._served[made.state] = new_state[0]
             state = BlobRef(digest=made.state, size=new_state[0].size)
-        return Commit(record=self._progress.record(made.used, state), weights=weights)
+        record = self._progress.record(made.used, state, made.numbers)
+        return Commit(record=record, weights=weights)
 
     def serve(self) -> Iterator[Action]:
         """Serve the version and the state."""

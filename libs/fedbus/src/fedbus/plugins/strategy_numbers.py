@@ -1,0 +1,51 @@
+"""Numbers that parts of a strategy keep from round to round: the call that changes them. Pure."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+from fedbus.plugins.strategy_calls import CombinedTransformCalls, ServerOptimizerCalls
+from fedbus.plugins.strategy_protocols import KeepsNumbers, UpdateFacts
+from fedbus.plugins.strategy_results import is_part_name
+from fedbus.wire.strategies import MAX_STATE_NUMBERS
+
+
+def next_numbers(
+    calls: ServerOptimizerCalls | CombinedTransformCalls,
+    numbers: Mapping[str, float],
+    facts: Sequence[UpdateFacts],
+) -> dict[str, float]:
+    """Return the numbers of a strategy with those that a part changes or adds, if it keeps any.
+
+    Raises:
+        PluginError: The part failed, or returned no names with finite numbers, or there are more
+            than MAX_STATE_NUMBERS.
+    """
+    part, caller = calls.part, calls.caller
+    if not isinstance(part, KeepsNumbers):
+        return dict(numbers)
+    found: object = caller(lambda: part.next_numbers(dict(numbers), tuple(facts)))
+    if not isinstance(found, Mapping):
+        kind = type(found).__name__
+        raise caller.error(f"next_numbers returned a {kind}; expected numbers by name")
+    changed = dict(numbers)
+    for name, value in found.items():
+        if not is_part_name(name):
+            raise caller.error(f"next_numbers: {str(name)[:80]!r} is no name of a number")
+        changed[name] = _number(calls, name, value)
+    if len(changed) > MAX_STATE_NUMBERS:
+        raise caller.error(
+            f"next_numbers: {len(changed)} numbers in all; a state has at most {MAX_STATE_NUMBERS}"
+        )
+    return changed
+
+
+def _number(
+    calls: ServerOptimizerCalls | CombinedTransformCalls, name: str, value: object
+) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]  # third-party code returned it
+    except (TypeError, ValueError) as error:
+        raise calls.caller.error(f"next_numbers: {name} is no number: {error}") from error
+    if not isfinite(number):
+        raise calls.caller.error(f"next_numbers: {name} is {number}; a finite number is expected")
+    return number
