@@ -189,8 +189,7 @@ class ServerOptimizerCalls:
     def apply(self, base: Block, combined: Combined, state: Mapping[str, Block]) -> Block:
         """Return the new weights of a block, and change the arrays of `state` in place."""
         caller = self.caller
-        copies = {name: array.copy() for name, array in state.items()}
-        own = copies if caller.third_party else dict(state)
+        own = {n: a.copy() if caller.third_party else a for n, a in state.items()}
         given, what = caller.given(base), _combined_for(combined, caller)
         new = caller.block(
             caller(lambda: self.part.apply(given, what, own)), len(base), "the result of apply"
