@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.plugins.strategy_calls import AggregatorCalls
-from fedbus_collector.aggregation.tensor_runs import Block, TensorRun, stack_length
+from fedbus_collector.aggregation.tensor_runs import Span, TensorRun, stack_length
 from fedbus_collector.aggregation.verification import VerifiedUpdate
 
 
@@ -44,7 +44,7 @@ class CombinedBlocks(Protocol):
         """The most numbers of a block; None: any number."""
         ...
 
-    def fill(self, out: NDArray[np.float64], run: TensorRun, block: Block) -> None:
+    def fill(self, out: NDArray[np.float64], run: TensorRun, block: Span) -> None:
         """Write a block into `out`, shape (numbers,)."""
         ...
 
@@ -67,7 +67,7 @@ class LinearCombination:
         """Compute each update's share of the examples."""
         object.__setattr__(self, "_shares", shares_of(self.updates))
 
-    def fill(self, out: NDArray[np.float64], run: TensorRun, block: Block) -> None:
+    def fill(self, out: NDArray[np.float64], run: TensorRun, block: Span) -> None:
         """Write a block of the sum, or of the mean, into `out`."""
         linear = run.treatment in {"trained", "section"}
         factors = self.coefficients if linear else self._shares
@@ -96,7 +96,7 @@ class NumberwiseCombination:
         object.__setattr__(self, "block_numbers", length)
         object.__setattr__(self, "_stack", np.empty((len(self.updates), length)))
 
-    def fill(self, out: NDArray[np.float64], run: TensorRun, block: Block) -> None:
+    def fill(self, out: NDArray[np.float64], run: TensorRun, block: Span) -> None:
         """Write a combined block into `out`."""
         if run.dtype == "bool":
             add_up(out, self.updates, shares_of(self.updates), run, block)
@@ -112,7 +112,7 @@ def add_up(
     updates: tuple[VerifiedUpdate, ...],
     factors: tuple[float, ...],
     run: TensorRun,
-    block: Block,
+    block: Span,
 ) -> None:
     """Write the sum of a block of each update times its factor into `out`."""
     out.fill(0.0)

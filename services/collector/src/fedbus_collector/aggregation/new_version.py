@@ -22,7 +22,7 @@ from fedbus_collector.aggregation.combined_blocks import CombinedBlocks
 from fedbus_collector.aggregation.dtypes import InvalidNumber, add_mean, as_dtype
 from fedbus_collector.aggregation.tensor_runs import (
     THIRD_PARTY_BLOCK_NUMBERS,
-    Block,
+    Span,
     TensorRun,
     UpdateRuns,
     blocks_of,
@@ -120,9 +120,7 @@ class NewVersion:
                     new = self._new(old, run, block, arrays)
                 out.write(len(head) + run.plain + block.at * size, new.data.cast("B"))
 
-    def _new(
-        self, old: Array, run: TensorRun, block: Block, arrays: "_StateBlocks | None"
-    ) -> Array:
+    def _new(self, old: Array, run: TensorRun, block: Span, arrays: "_StateBlocks | None") -> Array:
         if run.treatment == "local":
             return old
         update = self._update[: block.numbers]
@@ -136,16 +134,16 @@ class NewVersion:
         combined = self._transformed(run, block, update)
         if self._step.optimizer is None:
             return add_mean(old, np.array(combined.update))
-        place = Block(run.trained + block.at, block.numbers)
+        place = Span(run.trained + block.at, block.numbers)
         state = {} if arrays is None else arrays.read(place)
         new = self._step.optimizer.apply(old.astype(np.float64), combined, state)
         if arrays is not None:
             arrays.write(place, state)
         return as_dtype(new, old.dtype)
 
-    def _transformed(self, run: TensorRun, block: Block, update: NDArray[np.float64]) -> Combined:
+    def _transformed(self, run: TensorRun, block: Span, update: NDArray[np.float64]) -> Combined:
         """Return the combined update of a block after the transforms, the last one first."""
-        place = Block(run.trained + block.at, block.numbers)
+        place = Span(run.trained + block.at, block.numbers)
         sections = {}
         for name, section in self._runs.sections.items():
             sections[name] = self._sections[name][: block.numbers]
@@ -176,7 +174,7 @@ class _StateBlocks:
         self._runs = dict(zip((t.name for t in arrays.layout.tensors), runs, strict=True))
         self._scratch = {name: np.empty(numbers) for name in self._runs}
 
-    def read(self, place: Block) -> dict[str, NDArray[np.float64]]:
+    def read(self, place: Span) -> dict[str, NDArray[np.float64]]:
         """Return a block of each array as float64; zeros where there is no old state."""
         blocks = {name: held[: place.numbers] for name, held in self._scratch.items()}
         for name, block in blocks.items():
@@ -187,7 +185,7 @@ class _StateBlocks:
                 block[:] = read(self._arrays.old, start, STATE_DTYPE, place)
         return blocks
 
-    def write(self, place: Block, blocks: Mapping[str, NDArray[np.float64]]) -> None:
+    def write(self, place: Span, blocks: Mapping[str, NDArray[np.float64]]) -> None:
         """Write a block of each array, rounded to float32."""
         for name, block in blocks.items():
             try:

@@ -14,7 +14,7 @@ from fedbus.errors import FedbusError
 from fedbus.plugins.strategy_calls import AggregatorCalls
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.aggregation.tensor_runs import (
-    Block,
+    Span,
     TensorRun,
     UpdateRuns,
     blocks_of,
@@ -91,6 +91,6 @@ class MeanOfTotal:
     used: UsedCoefficients
     block_numbers: None = None
 
-    def fill(self, out: NDArray[np.float64], run: TensorRun, block: Block) -> None:
+    def fill(self, out: NDArray[np.float64], run: TensorRun, block: Span) -> None:
         """Write a block of the mean into `out`."""
         np.divide(read(self.spool, run.total * 8, "float64", block), self.weight, out=out)

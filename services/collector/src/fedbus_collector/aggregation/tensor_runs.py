@@ -59,8 +59,8 @@ class TensorRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """A part of a run: `numbers` numbers from position `at`."""
+class Span:
+    """A block of a run: `numbers` numbers from position `at`."""
 
     at: int
     numbers: int
@@ -131,10 +131,10 @@ def _treatment(tensor: Tensor) -> Treatment:
     return "trained" if tensor.role == "weight" else "statistic"
 
 
-def blocks_of(run: TensorRun, most: int = BLOCK_NUMBERS) -> Iterator[Block]:
+def blocks_of(run: TensorRun, most: int = BLOCK_NUMBERS) -> Iterator[Span]:
     """Split a run into blocks of at most `most` numbers; by default, they fit a core's cache."""
     for at in range(0, run.numbers, most):
-        yield Block(at, min(most, run.numbers - at))
+        yield Span(at, min(most, run.numbers - at))
 
 
 def stack_length(rows: int, *, third_party: bool) -> int:
@@ -144,7 +144,7 @@ def stack_length(rows: int, *, third_party: bool) -> int:
     return max(1, min(most, size // (8 * rows)))
 
 
-def read(spool: Spool, start: int, dtype: str, block: Block) -> Array:
+def read(spool: Spool, start: int, dtype: str, block: Span) -> Array:
     """Return a block of a run that begins at byte `start` of a spool, as a view of the spool."""
     kind = np.dtype(dtype).newbyteorder("<")
     raw = spool.read(start + block.at * kind.itemsize, block.numbers * kind.itemsize)

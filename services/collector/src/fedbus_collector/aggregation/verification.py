@@ -13,7 +13,7 @@ from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header
 from fedbus.model.layout import Array, Layout
 from fedbus.plugins import UpdateFacts
 from fedbus_collector.aggregation.dtypes import InvalidNumber, check_difference
-from fedbus_collector.aggregation.tensor_runs import Block, TensorRun, UpdateRuns, blocks_of, read
+from fedbus_collector.aggregation.tensor_runs import Span, TensorRun, UpdateRuns, blocks_of, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class VerifiedUpdate:
     spool: Spool
     offset: int
 
-    def read(self, run: TensorRun, block: Block) -> Array:
+    def read(self, run: TensorRun, block: Span) -> Array:
         """Return a block of a run, in the dtype of differences, as a view of the spool."""
         return read(self.spool, self.offset + run.delta, run.difference, block)
 
@@ -64,7 +64,7 @@ def verify(runs: UpdateRuns, update: ArrivedUpdate) -> VerifiedUpdate:
 
 
 @contextmanager
-def tensor_named(layout: Layout, run: TensorRun, block: Block) -> Iterator[None]:
+def tensor_named(layout: Layout, run: TensorRun, block: Span) -> Iterator[None]:
     """Add the name of the tensor to the message of an InvalidNumber."""
     try:
         yield
