@@ -87,7 +87,7 @@ class Keeping(FakeTaskRunner):
         self._begin("train", task.task, base, control)
         states = self.outbox.own_states
         own, reason = states.load(task, model.layout)
-        assert not reason or "committed already" in reason
+        assert not reason or "which is not before this one" in reason
         before = np.zeros(4, np.float32) if own is None else own
         self.begun.append((task.task, tuple(map(float, before))))
         states.save_pending(task, model.layout, counted_after(before, task.task))

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from time import time
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def test_a_task_whose_update_counts_already_is_refused(tmp_path: Path) -> None:
     keep(states, task(2, 3), 1)
     with pytest.raises(TrainingError, match="this agent's update for task 3 counts already"):
         states.load(task(2, 3), LAYOUT)
-    reason = "the objective's state is of round 2, committed already or of an older job"
+    reason = "the objective's state is of round 2, which is not before this one"
     assert found(states, task(2, 4)) == reason
     assert found(states, task(1)) == reason
 
@@ -164,17 +165,52 @@ def test_a_damaged_state_is_not_used(tmp_path: Path, damage: str) -> None:
     assert reason.startswith("the objective's state cannot be read (")
 
 
-def test_the_states_of_the_last_few_jobs_are_kept(tmp_path: Path) -> None:
+def keep_of(states: OwnStates, job: str, days: float) -> None:
+    """Adopt a state of a job that was written some days ago."""
+    keep(states, task(1, job=job), 1)
+    written = time() - days * 86400
+    os.utime(states.folder / f"{job}.own", (written, written))
+
+
+def test_a_state_in_use_is_not_lost_for_another_job(tmp_path: Path) -> None:
+    """The server's arrays hold what it has sent: the ninth job is declined instead."""
+    states = OwnStates(tmp_path / "own")
+    states.make_room(JOB)
+    for number in range(MAX_JOBS_WITH_STATE - 1):
+        keep_of(states, f"past-{number}", 6.9)
+    states.make_room(JOB)
+    states.save_pending(task(1, job="past-7"), LAYOUT, filled(1))
+    os.utime(tmp_path / "own" / "past-7~1~1.pending", (1, 1))
+    local_trainer, control = trainer_in(tmp_path), TaskControl()
+    with pytest.raises(
+        TrainingError,
+        match=r"of 8 other jobs need, which is the most, and none of them was unused for 7 days: "
+        r"past-0, .*, past-7; try again when one has ended",
+    ):
+        local_trainer.train(task(1), MODEL, BASE, control)
+    states.make_room("past-7")
+    states.make_room("past-0")
+    assert len(names(states)) == MAX_JOBS_WITH_STATE
+    states.remove("past-5")
+    states.remove("past-5")
+    result = local_trainer.train(task(1), MODEL, BASE, control)
+    assert result.keeps_state
+    assert control.notes == []
+
+
+def test_old_states_make_room_and_are_named(tmp_path: Path) -> None:
     """An agent is not always told when a job ends."""
     states = OwnStates(tmp_path / "own")
-    for number in range(MAX_JOBS_WITH_STATE + 2):
-        pending = task(1, job=f"job-{number}")
-        states.save_pending(pending, LAYOUT, filled(1))
-        os.utime(tmp_path / "own" / f"job-{number}~1~1.pending", (number, number))
-        states.settle(offer_of(pending), counted=True)
-    assert set(names(states)) == {f"job-{n}.own" for n in range(2, MAX_JOBS_WITH_STATE + 2)}
-    states.remove("job-5")
-    states.remove("job-5")
+    for number in range(MAX_JOBS_WITH_STATE):
+        keep_of(states, f"past-{number}", 7.1 if number in {2, 4} else 1)
+    control = TaskControl()
+    trainer_in(tmp_path).train(task(1), MODEL, BASE, control)
+    (note,) = control.notes
+    assert note == (
+        "own_state_removed",
+        "of past-2, past-4, unused for 7 days; a job that still runs begins with zeros here",
+    )
+    assert not {"past-2.own", "past-4.own"} & set(names(states))
     assert len(names(states)) == MAX_JOBS_WITH_STATE - 1
 
 

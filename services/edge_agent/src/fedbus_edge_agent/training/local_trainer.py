@@ -145,6 +145,8 @@ class LocalTrainer:
             parts = self.strategies.load(task.params)
         own, reason = None, ""
         if parts.keeper is not None:
+            if removed := self._outbox.own_states.make_room(task.job):
+                control.notes.append(("own_state_removed", removed))
             own, reason = self._outbox.own_states.load(task, layout)
         if reason:
             control.notes.append(("own_state_reset", reason))

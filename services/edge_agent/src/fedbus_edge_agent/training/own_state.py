@@ -6,6 +6,7 @@ update that counts: it is pending from before the update is offered until its re
 whether it is adopted or discarded.
 """
 
+import math
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from fedbus.errors import LayoutError, TrainingError
 from fedbus.model import npz
 from fedbus.model.layout import Layout
 from fedbus.model.sections import section_numbers
+from fedbus.text import listed
 from fedbus.wire.messages import Offer, TrainTask
 
 MAX_JOBS_WITH_STATE: Final = 8
-"""The states of the jobs that were written last are kept: an agent is not always told of an end."""
+UNUSED_SECONDS: Final = 7 * 24 * 3600
+"""Age from which a state makes room for another job's: an agent is not always told of an end."""
 _OWN: Final = "own"
 _MADE_FOR: Final = "fedbus:made_for"
 _BASE: Final = "fedbus:base"
@@ -41,6 +44,35 @@ class OwnStates:
     """
 
     folder: Path
+
+    def make_room(self, job: str) -> str:
+        """Remove old states of other jobs if there are too many; return which, "" if none was.
+
+        A state of a running job must not be lost: the server's arrays hold what it has sent.
+
+        Raises:
+            TrainingError: All are in use, as far as is known.
+            StoreError: The disk is not writable.
+        """
+        with os_errors_as_store_errors(self.folder):
+            others = self._written()
+            if others.pop(job, None) is not None or len(others) < MAX_JOBS_WITH_STATE:
+                return ""
+            self.folder.touch()  # gives it the present time of the clock that the files have
+            oldest = self.folder.stat().st_mtime - UNUSED_SECONDS
+            unused = sorted(name for name, written in others.items() if written < oldest)
+            if len(others) - len(unused) >= MAX_JOBS_WITH_STATE:
+                raise TrainingError(
+                    f"this agent keeps what the objectives of {len(others)} other jobs need, which "
+                    f"is the most, and none of them was unused for {UNUSED_SECONDS // 86400} days: "
+                    f"{listed(sorted(others))}; try again when one has ended"
+                )
+            for name in unused:
+                self._adopted(name).unlink(missing_ok=True)
+        return (
+            f"of {listed(unused)}, unused for {UNUSED_SECONDS // 86400} days; a job that still "
+            "runs begins with zeros here"
+        )
 
     def load(self, task: TrainTask, layout: Layout) -> tuple[NDArray[np.float32] | None, str]:
         """Return the state to begin a task with as one section, or None and why it is not used.
@@ -63,8 +95,7 @@ class OwnStates:
         if (number, base) == (task.task, task.base.weights.digest):
             raise TrainingError(f"this agent's update for task {number} counts already")
         if round_ >= task.round:
-            known = f"of round {round_}, committed already or of an older job"
-            return None, f"the objective's state is {known}"
+            return None, f"the objective's state is of round {round_}, which is not before this one"
         if made_for != _made_for(task, layout) or own.shape != (section_numbers(layout),):
             return None, "the objective's state is of another model, objective or parameters"
         return own.astype(np.float32, copy=False), ""
@@ -101,7 +132,6 @@ class OwnStates:
             else:
                 pending.unlink()
             sync_folder(self.folder)
-            self._prune(offer.job)
 
     def discard_pending(self, task: TrainTask) -> None:
         """Remove what a task left pending, whose update was not stored."""
@@ -124,12 +154,15 @@ class OwnStates:
         with suppress(OSError):
             self._adopted(job).unlink()
 
-    def _prune(self, job: str) -> None:
-        others = (path for path in self.folder.glob(f"*{_ADOPTED}") if path != self._adopted(job))
-        for path in sorted(others, key=lambda path: path.stat().st_mtime)[
-            : 1 - MAX_JOBS_WITH_STATE
-        ]:
-            path.unlink(missing_ok=True)
+    def _written(self) -> dict[str, float]:
+        """Return when the latest state of each job was written; a pending one is never old."""
+        written: dict[str, float] = {}
+        for path in self.folder.glob("*"):
+            if path.suffix == _PENDING:
+                written[path.name.partition("~")[0]] = math.inf
+            elif path.suffix == _ADOPTED:
+                written.setdefault(path.stem, path.stat().st_mtime)
+        return written
 
     def _adopted(self, job: str) -> Path:
         return self.folder / f"{job}{_ADOPTED}"
