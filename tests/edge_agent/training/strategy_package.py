@@ -70,6 +70,7 @@ class Wrong:
             "list": fedbus.LocalTerms(linear={name: [0.0]}),
             "inf": fedbus.LocalTerms(linear={name: np.full(start.base[name].shape, 1e300)}),
             "nan": fedbus.LocalTerms(proximal=float("nan")),
+            "text": fedbus.LocalTerms(proximal="0.1"),
             "exit": fedbus.LocalTerms(),
         }.get(self.what, fedbus.LocalTerms())
 
@@ -93,6 +94,8 @@ class Wrong:
             return None
         elif self.what == "no section":
             return fedbus.LocalEnd(own=own)
+        elif self.what == "more":
+            return fedbus.LocalEnd(own=own, sections={"variate": zeros, "unasked": zeros})
         return fedbus.LocalEnd(own=own, sections={"variate": sections})
 
 

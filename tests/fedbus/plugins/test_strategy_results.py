@@ -25,11 +25,24 @@ NAN = {"a": np.full((2, 3), np.nan, np.float32), "b": np.ones(3, np.float32)}
 def test_correct_results_pass() -> None:
     """Unchanged."""
     terms = LocalTerms(proximal=0.1, linear={"b": ONES["b"]})
-    assert checked_terms(terms, BASE) is terms
+    assert checked_terms(terms, BASE) == terms
     end = LocalEnd(own=ONES, sections={"control": MappingProxyType(ONES)})
-    assert checked_local_end(end, BASE, ["control"]) is end
+    assert checked_local_end(end, BASE, ["control"]) == end
     assert checked_local_end(LocalEnd(), BASE, []) == LocalEnd()
-    assert checked_update(ONES, BASE) is ONES
+    assert checked_update(ONES, BASE) == ONES
+
+
+def test_arrays_get_the_dtype_in_which_they_are_used() -> None:
+    """Terms that of their tensor, own arrays and sections float32; what overflows is refused."""
+    base = {"a": np.zeros(2, np.float16)}
+    large = {"a": np.full(2, 1e5, np.float64)}
+    terms = checked_terms(LocalTerms(proximal=1, linear={"a": np.full(2, 0.5)}), base)
+    assert terms.linear["a"].dtype == np.float16
+    assert type(terms.proximal) is float
+    end = checked_local_end(LocalEnd(own=large, sections={"x": large}), base, ["x"])
+    assert end.own["a"].dtype == end.sections["x"]["a"].dtype == np.float32
+    with pytest.raises(PluginError, match="linear: 'a': a number is NaN or infinite in float16"):
+        checked_terms(LocalTerms(linear=large), base)
 
 
 @pytest.mark.parametrize(

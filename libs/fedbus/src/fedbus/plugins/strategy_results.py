@@ -1,15 +1,15 @@
 """Checks of what the parts of a strategy return to an agent: names, shapes, finite numbers. Pure.
 
-An agent and `fedbus plugins check` make the same checks with these functions. A message begins with
-the name of the method; the caller adds the name of the plug-in. What a collector gets is checked in
-`strategy_calls.py`.
+An agent and `fedbus plugins check` make the same checks with these functions, which also convert
+arrays to the dtype in which they are used. A message begins with the name of the method; the caller
+adds the name of the plug-in. What a collector gets is checked in `strategy_calls.py`.
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import cast
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +22,12 @@ from fedbus.training.local_terms import LocalTerms
 
 
 def checked_terms(found: object, base: Weights) -> LocalTerms:
-    """Return an objective's terms.
+    """Return an objective's terms, their arrays with the dtypes of `base`.
 
     Raises:
         PluginError: `proximal` is negative or not finite, or `linear` has an array for something
-            that is not in `base`, of another shape, or with a number that is not finite.
+            that is not in `base`, of another shape, or with a number that is not finite in the
+            dtype of its tensor.
     """
     if not isinstance(found, LocalTerms):
         raise PluginError(f"terms: expected a fedbus.LocalTerms, got {_shown(found)}")
@@ -34,12 +35,13 @@ def checked_terms(found: object, base: Weights) -> LocalTerms:
         raise PluginError(
             f"terms: proximal: expected a finite number of at least 0, got {_shown(found.proximal)}"
         )
-    _check_arrays("terms: linear", found.linear, base, complete=False)
-    return found
+    dtypes = {name: array.dtype for name, array in base.items()}
+    linear = _checked_arrays("terms: linear", found.linear, base, dtypes, complete=False)
+    return LocalTerms(proximal=float(found.proximal), linear=linear)
 
 
 def checked_local_end(found: object, base: Weights, sections: Sequence[str]) -> LocalEnd:
-    """Return what an objective keeps on the agent and adds to the update.
+    """Return what an objective keeps on the agent and adds to the update, as float32.
 
     Args:
         base: The trained tensors of the base version by name.
@@ -56,11 +58,14 @@ def checked_local_end(found: object, base: Weights, sections: Sequence[str]) -> 
             f"after: expected sections {listed(sections) or 'none'}, got "
             f"{listed(map(str, given)) or 'none'}"
         )
-    for name, arrays in found.sections.items():
-        _check_arrays(f"after: section {name!r}", arrays, base)
-    if not isinstance(found.own, Mapping) or found.own:
-        _check_arrays("after: own", found.own, base)
-    return found
+    single = dict.fromkeys(base, np.dtype(np.float32))
+    made = {
+        name: _checked_arrays(f"after: section {name!r}", arrays, base, single)
+        for name, arrays in found.sections.items()
+    }
+    keeps_none = isinstance(found.own, Mapping) and not found.own
+    own = {} if keeps_none else _checked_arrays("after: own", found.own, base, single)
+    return LocalEnd(own=own, sections=made)
 
 
 def checked_update(found: object, update: Weights) -> Weights:
@@ -70,8 +75,7 @@ def checked_update(found: object, update: Weights) -> Weights:
         PluginError: Names, shapes or dtypes differ from those of `update`, or a number is not
             finite.
     """
-    _check_arrays("transform_update", found, update)
-    changed = cast("Weights", found)
+    changed = _checked_arrays("transform_update", found, update)
     for name, array in update.items():
         if changed[name].dtype != array.dtype:
             raise PluginError(
@@ -85,22 +89,34 @@ def is_part_name(name: object) -> bool:
     return isinstance(name, str) and re.fullmatch(IDENT, name) is not None
 
 
-def _check_arrays(what: str, found: object, tensors: Weights, *, complete: bool = True) -> None:
-    """Validate arrays by the name of a tensor; with `complete` each tensor needs one."""
+def _checked_arrays(
+    what: str,
+    found: object,
+    tensors: Weights,
+    dtypes: Mapping[str, np.dtype[Any]] | None = None,
+    *,
+    complete: bool = True,
+) -> Weights:
+    """Return arrays by the name of a tensor, converted; with `complete` each tensor needs one."""
     if not isinstance(found, Mapping):
         raise PluginError(f"{what}: expected arrays by tensor name, got {_shown(found)}")
     if unknown := [str(name) for name in found if name not in tensors]:
         raise PluginError(f"{what}: no trained tensor is named {listed(unknown)}")
     if missing := [name for name in tensors if complete and name not in found]:
         raise PluginError(f"{what}: no array for {listed(missing)}")
+    checked = {}
     for name, array in found.items():
         where, shape = f"{what}: {name!r}", tensors[name].shape
         if not isinstance(array, np.ndarray) or array.shape != shape:
             raise PluginError(f"{where}: expected an array of shape {shape}, got {_shown(array)}")
         if array.dtype.kind != "f":
             raise PluginError(f"{where}: expected floating-point numbers, got {array.dtype}")
-        if not np.isfinite(array).all():
-            raise PluginError(f"{where}: a number is NaN or infinite")
+        with np.errstate(over="ignore"):
+            converted = array if dtypes is None else array.astype(dtypes[name], copy=False)
+        if not np.isfinite(converted).all():
+            raise PluginError(f"{where}: a number is NaN or infinite in {converted.dtype}")
+        checked[name] = converted
+    return checked
 
 
 def _is_number(found: object) -> bool:

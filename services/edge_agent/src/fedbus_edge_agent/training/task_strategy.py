@@ -1,6 +1,7 @@
 """The agent's half of a strategy in one task: terms of the loss, sections, transforms."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,22 +12,18 @@ from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Array, Layout, Weights
 from fedbus.model.sections import (
     SECTION_PREFIX,
+    join_section,
     split_section,
     state_layout,
     trained_tensors,
     update_layout,
 )
 from fedbus.plugins import LocalStart, UsesLocalTerms
+from fedbus.plugins.strategy_results import checked_local_end, checked_terms, checked_update
 from fedbus.training.local_terms import LocalTerms
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training.checks import check_digest
 from fedbus_edge_agent.training.local_strategy import LocalStrategy
-from fedbus_edge_agent.training.strategy_checks import (
-    checked_own,
-    checked_section,
-    checked_terms,
-    checked_update,
-)
 from fedbus_edge_agent.training.trainer_cache import CachedTrainer
 
 _TRANSFORM_SEED = 2
@@ -72,7 +69,9 @@ class TaskStrategy:
         if self._parts.objective is None:
             return None
         name, objective = self._parts.objective
-        terms = checked_terms(name, objective.terms(self._start), self._layout)
+        found = objective.terms(self._start)
+        with _naming(f"objective {name!r}"):
+            terms = checked_terms(found, self._start.base)
         if terms.empty:
             return None
         if not isinstance(loaded.trainer, UsesLocalTerms):
@@ -102,10 +101,11 @@ class TaskStrategy:
         if self._parts.keeper is not None:
             name, objective = self._parts.keeper
             end = objective.after(self._start, _read_only(differences), steps)
-            own = checked_own(name, end, self._layout)
-            for section in self._sections:
-                numbers = checked_section(name, end, section, self._layout)
-                views[SECTION_PREFIX + section][:] = numbers
+            with _naming(f"objective {name!r}"):
+                end = checked_local_end(end, self._start.base, self._sections)
+            own = join_section(end.own, self._layout) if end.own else None
+            for section, arrays in end.sections.items():
+                views[SECTION_PREFIX + section][:] = join_section(arrays, self._layout)
         if self._parts.transforms and differences:
             self._transform(differences, np.frombuffer(blob, np.uint8))
         return own
@@ -116,7 +116,8 @@ class TaskStrategy:
         update = _read_only(differences)
         for name, transform in self._parts.transforms:
             made = transform.transform_update(update, rng)
-            update = _read_only(checked_update(name, made, trained_tensors(self._layout)))
+            with _naming(f"update transform {name!r}"):
+                update = _read_only(checked_update(made, differences))
         # An array may be a view of another tensor's differences, which are overwritten below.
         apart = {
             name: array.copy() if np.may_share_memory(array, memory) else array
@@ -152,6 +153,15 @@ def start_of(
         own=_zeros(layout) if own is None else _read_only(split_section(own, layout)),
         server=server,
     )
+
+
+@contextmanager
+def _naming(part: str) -> Iterator[None]:
+    """Put a plug-in's name before the reason why what it returned cannot be used."""
+    try:
+        yield
+    except PluginError as error:
+        raise TrainingError(f"{part}: {error}") from error
 
 
 def _zeros(layout: Layout) -> Weights:
