@@ -9,4 +9,5 @@ in_memory_rounds.py    rounds with the project's strategies, without messages
 simulated_services.py  the same setting, run by the real services
 measured.py            parameters chosen, then accuracies over several seeds
 result_pages.py        tables and picture
+result_files.py        the committed results
 """

@@ -9,26 +9,20 @@ measurement does not use. See docs/strategies.md for the conditions.
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # before numpy: matrices are small
 
 from benchmarks.strategies.experiments import EXPERIMENTS, Experiment  # noqa: E402 - see above
 from benchmarks.strategies.measured import Measured, measured, tuned  # noqa: E402
-from benchmarks.strategies.result_pages import draw, tables, with_tables  # noqa: E402
+from benchmarks.strategies.result_files import PAGE, as_json, write  # noqa: E402
+from benchmarks.strategies.result_pages import tables  # noqa: E402
 from benchmarks.strategies.settings import Candidate  # noqa: E402
-
-DOCS = Path(__file__).parents[2] / "docs"
-PAGE = DOCS / "strategies.md"
-FIGURES = DOCS / "strategy-results.json"
-PICTURE = DOCS / "strategy-results.svg"
 
 
 def main() -> None:
@@ -43,15 +37,12 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes) as pool:
         for name in options.only or EXPERIMENTS:
             results[name] = run(name, EXPERIMENTS[name], pool)
+            plain = {name: [each.plain() for each in rows] for name, rows in results.items()}
+            if options.json is not None:
+                options.json.write_text(as_json(plain), encoding="utf-8")
+            if options.write:
+                write(plain)
     print(tables(results))
-    plain = {name: [each.plain() for each in rows] for name, rows in results.items()}
-    if options.json is not None:
-        options.json.write_text(as_json(plain), encoding="utf-8")
-    if options.write:
-        if FIGURES.exists():
-            plain = {**json.loads(FIGURES.read_text(encoding="utf-8")), **plain}
-        FIGURES.write_text(as_json(plain), encoding="utf-8")
-        write_pages()
 
 
 def run(name: str, experiment: Experiment, pool: ProcessPoolExecutor) -> list[Measured]:
@@ -62,11 +53,11 @@ def run(name: str, experiment: Experiment, pool: ProcessPoolExecutor) -> list[Me
         for heading in experiment.settings
         for strategy in experiment.strategies
     ]
-    return [
-        each.result()
-        for number, each in enumerate(waiting, 1)
-        if _progress(f"{name}: measured {number} of {len(waiting)}")
-    ]
+    rows = []
+    for number, each in enumerate(waiting, 1):
+        rows.append(each.result())
+        _progress(f"{name}: measured {number} of {len(waiting)}")
+    return rows
 
 
 def _chosen(
@@ -84,8 +75,8 @@ def _chosen(
                 places.append((heading, strategy))
                 waiting.append(pool.submit(tuned, setting, strategy, fixed, checked))
     for number, (place, each) in enumerate(zip(places, waiting, strict=True), 1):
-        _progress(f"{name}: chose parameters {number} of {len(waiting)}")
         yield place, each.result()
+        _progress(f"{name}: chose parameters {number} of {len(waiting)}")
     if experiment.tuned_as is not None:
         setting = next(iter(experiment.settings.values()))
         rate = pool.submit(tuned, setting, experiment.tuned_as, {}, checked).result().learning_rate
@@ -94,33 +85,9 @@ def _chosen(
                 yield (heading, strategy), Candidate(strategy, rate, fixed)
 
 
-def _progress(line: str) -> bool:
+def _progress(line: str) -> None:
     end = "\r" if sys.stderr.isatty() else "\n"
     print(f"{line:70}", end=end, file=sys.stderr, flush=True)
-    return True
-
-
-def as_json(plain: dict[str, Any]) -> str:
-    """Return JSON with a line for each strategy in each setting."""
-    experiments = (
-        f" {json.dumps(name)}: [\n" + ",\n".join(f"  {json.dumps(row)}" for row in rows) + "\n ]"
-        for name, rows in plain.items()
-    )
-    return "{\n" + ",\n".join(experiments) + "\n}\n"
-
-
-def read_results() -> dict[str, list[Measured]]:
-    """Read the committed figures."""
-    plain = json.loads(FIGURES.read_text(encoding="utf-8"))
-    return {name: [Measured(**row) for row in rows] for name, rows in plain.items()}
-
-
-def write_pages() -> None:
-    """Write tables and picture from the committed figures."""
-    results = read_results()
-    page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(with_tables(page, tables(results)), encoding="utf-8")
-    draw(results, PICTURE)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,6 @@ class InMemoryRounds:
         self._layout = agent_networks.layout_of(widths)
         rng = np.random.default_rng([seed, 0])
         self._weights = agent_networks.initial_weights(widths, rng)
-        self._epochs = [self._drawn_epochs(rng) for _ in range(setting.agents)]
         numbers = len(self._flat(self._weights))
         self._state = {name: np.zeros(numbers, np.float32) for name in self._strategy.state}
         self._state_rounds = 0
@@ -146,16 +145,11 @@ class InMemoryRounds:
         """Draw an agent's batches, shape (steps, batch); the rest of each epoch is left out."""
         rows, size = self._data.agents[agent], self._setting.batch_size
         whole = len(rows) // size * size
-        epochs = self._epochs[agent]
-        if not self._setting.fixed_epochs:
-            epochs = self._drawn_epochs(rng)
+        low, high = self._setting.epochs
+        epochs = int(rng.integers(low, high + 1))
         return np.concatenate(
             [rng.permutation(rows)[:whole].reshape(-1, size) for _ in range(epochs)]
         )
-
-    def _drawn_epochs(self, rng: np.random.Generator) -> int:
-        low, high = self._setting.epochs
-        return int(rng.integers(low, high + 1))
 
     def _start(self, agent: int) -> LocalStart:
         server = {name: self._split(self._state[name]) for name in self._strategy.server_state}

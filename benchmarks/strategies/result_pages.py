@@ -13,6 +13,7 @@ Results = Mapping[str, Sequence[Measured]]
 BEGIN: Final = "<!-- Written by `python -m benchmarks.strategies --write` from here on. -->\n"
 END: Final = "<!-- End of what benchmarks.strategies writes. -->\n"
 _LINES = ("fedavg", "scaffold", "fedprox", "feddyn", "fedavgm", "fedadam")
+_LABEL = ("fedavg", "fedprox", "fednova", "scaffold")
 
 
 def with_tables(page: str, text: str) -> str:
@@ -44,8 +45,8 @@ def _table(name: str, rows: Sequence[Measured]) -> Iterator[str]:
         if heading in experiment.target:
             columns.append(f"{heading}: rounds to {experiment.target[heading]}")
         columns.append(heading)
-        if experiment.tuned_as is None:
-            columns.append("learning rate")
+        if experiment.tuned_as is None and heading not in experiment.rates:
+            columns.append("parameters")
     yield _row(columns)
     yield _row(["---"] * len(columns))
     for strategy in experiment.strategies:
@@ -55,7 +56,7 @@ def _table(name: str, rows: Sequence[Measured]) -> Iterator[str]:
             if found.rounds_to_target:
                 cells.append(_rounds(found.rounds_to_target))
             cells.append(f"{found.mean:.3f} ± {found.spread:.3f}")
-            if experiment.tuned_as is None:
+            if experiment.tuned_as is None and heading not in experiment.rates:
                 cells.append(_parameters(found))
         yield _row(cells)
 
@@ -73,7 +74,7 @@ def _rounds(reached: Sequence[int | None]) -> str:
 
 def _parameters(found: Measured) -> str:
     own = [f"{name} {found.parameters[name]}" for name in GRIDS.get(found.strategy, ())]
-    return ", ".join([f"{found.learning_rate}", *own])
+    return ", ".join([f"rate {found.learning_rate}", *own])
 
 
 def draw(results: Results, path: Path) -> None:
@@ -84,13 +85,15 @@ def draw(results: Results, path: Path) -> None:
     with mpl.rc_context({"svg.hashsalt": "fedbus", "svg.fonttype": "none", "font.size": 8}):
         figure = Figure(figsize=(9, 6), layout="constrained")
         (first, second), (third, fourth) = figure.subplots(2, 2)
-        _curves(first, results["heterogeneous"], "mnist1d", "mnist1d, Dirichlet 0.5", _LINES)
-        for axes, name, title in (
-            (second, "one label", "digits, one label an agent"),
-            (third, "one label, momentum", "digits, one label an agent, momentum 0.9"),
+        for axes, name, data, title, strategies in (
+            (first, "heterogeneous", "mnist1d", "Dirichlet 0.5", _LINES),
+            (second, "one label", "digits", "one label an agent", _LABEL),
+            (third, "one label, momentum", "digits", "one label, momentum 0.9", _LABEL),
         ):
-            _curves(axes, results[name], "digits", title, list(EXPERIMENTS[name].strategies))
-        _bars(fourth, results["attacks, digits, IID"])
+            if name in results:
+                _curves(axes, results[name], data, f"{data}, {title}", strategies)
+        if "attacks, digits, IID" in results:
+            _bars(fourth, results["attacks, digits, IID"])
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     text = path.read_text(encoding="utf-8")
     path.write_text("\n".join(map(str.rstrip, text.splitlines())) + "\n", encoding="utf-8")

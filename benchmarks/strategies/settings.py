@@ -15,8 +15,7 @@ class Setting:
     Attributes:
         split: How the rows are partitioned among `agents`.
         cohort: Agents that train in each round, drawn at random.
-        epochs: Passes of an agent over its data in a round: from, to; drawn for each agent.
-        fixed_epochs: Whether they are drawn once for the job, and not in each round.
+        epochs: Passes of an agent over its data in a round: from, to; drawn by each agent.
         momentum: Of the agents' SGD.
     """
 
@@ -25,8 +24,7 @@ class Setting:
     agents: int = 10
     cohort: int = 10
     epochs: tuple[int, int] = (5, 5)
-    fixed_epochs: bool = False
-    rounds: int = 50
+    rounds: int = 30
     batch_size: int = 32
     momentum: float = 0.0
     attack: Attack = field(default_factory=Attack)

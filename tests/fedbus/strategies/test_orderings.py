@@ -11,6 +11,8 @@ import pytest
 
 from benchmarks.strategies.attacks import Attack
 from benchmarks.strategies.in_memory_rounds import accuracies
+from benchmarks.strategies.result_files import PAGE, read_results
+from benchmarks.strategies.result_pages import tables, with_tables
 from benchmarks.strategies.settings import Candidate, Setting
 from benchmarks.strategies.simulated_services import simulated_accuracies
 from fedbus.jobs import JobFileError
@@ -88,3 +90,9 @@ def test_the_real_services_reach_the_same() -> None:
         found[name] = simulated_accuracies(setting, candidate, 0)[-1]
         assert found[name] == pytest.approx(accuracies(setting, candidate, 0)[-1], abs=0.08)
     assert found["scaffold"] > found["fedavg"] + 0.1
+
+
+def test_the_page_shows_the_committed_figures() -> None:
+    """A table cannot be changed without the figures that it is written from."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == with_tables(page, tables(read_results()))
