@@ -72,13 +72,14 @@ class RecordedStates(OwnStates):
         super().save_pending(task, layout, own)
         self.records.made[task.job, self.agent, task.task] = own.copy()
 
-    def settle(self, offer: Offer, *, counted: bool) -> None:
+    def settle(self, offer: Offer, *, counted: bool) -> bool:
         """Record an adoption."""
         self.on_step("own:settle")
         adopts = counted and self.has_pending(offer)
-        super().settle(offer, counted=counted)
+        settled = super().settle(offer, counted=counted)
         if adopts:
             self.records.adopted.setdefault((offer.job, self.agent), []).append(offer.task)
+        return settled
 
 
 class RecordedOutbox(Outbox):

@@ -5,6 +5,8 @@ import pytest
 from fedbus.wire.documents import JobState, ModelNeeds
 from fedbus.wire.messages import (
     EndJob,
+    JobFault,
+    JobFileRefused,
     JobsListed,
     LeaseGranted,
     LoadJob,
@@ -177,11 +179,45 @@ def test_a_job_whose_plan_is_not_stored_is_loaded_again() -> None:
     harness = Harness()
     harness.begin()
     harness.wait(31.0)
-    assert harness.noted("job_reloaded") == [{"job": JOB}]
+    reason = "its plan was not stored in time"
+    assert harness.noted("job_reloaded") == [{"job": JOB, "reason": reason}]
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == []
     harness.receive(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
     harness.receive(REPOSITORY, JobsListed(jobs=(JOB,)))
     assert harness.asked(keys.JobLoading(JOB), LoadJob).job == JOB
+
+
+def test_a_job_whose_plan_is_refused_is_loaded_again_at_once() -> None:
+    """Its collector committed the round and was killed before it reported that."""
+    harness = Harness()
+    plan = harness.begin_round()
+    harness.introduce(OTHER_COLLECTOR)
+    harness.silent.add(COLLECTOR)
+    harness.wait(8.0)
+    assert (harness.planned.round, harness.planned.task) == (1, 2)
+    refused = JobFileRefused(job=JOB, faults=(JobFault(key="", problem="round 1 is committed"),))
+    harness.receive(REPOSITORY, refused)
+    assert harness.noted("job_reloaded") == [{"job": JOB, "reason": "round 1 is committed"}]
+    assert harness.asked(keys.JobLoading(JOB), LoadJob).job == JOB
+    assert keys.PlanStorage(JOB) not in harness.asks
+    harness.receive(REPOSITORY, loaded(rounds=1, latest=version(2), plan=plan))
+    harness.wait(6.0)  # for evaluators
+    assert (harness.planned.round, harness.planned.task, harness.planned.base) == (2, 2, version(2))
+    harness.open_round()
+    harness.receive(REPOSITORY, refused)  # a late copy
+    assert keys.JobLoading(JOB) not in harness.asks
+
+
+def test_a_refused_job_file_of_the_same_id_leaves_the_job_alone() -> None:
+    """Its sender is told, and the plan is still being stored."""
+    harness = Harness()
+    harness.begin()
+    harness.submit(job_file(num_rounds=7))
+    harness.receive(
+        REPOSITORY, JobFileRefused(job=JOB, faults=(JobFault(key="training_id", problem="taken"),))
+    )
+    assert harness.planned.task == 1
+    assert harness.noted("job_reloaded") == []
 
 
 def test_a_restarted_controller_opens_the_stored_round_again() -> None:

@@ -45,10 +45,11 @@ class KillingStates(OwnStates):
 
     outbox: "KillingOutbox"
 
-    def settle(self, offer: Offer, *, counted: bool) -> None:
-        OwnStates.settle(self, offer, counted=counted)
+    def settle(self, offer: Offer, *, counted: bool) -> bool:
+        settled = OwnStates.settle(self, offer, counted=counted)
         if self.outbox.killed_after == "settle":
             raise Killed
+        return settled
 
 
 class KillingOutbox(Outbox):
@@ -173,6 +174,31 @@ def test_a_task_of_the_same_round_does_not_wait(tmp_path: Path, counts: int) -> 
     harness.run_calls()
     harness.trained(task(3, 2))
     assert runner.begun[-1] == (3, counted(counts))
+
+
+@pytest.mark.parametrize("verdict", ["stored", "drop"])
+def test_a_lost_state_of_an_update_that_counts_is_logged(tmp_path: Path, verdict: str) -> None:
+    """A user removed the file: the next round begins with the state before."""
+    harness, runner = keeping_agent(tmp_path)
+    harness.trained(task(1))
+    (tmp_path / "own" / f"{JOB}~1~1.pending").unlink()
+    harness.receive(COLLECTOR, receipt(1, verdict))
+    harness.run_calls()
+    lost = [{"job": JOB, "task": 1}] if verdict == "stored" else []
+    assert harness.noted("own_state_lost") == lost
+    harness.trained(task(2))
+    assert runner.begun[-1] == (2, counted())
+
+
+def test_a_state_that_was_adopted_before_the_update_was_removed_is_not_lost(tmp_path: Path) -> None:
+    """The disk refused the removal, and it is repeated."""
+    harness, _ = keeping_agent(tmp_path)
+    harness.trained(task(1))
+    harness.receive(COLLECTOR, receipt(1, "stored"))
+    (run,) = harness.runs
+    assert run.call() is True
+    harness.run_calls()
+    assert harness.noted("own_state_lost") == []
 
 
 def test_other_jobs_do_not_wait(tmp_path: Path) -> None:

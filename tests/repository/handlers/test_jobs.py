@@ -51,7 +51,10 @@ from tests.repository.harness import (
     plan_next,
     plan_of,
     push,
+    put,
+    record_of,
     ref_of,
+    weights,
 )
 
 STORE_JOB = StoreJob(epoch=0, job=JOB, model=MODEL, file=b"{}")
@@ -245,6 +248,19 @@ def test_an_overtaken_plan_is_not_answered(harness: Harness, store: Store) -> No
     job = begin(store)
     harness.receive(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=2)))
     assert harness.receive(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=1))) == []
+
+
+def test_a_plan_for_a_committed_round_is_refused(harness: Harness, store: Store) -> None:
+    """Its collector was killed between the commit and its report; a repeated plan is confirmed."""
+    before = plan_of(begin(store))
+    assert store.store_plan(0, before) == before
+    store.commit(record_of(before), put(store, weights(1.0)))
+    again = replace(before, task=2)
+    [refused] = harness.receive(CONTROLLER, StorePlan(epoch=0, plan=again))
+    assert "round 1, which is committed already" in refused.faults[0].problem
+    assert load(store).plan == before
+    confirmed = harness.receive(CONTROLLER, StorePlan(epoch=0, plan=before))
+    assert confirmed == [PlanStored(job=JOB, task=1)]
 
 
 def test_an_ended_job_answers_plans_with_its_end(harness: Harness, store: Store) -> None:

@@ -221,7 +221,7 @@ STORED = StoredJob(
     ended=None,
     base=LATEST,
     latest=LATEST,
-    rounds=3,
+    rounds=2,
     plan=None,
 )
 
@@ -238,6 +238,13 @@ def test_a_plan_has_the_state_of_its_base() -> None:
     assert plan_fault(replace(PLAN, state=state_after(3)), STORED, None) == (
         "the plan of task 5 has a strategy's state after 3 rounds, where version 4 is stored with"
         " no state of a strategy; load job 'digits-1' again"
+    )
+
+
+def test_a_plan_for_a_committed_round_is_refused() -> None:
+    """Agents would train for nothing; those of its earlier task have updates that count."""
+    assert plan_fault(PLAN, replace(STORED, rounds=3), LATEST) == (
+        "the plan of task 5 is for round 3, which is committed already; load job 'digits-1' again"
     )
 
 

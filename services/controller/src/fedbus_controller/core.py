@@ -201,7 +201,10 @@ class ControllerCore(Core):
                 yield from self._jobs.begin(message, epoch, now)
             case JobFileRefused(job=name, faults=faults):
                 yield Cancel(keys.JobStorage(name))
-                yield from self._pending.job_refused(name, faults)
+                if self._pending.is_storing(name):
+                    yield from self._pending.job_refused(name, faults)
+                else:
+                    yield from self._jobs.plan_refused(name, epoch, faults[0].problem)
             case JobEnded(job=name, phase=phase, reason=reason):
                 yield from self._pending.job_ended(name, phase, reason)
                 yield from self._jobs.end(message, epoch, now)

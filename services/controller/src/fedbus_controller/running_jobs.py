@@ -113,7 +113,16 @@ class RunningJobs:
 
     def reload(self, job: str) -> Iterator[Action]:
         """Release a job; the next list of running jobs contains it again."""
-        yield Note("job_reloaded", {"job": job})
+        yield from self._release(job, "its plan was not stored in time")
+
+    def plan_refused(self, job: str, epoch: int, reason: str) -> Iterator[Action]:
+        """Load a job again at once if its plan waits to be stored: the repository knows more."""
+        if job in self.running and keys.PlanStorage(job) in self._open_asks:
+            yield from self._release(job, reason)
+            yield from self.load(job, epoch)
+
+    def _release(self, job: str, reason: str) -> Iterator[Action]:
+        yield Note("job_reloaded", {"job": job, "reason": reason})
         yield from self.running.pop(job).release()
 
     def end(self, answer: JobEnded, epoch: int, now: float) -> Iterator[Action]:

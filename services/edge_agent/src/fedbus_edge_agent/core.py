@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fedbus.blobs.spool import Spools
-from fedbus.core.actions import Action, Cancel, Introduce, Send, WakeAt
+from fedbus.core.actions import Action, Cancel, Introduce, Note, Send, WakeAt
 from fedbus.core.events import (
     Connected,
     Event,
@@ -153,7 +153,9 @@ class AgentCore(Core):
 
     def _handle_removal(self, event: Event, now: float) -> Iterator[Action]:
         match event:
-            case Ran(keys.UpdateRemoval() as key) if self._replies.removed(key):
+            case Ran(keys.UpdateRemoval() as key, settled) if self._replies.removed(key):
+                if settled is False:
+                    yield Note("own_state_lost", {"job": key.job, "task": key.task})
                 yield from self._replies.remove_own_state(key.job)
                 yield from self._scheduler.begin_next(now)  # a task may have waited for it
             case RunFailed(keys.UpdateRemoval() as key, error):

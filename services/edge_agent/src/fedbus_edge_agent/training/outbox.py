@@ -77,17 +77,18 @@ class Outbox:
         with suppress(FileNotFoundError):
             os.remove(self._path(job, task))  # noqa: PTH107 - see `_path`
 
-    def settle(self, offer: Offer, *, counted: bool) -> None:
+    def settle(self, offer: Offer, *, counted: bool) -> bool:
         """Settle what an update's task left pending (see `OwnStates`), then remove the update.
 
         In this order: a process that is killed in between offers the update again, and gets the
-        same receipt.
+        same receipt. Return False if the update counts and what its task left is gone.
 
         Raises:
             StoreError: The disk is not writable.
         """
-        self.own_states.settle(offer, counted=counted)
+        settled = self.own_states.settle(offer, counted=counted)
         self.remove(offer.job, offer.task)
+        return settled
 
     def load(self) -> list[tuple[StoredOffer, FileBlob]]:
         """Open the updates of an earlier process of this agent.

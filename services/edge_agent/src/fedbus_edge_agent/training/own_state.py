@@ -117,21 +117,26 @@ class OwnStates:
             }
             npz.write_npz(path, arrays, durable=True)
 
-    def settle(self, offer: Offer, *, counted: bool) -> None:
+    def settle(self, offer: Offer, *, counted: bool) -> bool:
         """Adopt what the task of an offer left pending, if its update counts; else discard it.
 
-        A second call does nothing.
+        Return False if the update counts and its state is gone. A second call does nothing.
 
         Raises:
             StoreError: The disk is not writable.
         """
         pending = self._pending(offer.job, offer.round, offer.task)
-        with os_errors_as_store_errors(pending), suppress(FileNotFoundError):
-            if counted:
-                pending.replace(self._adopted(offer.job))
-            else:
-                pending.unlink()
-            sync_folder(self.folder)
+        with os_errors_as_store_errors(pending):
+            try:
+                if counted:
+                    pending.replace(self._adopted(offer.job))
+                else:
+                    pending.unlink()
+            except FileNotFoundError:
+                return not counted or self._is_adopted(offer)
+            with suppress(FileNotFoundError):
+                sync_folder(self.folder)
+        return True
 
     def discard_pending(self, task: TrainTask) -> None:
         """Remove what a task left pending, whose update was not stored."""
@@ -163,6 +168,12 @@ class OwnStates:
             elif path.suffix == _ADOPTED:
                 written.setdefault(path.stem, path.stat().st_mtime)
         return written
+
+    def _is_adopted(self, offer: Offer) -> bool:
+        with suppress(OSError, LayoutError, KeyError, TypeError, ValueError):
+            arrays = npz.read_npz(self._adopted(offer.job), _KINDS)
+            return [*map(int, arrays[_TASK])] == [offer.round, offer.task]
+        return False
 
     def _adopted(self, job: str) -> Path:
         return self.folder / f"{job}{_ADOPTED}"

@@ -60,7 +60,15 @@ def commit_fault(record: RoundRecord, context: CommitContext) -> str | None:
 
 
 def plan_fault(plan: Plan, job: StoredJob, base: Version | None) -> str | None:
-    """Return why a plan must be refused: its state is not that of its base."""
+    """Return why a plan must be refused: its round is committed, or its state not that of its base.
+
+    So only the update for a round's last task can count: a commit for an earlier one is refused.
+    """
+    if plan.round <= job.rounds:
+        return (
+            f"the plan of task {plan.task} is for round {plan.round}, which is committed already;"
+            f" load job {plan.job!r} again"
+        )
     expected = None if base is None else job.state_with(base)
     if plan.state == expected:
         return None
