@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedbus.training.params import PluginChoice
 from fedbus.wire.documents import JobState, ModelNeeds
 from fedbus.wire.messages import (
     EndJob,
@@ -15,6 +16,7 @@ from fedbus.wire.messages import (
     TrainTask,
 )
 from fedbus.wire.round_records import Plan
+from fedbus.wire.strategies import Strategy
 from fedbus_controller import keys
 from tests.controller.harness import (
     COLLECTOR,
@@ -244,6 +246,25 @@ def test_a_job_that_is_done_is_ended_when_it_is_loaded() -> None:
     harness = Harness()
     harness.begin(loaded(plan=plan(round=2), rounds=2, metrics={"loss": 1.0, "train_loss": 1.0}))
     assert harness.asked(keys.JobEnding(JOB), EndJob).reason == "all 2 rounds are done"
+
+
+def test_a_job_with_committed_rounds_keeps_their_strategy() -> None:
+    """A newer fedbus may resolve the job's file to other parameters; commits would be refused."""
+    harness = Harness()
+    recorded = Strategy(id="fedavg", aggregator=PluginChoice(id="mean", parameters={"old": 1}))
+    harness.begin(loaded(rounds=1, latest=version(2), strategy=recorded))
+    harness.wait(6.0)  # for evaluators
+    harness.open_round()
+    assert harness.sent_to(COLLECTOR, OpenRound).strategy == recorded
+
+
+def test_an_ended_job_is_announced_with_the_strategy_of_its_rounds() -> None:
+    """Without its plug-ins, which may be gone."""
+    harness = Harness()
+    recorded = Strategy(id="gone", aggregator=PluginChoice(id="gone"))
+    file = job_file(strategy={"id": "gone"})
+    harness.begin(loaded(file=file, phase="finished", rounds=1, strategy=recorded))
+    assert (harness.state().phase, harness.state().strategy) == ("finished", "gone")
 
 
 def test_how_a_job_ended_is_announced_again() -> None:

@@ -250,6 +250,17 @@ def test_an_overtaken_plan_is_not_answered(harness: Harness, store: Store) -> No
     assert harness.receive(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=1))) == []
 
 
+def test_a_loaded_job_has_the_strategy_of_its_last_round(harness: Harness, store: Store) -> None:
+    """Not that of its base, which another job has made."""
+    begin(store)
+    commit_state(store, 1.0)
+    [after] = harness.receive(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    assert after.strategy == FEDAVGM
+    store.end_job(0, JOB, "finished", "")
+    [before] = harness.receive(CONTROLLER, replace(STORE_JOB, job="digits-2"))
+    assert before.strategy is None
+
+
 def test_a_plan_for_a_committed_round_is_refused(harness: Harness, store: Store) -> None:
     """Its collector was killed between the commit and its report; a repeated plan is confirmed."""
     before = plan_of(begin(store))
@@ -298,6 +309,7 @@ def test_a_job_is_loaded(harness: Harness, store: Store) -> None:
             plan=plan,
             needs=ModelNeeds(architectures=("own", "torch")),
             submitted=AT,
+            strategy=FEDAVG,
         )
     ]
 

@@ -50,7 +50,8 @@ class RunningJob:
         self, loaded: JobLoaded, file: JobFile, epoch: int, services: Services, now: float
     ) -> None:
         self.id = loaded.job
-        strategy = services.strategy(file)
+        # Committed rounds fix the strategy: another fedbus may have other defaults of parameters.
+        strategy = loaded.strategy or services.strategy(file)
         self._context = JobContext(loaded.job, file, epoch, loaded.secret, strategy)
         self._services = services
         self.progress = JobProgress(loaded, file, strategy.id, services.utc)

@@ -97,10 +97,12 @@ class RunningJobs:
     def _announce_end(
         self, loaded: JobLoaded, file: JobFile | None, reason: str
     ) -> Iterator[Action]:
-        phase, strategy = loaded.phase, None
-        with suppress(FedbusError):  # another version of fedbus, or other plug-ins, knew it
-            strategy = None if file is None else self._services.strategy(file).id
-        progress = JobProgress(loaded, file, strategy, self._services.utc)
+        phase, strategy = loaded.phase, loaded.strategy
+        if strategy is None and file is not None:
+            with suppress(FedbusError):  # another version of fedbus, or other plug-ins, knew it
+                strategy = self._services.strategy(file)
+        id_ = None if strategy is None else strategy.id
+        progress = JobProgress(loaded, file, id_, self._services.utc)
         progress.reason = reason
         state = progress.state("failed" if phase == "running" else phase)
         self._keep_ended(state)

@@ -105,7 +105,8 @@ class JobLoaded:
     by the repository) seeds the controller's random choices. `needs` is what the model's spec
     requires of an agent, as far as the spec can be read. `state` is what the job's strategy
     keeps with the latest version; None if it keeps nothing, or the version is not of this job and
-    the job does not continue its state.
+    the job does not continue its state. `strategy` is that of the job's last committed round, which
+    its next rounds use; None before the first.
     """
 
     job: Ident
@@ -122,6 +123,7 @@ class JobLoaded:
     ended: Timestamp | None = None
     acceptance: Acceptance | None = None
     state: StrategyState | None = None
+    strategy: Strategy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
