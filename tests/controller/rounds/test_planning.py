@@ -1,13 +1,19 @@
 """Planning: a plan is stored before an agent is asked."""
 
+import threading
+from dataclasses import replace
+
 import pytest
 
+from fedbus.strategies import part_factories
 from fedbus.training.params import PluginChoice
 from fedbus.wire.documents import JobState, ModelNeeds
 from fedbus.wire.messages import (
     EndJob,
+    JobEnded,
     JobFault,
     JobFileRefused,
+    JobLoaded,
     JobsListed,
     LeaseGranted,
     LoadJob,
@@ -33,6 +39,7 @@ from tests.controller.harness import (
     loaded,
     version,
 )
+from tests.plugin_package import Install
 
 
 def plan(**changes: object) -> Plan:
@@ -287,6 +294,58 @@ def test_a_job_file_that_cannot_be_read_any_more_fails_the_job() -> None:
     assert end.reason.startswith("its job file cannot be used any more")
     assert harness.state().phase == "failed"
     assert harness.state().model == "digits"
+
+
+SLOW = "import time\ntime.sleep(1.5)\nclass Slow:\n    def weight(self, facts): return 1.0"
+
+
+def put_off_job(install: Install, monkeypatch: pytest.MonkeyPatch) -> tuple[Harness, JobLoaded]:
+    """Load a job whose aggregator takes long to import."""
+    monkeypatch.setattr(part_factories, "STRATEGY_SECONDS", 0.1)
+    install("acme_slow", "[fedbus.aggregators]\nslow = acme_slow:Slow", SLOW)
+    harness, slow = Harness(), loaded(file=job_file(strategy="slow"))
+    harness.begin(slow)
+    return harness, slow
+
+
+def end_of_import() -> None:
+    """Wait until the aggregator is imported."""
+    [thread] = [t for t in threading.enumerate() if t.name == "aggregators slow"]
+    thread.join()
+
+
+def test_a_job_whose_strategy_loads_slowly_waits(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job was stored with it, so it can be used; a busy machine must not end the job."""
+    harness, slow = put_off_job(install, monkeypatch)
+    assert keys.JobEnding(JOB) not in harness.asks
+    reason = "waiting for its strategy to load: strategy: it did not answer in 0.1 s"
+    assert (harness.state().phase, harness.state().reason) == ("accepted", reason)
+    assert harness.noted("job_put_off") == [{"job": JOB, "reason": reason}]
+    harness.receive(REPOSITORY, slow)
+    assert "an earlier call of it has not ended yet" in harness.state_now().reason
+    end_of_import()
+    assert harness.asked(keys.JobLoading(JOB), LoadJob).job == JOB  # it is repeated
+    harness.receive(REPOSITORY, slow)
+    assert harness.planned.round == 1
+    assert keys.JobLoading(JOB) not in harness.asks
+    assert harness.state_now().strategy == "slow"
+
+
+def test_a_job_that_is_put_off_can_be_cancelled(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import that never ends must not block its model."""
+    harness, slow = put_off_job(install, monkeypatch)
+    harness.cancel()
+    assert harness.asked(keys.JobEnding(JOB), EndJob).phase == "cancelled"
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
+    assert harness.answer() == {"job": JOB, "cancelled": True}
+    harness.receive(REPOSITORY, replace(slow, phase="cancelled", reason="cancelled by a user"))
+    assert harness.state().phase == "cancelled"
+    assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == []
+    end_of_import()
 
 
 def test_an_unreadable_job_that_has_ended_keeps_its_end() -> None:

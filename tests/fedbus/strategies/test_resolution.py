@@ -1,5 +1,7 @@
 """Resolution of a job's strategy: parameters reach the parts that take them."""
 
+import threading
+
 import pytest
 
 from fedbus.errors import PluginError
@@ -81,7 +83,7 @@ class Typed:
         if not 0 <= share <= 1: raise ValueError(f"share: expected 0 to 1, got {share!r}")
         if mode == "b": raise ValueError("modes other than a are not ready")
         if mode == "c": raise KeyError("c")
-        if mode == "sleep": time.sleep(3)
+        if mode == "sleep": time.sleep(1.5)
         if mode == "exit": raise SystemExit(3)
     def weight(self, facts): return 1.0
 
@@ -169,7 +171,7 @@ AGGREGATOR = {"id": "typed", "parameters": {"needed": 1}}
         ),
         (
             {"id": "typed", "parameters": {"needed": 1, "mode": "sleep"}},
-            ["strategy: aggregators plug-in 'typed': it did not answer in 0.5 s"],
+            ["strategy: aggregators plug-in 'typed': it did not answer in 0."],
         ),
         (
             {"aggregator": AGGREGATOR, "parameters": {"needed": 2}},
@@ -202,12 +204,69 @@ def test_a_fault_has_the_key_where_it_was_written(
     install: Install, monkeypatch: pytest.MonkeyPatch, strategy: dict[str, object], said: list[str]
 ) -> None:
     """Several at once: a user corrects the file once."""
-    monkeypatch.setattr(part_factories, "FACTORY_SECONDS", 0.5)
+    monkeypatch.setattr(part_factories, "STRATEGY_SECONDS", 0.5)
     install("acme_typed", TYPED_ENTRIES, TYPED)
     found = faults(strategy)
     assert len(found) == len(said)
     for one, expected in zip(found, said, strict=True):
         assert one.startswith(expected)
+
+
+SLOW = """
+import time
+time.sleep(3)
+class Slow:
+    def weight(self, facts): return 1.0
+    def terms(self, start): pass
+    def apply(self, base, combined, state): return base
+"""
+SLOW_ENTRIES = """
+[fedbus.aggregators]
+slow = acme_slow:Slow
+[fedbus.server_optimizers]
+slow = acme_slow:Slow
+[fedbus.objectives]
+slow = acme_slow:Slow
+"""
+
+
+def end_slow_import() -> None:
+    """Wait until the calls that exceeded their limit have ended."""
+    for thread in threading.enumerate():
+        if thread.name.endswith(" slow"):
+            thread.join()
+
+
+@pytest.mark.parametrize("slot", ["aggregator", "server_optimizer", "objective"])
+def test_a_slow_import_may_work_later(
+    install: Install, monkeypatch: pytest.MonkeyPatch, slot: str
+) -> None:
+    """Also that of an objective, which need not be installed here: its arrays are not known yet."""
+    monkeypatch.setattr(part_factories, "STRATEGY_SECONDS", 0.2)
+    install("acme_slow", SLOW_ENTRIES, SLOW)
+    config = StrategyConfig.model_validate({slot: "slow"})
+    with pytest.raises(StrategyError, match=r"did not answer in 0\.2 s") as first:
+        resolve(config)
+    with pytest.raises(StrategyError, match="an earlier call of it has not ended yet") as second:
+        resolve(config)
+    assert first.value.timed_out
+    assert second.value.timed_out
+    end_slow_import()
+    assert getattr(resolve(config), slot) == PluginChoice(id="slow")
+
+
+def test_the_parts_of_a_strategy_share_the_time_limit(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller's lease does not last for one limit after the other."""
+    monkeypatch.setattr(part_factories, "STRATEGY_SECONDS", 0.3)
+    install("acme_slow", SLOW_ENTRIES, SLOW)
+    with pytest.raises(
+        StrategyError, match=r"no time is left for it: .* 0\.3 s together"
+    ) as raised:
+        resolve(StrategyConfig.model_validate({"aggregator": "slow", "server_optimizer": "slow"}))
+    end_slow_import()
+    assert raised.value.timed_out
 
 
 def test_names_that_a_factory_does_not_state_reach_it(install: Install) -> None:

@@ -9,6 +9,7 @@ from fedbus.core.keys import Key
 from fedbus.errors import FedbusError
 from fedbus.jobs import JobFile, parse
 from fedbus.limits import MAX_TEXT_CHARACTERS
+from fedbus.strategies.strategy_parts import StrategyError
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import EndJob, JobEnded, JobLoaded, ListJobs, LoadJob, StopJob
 from fedbus.wire.topics import JOB_STATE
@@ -29,11 +30,14 @@ class RunningJobs:
         running: The running jobs, by id.
         ended: The documents of the jobs that ended last, by id.
         listed: Whether the repository has listed the running jobs.
+        put_off: The documents of the jobs whose strategy exceeded the time limit, by id. They are
+            being loaded: with each repeated answer of the repository they are tried again.
     """
 
     def __init__(self, services: Services, open_asks: Collection[Key]) -> None:
         self.running: dict[str, RunningJob] = {}
         self.ended: OrderedDict[str, JobState] = OrderedDict()
+        self.put_off: dict[str, JobState] = {}
         self.listed = False
         self._services = services
         self._open_asks = open_asks
@@ -47,8 +51,9 @@ class RunningJobs:
         return job in self.running or (self.listed and not self.is_loading(job))
 
     def states(self) -> list[JobState]:
-        """Return the documents of the running jobs and of those that ended last."""
-        return [*(job.progress.state() for job in self.running.values()), *self.ended.values()]
+        """Return the documents of the jobs that run or are put off, and of those that ended."""
+        running = (job.progress.state() for job in self.running.values())
+        return [*running, *self.put_off.values(), *self.ended.values()]
 
     def list_jobs(self, epoch: int) -> Ask:
         """Ask the repository which jobs run."""
@@ -63,21 +68,46 @@ class RunningJobs:
     def begin(self, loaded: JobLoaded, epoch: int, now: float) -> Iterator[Action]:
         """Run a loaded job; only announce it if it has ended."""
         job = loaded.job
-        yield Cancel(keys.JobLoading(job))
         file: JobFile | None = None
         try:
             file = parse(loaded.file)
             if loaded.phase == "running":
                 self.running[job] = RunningJob(loaded, file, epoch, self._services, now)
         except FedbusError as error:  # stored by another version of fedbus, or with other plug-ins
+            if isinstance(error, StrategyError) and error.timed_out:
+                yield from self._put_off(loaded, file, epoch, str(error))
+                return
+            yield from self._loaded(job)
             yield from self._end_unreadable(loaded, file, epoch, str(error))
             return
+        yield from self._loaded(job)
         if loaded.phase == "running":
             yield Note("job_started", {"job": job, "rounds": loaded.rounds})
             yield from self.running[job].resume(now)
         else:
             # The process that ended the job may have been killed before it announced the end.
             yield from self._announce_end(loaded, file, loaded.reason)
+
+    def _loaded(self, job: str) -> Iterator[Action]:
+        yield Cancel(keys.JobLoading(job))
+        self.put_off.pop(job, None)
+
+    def _put_off(
+        self, loaded: JobLoaded, file: JobFile | None, epoch: int, problem: str
+    ) -> Iterator[Action]:
+        progress = JobProgress(loaded, file, None, self._services.utc)
+        progress.reason = f"waiting for its strategy to load: {problem}"
+        known = self.put_off.get(loaded.job)
+        state = self.put_off[loaded.job] = progress.state()
+        if known is None or known.reason != state.reason:
+            yield Note("job_put_off", {"job": loaded.job, "reason": state.reason})
+            yield Announce(JOB_STATE, state)
+        yield from self.load(loaded.job, epoch)
+
+    def cancel_put_off(self, job: str, epoch: int) -> Ask:
+        """Ask the repository to end a job that is put off; the next answer about it says so."""
+        end = EndJob(epoch=epoch, job=job, phase="cancelled", reason="cancelled by a user")
+        return Ask(keys.JobEnding(job), self._services.repository, end)
 
     def _end_unreadable(
         self, loaded: JobLoaded, file: JobFile | None, epoch: int, problem: str
@@ -166,4 +196,5 @@ class RunningJobs:
         for job in self.running.values():
             yield from job.release()
         self.running.clear()
+        self.put_off.clear()
         self.ended.clear()  # another controller may have removed some of them

@@ -10,6 +10,14 @@ from fedbus.plugins.discovery import error_message
 T = TypeVar("T")
 
 
+class CallTimeoutError(PluginError):
+    """A call exceeded its time limit; `thread` is the one that it runs in, if it was begun."""
+
+    def __init__(self, message: str, thread: threading.Thread | None = None) -> None:
+        self.thread = thread
+        super().__init__(message)
+
+
 def call_isolated(thread_name: str, call: Callable[[], T], seconds: float) -> T:
     """Return the result of a call in a thread, within a time limit.
 
@@ -17,7 +25,8 @@ def call_isolated(thread_name: str, call: Callable[[], T], seconds: float) -> T:
     the process ends. So `call` must not write into memory that others use.
 
     Raises:
-        PluginError: the call raised, called exit, or exceeded the limit.
+        PluginError: the call raised or called exit.
+        CallTimeoutError: it exceeded the limit.
     """
     results: list[T] = []
     raised: list[BaseException] = []
@@ -34,5 +43,5 @@ def call_isolated(thread_name: str, call: Callable[[], T], seconds: float) -> T:
     if raised:
         raise PluginError(error_message(raised[0])) from raised[0]
     if not results:
-        raise PluginError(f"it did not answer in {seconds:g} s")
+        raise CallTimeoutError(f"it did not answer in {seconds:.3g} s", thread)
     return results[0]

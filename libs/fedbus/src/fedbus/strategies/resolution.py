@@ -10,8 +10,9 @@ from fedbus.jobs.faults import nearest
 from fedbus.jobs.foreign_keys import ROUND_WORDS
 from fedbus.jobs.schema import ChoiceConfig
 from fedbus.plugins import Preset
+from fedbus.plugins.isolation import CallTimeoutError
 from fedbus.strategies.catalog import strategies_taking
-from fedbus.strategies.part_factories import PartGroup
+from fedbus.strategies.part_factories import PartGroup, limited_time
 from fedbus.strategies.strategy_names import find_preset
 from fedbus.strategies.strategy_parts import (
     WHOLE,
@@ -59,7 +60,8 @@ def resolve_with_parts(job: JobFile, allowed: Collection[str] | None = None) -> 
     Parameters of an aggregator that describe the agents' training, such as FedNova's `momentum`,
     are by default the job's own.
     """
-    return _resolve(job.strategy, allowed, training_params_of(job))
+    with limited_time():
+        return _resolve(job.strategy, allowed, training_params_of(job))
 
 
 def trained_with(params: TrainingParams, objective: PluginChoice | None) -> dict[str, Argument]:
@@ -77,9 +79,11 @@ def resolve(config: StrategyConfig, allowed: Collection[str] | None = None) -> S
     """Return the strategy of these settings; `allowed` as for `plugins.load`.
 
     Raises:
-        StrategyError: A part is not installed or allowed, or does not take its parameters.
+        StrategyError: A part is not installed or allowed, does not take its parameters, or exceeds
+            the time limit.
     """
-    return _resolve(config, allowed, None).strategy
+    with limited_time():
+        return _resolve(config, allowed, None).strategy
 
 
 def _resolve(
@@ -88,7 +92,8 @@ def _resolve(
     try:
         id_, preset = find_preset(config.id, allowed)
     except PluginError as error:
-        raise StrategyError([JobFault(key=WHOLE, problem=str(error))]) from error
+        faults = [JobFault(key=WHOLE, problem=str(error))]
+        raise StrategyError(faults, timed_out=isinstance(error, CallTimeoutError)) from error
     parts = _load(config, preset, allowed)
     given, faults = _distribute(config, id_, preset, parts)
     if parts.objective is not None:
@@ -100,7 +105,7 @@ def _resolve(
             part.make(parts.reaching(part, given), training, allowed)
     faults += (fault for part in parts.all for fault in part.faults)
     if faults:
-        raise StrategyError(faults)
+        raise StrategyError(faults, timed_out=any(part.timed_out for part in parts.all))
     return _resolved(id_, parts, config.population)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from fedbus.errors import PluginError
 from fedbus.jobs import JobFault
 from fedbus.jobs.faults import nearest
+from fedbus.plugins.isolation import CallTimeoutError
 from fedbus.strategies.factory_parameters import ANY_NAME, FactoryParameters, parameters_of
 from fedbus.strategies.part_factories import PartGroup, is_shipped, load_plugin, make_part
 from fedbus.strategies.strategy_names import installed_name
@@ -25,10 +26,13 @@ WHOLE: Final = "strategy"
 
 
 class StrategyError(PluginError):
-    """A job's strategy cannot be used; `faults` has the reasons, with the keys of the job file."""
+    """A job's strategy cannot be used; `faults` has the reasons, with the keys of the job file.
 
-    def __init__(self, faults: Iterable[JobFault]) -> None:
-        self.faults = tuple(faults)
+    `timed_out`: a part exceeded the time limit, so it may be usable later.
+    """
+
+    def __init__(self, faults: Iterable[JobFault], *, timed_out: bool = False) -> None:
+        self.faults, self.timed_out = tuple(faults), timed_out
         super().__init__("; ".join(map(str, self.faults)))
 
 
@@ -54,6 +58,7 @@ class StrategyPart:
         faults: What is wrong with the choice and its parameters.
         made: What the factory returned; None if it is not installed here, or has faults.
         values: All parameters, defaults included.
+        timed_out: Its import or its factory exceeded the time limit.
     """
 
     group: PartGroup
@@ -65,6 +70,7 @@ class StrategyPart:
     faults: list[JobFault] = field(default_factory=list)
     made: object = None
     values: dict[str, Argument] = field(default_factory=dict)
+    timed_out: bool = False
 
     @property
     def choice(self) -> PluginChoice:
@@ -124,6 +130,7 @@ class StrategyPart:
             try:
                 made = make_part(self.group, self.id, self.factory, left, allowed)
             except PluginError as error:
+                self.timed_out = isinstance(error, CallTimeoutError)
                 name = next((n for n in left if str(error).startswith(f"{n}:")), None)
                 self.faults.append(self._refusal(name, str(error), given))
                 if name is None or name not in given:
@@ -154,7 +161,8 @@ def load_part(
     try:
         part.factory = load_plugin(group, part.id, allowed)
     except PluginError as error:
-        if group not in OF_AGENTS or is_shipped(group, part.id):
+        part.timed_out = isinstance(error, CallTimeoutError)
+        if part.timed_out or group not in OF_AGENTS or is_shipped(group, part.id):
             part.faults.append(JobFault(key=key, problem=str(error)))
         return part
     part.takes = parameters_of(part.factory)

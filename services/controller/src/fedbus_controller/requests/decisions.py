@@ -48,16 +48,19 @@ class RequestDecisions:
             return
         for request in self._pending.undecided.take_all():
             if request.is_cancel:
-                yield from self._cancel(request)
+                yield from self._cancel(request, self._lease.epoch)
             else:
                 yield from self._pending.submit(request, self._lease.epoch)
 
-    def _cancel(self, request: UserRequest) -> Iterator[Action]:
+    def _cancel(self, request: UserRequest, epoch: int) -> Iterator[Action]:
         name, jobs, pending = request.job, self._jobs, self._pending
         ended = jobs.ended.get(name)
         if name in jobs.running:
             pending.await_end(request)
             yield from jobs.running[name].end("cancelled", "cancelled by a user")
+        elif name in jobs.put_off:
+            pending.await_end(request)
+            yield jobs.cancel_put_off(name, epoch)
         elif not name:
             yield from pending.outcomes.refuse_cancel(request, f"{NO_ID}: {IDENT_SAID}")
         elif ended is not None:
