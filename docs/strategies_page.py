@@ -12,6 +12,7 @@ from typing import Any
 from signature_text import json_text, read_docstring, shipped, type_words
 
 from fedbus.plugins import Combines, KeepsState, Preset, WeighsAll
+from fedbus.strategies.resolution import SYNONYMS
 from fedbus.training.params import PluginChoice
 
 PAGE = Path(__file__).parent / "strategies.md"
@@ -66,7 +67,15 @@ def _choice(kind: str, choice: PluginChoice) -> str:
 
 
 def _defaults(preset: Preset) -> Iterator[str]:
-    others = {own: other for other, own in preset.renamed.items()}
+    takes = {
+        name
+        for kind, choice in _choices(preset)
+        for name in inspect.signature(PARTS[kind][choice.id]).parameters
+    }
+    renamed = {other: own for other, own in SYNONYMS.items() if other not in takes}
+    others: dict[str, list[str]] = {}
+    for other, own in (renamed | dict(preset.renamed)).items():
+        others.setdefault(own, []).append(f"`{other}`")
     seen = set()
     for kind, choice in _choices(preset):
         for name in inspect.signature(PARTS[kind][choice.id]).parameters:
@@ -75,7 +84,7 @@ def _defaults(preset: Preset) -> Iterator[str]:
                 default = _default(PARTS[kind][choice.id], name)
                 if name in choice.parameters:
                     default = json_text(choice.parameters[name])
-                also = f" (also `{others[name]}`)" if name in others else ""
+                also = f" (also {', '.join(others[name])})" if name in others else ""
                 yield f"`{name}`{also} {default}".rstrip()
 
 

@@ -18,6 +18,10 @@ class Normalized:
                  learning_rate: float | None = None): pass
     def weight(self, facts): return 1.0
 
+def made(*, momentum: float = 0.0):
+    return Equal()
+made.of_training = ("momentum",)
+
 class Equal:
     weighs_equally = True
     def weight(self, facts): return 1.0
@@ -35,6 +39,7 @@ ENTRIES = """
 [fedbus.aggregators]
 normalized = acme_normal:Normalized
 equal = acme_normal:Equal
+made = acme_normal:made
 [fedbus.objectives]
 writes = acme_normal:Writes
 keeps = acme_normal:Keeps
@@ -114,7 +119,11 @@ ROWS: tuple[tuple[dict[str, Any], str], ...] = (
     ),
     (
         {"strategy": {"population": 3}},
-        "strategy.population: fedavg has no server optimizer, which alone uses it; leave it out",
+        "strategy.population: no part of fedavg uses it; leave it out",
+    ),
+    (
+        {"strategy": {"id": "fedadam", "population": 3}},
+        "strategy.population: no part of fedadam uses it; leave it out",
     ),
     (
         {"strategy": {"objective": "writes", "parameters": EQUAL}},
@@ -143,7 +152,7 @@ ROWS: tuple[tuple[dict[str, Any], str], ...] = (
         "strategy.objective: only the server half of feddyn is chosen; choose feddyn here too",
     ),
     (
-        {"strategy": {**FEDDYN, "server_optimizer": "adam"}},
+        {"strategy": {"id": "feddyn", "server_optimizer": "adam"}},
         "strategy.server_optimizer: only the agents' half of feddyn is chosen; choose feddyn here",
     ),
     (
@@ -158,6 +167,10 @@ ROWS: tuple[tuple[dict[str, Any], str], ...] = (
     ),
     (
         {"strategy": {"id": "normalized", "parameters": {"momentum": 0.9}}},
+        "strategy.parameters.momentum: 0.9, but agents train with 0.0; leave it out: it is that",
+    ),
+    (
+        {"strategy": {"id": "made", "parameters": {"momentum": 0.9}}},
         "strategy.parameters.momentum: 0.9, but agents train with 0.0; leave it out: it is that",
     ),
     (
@@ -249,7 +262,7 @@ def test_both_halves_are_missed_by_each_other(install: Install) -> None:
         {"strategy": "fedavg"},
         {"strategy": KRUM, "round": {"agents": 5, "quorum": 5}},
         {"strategy": "fedadam", "optimizer_config": {"optimizer": "adam"}},
-        {"strategy": {"id": "fedadam", "continue_state": True, "population": 3}},
+        {"strategy": {"id": "fedadam", "continue_state": True}},
         {"strategy": SCAFFOLD},
         {"strategy": SCAFFOLD, "optimizer_config": {"momentum": 0, "foreach": True}},
         {"strategy": SCAFFOLD, "scheduler_config": {"scheduler": "terminateonnan"}},

@@ -9,10 +9,12 @@ from typing import Final
 from fedbus.jobs import JobFault, JobFile, training_params_of
 from fedbus.jobs.faults import show
 from fedbus.plugins import KeepsState
+from fedbus.strategies.part_factories import is_shipped
 from fedbus.strategies.resolution import ResolvedStrategy, resolve_with_parts, trained_with
 from fedbus.strategies.strategy_parts import StrategyError
 from fedbus.text import counted, listed
 from fedbus.training.params import PluginChoice
+from fedbus.wire.strategies import Strategy
 
 Rule = Callable[[JobFile, ResolvedStrategy], Iterator[JobFault]]
 
@@ -132,9 +134,18 @@ def _known_population(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobF
             "(round.agents)",
             hint="give the number of all agents that may take part in the job",
         )
-    elif strategy.population is not None and strategy.server_optimizer is None:
-        problem = f"{strategy.id} has no server optimizer, which alone uses it"
+    elif strategy.population is not None and not needed and not _may_use_population(strategy):
+        problem = f"no part of {strategy.id} uses it"
         yield JobFault(key=key, problem=problem, hint="leave it out")
+
+
+def _may_use_population(strategy: Strategy) -> bool:
+    """Return whether a part that fedbus does not ship is given the population."""
+    server = strategy.server_optimizer
+    own = server is not None and not is_shipped("server_optimizers", server.id)
+    return own or any(
+        not is_shipped("update_transforms", each.id) for each in strategy.update_transforms
+    )
 
 
 def _arrays_fit(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
@@ -222,7 +233,7 @@ def _as_trained(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     """Yield faults of an aggregator's parameters about a training that the job does not do."""
     aggregator = resolved.strategy.aggregator
     actual = trained_with(training_params_of(job), resolved.strategy.objective)
-    for name in getattr(resolved.aggregator, "of_training", ()):
+    for name in resolved.of_training:
         given = aggregator.parameters.get(name)
         if given is not None and name in actual and given != actual[name]:
             yield JobFault(

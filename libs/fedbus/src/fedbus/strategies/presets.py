@@ -6,8 +6,6 @@ from fedbus.plugins import Preset
 from fedbus.training.params import PluginChoice
 
 _UNWEIGHTED: Final = PluginChoice(id="mean", parameters={"weighted": False})
-_ETA: Final = {"eta": "server_learning_rate"}
-"""Flower's name and ours."""
 
 FEDAVG: Final = Preset(
     aggregator=PluginChoice(id="mean"),
@@ -60,7 +58,6 @@ FAULTTOLERANTFEDAVG: Final = Preset(
 FEDOPT: Final = Preset(
     aggregator=PluginChoice(id="mean"),
     server_optimizer=PluginChoice(id="sgd"),
-    renamed=_ETA,
     source="Reddi et al. 2021, arXiv 2003.00295, algorithm 1",
 )
 FEDAVGM: Final = Preset(
@@ -71,25 +68,21 @@ FEDAVGM: Final = Preset(
 FEDADAGRAD: Final = Preset(
     aggregator=PluginChoice(id="mean"),
     server_optimizer=PluginChoice(id="adagrad"),
-    renamed=_ETA,
     source="Reddi et al. 2021, arXiv 2003.00295, algorithm 2",
 )
 FEDADAM: Final = Preset(
     aggregator=PluginChoice(id="mean"),
     server_optimizer=PluginChoice(id="adam"),
-    renamed=_ETA,
     source="Reddi et al. 2021, arXiv 2003.00295, algorithm 2",
 )
 FEDYOGI: Final = Preset(
     aggregator=PluginChoice(id="mean"),
     server_optimizer=PluginChoice(id="yogi"),
-    renamed=_ETA,
     source="Reddi et al. 2021, arXiv 2003.00295, algorithm 2",
 )
 FEDPROX: Final = Preset(
     aggregator=PluginChoice(id="mean"),
     objective=PluginChoice(id="proximal"),
-    renamed={"mu": "proximal_mu"},
     source="Li et al. 2020, arXiv 1812.06127, algorithm 2",
 )
 FEDDYN: Final = Preset(

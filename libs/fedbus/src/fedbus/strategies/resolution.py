@@ -40,13 +40,14 @@ class ResolvedStrategy:
     """A strategy with what the factories of its parts made.
 
     A part is None if the strategy has none, or if it is an objective that is not installed here:
-    agents check it.
+    agents check it. `of_training` is that of the aggregator's factory.
     """
 
     strategy: Strategy
     aggregator: object
     server_optimizer: object
     objective: object
+    of_training: tuple[str, ...] = ()
 
 
 def resolve_job(job: JobFile, allowed: Collection[str] | None = None) -> Strategy:
@@ -231,4 +232,5 @@ def _resolved(id_: str, parts: _Parts, population: int | None) -> ResolvedStrate
         aggregator.made,
         None if optimizer is None else optimizer.made,
         None if objective is None else objective.made,
+        aggregator.of_training,
     )

@@ -77,6 +77,11 @@ class StrategyPart:
         """The part as records name it."""
         return PluginChoice(id=self.id, parameters=self.values)
 
+    @property
+    def of_training(self) -> tuple[str, ...]:
+        """The parameters that describe the agents' training, as the factory names them."""
+        return tuple(getattr(self.factory, "of_training", ()))
+
     def names(self, attribute: str) -> tuple[Any, ...]:
         """Return an optional attribute of the made part that lists names."""
         return tuple(getattr(self.made, attribute, ()))
@@ -91,9 +96,10 @@ class StrategyPart:
         if self.factory is None:
             self.values = {name: each.value for name, each in given.items()}
             return
-        wanted = getattr(self.factory, "of_training", ())
         self.values = self.takes.defaults
-        self.values |= {name: value for name, value in of_training.items() if name in wanted}
+        self.values |= {
+            name: value for name, value in of_training.items() if name in self.of_training
+        }
         self.faults.extend(self._read(given))
         if not self.faults:
             self._call(given, allowed)
