@@ -1,8 +1,11 @@
 """Open rounds of the collector: commands, answers of agents, restarts, epochs."""
 
+from dataclasses import replace
+
 import pytest
 
 from fedbus.core.events import Connected, Ran, RunFailed, Stopping, Woke
+from fedbus.training.params import PluginChoice
 from fedbus.wire.messages import (
     Commit,
     Committed,
@@ -18,6 +21,7 @@ from fedbus.wire.messages import (
     StaleEpoch,
     StopJob,
 )
+from fedbus.wire.strategies import Strategy
 from fedbus_collector import keys
 from fedbus_collector.rounds import ended
 from fedbus_collector.rounds.ended import MAX_ENDED_ROUNDS
@@ -32,6 +36,7 @@ from tests.collector.harness import (
     C,
     Harness,
     blob,
+    mean,
     offer,
     order,
     version,
@@ -237,6 +242,37 @@ def test_a_round_that_ends_while_its_commit_is_undecided_drops_no_update(
     looked_up = LookedUp(job=JOB, agent=A, task=1, verdict=verdict)  # type: ignore[arg-type]
     harness.receive(REPOSITORY, looked_up)
     assert harness.receipts()[A].verdict == verdict
+
+
+def keeping() -> Strategy:
+    """Return a strategy whose objective may keep arrays on agents."""
+    return replace(mean(weighted=False), objective=PluginChoice(id="scaffold"))
+
+
+@pytest.mark.parametrize("verdict", ["stored", "drop", "unknown"])
+def test_agents_that_keep_arrays_are_told_to_drop_by_the_repository_only(verdict: str) -> None:
+    """A collector that was killed after its commit, and opens the round again, cannot know."""
+    harness = Harness(incarnation=6)
+    harness.open(order(strategy=keeping()))
+    harness.receive(A, offer(UPDATE, base=7))
+    assert harness.receipts() == {}
+    assert harness.asked(keys.UpdateLookup(JOB, 1, A), LookUp).agent == A
+    looked_up = LookedUp(job=JOB, agent=A, task=1, verdict=verdict)  # type: ignore[arg-type]
+    harness.receive(REPOSITORY, looked_up)
+    assert harness.receipts()[A].verdict == verdict
+
+
+def test_a_round_that_fails_leaves_agents_that_keep_arrays_to_the_repository() -> None:
+    """An earlier process of this collector may have had it committed."""
+    harness = Harness(incarnation=6)
+    harness.open(order(strategy=keeping()))
+    harness.give(A)
+    lost = Dismiss(epoch=1, job=JOB, task=1, agents=(B, C), reason="lost")
+    harness.receive(CONTROLLER, lost)
+    assert harness.ended.version is None
+    assert harness.receipts() == {}
+    harness.receive(A, offer(UPDATE))
+    assert harness.asked(keys.UpdateLookup(JOB, 1, A), LookUp).agent == A
 
 
 def test_a_restarted_collector_folds_again_from_what_agents_still_hold() -> None:

@@ -418,14 +418,16 @@ def test_updates_with_sections_have_their_own_layout() -> None:
     facts = TrainingFacts(steps=1)
     plain = blob(1.0, "delta")
     harness.receive(A, offer(plain, inline=plain, facts=facts))
-    assert harness.receipts()[A].reason.startswith("expected an update of")
+    (refusal,) = harness.noted("update_refused")
+    assert refusal["reason"].startswith("expected an update of")
     good = with_control(2.0, 3.0)
     harness.receive(B, offer(good, inline=good, facts=facts))
     harness.run_calls()
     bad = with_control(2.0, float("nan"))
     harness.receive(C, offer(bad, inline=bad, facts=facts))
     harness.run_calls()
-    assert "tensor 'section:control': nan is not a finite" in harness.receipts()[C].reason
+    refusal = harness.noted("update_refused")[-1]
+    assert "tensor 'section:control': nan is not a finite" in refusal["reason"]
 
 
 def test_control_variates_move_by_their_share_of_the_population() -> None:

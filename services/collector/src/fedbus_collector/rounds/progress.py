@@ -7,16 +7,17 @@ from enum import StrEnum
 from itertools import islice
 from typing import Final, Literal
 
-from fedbus.core.actions import Send
+from fedbus.core.actions import Action, Ask, Send
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.plugins import UpdateFacts
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_training_metrics, impossible_metric
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.messages import Offer, OpenRound, Receipt
+from fedbus.wire.messages import LookUp, Offer, OpenRound, Receipt
 from fedbus.wire.round_records import Contributor, Plan, Refusal, RoundRecord
 from fedbus.wire.strategies import FactName, StrategyState
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
+from fedbus_collector.keys import UpdateLookup
 
 MAX_RECORDED_METRICS = 4096
 """Metrics of all contributors together in a round's record, which is one message."""
@@ -238,6 +239,23 @@ class RoundProgress:
         if len(contributor.metrics) <= share:
             return contributor
         return replace(contributor, metrics=dict(islice(contributor.metrics.items(), share)))
+
+    @property
+    def agents_keep_arrays(self) -> bool:
+        """Whether agents may keep arrays of their own, which a wrong `drop` would lose.
+
+        An earlier process at this collector may have had the round committed before it was killed.
+        So only the repository can tell that an update does not count.
+        """
+        return self.request.strategy.objective is not None
+
+    def refusal_receipt(self, agent: str, reason: str) -> Action:
+        """Notify an agent that its update does not count, or ask the repository whether it does."""
+        if not self.agents_keep_arrays:
+            return self.receipt(agent, "drop", reason)
+        job, task = self.key
+        look_up = LookUp(job=job, agent=agent, task=task)
+        return Ask(UpdateLookup(job, task, agent), self.plan.base.source, look_up)
 
     def receipt(self, agent: str, verdict: Literal["stored", "drop"], reason: str) -> Send:
         """Build the receipt for an agent's update; a stored one needs no reason."""

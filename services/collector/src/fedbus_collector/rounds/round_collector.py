@@ -42,7 +42,7 @@ class RoundCollector:
     Attributes:
         controller: The node that the round's end is reported to.
         ended: The report of the round's end; None while the round is open.
-        undecided: Whether the round ended before the repository answered its commit.
+        undecided: Whether only the repository knows which updates of the ended round count.
     """
 
     def __init__(self, progress: RoundProgress, controller: str, resources: RoundResources) -> None:
@@ -192,9 +192,11 @@ class RoundCollector:
         """End the round without a version.
 
         While the repository decides on the commit, agents get no receipts: their updates may count.
+        Nor do agents that keep arrays of their own (`RoundProgress.agents_keep_arrays`).
         """
         committing = self.progress.phase is RoundPhase.COMMITTING
-        yield from self._fail(reason, decided=not committing)
+        decided = not committing and not self.progress.agents_keep_arrays
+        yield from self._fail(reason, decided=decided)
 
     def _fail(self, reason: str, *, decided: bool) -> Iterator[Action]:
         self.undecided = not decided

@@ -139,7 +139,7 @@ class RoundUpdates:
 
     def _refuse_offer(self, agent: str, reason: str) -> Iterator[Action]:
         yield from self.refuse(agent, reason)
-        yield self._progress.receipt(agent, "drop", reason)
+        yield self._progress.refusal_receipt(agent, reason)
 
     def cancel_fetches(self) -> Iterator[Action]:
         """Cancel the transfers of updates that have not arrived."""
