@@ -45,7 +45,7 @@ from fedbus_collector.aggregation.new_version import ServerStep, StrategyArrays
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.aggregation.verification import ArrivedUpdate, verify
-from fedbus_collector.strategy_parts import PartsFactory
+from fedbus_collector.collector_parts import PartsFactory
 
 Floats = NDArray[np.float32]
 

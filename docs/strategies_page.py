@@ -11,7 +11,7 @@ from typing import Any
 
 from signature_text import json_text, read_docstring, shipped, type_words
 
-from fedbus.plugins import Combines, KeepsState, Preset, WeighsAll
+from fedbus.plugins import AfterTraining, Combines, Preset, WeighsAll
 from fedbus.strategies.resolution import SYNONYMS
 from fedbus.training.params import PluginChoice
 
@@ -114,7 +114,7 @@ def _needs(part: object) -> Iterator[str]:
 def _state(part: object) -> Iterator[str]:
     for name in getattr(part, "state", ()):
         yield f"`{name}`"
-    if isinstance(part, KeepsState):
+    if isinstance(part, AfterTraining):
         yield "an array on each agent"
 
 

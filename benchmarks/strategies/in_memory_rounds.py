@@ -18,9 +18,9 @@ from fedbus.jobs import parse, training_params_of
 from fedbus.model.layout import Weights
 from fedbus.model.sections import join_section, split_section
 from fedbus.plugins import (
+    AfterTraining,
     Combined,
     Combines,
-    KeepsState,
     LocalStart,
     UpdateFacts,
     WeighsAll,
@@ -124,7 +124,7 @@ class InMemoryRounds:
                 starts[i], self._split(attacked[i].astype(np.float32)), len(batches[i])
             )
             for i in taken
-            if isinstance(self._objective, KeepsState)
+            if isinstance(self._objective, AfterTraining)
         }
         facts = [
             UpdateFacts(

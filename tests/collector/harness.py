@@ -18,10 +18,10 @@ from fedbus.wire.messages import Commit, Committed, Offer, OpenRound, Receipt, R
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_collector import keys
+from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
-from fedbus_collector.strategy_parts import PartsFactory
 from tests.core_harness import CoreHarness
 
 CONTROLLER, REPOSITORY = "controller.1", "repository.1"

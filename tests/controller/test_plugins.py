@@ -8,7 +8,7 @@ from fedbus.errors import PluginError
 from fedbus.jobs import JobFile, JobFileError, Plugins, StrategyConfig
 from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus.strategies.resolution import resolve
-from fedbus_collector.strategy_parts import PartsFactory
+from fedbus_collector.collector_parts import PartsFactory
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.requests.job_files import read_job
 from tests.plugin_package import Install

@@ -11,6 +11,7 @@ from fedbus.data import Batch, Dataset, Format
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array, Weights
 from fedbus.plugins import (
+    AfterTraining,
     AgentInfo,
     Aggregator,
     AggregatorFactory,
@@ -18,7 +19,6 @@ from fedbus.plugins import (
     Coefficients,
     Combined,
     Evaluates,
-    KeepsState,
     Loader,
     LocalEnd,
     LocalStart,
@@ -222,7 +222,7 @@ aggregator_factory: AggregatorFactory = Middle
 server_optimizer: ServerOptimizer = Momentum(share=0.3)
 server_optimizer_factory: ServerOptimizerFactory = Momentum
 objective: Objective = Remembering()
-objective_with_state: KeepsState = Remembering()
+objective_with_state: AfterTraining = Remembering()
 objective_factory: ObjectiveFactory = Remembering
 agent_half: TransformsUpdate = Halved()
 collector_half: TransformsCombined = Halved()

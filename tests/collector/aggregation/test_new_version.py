@@ -13,7 +13,7 @@ from fedbus.blobs.spool import Spools
 from fedbus.errors import LayoutError, PluginError
 from fedbus.model.layout import Role
 from fedbus.plugins import Coefficients, Combined, UpdateFacts
-from fedbus.plugins.strategy_calls import (
+from fedbus.plugins.collector_part_calls import (
     CombinedTransformCalls,
     PartCaller,
     ServerOptimizerCalls,

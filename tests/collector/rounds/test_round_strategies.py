@@ -390,7 +390,7 @@ class Bad:
         return base
 """
     install("acme_bad", "[fedbus.server_optimizers]\nbad = acme_bad:Bad", source)
-    monkeypatch.setattr("fedbus_collector.strategy_parts.PART_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("fedbus_collector.collector_parts.PART_TIMEOUT_SECONDS", 0.2)
     harness = Harness()
     close(harness, order(strategy=replace(mean(), server_optimizer=PluginChoice(id="bad"))))
     assert "server optimizer 'bad': " in harness.ended.reason
@@ -527,7 +527,7 @@ def test_a_plug_in_that_fails_fails_its_round_with_a_sentence(
 ) -> None:
     """It is named; the service lives; the base is kept for the next plan."""
     install("acme_fails", ENTRIES, PARTS)
-    monkeypatch.setattr("fedbus_collector.strategy_parts.PART_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("fedbus_collector.collector_parts.PART_TIMEOUT_SECONDS", 0.2)
     choice = PluginChoice(id=part, parameters={"how": how})
     strategy = Strategy(id="own", aggregator=choice)
     if part == "apply":

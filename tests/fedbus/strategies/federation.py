@@ -10,7 +10,7 @@ from fedbus import plugins
 from fedbus.jobs import StrategyConfig
 from fedbus.model.layout import Array, Layout, Tensor, Weights
 from fedbus.model.sections import join_section, split_section
-from fedbus.plugins import Combined, KeepsState, LocalStart, UpdateFacts, WeighsOne
+from fedbus.plugins import AfterTraining, Combined, LocalStart, UpdateFacts, WeighsOne
 from fedbus.strategies.resolution import resolve
 from fedbus.training.local_terms import LocalTerms
 from fedbus.training.params import PluginChoice, TrainingParams
@@ -100,7 +100,7 @@ class Federation:
         )
         terms = LocalTerms() if self.objective is None else self.objective.terms(start)  # type: ignore[attr-defined] # an Objective
         update = self.descend(agent, terms) - self.weights
-        if not isinstance(self.objective, KeepsState):
+        if not isinstance(self.objective, AfterTraining):
             return update, {}
         end = self.objective.after(start, self._split(update), self.steps)
         self.own[agent] = self._split(self._join(end.own))

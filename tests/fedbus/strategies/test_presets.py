@@ -8,7 +8,7 @@ import pytest
 
 from fedbus import plugins
 from fedbus.jobs import StrategyConfig
-from fedbus.plugins import BUILTIN_PACKAGE, Group, KeepsState, Objective, ServerOptimizer
+from fedbus.plugins import BUILTIN_PACKAGE, AfterTraining, Group, Objective, ServerOptimizer
 from fedbus.plugins.discovery import find_all
 from fedbus.strategies.objectives.feddyn_objective import FedDynObjective
 from fedbus.strategies.objectives.proximal import Proximal
@@ -30,7 +30,7 @@ OPTIMIZERS: tuple[ServerOptimizer, ...] = (
     *(Adagrad(), Adam(), FedDynServer(), Momentum(), ScaffoldServer(), Sgd(), Yogi()),
 )
 OBJECTIVES: tuple[Objective, ...] = (FedDynObjective(), Proximal(), ScaffoldObjective())
-KEEPING: tuple[KeepsState, ...] = (FedDynObjective(), ScaffoldObjective())
+KEEPING: tuple[AfterTraining, ...] = (FedDynObjective(), ScaffoldObjective())
 """Compared with the protocols by mypy."""
 
 PARTS: tuple[Group, ...] = ("aggregators", "server_optimizers", "objectives")
@@ -65,7 +65,7 @@ def test_every_preset_resolves_without_parameters(name: str) -> None:
     assert set(getattr(objective, "server_state", ())) <= set(strategy.state)
     assert set(getattr(objective, "sections", ())) == set(strategy.sections)
     assert set(getattr(optimizer, "sections", ())) == set(strategy.sections)
-    assert isinstance(objective, KeepsState) or not strategy.sections
+    assert isinstance(objective, AfterTraining) or not strategy.sections
 
 
 @pytest.mark.parametrize("name", shipped("strategies"))
@@ -112,7 +112,7 @@ def test_every_part_is_one_that_the_type_check_knows() -> None:
     for group, made_parts in known.items():
         factories = {plugins.load(group, name) for name in shipped(group)}
         assert factories == {type(each) for each in made_parts}
-    assert {type(each) for each in OBJECTIVES if isinstance(each, KeepsState)} == {
+    assert {type(each) for each in OBJECTIVES if isinstance(each, AfterTraining)} == {
         type(each) for each in KEEPING
     }
 

@@ -7,8 +7,8 @@ import pytest
 from fedbus.errors import PluginError
 from fedbus.jobs import StrategyConfig
 from fedbus.strategies import part_factories
+from fedbus.strategies.chosen_parts import StrategyError
 from fedbus.strategies.resolution import resolve
-from fedbus.strategies.strategy_parts import StrategyError
 from fedbus.training.params import PluginChoice
 from tests.plugin_package import Install
 

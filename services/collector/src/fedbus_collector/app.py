@@ -9,10 +9,10 @@ from fedbus.blobs.spool import Spools
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
+from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
-from fedbus_collector.strategy_parts import PartsFactory
 
 
 class CollectorSettings(ServiceSettings):

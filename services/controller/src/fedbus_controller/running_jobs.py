@@ -9,7 +9,7 @@ from fedbus.core.keys import Key
 from fedbus.errors import FedbusError
 from fedbus.jobs import JobFile, parse
 from fedbus.limits import MAX_TEXT_CHARACTERS
-from fedbus.strategies.strategy_parts import StrategyError
+from fedbus.strategies.chosen_parts import StrategyError
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import EndJob, JobEnded, JobLoaded, ListJobs, LoadJob, StopJob
 from fedbus.wire.topics import JOB_STATE

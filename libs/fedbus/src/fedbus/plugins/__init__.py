@@ -38,6 +38,7 @@ from fedbus.plugins.protocols import (
     UsesLocalTerms,
 )
 from fedbus.plugins.strategy_protocols import (
+    AfterTraining,
     Aggregator,
     AggregatorFactory,
     Block,
@@ -45,7 +46,6 @@ from fedbus.plugins.strategy_protocols import (
     Combined,
     Combines,
     KeepsNumbers,
-    KeepsState,
     LocalEnd,
     LocalStart,
     Objective,
@@ -65,6 +65,7 @@ from fedbus.plugins.strategy_protocols import (
 __all__ = [
     "BUILTIN_PACKAGE",
     "GROUPS",
+    "AfterTraining",
     "AgentInfo",
     "Aggregator",
     "AggregatorFactory",
@@ -76,7 +77,6 @@ __all__ = [
     "Evaluates",
     "Group",
     "KeepsNumbers",
-    "KeepsState",
     "Loader",
     "LocalEnd",
     "LocalStart",

@@ -6,10 +6,10 @@ from functools import cached_property
 from types import GetSetDescriptorType, MemberDescriptorType, NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
+from fedbus.plugins.agent_part_checks import is_part_name
 from fedbus.plugins.call_signatures import Arguments, call_text, method_misfit
 from fedbus.plugins.discovery import Group
 from fedbus.plugins.strategy_protocols import Preset
-from fedbus.plugins.strategy_results import is_part_name
 from fedbus.text import in_given_order
 from fedbus.training.params import PluginChoice
 from fedbus.wire.strategies import MAX_SECTIONS, FactName

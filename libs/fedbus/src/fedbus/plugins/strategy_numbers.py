@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
-from fedbus.plugins.strategy_calls import CombinedTransformCalls, ServerOptimizerCalls
+from fedbus.plugins.agent_part_checks import is_part_name
+from fedbus.plugins.collector_part_calls import CombinedTransformCalls, ServerOptimizerCalls
 from fedbus.plugins.strategy_protocols import KeepsNumbers, UpdateFacts
-from fedbus.plugins.strategy_results import is_part_name
 from fedbus.wire.strategies import MAX_STATE_NUMBERS
 
 

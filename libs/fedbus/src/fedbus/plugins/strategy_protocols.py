@@ -243,7 +243,7 @@ class Objective(Protocol):
 
 
 @runtime_checkable
-class KeepsState(Protocol):
+class AfterTraining(Protocol):
     """An objective that keeps arrays on the agent, or that adds sections to the update.
 
     It works only with an aggregator that uses all updates equally (`weighs_equally`).

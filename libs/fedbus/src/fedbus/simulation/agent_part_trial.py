@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 
 from fedbus.model.layout import Weights
-from fedbus.plugins import KeepsState, LocalEnd, LocalStart, Objective, TransformsUpdate
-from fedbus.plugins.strategy_calls import PartCaller
-from fedbus.plugins.strategy_results import checked_local_end, checked_terms, checked_update
+from fedbus.plugins import AfterTraining, LocalEnd, LocalStart, Objective, TransformsUpdate
+from fedbus.plugins.agent_part_checks import checked_local_end, checked_terms, checked_update
+from fedbus.plugins.collector_part_calls import PartCaller
 from fedbus.training.local_terms import LocalTerms
 from fedbus.training.params import TrainingParams
 
@@ -24,7 +24,7 @@ def try_objective(part: Objective, caller: PartCaller) -> Iterator[str]:
         PluginError: The objective failed or returned what an agent refuses, or a repeated call
             gave other terms.
     """
-    if getattr(part, "sections", ()) and not isinstance(part, KeepsState):
+    if getattr(part, "sections", ()) and not isinstance(part, AfterTraining):
         raise caller.error(
             "sections are made by a method after(start, update, steps): there is none"
         )
@@ -43,7 +43,7 @@ def try_objective(part: Objective, caller: PartCaller) -> Iterator[str]:
                 "terms: a repeated call gave another result; it must depend on its arguments alone"
             )
         yield f"{what}: proximal {terms.proximal:g}; {_norms('linear terms', terms.linear)}"
-        if not isinstance(part, KeepsState):
+        if not isinstance(part, AfterTraining):
             continue
         end = caller(partial(_end, part, start, update))
         added = [_norms(f"section {name}", arrays) for name, arrays in end.sections.items()]
@@ -54,7 +54,7 @@ def _terms(part: Objective, caller: PartCaller, start: LocalStart) -> LocalTerms
     return caller(lambda: checked_terms(part.terms(start), start.base))
 
 
-def _end(part: KeepsState, start: LocalStart, update: Weights) -> LocalEnd:
+def _end(part: AfterTraining, start: LocalStart, update: Weights) -> LocalEnd:
     found = part.after(start, update, STEPS)
     return checked_local_end(found, start.base, getattr(part, "sections", ()))
 

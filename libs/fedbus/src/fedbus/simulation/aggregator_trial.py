@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedbus.errors import PluginError
 from fedbus.model.layout import Array
 from fedbus.plugins import Block, UpdateFacts
-from fedbus.plugins.strategy_calls import AggregatorCalls, GramKind
+from fedbus.plugins.collector_part_calls import AggregatorCalls, GramKind
 from fedbus.text import counted
 
 NUMBERS: Final = 240

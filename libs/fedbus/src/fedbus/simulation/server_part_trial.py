@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedbus.errors import PluginError
 from fedbus.plugins import Block, Combined, UpdateFacts
-from fedbus.plugins.strategy_calls import CombinedTransformCalls, ServerOptimizerCalls
+from fedbus.plugins.collector_part_calls import CombinedTransformCalls, ServerOptimizerCalls
 from fedbus.plugins.strategy_numbers import next_numbers
 from fedbus.simulation.aggregator_trial import NUMBERS, same_numbers
 

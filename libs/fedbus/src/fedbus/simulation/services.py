@@ -15,10 +15,10 @@ from fedbus.simulation.host import RunningService, ServiceFactory
 from fedbus.strategies.resolution import resolve_job
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.timestamps import format_timestamp
+from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
-from fedbus_collector.strategy_parts import PartsFactory
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.core import ControllerCore
 from fedbus_edge_agent.core import AgentCore

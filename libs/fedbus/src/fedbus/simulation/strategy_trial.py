@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from fedbus.jobs import StrategyConfig
 from fedbus.plugins import Group, TransformsCombined, TransformsUpdate, load
-from fedbus.plugins.strategy_calls import (
+from fedbus.plugins.collector_part_calls import (
     AggregatorCalls,
     CombinedTransformCalls,
     PartCaller,

@@ -8,10 +8,10 @@ from typing import Final
 
 from fedbus.jobs import JobFault, JobFile, training_params_of
 from fedbus.jobs.faults import show
-from fedbus.plugins import KeepsState
+from fedbus.plugins import AfterTraining
+from fedbus.strategies.chosen_parts import StrategyError
 from fedbus.strategies.part_factories import is_shipped
 from fedbus.strategies.resolution import ResolvedStrategy, resolve_with_parts, trained_with
-from fedbus.strategies.strategy_parts import StrategyError
 from fedbus.text import counted, listed
 from fedbus.training.params import PluginChoice
 from fedbus.wire.strategies import Strategy
@@ -183,7 +183,7 @@ def _arrays_fit(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
 def _all_count_equally(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     """Yield a fault if agents adopt arrays of their own whose update counts less, or not at all."""
     objective, aggregator = resolved.strategy.objective, resolved.strategy.aggregator
-    if objective is None or not isinstance(resolved.objective, KeepsState):
+    if objective is None or not isinstance(resolved.objective, AfterTraining):
         return
     if not getattr(resolved.aggregator, "weighs_equally", False):
         yield JobFault(
@@ -248,7 +248,7 @@ def _continued_state(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFa
     if not job.strategy.continue_state:
         return
     key, strategy = "strategy.continue_state", resolved.strategy
-    if isinstance(resolved.objective, KeepsState):
+    if isinstance(resolved.objective, AfterTraining):
         problem = f"agents' own arrays of {strategy.id} are of one job, and would begin at zero"
         yield JobFault(key=key, problem=problem, hint="leave it out")
     elif not strategy.state:

@@ -12,9 +12,7 @@ from fedbus.jobs.schema import ChoiceConfig
 from fedbus.plugins import Preset
 from fedbus.plugins.isolation import CallTimeoutError
 from fedbus.strategies.catalog import strategies_taking
-from fedbus.strategies.part_factories import PartGroup, limited_time
-from fedbus.strategies.strategy_names import find_preset
-from fedbus.strategies.strategy_parts import (
+from fedbus.strategies.chosen_parts import (
     WHOLE,
     Given,
     GivenParameter,
@@ -22,6 +20,8 @@ from fedbus.strategies.strategy_parts import (
     StrategyPart,
     load_part,
 )
+from fedbus.strategies.part_factories import PartGroup, limited_time
+from fedbus.strategies.strategy_names import find_preset
 from fedbus.text import in_given_order, listed
 from fedbus.training.params import Argument, PluginChoice, TrainingParams
 from fedbus.wire.strategies import Strategy

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.plugins.strategy_calls import AggregatorCalls
+from fedbus.plugins.collector_part_calls import AggregatorCalls
 from fedbus_collector.aggregation.tensor_runs import Span, TensorRun, stack_length
 from fedbus_collector.aggregation.verification import VerifiedUpdate
 

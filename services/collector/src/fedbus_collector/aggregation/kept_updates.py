@@ -11,7 +11,7 @@ import numpy as np
 from fedbus.blobs.spool import Spool
 from fedbus.errors import FedbusError
 from fedbus.plugins import Coefficients
-from fedbus.plugins.strategy_calls import AggregatorCalls
+from fedbus.plugins.collector_part_calls import AggregatorCalls
 from fedbus_collector.aggregation.combined_blocks import (
     LinearCombination,
     NumberwiseCombination,

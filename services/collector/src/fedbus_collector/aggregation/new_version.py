@@ -16,7 +16,7 @@ from fedbus.model.blob import BLOCK_NUMBERS
 from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header, header_bytes
 from fedbus.model.layout import Array, Layout
 from fedbus.plugins import Combined, UpdateFacts
-from fedbus.plugins.strategy_calls import CombinedTransformCalls, ServerOptimizerCalls
+from fedbus.plugins.collector_part_calls import CombinedTransformCalls, ServerOptimizerCalls
 from fedbus.plugins.strategy_numbers import next_numbers
 from fedbus_collector.aggregation.combined_blocks import CombinedBlocks
 from fedbus_collector.aggregation.dtypes import InvalidNumber, add_mean, as_dtype

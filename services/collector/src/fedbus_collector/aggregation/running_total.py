@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedbus.blobs.spool import Spool
 from fedbus.errors import FedbusError
-from fedbus.plugins.strategy_calls import AggregatorCalls
+from fedbus.plugins.collector_part_calls import AggregatorCalls
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.aggregation.tensor_runs import (
     Span,

@@ -15,11 +15,11 @@ from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.new_version import ServerStep, StrategyArrays
+from fedbus_collector.collector_parts import StrategyParts
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import RoundProgress
 from fedbus_collector.rounds.updates import BRIEF_RUN_BYTES, RoundUpdates
-from fedbus_collector.strategy_parts import StrategyParts
 
 INLINE_WEIGHTS_BYTES = 16 * 1024
 """A version up to this size is sent to the controller inside the report of the round's end."""

@@ -19,12 +19,12 @@ from fedbus.wire.round_records import RoundRecord
 from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
+from fedbus_collector.collector_parts import PartsFactory, StrategyParts
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
 from fedbus_collector.rounds.round_aggregate import RoundAggregate
 from fedbus_collector.rounds.updates import RoundUpdates
-from fedbus_collector.strategy_parts import PartsFactory, StrategyParts
 
 
 @dataclass(frozen=True, slots=True)

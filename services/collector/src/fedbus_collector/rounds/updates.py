@@ -17,8 +17,8 @@ from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.aggregation.verification import ArrivedUpdate
+from fedbus_collector.collector_parts import StrategyParts
 from fedbus_collector.rounds.progress import RoundProgress
-from fedbus_collector.strategy_parts import StrategyParts
 
 BRIEF_RUN_BYTES = 128 * 1024
 """A fold or an aggregate up to this size ends sooner than a worker thread starts."""

@@ -6,7 +6,7 @@ from typing import cast
 
 from fedbus import plugins
 from fedbus.errors import PluginError
-from fedbus.plugins import BUILTIN_PACKAGE, Group, KeepsState, Objective, TransformsUpdate
+from fedbus.plugins import BUILTIN_PACKAGE, AfterTraining, Group, Objective, TransformsUpdate
 from fedbus.training.params import PluginChoice, TrainingParams
 
 OBJECTIVE_COPIES = 3
@@ -27,9 +27,9 @@ class LocalStrategy:
     transforms: tuple[tuple[str, TransformsUpdate], ...] = ()
 
     @property
-    def keeper(self) -> tuple[str, KeepsState] | None:
+    def keeper(self) -> tuple[str, AfterTraining] | None:
         """The objective, if it keeps arrays on the agent or makes sections of updates."""
-        if self.objective is None or not isinstance(self.objective[1], KeepsState):
+        if self.objective is None or not isinstance(self.objective[1], AfterTraining):
             return None
         return self.objective[0], self.objective[1]
 
@@ -55,7 +55,7 @@ class StrategyPlugins:
         for group, choice in _choices(params):
             plugin = plugins.find(group, choice.id, self.allowed)
             made = self._make(group, choice) if plugin.package == BUILTIN_PACKAGE else None
-            if group == "objectives" and (made is None or isinstance(made, KeepsState)):
+            if group == "objectives" and (made is None or isinstance(made, AfterTraining)):
                 copies = OBJECTIVE_COPIES
         return copies
 

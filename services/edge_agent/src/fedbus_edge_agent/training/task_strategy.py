@@ -19,7 +19,7 @@ from fedbus.model.sections import (
     update_layout,
 )
 from fedbus.plugins import LocalStart, UsesLocalTerms
-from fedbus.plugins.strategy_results import checked_local_end, checked_terms, checked_update
+from fedbus.plugins.agent_part_checks import checked_local_end, checked_terms, checked_update
 from fedbus.training.local_terms import LocalTerms
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training.checks import check_digest

@@ -2,7 +2,7 @@
 
 An agent and `fedbus plugins check` make the same checks with these functions, which also convert
 arrays to the dtype in which they are used. A message begins with the name of the method; the caller
-adds the name of the plug-in. What a collector gets is checked in `strategy_calls.py`.
+adds the name of the plug-in. What a collector gets is checked in `collector_part_calls.py`.
 """
 
 import math

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedbus.errors import PluginError
 from fedbus.plugins import Coefficients, Combined, UpdateFacts
-from fedbus.plugins.strategy_calls import (
+from fedbus.plugins.collector_part_calls import (
     AggregatorCalls,
     CombinedTransformCalls,
     PartCaller,

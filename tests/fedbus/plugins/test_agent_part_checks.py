@@ -8,7 +8,7 @@ import pytest
 
 from fedbus.errors import PluginError
 from fedbus.plugins import LocalEnd
-from fedbus.plugins.strategy_results import (
+from fedbus.plugins.agent_part_checks import (
     checked_local_end,
     checked_terms,
     checked_update,

@@ -6,7 +6,7 @@ from typing import Any
 
 from fedbus import plugins
 from fedbus.plugins import BUILTIN_PACKAGE, Group, TransformsCombined
-from fedbus.plugins.strategy_calls import (
+from fedbus.plugins.collector_part_calls import (
     PART_TIMEOUT_SECONDS,
     AggregatorCalls,
     CombinedTransformCalls,
