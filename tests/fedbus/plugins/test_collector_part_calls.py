@@ -145,9 +145,37 @@ def test_a_part_cannot_change_what_it_is_given(third_party: bool) -> None:
 
     calls = AggregatorCalls(part_with(combine=changes), caller(third_party))
     blocks = BLOCKS.copy()
-    with pytest.raises(PluginError, match="read-only"):
+    sentence = r"read-only.*; combine must not change its arguments \(blocks, weights\)$"
+    with pytest.raises(PluginError, match=sentence):
         calls.combine(blocks, WEIGHTS)
     np.testing.assert_array_equal(blocks, BLOCKS)
+
+
+@pytest.mark.parametrize("third_party", [False, True])
+@pytest.mark.parametrize("section", [False, True])
+def test_a_combined_update_is_read_only(third_party: bool, section: bool) -> None:
+    """An optimizer or a transform that changes it in place would pass its trial only by chance."""
+
+    def changes(combined: Combined) -> NDArray[Any]:
+        array = combined.sections["c"] if section else combined.update
+        array *= 2
+        return array
+
+    part = part_with(
+        apply=lambda _base, combined, _state: changes(combined), transform_combined=changes
+    )
+    combined = Combined(update=np.ones(3), sections={"c": np.ones(3)}, agents=2)
+    optimizer = ServerOptimizerCalls(part, caller(third_party))  # type: ignore[arg-type]  # made by type()
+    with pytest.raises(
+        PluginError, match=r"read-only.*; apply must not change .* \(base, combined\)$"
+    ):
+        optimizer.apply(np.zeros(3), combined, {})
+    transform = CombinedTransformCalls(part, caller(third_party))  # type: ignore[arg-type]  # made by type()
+    with pytest.raises(
+        PluginError, match=r"read-only.*; transform_combined must not change .* \(combined\)$"
+    ):
+        transform.transform(combined)
+    np.testing.assert_array_equal((combined.update, combined.sections["c"]), 1.0)
 
 
 def late_writer(seen: list[NDArray[Any]]) -> object:

@@ -167,7 +167,7 @@ def test_facts_come_if_they_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("made", "parameters", "sentence"),
     [
-        (Trimmed, {"how": "in place"}, r"aggregator 'own': .*read-only \(3 updates\)"),
+        (Trimmed, {"how": "in place"}, r"aggregator 'own': .*read-only.* \(3 updates\)"),
         (Trimmed, {"how": "whole norms"}, "a block cut in two gave other numbers"),
         (Trimmed, {"how": "by chance"}, "a block cut in two gave other numbers"),
         (

@@ -46,14 +46,22 @@ class PartCaller:
     third_party: bool = False
     seconds: float = PART_TIMEOUT_SECONDS
 
-    def __call__(self, call: Callable[[], T]) -> T:
-        """Return the result of a call; raise PluginError if it raises, exits or takes too long."""
+    def __call__(self, call: Callable[[], T], unchanged: str = "") -> T:
+        """Return the result of a call; raise PluginError if it raises, exits or takes too long.
+
+        Args:
+            unchanged: The method with its read-only arguments: `apply (base, combined)`.
+        """
         try:
             if self.third_party:
                 return call_isolated(f"{self.kind} {self.name}", call, self.seconds)
             return call()
         except Exception as error:
-            raise self.error(error_message(error)) from error
+            why = error_message(error)
+            if unchanged and "read-only" in why:
+                method, _, arguments = unchanged.partition(" ")
+                why += f"; {method} must not change its arguments {arguments}"
+            raise self.error(why) from error
 
     def error(self, sentence: str) -> PluginError:
         """Return an error that names the part."""
@@ -149,7 +157,7 @@ class AggregatorCalls:
         """Return the coefficients: as many as updates, finite, and not all 0."""
         part, caller = cast("WeighsAll", self.part), self.caller
         given = None if gram is None else caller.given(gram)
-        found = caller(lambda: part.weigh(tuple(facts), given))
+        found = caller(lambda: part.weigh(tuple(facts), given), "weigh (facts, gram)")
         if not isinstance(found, Coefficients):
             raise caller.error(f"weigh returned a {type(found).__name__}; expected Coefficients")
         if len(found.updates) != len(facts):
@@ -166,7 +174,7 @@ class AggregatorCalls:
         """Return the combination of blocks, shape (agents, numbers), as (numbers,)."""
         part, caller = cast("Combines", self.part), self.caller
         given, weighed = caller.given(blocks), caller.given(weights)
-        found = caller(lambda: part.combine(given, weighed))
+        found = caller(lambda: part.combine(given, weighed), "combine (blocks, weights)")
         return caller.block(found, blocks.shape[1], "the result of combine")
 
     def _number(self, value: object, what: str) -> float:
@@ -191,9 +199,8 @@ class ServerOptimizerCalls:
         caller = self.caller
         own = {n: a.copy() if caller.third_party else a for n, a in state.items()}
         given, what = caller.given(base), _combined_for(combined, caller)
-        new = caller.block(
-            caller(lambda: self.part.apply(given, what, own)), len(base), "the result of apply"
-        )
+        found = caller(lambda: self.part.apply(given, what, own), "apply (base, combined)")
+        new = caller.block(found, len(base), "the result of apply")
         for name, array in state.items():
             if own.get(name) is not array:  # a copy, or an array that the part has put there
                 array[:] = caller.block(
@@ -214,7 +221,9 @@ class CombinedTransformCalls:
     def transform(self, combined: Combined) -> Combined:
         """Return the combined update with a new `update`."""
         what = _combined_for(combined, self.caller)
-        found = self.caller(lambda: self.part.transform_combined(what))
+        found = self.caller(
+            lambda: self.part.transform_combined(what), "transform_combined (combined)"
+        )
         numbers = len(combined.update)
         return replace(
             combined, update=self.caller.block(found, numbers, "the result of transform_combined")
@@ -222,12 +231,10 @@ class CombinedTransformCalls:
 
 
 def _combined_for(combined: Combined, caller: PartCaller) -> Combined:
-    """Return what a part gets for a combined update, which it may change: copies or the arrays."""
-    if not caller.third_party:
-        return combined
-    sections = {name: block.copy() for name, block in combined.sections.items()}
-    numbers = dict(combined.numbers)
-    return replace(combined, update=combined.update.copy(), sections=sections, numbers=numbers)
+    """Return what a part gets for a combined update: read-only, copies for third parties."""
+    sections = {name: caller.given(block) for name, block in combined.sections.items()}
+    update, numbers = caller.given(combined.update), dict(combined.numbers)
+    return replace(combined, update=update, sections=sections, numbers=numbers)
 
 
 def _not_finite(block: NDArray[np.float64]) -> str:

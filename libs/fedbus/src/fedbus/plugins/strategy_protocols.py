@@ -183,7 +183,7 @@ class ServerOptimizer(Protocol):
 
         Args:
             base: Shape (numbers,), float64: the weights before the round; do not change it.
-            combined: The combined update.
+            combined: The combined update; its arrays are read-only, too.
             state: An array like `base` for each name in `state`, zeros in the first round. Change
                 it in place: it is stored, as float32, with the version.
         """
@@ -282,7 +282,7 @@ class TransformsCombined(Protocol):
     """
 
     def transform_combined(self, combined: Combined, /) -> Block:
-        """Return the new `combined.update`, shape (numbers,)."""
+        """Return the new `combined.update`, shape (numbers,); the given one is read-only."""
         ...
 
 
