@@ -229,8 +229,16 @@ class Grows:
 @pytest.mark.parametrize(
     ("part", "error", "sentence"),
     [
-        (Grows(1e5, 0.0), LayoutError, "tensor 'w': inf .* the new value overflows float16"),
-        (Grows(0.0, 1e39), LayoutError, "state 'm' of the strategy: inf .* overflows float32"),
+        (
+            Grows(1e5, 0.0),
+            LayoutError,
+            "tensor 'w': inf .* new value of server optimizer 'momentum' overflows float16",
+        ),
+        (
+            Grows(0.0, 1e39),
+            LayoutError,
+            "state 'm' of the strategy: inf .* server optimizer 'momentum' overflows float32",
+        ),
         (
             Grows(np.nan, 0.0),
             PluginError,
@@ -248,6 +256,38 @@ def test_numbers_that_no_version_can_hold_make_none(
     round_ = AggregatedRound(base, step=step, state_names=("m",))
     round_.give(base)
     with pytest.raises(error, match=sentence):
+        round_.close()
+
+
+class Multiplies:
+    """An aggregator, or a transform, that leaves the range of float16."""
+
+    def weigh(self, facts: Sequence[UpdateFacts], _gram: None) -> Coefficients:
+        """Double the updates."""
+        return Coefficients([2.0] * len(facts))
+
+    def transform_combined(self, combined: Combined) -> Any:  # noqa: ANN401 - arrays
+        """Return large differences."""
+        return combined.update * 1e6
+
+
+@pytest.mark.parametrize(
+    ("step", "sentence"),
+    [
+        (ServerStep(aggregator="aggregator 'x'"), "the combined update of aggregator 'x'"),
+        (
+            ServerStep(aggregator="aggregator 'x'", transforms=(transform(Multiplies()),)),
+            "the update of update transform 'scaled'",
+        ),
+    ],
+)
+def test_a_combined_update_that_overflows_names_the_part_of_the_strategy(
+    step: ServerStep, sentence: str
+) -> None:
+    """The author of a plug-in looks for it there."""
+    round_ = AggregatedRound({"w": np.zeros(2, np.float16)}, aggregator=Multiplies(), step=step)
+    round_.give({"w": np.full(2, 60000, np.float16)})
+    with pytest.raises(LayoutError, match=f"tensor 'w': inf .* {sentence} overflows float16"):
         round_.close()
 
 

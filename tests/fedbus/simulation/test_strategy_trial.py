@@ -64,6 +64,8 @@ class Trimmed:
                 return blocks[0] * self.calls
             case "transposed":
                 return np.median(blocks, axis=1)
+            case "large":
+                return blocks[0] * 1e39
             case "by spread":
                 return (blocks[0] - blocks[1]) / np.ptp(blocks, axis=0)
             case "by spread quietly":
@@ -176,6 +178,7 @@ def test_facts_come_if_they_are_asked_for() -> None:
             r"the result of combine has shape \(3,\); expected \(240,\)",
         ),
         (Trimmed, {"how": "by spread quietly"}, r"nan at position 0 \(7 equal updates\)"),
+        (Trimmed, {"how": "large"}, r"3 updates: the combined update has .* overflows float32"),
         (ByChance, {}, "1 update: a repeated call gave another result; it must depend on"),
         (Nothing, {}, "the weights of all updates are 0"),
         (Trimmed, {"cut": -1}, "least_updates: expected a whole number of at least 1, got -1"),
@@ -219,6 +222,11 @@ class Momentum:
             case "nan":
                 state["momentum"][:] = np.nan
                 return base.copy()
+            case "large":
+                state["momentum"][:] = 1e300
+            case "large state":
+                state["momentum"][:] = 1e39
+                return base.copy()
             case "whole state":
                 state["momentum"][:] = combined.update.sum()
         state["momentum"][:] += self.rate * combined.update
@@ -255,6 +263,8 @@ def test_a_server_optimizer_is_tried_in_three_rounds() -> None:
         ("population", "division by zero; it needs the population: set needs_population = True"),
         ("never", "server optimizer 'own': no$"),
         ("nan", "the state 'momentum' after apply has nan"),
+        ("large", r"'own': the result of apply has 1e\+300 at position 0: it overflows float32"),
+        ("large state", r"the state 'momentum' after apply has 1e\+39 .* overflows float32"),
     ],
 )
 def test_what_a_server_optimizer_does_wrong_is_named(how: str, sentence: str) -> None:
@@ -380,6 +390,8 @@ class Clip:
         """Limit each number of the combined update."""
         if self.how == "own chance":
             return combined.update + self.rng.normal(size=len(combined.update))
+        if self.how == "large":
+            return combined.update * 1e300
         if self.how == "whole norm":
             return combined.update / np.linalg.norm(combined.update)
         return np.clip(combined.update, -self.limit, self.limit)
@@ -418,6 +430,7 @@ def test_a_transform_with_chance_of_its_own_is_told() -> None:
     [
         ("in place", "update transform 'own': .*read-only"),
         ("dtype", "transform_update: 'dense/kernel': expected float32, got float64"),
+        ("large", "the result of transform_combined has .* overflows float32"),
         ("whole norm", "transform_combined: a block cut in two"),
     ],
 )

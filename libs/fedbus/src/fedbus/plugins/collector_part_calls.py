@@ -65,7 +65,12 @@ class PartCaller:
 
     def error(self, sentence: str) -> PluginError:
         """Return an error that names the part."""
-        return PluginError(f"{self.kind} {self.name!r}: {sentence}")
+        return PluginError(f"{self.part}: {sentence}")
+
+    @property
+    def part(self) -> str:
+        """The part in words: `server optimizer 'adam'`."""
+        return f"{self.kind} {self.name!r}"
 
     def given(self, array: Array) -> Array:
         """Return what the part gets for an array: a read-only view, or a copy for third parties."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedbus.errors import PluginError
 from fedbus.model.layout import Array
 from fedbus.plugins import Block, UpdateFacts
-from fedbus.plugins.collector_part_calls import AggregatorCalls, GramKind
+from fedbus.plugins.collector_part_calls import AggregatorCalls, GramKind, PartCaller
 from fedbus.text import counted
 
 NUMBERS: Final = 240
@@ -70,6 +70,7 @@ def try_aggregator(calls: AggregatorCalls) -> Iterator[str]:
         for facts in each.facts:
             calls.refuses(facts)
         found = _combined_with_hint(calls, each)
+        check_fits_float32(calls.caller, f"{each.what}: the combined update", found)
         if not np.array_equal(found, combined_update(calls, each)):
             raise calls.caller.error(
                 f"{each.what}: a repeated call gave another result; it must depend on the "
@@ -165,6 +166,16 @@ def _combined_with_hint(calls: AggregatorCalls, each: GeneratedRound) -> Block:
             f"{error}; it uses what it does not ask for: set facts = ('steps', 'base_loss'), or "
             "one of them, and gram = 'model' or 'tensors'"
         ) from error
+
+
+def check_fits_float32(caller: PartCaller, what: str, block: Block) -> None:
+    """Raise PluginError if a model of float32 cannot hold these numbers."""
+    largest = int(np.abs(block).argmax())
+    if abs(block[largest]) > np.finfo(np.float32).max:
+        raise caller.error(
+            f"{what} has {block[largest]:g} at position {largest}: it overflows float32, and the "
+            "round would fail"
+        )
 
 
 def same_numbers(one: Block, other: Block) -> bool:

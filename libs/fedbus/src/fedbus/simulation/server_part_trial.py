@@ -11,7 +11,7 @@ from fedbus.errors import PluginError
 from fedbus.plugins import Block, Combined, UpdateFacts
 from fedbus.plugins.collector_part_calls import CombinedTransformCalls, ServerOptimizerCalls
 from fedbus.plugins.strategy_numbers import next_numbers
-from fedbus.simulation.aggregator_trial import NUMBERS, same_numbers
+from fedbus.simulation.aggregator_trial import NUMBERS, check_fits_float32, same_numbers
 
 ROUNDS: Final = 3
 AGENTS: Final = 5
@@ -36,6 +36,9 @@ def try_server_optimizer(calls: ServerOptimizerCalls) -> Iterator[str]:
         numbers = _next_numbers(calls, numbers)
         combined = replace(_combined(rng, part, number), numbers=numbers)
         new, new_state = _applied(calls, weights, combined, state)
+        check_fits_float32(calls.caller, "the result of apply", new)
+        for name, array in new_state.items():
+            check_fits_float32(calls.caller, f"the state {name!r} after apply", array)
         if not _same(_applied(calls, weights, combined, state), (new, new_state)):
             raise calls.caller.error(
                 "apply: a repeated call gave another result; arrays that it keeps from round to "
@@ -137,6 +140,7 @@ def try_transform_of_combined(calls: CombinedTransformCalls) -> Iterator[str]:
     combined = _combined(np.random.default_rng(0), object(), 1)
     combined = replace(combined, numbers=_next_numbers(calls, {}))
     new = calls.transform(combined).update
+    check_fits_float32(calls.caller, "the result of transform_combined", new)
     yield (
         f"collector: a combined update of norm {np.linalg.norm(combined.update):.4g} became "
         f"{np.linalg.norm(new):.4g}"

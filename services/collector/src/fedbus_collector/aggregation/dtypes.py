@@ -40,10 +40,10 @@ def check_difference(numbers: Array, dtype: str) -> None:
         _check(np.abs(numbers.astype(np.int64)) <= span, numbers, f"changes no {dtype}")
 
 
-def add_mean(old: Array, mean: NDArray[np.float64]) -> Array:
+def add_mean(old: Array, mean: NDArray[np.float64], what: str = "the mean") -> Array:
     """Return the base's numbers plus the mean differences, in the base's dtype; overwrite `mean`.
 
-    Both have the shape (numbers,).
+    Both have the shape (numbers,); `what` is in errors.
 
     Raises:
         InvalidNumber: a sum is outside the range of the dtype.
@@ -52,7 +52,7 @@ def add_mean(old: Array, mean: NDArray[np.float64]) -> Array:
     if dtype.kind == "f":
         with np.errstate(over="ignore"):  # refused in the next line
             new = np.add(old, mean, out=mean).astype(old.dtype)
-        _check_finite(new, f"is not a finite number: the mean overflows {dtype.name}")
+        _check_finite(new, f"is not a finite number: {what} overflows {dtype.name}")
         return new
     steps = np.rint(mean)
     beyond = f"more than the base is no {dtype.name}"
@@ -70,15 +70,15 @@ def add_mean(old: Array, mean: NDArray[np.float64]) -> Array:
     return new.astype(old.dtype)
 
 
-def as_dtype(numbers: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
-    """Round numbers to a floating-point dtype.
+def as_dtype(numbers: NDArray[np.float64], dtype: np.dtype[Any], what: str) -> Array:
+    """Round numbers to a floating-point dtype; `what` says in errors what they are.
 
     Raises:
         InvalidNumber: a number is outside the range of the dtype.
     """
     with np.errstate(over="ignore"):  # refused in the next line
         rounded = numbers.astype(dtype)
-    _check_finite(rounded, f"is not a finite number: the new value overflows {dtype.name}")
+    _check_finite(rounded, f"is not a finite number: {what} overflows {dtype.name}")
     return rounded
 
 

@@ -39,6 +39,7 @@ class ServerStep:
     """What a round's combined update passes through on its way into the model.
 
     Attributes:
+        aggregator: The aggregator in words, for errors.
         population: Number of agents that may take part in the job; 0 if it does not say.
         round: 1 in the first round of the strategy's state.
         numbers: What the parts keep from round to round.
@@ -46,9 +47,17 @@ class ServerStep:
 
     optimizer: ServerOptimizerCalls | None = None
     transforms: tuple[CombinedTransformCalls, ...] = ()
+    aggregator: str = ""
     population: int = 0
     round: int = 1
     numbers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> str:
+        """What is added to the base, in words that name the part which computed it."""
+        if self.transforms:  # the first one runs last
+            return f"the update of {self.transforms[0].caller.part}"
+        return f"the combined update of {self.aggregator}" if self.aggregator else "the mean"
 
     @property
     def plain(self) -> bool:
@@ -130,16 +139,17 @@ class NewVersion:
         if (scale := self._combined.used.base) != 1:
             update += np.multiply(old, scale - 1, dtype=np.float64)
         if self._step.plain:
-            return add_mean(old, update)
+            return add_mean(old, update, self._step.mean)
         combined = self._transformed(run, block, update)
         if self._step.optimizer is None:
-            return add_mean(old, np.array(combined.update))
+            return add_mean(old, np.array(combined.update), self._step.mean)
         place = Span(run.trained + block.at, block.numbers)
         state = {} if arrays is None else arrays.read(place)
         new = self._step.optimizer.apply(old.astype(np.float64), combined, state)
         if arrays is not None:
-            arrays.write(place, state)
-        return as_dtype(new, old.dtype)
+            arrays.write(place, state, self._step.optimizer.caller.part)
+        what = f"the new value of {self._step.optimizer.caller.part}"
+        return as_dtype(new, old.dtype, what)
 
     def _transformed(self, run: TensorRun, block: Span, update: NDArray[np.float64]) -> Combined:
         """Return the combined update of a block after the transforms, the last one first."""
@@ -185,11 +195,11 @@ class _StateBlocks:
                 block[:] = read(self._arrays.old, start, STATE_DTYPE, place)
         return blocks
 
-    def write(self, place: Span, blocks: Mapping[str, NDArray[np.float64]]) -> None:
-        """Write a block of each array, rounded to float32."""
+    def write(self, place: Span, blocks: Mapping[str, NDArray[np.float64]], part: str) -> None:
+        """Write a block of each array, rounded to float32; `part` keeps them."""
         for name, block in blocks.items():
             try:
-                rounded = as_dtype(block, np.dtype(STATE_DTYPE))
+                rounded = as_dtype(block, np.dtype(STATE_DTYPE), f"the new value of {part}")
             except InvalidNumber as error:
                 raise LayoutError(f"state {name!r} of the strategy: {error}") from error
             at = self._start + self._runs[name].plain + place.at * rounded.itemsize

@@ -60,6 +60,7 @@ class RoundAggregate:
             step=ServerStep(
                 optimizer=parts.optimizer,
                 transforms=parts.transforms,
+                aggregator=parts.aggregator.caller.part,
                 population=progress.request.strategy.population or 0,
                 round=progress.state_round,
                 numbers=progress.state_numbers,
