@@ -25,8 +25,13 @@ def test_every_strategy_runs_its_rounds(name: str, tmp_path: Path) -> None:
     with cluster.store() as store:
         records = [each.record for each in store.history() if each.record is not None]
         assert [record.strategy.id for record in records] == [name, name]
-        kept = [record.state is not None for record in records]
-        assert kept == [bool(record.strategy.state) for record in records]
+        for number, record in enumerate(records, start=1):
+            if record.strategy.server_optimizer is None:
+                assert record.state is None
+                continue
+            assert record.state is not None
+            assert record.state.rounds == number
+            assert (record.state.arrays is not None) == bool(record.strategy.state)
     cluster.close()
 
 
