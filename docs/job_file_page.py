@@ -107,7 +107,8 @@ is whether the strategy can work with the rest of the job: Krum and Bulyan need 
 that is large enough, SCAFFOLD needs `strategy.population` and plain SGD. Ids are read without
 regard to case, `-` and `_`, and with or without `fed`: `FedAdam`, `fed_adam` and `adam` are
 `fedadam`, and aerOS's `avg` is `fedavg`. `fedbus plugins` lists them with those that are installed
-besides, and [strategies.md](strategies.md) says which one to choose.
+besides, `fedbus plugins show NAME` shows the parameters of each, and
+[strategies.md](strategies.md) says which one to choose.
 
 ```json
 {"model_name": "digits", "num_rounds": 30, "round": {"agents": 3},

@@ -9,10 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from signature_text import json_text, read_docstring, shipped, type_words
+from shipped_plugins import shipped
 
 from fedbus.plugins import AfterTraining, Combines, Preset, WeighsAll
-from fedbus.strategies.resolution import SYNONYMS
+from fedbus.plugins.signature_text import (
+    json_text,
+    parameter_meanings,
+    read_docstring,
+    type_words,
+)
+from fedbus.strategies.resolution import other_names
 from fedbus.training.params import PluginChoice
 
 PAGE = Path(__file__).parent / "strategies.md"
@@ -72,10 +78,7 @@ def _defaults(preset: Preset) -> Iterator[str]:
         for kind, choice in _choices(preset)
         for name in inspect.signature(PARTS[kind][choice.id]).parameters
     }
-    renamed = {other: own for other, own in SYNONYMS.items() if other not in takes}
-    others: dict[str, list[str]] = {}
-    for other, own in (renamed | dict(preset.renamed)).items():
-        others.setdefault(own, []).append(f"`{other}`")
+    others = other_names(preset, takes)
     seen = set()
     for kind, choice in _choices(preset):
         for name in inspect.signature(PARTS[kind][choice.id]).parameters:
@@ -84,7 +87,8 @@ def _defaults(preset: Preset) -> Iterator[str]:
                 default = _default(PARTS[kind][choice.id], name)
                 if name in choice.parameters:
                     default = json_text(choice.parameters[name])
-                also = f" (also {', '.join(others[name])})" if name in others else ""
+                also = ", ".join(f"`{other}`" for other in others.get(name, ()))
+                also = f" (also {also})" if also else ""
                 yield f"`{name}`{also} {default}".rstrip()
 
 
@@ -133,9 +137,7 @@ def _parts() -> Iterator[str]:
 
 def _part(kind: str, name: str, part: Callable[..., Any]) -> Iterator[str]:
     text, _ = read_docstring(inspect.getdoc(part) or "")
-    described = {}
-    for one in reversed(getattr(part, "__mro__", (part,))):
-        described.update(read_docstring(inspect.cleandoc(one.__doc__ or ""))[1])
+    described = parameter_meanings(part)
     yield f'### <a id="{_anchor(kind, name)}"></a>{name}\n\n{_as_prose(text)}\n\n'
     rows = [
         _row(

@@ -82,6 +82,84 @@ def test_what_was_tried_is_json_for_programs(install: Install) -> None:
     assert failed.stderr == f"fedbus: {tried['failed']}\n"
 
 
+def test_a_part_is_shown_with_its_parameters(install: Install) -> None:
+    """Name, values, default and meaning, as its signature and docstring say."""
+    source = '''
+from typing import Literal
+
+class Base:
+    """A base.
+
+    Args:
+        share: How much
+            is kept.
+    """
+
+class Kept(Base):
+    """Keeps a share.
+
+    More about it.
+    """
+    def __init__(
+        self, share: float, kind: Literal["a", "b"] = "a", odd=b"x", *, n: int | None = None
+    ): ...
+
+def any_name(**names): ...
+'''
+    entries = "[fedbus.aggregators]\nkept = acme_kept:Kept\nany-name = acme_kept:any_name"
+    install("acme_kept", entries, source)
+    shown = RUNNER.invoke(app, ["plugins", "show", "kept"])
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.splitlines() == [
+        "aggregators kept (acme_kept:Kept, acme_kept 1.0)",
+        "  Keeps a share.",
+        "PARAMETER\tVALUE\tDEFAULT\tMEANING",
+        "share\tnumber\trequired\tHow much is kept.",
+        'kind\t"a" or "b"\t"a"\t',
+        "odd\tany value\t\"b'x'\"\t",
+        "n\twhole number\t\t",
+    ]
+    other = RUNNER.invoke(app, ["plugins", "show", "any-name"])
+    assert "  parameters of any other name, too" in other.stdout
+
+
+def test_a_strategy_is_shown_with_the_parameters_of_its_parts(install: Install) -> None:
+    """With the preset's values, and the other names by which a job may give them."""
+    source = """
+from fedbus import PluginChoice, Preset
+OWN = Preset(
+    aggregator=PluginChoice(id="krum", parameters={"num_clients_to_keep": 3}),
+    server_optimizer=PluginChoice(id="adam"),
+    renamed={"keep": "num_clients_to_keep"},
+    source="A paper",
+)
+"""
+    install("acme_own", "[fedbus.strategies]\nown = acme_own:OWN", source)
+    (own,) = json.loads(RUNNER.invoke(app, ["plugins", "show", "own", "--json"]).stdout)
+    assert own["summary"] == "aggregators krum, server_optimizers adam (A paper)"
+    found = {each["name"]: each for each in own["parameters"]}
+    assert (found["num_clients_to_keep"]["default"], found["num_clients_to_keep"]["also"]) == (
+        3,
+        ["keep"],
+    )
+    assert found["num_malicious_clients"]["part"] == "aggregators krum"
+    assert "eta" in found["server_learning_rate"]["also"]
+    assert found["server_learning_rate"]["part"] == "server_optimizers adam"
+    (nova,) = json.loads(
+        RUNNER.invoke(app, ["plugins", "show", "fednova", "--kind", "strategies", "--json"]).stdout
+    )
+    assert all(each["of_training"] for each in nova["parameters"])
+
+
+def test_arguments_that_fedbus_gives_are_not_shown() -> None:
+    """A loader's path, and what a selector is called with, are no parameters."""
+    npz = json.loads(RUNNER.invoke(app, ["plugins", "show", "npz", "--json"]).stdout)
+    assert "path" not in {each["name"] for found in npz for each in found["parameters"]}
+    assert "no parameters" in RUNNER.invoke(app, ["plugins", "show", "selectors:uniform"]).stdout
+    wrong = RUNNER.invoke(app, ["plugins", "show", "uniform", "--kind", "loaders"])
+    assert (wrong.exit_code, "no plug-in named 'loaders:uniform'" in wrong.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("line", "code", "sentence"),
     [

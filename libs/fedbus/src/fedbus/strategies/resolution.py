@@ -50,6 +50,20 @@ class ResolvedStrategy:
     of_training: tuple[str, ...] = ()
 
 
+def other_names(preset: Preset, taken: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+    """Return the other names by which a job may give parameters, by the name of a parameter.
+
+    Args:
+        taken: The names of all parameters of the preset's parts.
+    """
+    read = {other: own for other, own in SYNONYMS.items() if other not in taken}
+    others: dict[str, tuple[str, ...]] = {}
+    for other, own in {**read, **preset.renamed}.items():
+        if own in taken:
+            others[own] = (*others.get(own, ()), other)
+    return others
+
+
 def resolve_job(job: JobFile, allowed: Collection[str] | None = None) -> Strategy:
     """Return a job's strategy; as `resolve_with_parts`."""
     return resolve_with_parts(job, allowed).strategy

@@ -1,7 +1,8 @@
-"""`fedbus plugins`: list of installed plug-ins, their faults, and a trial of one."""
+"""`fedbus plugins`: list of installed plug-ins, their faults, parameters, and a trial of one."""
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,11 +17,12 @@ from fedbus.errors import FedbusError, PluginError, SettingsError
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
 from fedbus.plugins import Plugin
-from fedbus.plugins.discovery import GROUPS, find_all, installed_names
+from fedbus.plugins.discovery import GROUPS, Group, find_all, installed_names
 from fedbus.plugins.inspection import Finding, inspect_all, inspect_one
 from fedbus.simulation.plugin_trial import TrialInputs, try_plugin
+from fedbus.strategies.plugin_description import describe_plugin
 
-app = typer.Typer(help="List installed plug-ins and their faults; try one.")
+app = typer.Typer(help="List installed plug-ins and their faults; show or try one.")
 
 
 @app.callback(invoke_without_command=True)
@@ -57,6 +59,51 @@ def plugins(
     if wrong:
         names = ", ".join(f"{f.plugin.group} {f.plugin.name}" for f in wrong)
         raise Failed(f"faulty plug-ins: {names}; the column STATE has the reasons")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The plug-in's name, or KIND:NAME.")],
+    kind: Annotated[
+        Group | None, typer.Option(help="Only this kind; by default all of the name.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a plug-in is, and the parameters that it takes.
+
+    A job gives those of a strategy, aggregator, server optimizer or objective in
+    strategy.parameters; those of a transform stand beside its id, and those of a loader in
+    FEDBUS_LOADER_OPTIONS. Each is shown with its values, default and meaning, as its signature and
+    docstring say: fedbus plugins show krum. The plug-in is imported, not called.
+    """
+    described = [
+        (plugin, describe_plugin(plugin)) for plugin in _find(f"{kind}:{name}" if kind else name)
+    ]
+    if as_json:
+        display.print_json(
+            [
+                {"kind": plugin.group, "name": plugin.name, "package": plugin.package}
+                | {"version": plugin.version, "where": plugin.where, **asdict(found)}
+                for plugin, found in described
+            ]
+        )
+        return
+    for plugin, found in described:
+        package = f"{plugin.package} {plugin.version}".strip()
+        display.show(f"{plugin.group} {plugin.name} ({plugin.where}, {package})")
+        if found.summary:
+            display.show(f"  {found.summary}")
+        if found.parameters or not found.any_name:
+            display.print_table(
+                ("PARAMETER", "VALUE", "DEFAULT", "MEANING"),
+                [
+                    (each.name, each.value, each.default_text, each.meaning_text)
+                    for each in found.parameters
+                ],
+                "  no parameters",
+            )
+        if found.any_name:
+            display.show("  parameters of any other name, too")
 
 
 @app.command()

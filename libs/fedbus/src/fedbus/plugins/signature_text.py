@@ -1,24 +1,11 @@
-"""Texts of the generated pages from signatures, docstrings and entry points."""
+"""Texts about plug-ins from their signatures and docstrings: for pages and the terminal. Pure."""
 
+import inspect
 import json
 import re
 import textwrap
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import EntryPoint
-from pathlib import Path
-from typing import Any, get_args, get_origin
-
-PROJECT = Path(__file__).parent.parent / "libs/fedbus/pyproject.toml"
-
-
-def shipped(kind: str) -> Iterator[tuple[str, Any]]:
-    """Yield the plug-ins that fedbus ships, by name, with what their entry points name."""
-    # Read from the source: an environment that was installed earlier lacks new entry points.
-    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
-    group = f"fedbus.{kind}"
-    for name, value in sorted(project["entry-points"][group].items()):
-        yield name, EntryPoint(name, value, group).load()
+from typing import Any, Final, get_args, get_origin
 
 
 def json_text(value: object) -> str:
@@ -47,6 +34,21 @@ def read_docstring(docstring: str) -> tuple[str, dict[str, str]]:
     return "\n\n".join(p for p in paragraphs if p), options
 
 
+def summary(made: object) -> str:
+    """Return the first paragraph of the docstring of a class or function; "" if it has none."""
+    described = inspect.isclass(made) or inspect.isroutine(made)
+    text, _ = read_docstring((inspect.getdoc(made) if described else None) or "")
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def parameter_meanings(made: object) -> dict[str, str]:
+    """Return what the docstring says about each parameter; for a class, also those of its bases."""
+    described: dict[str, str] = {}
+    for one in reversed(made.__mro__ if isinstance(made, type) else (made,)):
+        described.update(read_docstring(inspect.cleandoc(one.__doc__ or ""))[1])
+    return described
+
+
 def type_words(hint: Any) -> str:  # noqa: ANN401 - any annotation
     """Return the name of a type in JSON's terms."""
     words = dict.fromkeys(_words(hint))
@@ -69,4 +71,9 @@ def _words(hint: Any) -> Iterator[str]:  # noqa: ANN401 - as above
             yield from _words(each)
 
 
-_PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+_PLAIN: Final[Mapping[Any, str]] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+}
