@@ -84,8 +84,11 @@ def test_a_part_that_fails_is_named(
         (np.zeros((2, 3)), r"the result of combine has shape \(2, 3\); expected \(3,\)"),
         (np.array([1.0, np.nan, np.inf]), "the result of combine has nan at position 1"),
         (np.array([1.0, 2.0, -np.inf]), "the result of combine has -inf at position 2"),
-        (["a", "b", "c"], "the result of combine is no array of numbers"),
-        (None, "the result of combine has shape"),
+        (["a", "b", "c"], "the result of combine has dtype str"),
+        (np.ones(3, complex), "the result of combine has dtype complex128; expected floating"),
+        (np.ones(3, bool), "the result of combine has dtype bool; expected floating-point or"),
+        ([1.0, [2.0], 3.0], "the result of combine is no array of numbers"),
+        (None, "combine returned None; it must return an array$"),
     ],
 )
 def test_a_combination_is_checked(found: object, sentence: str) -> None:
@@ -224,9 +227,10 @@ def test_state_is_changed_in_place_or_replaced(third_party: bool, replaces: bool
     [
         (np.zeros(2), r"the state 'm' after apply has shape \(2,\); expected \(3,\)"),
         (np.full(3, np.nan), "the state 'm' after apply has nan"),
+        (None, "the state 'm' after apply is None; it must be an array"),
     ],
 )
-def test_a_state_that_is_replaced_is_checked(array: NDArray[Any], sentence: str) -> None:
+def test_a_state_that_is_replaced_is_checked(array: NDArray[Any] | None, sentence: str) -> None:
     """As a result is."""
 
     def apply(base: Any, _combined: Combined, state: Any) -> Any:  # noqa: ANN401 - arrays
@@ -236,6 +240,36 @@ def test_a_state_that_is_replaced_is_checked(array: NDArray[Any], sentence: str)
     calls = ServerOptimizerCalls(part_with(apply=apply), caller())  # type: ignore[arg-type]  # made by type()
     with pytest.raises(PluginError, match=sentence):
         calls.apply(np.zeros(3), Combined(update=np.zeros(3), agents=1), {"m": np.zeros(3)})
+
+
+def test_whole_numbers_are_combined_as_floats() -> None:
+    """As those of a vote are."""
+    calls = AggregatorCalls(part_with(combine=lambda *_: np.array([1, -1, 1])), caller())
+    found = calls.combine(BLOCKS, WEIGHTS)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, [1.0, -1.0, 1.0])
+
+
+@pytest.mark.parametrize("third_party", [False, True])
+def test_an_array_that_no_state_declares_is_refused(third_party: bool) -> None:
+    """It is not stored with the version, so the next round would not find it."""
+
+    def adds(base: Any, _combined: Combined, state: Any) -> Any:  # noqa: ANN401 - arrays
+        state["v"] = base
+        return base
+
+    def removes(base: Any, _combined: Combined, state: Any) -> Any:  # noqa: ANN401 - arrays
+        del state["m"]
+        return base
+
+    def apply(method: Callable[..., Any]) -> None:
+        calls = ServerOptimizerCalls(part_with(apply=method), caller(third_party))  # type: ignore[arg-type]  # made by type()
+        calls.apply(np.zeros(3), Combined(update=np.zeros(3), agents=1), {"m": np.zeros(3)})
+
+    with pytest.raises(PluginError, match=r"added v to the state.* state = \('m', 'v',\)$"):
+        apply(adds)
+    with pytest.raises(PluginError, match="apply removed 'm' from the state"):
+        apply(removes)
 
 
 @pytest.mark.parametrize("third_party", [False, True])

@@ -29,6 +29,7 @@ from fedbus.plugins.strategy_protocols import (
     WeighsAll,
     WeighsOne,
 )
+from fedbus.text import in_given_order, listed
 
 PART_TIMEOUT_SECONDS: Final = 60.0
 """Time limit for one call of a third-party part; the shipped ones need milliseconds."""
@@ -80,12 +81,21 @@ class PartCaller:
 
     def block(self, result: object, numbers: int, what: str) -> Block:
         """Return a result as float64, shape (numbers,); raise PluginError if it is none."""
+        if result is None:
+            method = what.removeprefix("the result of ")
+            if method == what:
+                raise self.error(f"{what} is None; it must be an array")
+            raise self.error(f"{method} returned None; it must return an array")
         try:
-            block = np.asarray(result, np.float64)
+            found = np.asarray(result)
         except (TypeError, ValueError) as error:
             raise self.error(f"{what} is no array of numbers: {error}") from error
-        if block.shape != (numbers,):
-            raise self.error(f"{what} has shape {block.shape}; expected ({numbers},)")
+        if found.dtype.kind not in "fiu":
+            kind = found.dtype.name
+            raise self.error(f"{what} has dtype {kind}; expected floating-point or whole numbers")
+        if found.shape != (numbers,):
+            raise self.error(f"{what} has shape {found.shape}; expected ({numbers},)")
+        block = found.astype(np.float64, copy=False)
         if wrong := _not_finite(block):
             raise self.error(f"{what} has {wrong} at position {_first_bad(block)}")
         return block
@@ -206,11 +216,17 @@ class ServerOptimizerCalls:
         given, what = caller.given(base), _combined_for(combined, caller)
         found = caller(lambda: self.part.apply(given, what, own), "apply (base, combined)")
         new = caller.block(found, len(base), "the result of apply")
+        if added := [str(name)[:80] for name in own if name not in state]:
+            names = in_given_order(map(repr, (*state, *added)))
+            raise caller.error(
+                f"apply added {listed(added)} to the state, which would be lost; declare it: "
+                f"state = ({names},)"
+            )
         for name, array in state.items():
-            if own.get(name) is not array:  # a copy, or an array that the part has put there
-                array[:] = caller.block(
-                    own.get(name), len(array), f"the state {name!r} after apply"
-                )
+            if name not in own:
+                raise caller.error(f"apply removed {name!r} from the state; change it in place")
+            if own[name] is not array:  # a copy, or an array that the part has put there
+                array[:] = caller.block(own[name], len(array), f"the state {name!r} after apply")
             elif wrong := _not_finite(array):
                 raise caller.error(f"the state {name!r} after apply has {wrong}")
         return new

@@ -98,7 +98,7 @@ class Combines(Protocol):
             weights: Shape (agents,), float64: the examples of each update.
 
         Returns:
-            Shape (numbers,).
+            Shape (numbers,), floating-point or whole numbers.
         """
         ...
 
@@ -179,7 +179,7 @@ class ServerOptimizer(Protocol):
     """
 
     def apply(self, base: Block, combined: Combined, state: Mapping[str, Block], /) -> Block:
-        """Return the new weights of a block.
+        """Return the new weights of a block, floating-point or whole numbers.
 
         Args:
             base: Shape (numbers,), float64: the weights before the round; do not change it.
