@@ -75,6 +75,9 @@ def test_updates_of_zeros_have_equal_weights() -> None:
     [
         ({"smoothing": 0}, "smoothing: expected a number above 0, got 0"),
         ({"iterations": 0}, "iterations: expected a whole number of at least 1, got 0"),
+        ({"iterations": 10**15}, "iterations: expected a whole number of at most 1,000, got 1000"),
+        ({"iterations": 10**400}, "iterations: expected a whole number of at most 1,000, got 1000"),
+        ({"smoothing": 1e-308}, "smoothing: expected a number of at least 1e-30, got 1e-308"),
         ({"weighted": 1}, "weighted: expected true or false, got 1"),
     ],
 )

@@ -74,6 +74,8 @@ def test_an_update_without_a_loss_is_refused(loss: float | None) -> None:
     ("arguments", "sentence"),
     [
         ({"q_param": -1}, "q_param: expected a number of at least 0, got -1"),
+        ({"q_param": 1e308}, r"q_param: expected a number of at most 1,000, got 1e\+308"),
+        ({"qffl_learning_rate": 1e-308}, "expected a number of at least 1e-30, got 1e-308"),
         ({"qffl_learning_rate": 0}, "qffl_learning_rate: expected a number above 0, got 0"),
     ],
 )

@@ -70,6 +70,9 @@ def test_a_weight_that_never_changes_is_no_division_by_zero(strategy: str) -> No
     ("parameters", "sentence"),
     [
         ({"server_learning_rate": 0}, "server_learning_rate: expected a number above 0, got 0"),
+        ({"server_learning_rate": 1e308}, r"expected a number of at most 1e\+06, got 1e\+308"),
+        ({"server_learning_rate": 10**400}, r"expected a number of at most 1e\+06, got 1000"),
+        ({"tau": 1e-308}, "tau: expected a number of at least 1e-30, got 1e-308"),
         ({"tau": float("inf")}, "tau: expected a number above 0, got inf"),
         ({"beta_1": 1.0}, "beta_1: expected a number from 0 to below 1, got 1.0"),
         ({"beta_2": "0.9"}, "beta_2: expected a number from 0 to below 1, got '0.9'"),

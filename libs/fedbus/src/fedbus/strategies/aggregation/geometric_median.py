@@ -9,6 +9,7 @@ products G of the updates: ||z - u_i||^2 = w'Gw - 2 (Gw)_i + G_ii.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from fedbus.strategies.aggregation.example_shares import example_shares
 from fedbus.strategies.aggregation.gram_matrix import Floats
 from fedbus.strategies.number_parameters import flag, positive, whole
 
+MAX_ITERATIONS: Final = 1000
+"""The collector cannot stop a shipped rule, so this bounds how long a round may take it."""
+
 
 class GeometricMedian:
     """The point with the least sum of distances to the updates: no single one can move it far.
@@ -26,8 +30,8 @@ class GeometricMedian:
         weighted: Whether an update counts by its number of examples (a_i), as in the paper. An
             agent may claim more examples than it has; `false` counts all updates the same.
         smoothing: Distances below it count as it (nu in the paper).
-        iterations: Of the algorithm, from the mean on. The paper makes 3, since each one costs
-            communication there; here it costs the square of the number of updates.
+        iterations: Of the algorithm, from the mean on, at most 1,000. The paper makes 3, since
+            each one costs communication there; here it costs the square of the number of updates.
     """
 
     gram = "model"
@@ -37,7 +41,7 @@ class GeometricMedian:
     ) -> None:
         self._weighted = flag("weighted", weighted)
         self._smoothing = positive("smoothing", smoothing)
-        self._iterations = whole("iterations", iterations, least=1)
+        self._iterations = whole("iterations", iterations, least=1, most=MAX_ITERATIONS)
 
     def weigh(self, facts: Sequence[UpdateFacts], gram: Array | None, /) -> Coefficients:
         """Return the weights of the updates at the geometric median; they add up to 1."""

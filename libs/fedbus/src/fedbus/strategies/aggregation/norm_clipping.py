@@ -5,6 +5,7 @@ arXiv 1911.07963, "norm thresholding of updates": the mean of update / max(1, ||
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from fedbus.plugins import Coefficients, UpdateFacts
 from fedbus.strategies.aggregation.example_shares import example_shares
 from fedbus.strategies.aggregation.gram_matrix import norms
 from fedbus.strategies.number_parameters import flag, positive
+
+MAX_NORM: Final = 1e12
+"""Greater limits limit nothing."""
 
 
 class NormClipping:
@@ -27,7 +31,7 @@ class NormClipping:
     gram = "model"
 
     def __init__(self, *, max_norm: float | None = None, weighted: bool = True) -> None:
-        self._max_norm = None if max_norm is None else positive("max_norm", max_norm)
+        self._max_norm = None if max_norm is None else positive("max_norm", max_norm, most=MAX_NORM)
         self._weighted = flag("weighted", weighted)
 
     def weigh(self, facts: Sequence[UpdateFacts], gram: Array | None, /) -> Coefficients:

@@ -13,6 +13,7 @@ equal losses both are the same.
 
 from collections.abc import Sequence
 from math import isfinite
+from typing import Final
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from fedbus.strategies.number_parameters import not_negative, positive
 
 _LOSS_OFFSET = 1e-10
 
+MAX_Q: Final = 1e3
+"""With it, an agent counts next to nothing whose loss is 1 % less than the greatest."""
+
 
 class QFedAvg:
     """A mean in which agents with a high loss count more: not at all with q = 0, more with each q.
@@ -30,7 +34,7 @@ class QFedAvg:
     Numbers of examples do not count, as in the paper, which draws agents by them instead.
 
     Args:
-        q_param: q in the paper.
+        q_param: q in the paper, at most 1,000.
         qffl_learning_rate: 1 / L in the paper, which takes the agents' learning rate that is best
             for q = 0.
     """
@@ -39,7 +43,7 @@ class QFedAvg:
     gram = "model"
 
     def __init__(self, *, q_param: float = 0.2, qffl_learning_rate: float = 0.1) -> None:
-        self._q = not_negative("q_param", q_param)
+        self._q = not_negative("q_param", q_param, most=MAX_Q)
         self._lipschitz = 1 / positive("qffl_learning_rate", qffl_learning_rate)
 
     def refuses(self, facts: UpdateFacts, /) -> str:
