@@ -5,13 +5,17 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedbus.data.dataset import Dataset
 from fedbus.limits import MAX_MESSAGE_BYTES
+from fedbus.training.params import TrainingParams
 from fedbus.wire import codec
 from fedbus.wire.round_records import RoundRecord
+from fedbus.wire.strategies import StepLimit, TrainingFacts
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
 from tests.collector.harness import A, B, C, blob, mean, offer, order
@@ -51,6 +55,50 @@ def test_an_offer_that_cannot_count_has_a_refusal_reason(
     round_ = round_of()
     round_.refuse(B, "lost")
     assert round_.refusal_reason(agent, offer(UPDATE, **changes)) == reason
+
+
+@pytest.mark.parametrize(
+    ("steps", "steps_per_epoch", "reason"),
+    [
+        (40, None, None),
+        (41, None, "claims 41 steps; 40 are possible with 313 examples"),
+        (10**9, None, "claims 1000000000 steps; 40 are possible with 313 examples"),
+        (8, 2, None),
+        (9, 2, "claims 9 steps; 8 are possible with 313 examples"),
+        (40, 1000, None),
+    ],
+)
+def test_more_steps_than_possible_are_refused(
+    steps: int, steps_per_epoch: int | None, reason: str | None
+) -> None:
+    """FedNova multiplies the sum of all updates by them, so one claim could destroy the model."""
+    limit = StepLimit(epochs=4, batch_size=32, steps_per_epoch=steps_per_epoch)
+    round_ = RoundProgress(replace(order(), step_limit=limit), opened=0.0)
+    facts = TrainingFacts(steps=steps)
+    assert round_.refusal_reason(A, offer(UPDATE, 313, facts=facts)) == reason
+
+
+def test_a_controller_that_knows_no_limit_sets_none() -> None:
+    """An older one sends no `step_limit`."""
+    facts = TrainingFacts(steps=10**9)
+    assert round_of().refusal_reason(A, offer(UPDATE, facts=facts)) is None
+
+
+@given(
+    examples=st.integers(1, 300),
+    size=st.integers(1, 70),
+    epochs=st.integers(1, 3),
+    steps_per_epoch=st.none() | st.integers(1, 9),
+)
+def test_no_training_makes_more_steps_than_its_limit(
+    examples: int, size: int, epochs: int, steps_per_epoch: int | None
+) -> None:
+    """Steps are counted as an agent's data set is read."""
+    params = TrainingParams(batch_size=size, epochs=epochs, steps_per_epoch=steps_per_epoch)
+    rows = np.zeros((examples, 1), np.float32)
+    made = sum(1 for _ in Dataset(examples, lambda: [(rows, rows)]).steps(params))
+    limit = StepLimit(epochs=epochs, batch_size=size, steps_per_epoch=steps_per_epoch)
+    assert epochs <= made <= limit.most(examples) <= made + epochs
 
 
 def test_after_the_deadline_offers_are_refused() -> None:

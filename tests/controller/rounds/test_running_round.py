@@ -24,6 +24,7 @@ from fedbus.wire.messages import (
     TrainTask,
 )
 from fedbus.wire.round_records import Plan
+from fedbus.wire.strategies import StepLimit
 from fedbus_controller import keys
 from tests.controller.harness import (
     COLLECTOR,
@@ -65,6 +66,18 @@ def test_each_node_is_asked_until_it_answers() -> None:
     assert keys.TrainingRequest(JOB, B) in harness.asks
     harness.receive(COLLECTOR, opened(plan))
     assert keys.RoundOpening(JOB) not in harness.asks
+
+
+def test_the_collector_learns_how_many_steps_a_training_can_make() -> None:
+    """From the job's parameters, so that it can refuse impossible claims."""
+    harness = Harness()
+    harness.begin_round()
+    params = harness.sent_to(A, TrainTask).params
+    assert harness.sent_to(COLLECTOR, OpenRound).step_limit == StepLimit(
+        epochs=params.epochs,
+        batch_size=params.batch_size,
+        steps_per_epoch=params.steps_per_epoch,
+    )
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,20 @@ NO_FACTS: Final = TrainingFacts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepLimit:
+    """What bounds the optimizer steps of a training; fields as in `TrainingParams`."""
+
+    epochs: Annotated[int, Strict(ge=1, le=100_000)]
+    batch_size: Annotated[int, Strict(ge=1, le=1_000_000)]
+    steps_per_epoch: Annotated[int, Strict(ge=1, le=100_000_000)] | None = None
+
+    def most(self, examples: int) -> int:
+        """Return the greatest number of steps that are possible with these examples."""
+        batches = -(-examples // self.batch_size)
+        return self.epochs * min(batches, self.steps_per_epoch or batches)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
     """A job's strategy, resolved: every part with all its parameters, defaults included.
 

@@ -127,7 +127,8 @@ class RoundProgress:
             return f"trained from version {offer.base}, not {self.plan.base.version}"
         if offer.round != self.plan.round:
             return f"for round {offer.round}, not {self.plan.round}"
-        return self._missing_fact(offer) or impossible_metric(offer.metrics) or None
+        wrong_fact = self._missing_fact(offer) or self._too_many_steps(offer)
+        return wrong_fact or impossible_metric(offer.metrics) or None
 
     def _missing_fact(self, offer: Offer) -> str | None:
         strategy = self.request.strategy
@@ -135,6 +136,12 @@ class RoundProgress:
             if getattr(offer.facts, fact) is None:
                 return _FACT_MISSING[fact].format(strategy.id)
         return None
+
+    def _too_many_steps(self, offer: Offer) -> str | None:
+        limit, steps = self.request.step_limit, offer.facts.steps
+        if limit is None or steps is None or steps <= (most := limit.most(offer.examples)):
+            return None
+        return f"claims {steps} steps; {most} are possible with {offer.examples} examples"
 
     def refuse(self, agent: str, reason: str) -> bool:
         """Exclude an agent; False if it is not in the cohort, or its update has arrived."""

@@ -7,6 +7,7 @@ from fedbus.core.actions import Action, Ask, Cancel, Note
 from fedbus.text import listed
 from fedbus.wire.messages import Dismiss, Dismissed, OpenRound, RoundOpened, TaskTaken, TrainTask
 from fedbus.wire.round_records import Plan
+from fedbus.wire.strategies import StepLimit
 from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet, Liveness
 from fedbus_controller.job_context import JobContext
@@ -122,7 +123,17 @@ class RunningRound:
 
     def _ask_collector(self) -> Ask:
         context = self._context
-        request = OpenRound(epoch=context.epoch, plan=self.plan, strategy=context.strategy)
+        params = context.params
+        request = OpenRound(
+            epoch=context.epoch,
+            plan=self.plan,
+            strategy=context.strategy,
+            step_limit=StepLimit(
+                epochs=params.epochs,
+                batch_size=params.batch_size,
+                steps_per_epoch=params.steps_per_epoch,
+            ),
+        )
         return Ask(keys.RoundOpening(self._context.job), self.plan.collector, request)
 
     def _ask_agent(self, agent: str) -> Ask:

@@ -9,7 +9,7 @@ from fedbus.training.params import TrainingParams
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.identifiers import Metrics, NodeName, TaskNumber
 from fedbus.wire.round_records import Plan, RoundRecord
-from fedbus.wire.strategies import NO_FACTS, FactName, Names, Strategy, TrainingFacts
+from fedbus.wire.strategies import NO_FACTS, FactName, Names, StepLimit, Strategy, TrainingFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +77,15 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRound:
-    """Collect an update from each agent of the plan's cohort, aggregate them, commit the round."""
+    """Collect an update from each agent of the plan's cohort, aggregate them, commit the round.
+
+    An offer that claims more steps than `step_limit` allows is refused; None: any number counts.
+    """
 
     epoch: Whole
     plan: Plan
     strategy: Strategy
+    step_limit: StepLimit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
