@@ -457,3 +457,37 @@ def test_a_job_that_is_not_loaded_yet_is_cancelled_once_it_is() -> None:
     assert harness.asked(keys.JobEnding(JOB), EndJob).phase == "cancelled"
     harness.receive(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
     assert harness.answer() == {"job": JOB, "cancelled": True}
+
+
+class UnreadableError(Exception):
+    """An error of a plug-in that cannot be shown."""
+
+    def __str__(self) -> str:
+        """Raise instead of a text."""
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (TypeError("'>=' not supported"), "'>=' not supported"),
+        (SystemExit(3), "it called sys.exit: 3"),
+        (UnreadableError(), "UnreadableError, whose text cannot be read"),
+    ],
+)
+def test_a_file_whose_check_raises_anything_is_refused(
+    monkeypatch: pytest.MonkeyPatch, raised: BaseException, said: str
+) -> None:
+    """Otherwise the broker would deliver it to the next controller, which would end as well."""
+
+    def check(_job: JobFile, *, complete: bool) -> list[JobFault]:  # noqa: ARG001 - as `ExtraChecks`
+        raise raised
+
+    monkeypatch.setattr("tests.controller.harness.check_plugins", check)
+    harness = Harness()
+    harness.lead()
+    harness.submit(job_file())
+    assert harness.answer()["faults"] == [
+        {"key": "", "problem": f"it cannot be checked: {said}", "hint": ""}
+    ]
+    assert harness.noted("job_refused")

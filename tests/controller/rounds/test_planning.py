@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from fedbus.jobs import JobFile
 from fedbus.strategies import part_factories
 from fedbus.training.params import PluginChoice
 from fedbus.wire.documents import JobState, ModelNeeds
@@ -294,6 +295,24 @@ def test_a_job_file_that_cannot_be_read_any_more_fails_the_job() -> None:
     assert end.reason.startswith("its job file cannot be used any more")
     assert harness.state().phase == "failed"
     assert harness.state().model == "digits"
+
+
+@pytest.mark.parametrize("phase", ["running", "finished"])
+def test_a_stored_job_whose_strategy_exits_does_not_end_the_controller(
+    monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    """The next controller would load it again, and would end as well."""
+
+    def resolve(_: JobFile) -> Strategy:
+        raise SystemExit(3)
+
+    monkeypatch.setattr("tests.controller.harness.resolve_job", resolve)
+    harness = Harness()
+    harness.begin(loaded(phase=phase, strategy=None))
+    assert harness.state().phase == {"running": "failed"}.get(phase, phase)
+    if phase == "running":
+        end = harness.asked(keys.JobEnding(JOB), EndJob)
+        assert end.reason == "its job file cannot be used any more: it called sys.exit: 3"
 
 
 SLOW = "import time\ntime.sleep(1.5)\nclass Slow:\n    def weight(self, facts): return 1.0"

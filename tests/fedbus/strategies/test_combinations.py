@@ -310,3 +310,78 @@ def test_combinations_of_a_file_with_other_faults_are_not_checked() -> None:
     keys = {"strategy": "scaffold"}
     assert faults(**keys)
     assert list(strategy_faults(job(**keys), complete=False)) == []
+
+
+POISON = """
+import sys
+
+class Text(Exception):
+    def __str__(self): raise RuntimeError
+
+class Many:
+    least_updates = "many"
+    def weight(self, facts): return 1.0
+
+class Leaves:
+    def weight(self, facts): return 1.0
+    @property
+    def least_updates(self): sys.exit(3)
+
+class Unreadable(Many):
+    def __init__(self): raise Text
+
+class Long(Many):
+    def __init__(self): raise ValueError("x" * 9999)
+
+class Facts(Leaves):
+    least_updates = 1
+    facts = ("Steps of mine",)
+
+class Gram(Leaves):
+    least_updates = None
+    gram = "all"
+
+class State:
+    state = ("no name",)
+    needs_population = 1
+    def apply(self, base, combined, state): return base
+"""
+POISON_ENTRIES = """
+[fedbus.aggregators]
+many = acme_poison:Many
+leaves = acme_poison:Leaves
+unreadable = acme_poison:Unreadable
+long = acme_poison:Long
+facts = acme_poison:Facts
+gram = acme_poison:Gram
+[fedbus.server_optimizers]
+state = acme_poison:State
+"""
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        ("many", "least_updates: expected a whole number of at least 1, got 'many'"),
+        ("leaves", "least_updates: it cannot be read: it called sys.exit: 3"),
+        ("unreadable", "Text, whose text cannot be read"),
+        ("long", f"{'x' * 500}…"),
+        (
+            "facts",
+            "facts: expected a tuple of names out of steps, base_loss, got ('Steps of mine',)",
+        ),
+        ("gram", "gram: expected 'model' or 'tensors', got 'all'"),
+        (
+            {"server_optimizer": "state"},
+            "state: expected a tuple of at most 8 different names, got ('no name',)",
+        ),
+    ],
+)
+def test_an_attribute_that_a_part_must_not_have_is_a_fault_of_the_job(
+    install: Install, strategy: object, said: str
+) -> None:
+    """Also one that cannot be read: the controller goes on."""
+    install("acme_poison", POISON_ENTRIES, POISON)
+    (found,) = faults(strategy=strategy)
+    assert found.startswith("strategy")
+    assert found.endswith(f": {said}")

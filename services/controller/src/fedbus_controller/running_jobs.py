@@ -6,9 +6,9 @@ from contextlib import suppress
 
 from fedbus.core.actions import Action, Announce, Ask, Cancel, Note, WakeAt
 from fedbus.core.keys import Key
-from fedbus.errors import FedbusError
 from fedbus.jobs import JobFile, parse
 from fedbus.limits import MAX_TEXT_CHARACTERS
+from fedbus.plugins.discovery import error_message
 from fedbus.strategies.chosen_parts import StrategyError
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import EndJob, JobEnded, JobLoaded, ListJobs, LoadJob, StopJob
@@ -73,12 +73,13 @@ class RunningJobs:
             file = parse(loaded.file)
             if loaded.phase == "running":
                 self.running[job] = RunningJob(loaded, file, epoch, self._services, now)
-        except FedbusError as error:  # stored by another version of fedbus, or with other plug-ins
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plug-in may raise anything
+            # The file was stored by another version of fedbus, or with other plug-ins.
             if isinstance(error, StrategyError) and error.timed_out:
                 yield from self._put_off(loaded, file, epoch, str(error))
                 return
             yield from self._loaded(job)
-            yield from self._end_unreadable(loaded, file, epoch, str(error))
+            yield from self._end_unreadable(loaded, file, epoch, error_message(error))
             return
         yield from self._loaded(job)
         if loaded.phase == "running":
@@ -129,7 +130,9 @@ class RunningJobs:
     ) -> Iterator[Action]:
         phase, strategy = loaded.phase, loaded.strategy
         if strategy is None and file is not None:
-            with suppress(FedbusError):  # another version of fedbus, or other plug-ins, knew it
+            with suppress(
+                Exception, SystemExit
+            ):  # another version of fedbus, or other plug-ins, knew it
                 strategy = self._services.strategy(file)
         id_ = None if strategy is None else strategy.id
         progress = JobProgress(loaded, file, id_, self._services.utc)

@@ -46,6 +46,8 @@ BUILTIN_PACKAGE: Final = "fedbus"
 """The package whose plug-ins are allowed in every process."""
 ALL: Final = "all"
 """The value of `FEDBUS_PLUGINS` that allows every installed plug-in."""
+MAX_PLUGIN_ERROR_CHARACTERS: Final = 500
+"""Of the text of a plug-in's error; the rest is cut."""
 
 Allowed: TypeAlias = Collection[str] | None
 """What settings allow besides built-in plug-ins: names, packages or `all`; None: all installed."""
@@ -109,11 +111,16 @@ class Plugin:
 
 def error_message(error: BaseException) -> str:
     """Format an error of a plug-in; SystemExit and KeyError have a bare number or key as text."""
+    kind = type(error).__name__
+    try:
+        text = str(error)
+    except (Exception, SystemExit):  # noqa: BLE001 - a plug-in's own class may do anything
+        return f"{kind}, whose text cannot be read"
+    if len(text) > MAX_PLUGIN_ERROR_CHARACTERS:
+        text = f"{text[:MAX_PLUGIN_ERROR_CHARACTERS]}…"
     if isinstance(error, SystemExit):
-        return f"it called sys.exit: {error}"
-    if isinstance(error, KeyError):
-        return f"KeyError: {error}"
-    return str(error) or type(error).__name__
+        return f"it called sys.exit: {text}"
+    return f"KeyError: {text}" if isinstance(error, KeyError) else text or kind
 
 
 @overload

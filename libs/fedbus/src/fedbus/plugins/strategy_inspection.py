@@ -6,9 +6,10 @@ from functools import cached_property
 from types import GetSetDescriptorType, MemberDescriptorType, NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
+from fedbus.errors import PluginError
 from fedbus.plugins.agent_part_checks import is_part_name
 from fedbus.plugins.call_signatures import Arguments, call_text, method_misfit
-from fedbus.plugins.discovery import Group
+from fedbus.plugins.discovery import Group, error_message
 from fedbus.plugins.strategy_protocols import Preset
 from fedbus.text import in_given_order
 from fedbus.training.params import PluginChoice
@@ -86,6 +87,32 @@ def part_faults(group: Group, part: object) -> Iterator[str]:
         yield from _attribute_faults(name, part)
 
 
+def read_attributes(group: Group, part: object) -> dict[str, Any]:
+    """Return the optional attributes that a part has, each read once; `after` is whether it has it.
+
+    A property of a third-party part may do anything: call this as the part itself is called.
+
+    Raises:
+        PluginError: One cannot be read or is not what is expected; the message begins with its
+            name.
+    """
+    found: dict[str, Any] = {}
+    for name in ATTRIBUTES[group]:
+        try:
+            value = getattr(part, name, None)
+            expected = None if value is None else _expected(name, value)
+            shown = "" if expected is None else _shown(value)
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"{name}: it cannot be read: {error_message(error)}") from error
+        if expected is not None:
+            raise PluginError(f"{name}: expected {expected}, got {shown}")
+        if value is not None:
+            found[name] = tuple(value) if _is_list(value) else value
+    if group == "objectives":
+        found["after"] = callable(getattr(part, "after", None))
+    return found
+
+
 def preset_faults(made: object) -> Iterator[str]:
     """Yield what is wrong with the fields of a strategy's preset."""
     if not isinstance(made, Preset):
@@ -118,8 +145,11 @@ def _attribute_faults(name: str, part: object) -> Iterator[str]:
         value = getattr(part, name)
     if value is _MISSING or (expected := _expected(name, value)) is None:
         return
-    shown = f"a {type(value).__name__}" if callable(value) else repr(value)[:80]
-    yield f"{name}: expected {expected}, got {shown}"
+    yield f"{name}: expected {expected}, got {_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    return f"a {type(value).__name__}" if callable(value) else repr(value)[:80]
 
 
 def _expected(name: str, value: Any) -> str | None:  # noqa: ANN401 - anything a plug-in has

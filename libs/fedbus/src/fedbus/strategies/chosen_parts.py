@@ -12,7 +12,7 @@ from fedbus.jobs import JobFault
 from fedbus.jobs.faults import nearest
 from fedbus.plugins.isolation import CallTimeoutError
 from fedbus.strategies.factory_parameters import ANY_NAME, FactoryParameters, parameters_of
-from fedbus.strategies.part_factories import PartGroup, is_shipped, load_plugin, make_part
+from fedbus.strategies.part_factories import PartGroup, is_shipped, load_plugin, read_part
 from fedbus.strategies.strategy_names import installed_name
 from fedbus.text import in_given_order
 from fedbus.training.params import Argument, PluginChoice
@@ -56,7 +56,8 @@ class StrategyPart:
         own: The parameters that only this part gets.
         factory: None if it is not installed here, and is checked by agents only.
         faults: What is wrong with the choice and its parameters.
-        made: What the factory returned; None if it is not installed here, or has faults.
+        attributes: The optional attributes of what the factory makes; None if it is not installed
+            here, or has faults.
         values: All parameters, defaults included.
         timed_out: Its import or its factory exceeded the time limit.
     """
@@ -68,7 +69,7 @@ class StrategyPart:
     factory: Callable[..., object] | None = None
     takes: FactoryParameters = ANY_NAME
     faults: list[JobFault] = field(default_factory=list)
-    made: object = None
+    attributes: Mapping[str, Any] | None = None
     values: dict[str, Argument] = field(default_factory=dict)
     timed_out: bool = False
 
@@ -84,7 +85,7 @@ class StrategyPart:
 
     def names(self, attribute: str) -> tuple[Any, ...]:
         """Return an optional attribute of the made part that lists names."""
-        return tuple(getattr(self.made, attribute, ()))
+        return tuple((self.attributes or {}).get(attribute, ()))
 
     def make(
         self, given: Given, of_training: Mapping[str, Argument], allowed: Collection[str] | None
@@ -134,7 +135,7 @@ class StrategyPart:
         left = dict(self.values)
         while True:
             try:
-                made = make_part(self.group, self.id, self.factory, left, allowed)
+                found = read_part(self.group, self.id, self.factory, left, allowed)
             except PluginError as error:
                 self.timed_out = isinstance(error, CallTimeoutError)
                 name = next((n for n in left if str(error).startswith(f"{n}:")), None)
@@ -146,7 +147,7 @@ class StrategyPart:
                     return
                 left[name] = default
             else:
-                self.made = None if self.faults else made
+                self.attributes = None if self.faults else found
                 return
 
     def _refusal(self, name: str | None, problem: str, given: Given) -> JobFault:

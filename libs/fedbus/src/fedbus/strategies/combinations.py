@@ -8,7 +8,6 @@ from typing import Final
 
 from fedbus.jobs import JobFault, JobFile, training_params_of
 from fedbus.jobs.faults import show
-from fedbus.plugins import AfterTraining
 from fedbus.strategies.chosen_parts import StrategyError
 from fedbus.strategies.part_factories import is_shipped
 from fedbus.strategies.resolution import ResolvedStrategy, resolve_with_parts, trained_with
@@ -51,7 +50,7 @@ def combination_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator[Job
 def _enough_updates(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     """Yield a fault if a round may be committed with fewer updates than the aggregator needs."""
     rule = resolved.strategy.aggregator.id
-    least, wanted = getattr(resolved.aggregator, "least_updates", 1), job.round
+    least, wanted = resolved.aggregator.get("least_updates", 1), job.round
     if wanted.quorum >= least:
         return
     key = "quorum" if "quorum" in wanted.model_fields_set else "agents"
@@ -70,13 +69,13 @@ def _enough_updates(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFau
 
 def _plain_sgd(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     """Yield faults of local training that the formula of an objective does not describe."""
-    if getattr(resolved.objective, "needs_plain_sgd", False):
+    if (resolved.objective or {}).get("needs_plain_sgd", False):
         yield from _other_than_sgd(job, resolved.strategy.id, "without momentum", ())
 
 
 def _sgd(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     """Yield faults of local training that the formula of an aggregator does not describe."""
-    if getattr(resolved.aggregator, "needs_sgd", False):
+    if resolved.aggregator.get("needs_sgd"):
         allowed = ("momentum", "weight_decay")
         yield from _other_than_sgd(job, resolved.strategy.id, "with or without momentum", allowed)
 
@@ -123,7 +122,7 @@ def _other_than_sgd(
 def _known_population(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     """Yield a fault if the number of agents is missing, too small, or has no effect."""
     key, strategy = "strategy.population", resolved.strategy
-    needed = getattr(resolved.server_optimizer, "needs_population", False)
+    needed = (resolved.server_optimizer or {}).get("needs_population", False)
     if needed and strategy.population is None:
         hint = f"{strategy.id} needs the number of agents that may take part in the job"
         yield JobFault(key=key, problem="missing", hint=hint)
@@ -153,8 +152,8 @@ def _arrays_fit(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     strategy = resolved.strategy
     if strategy.objective is not None and resolved.objective is None:
         return  # not installed here: agents know what it makes
-    added = getattr(resolved.objective, "sections", ())
-    read = getattr(resolved.objective, "server_state", ())
+    added = (resolved.objective or {}).get("sections", ())
+    read = (resolved.objective or {}).get("server_state", ())
     server, agents = strategy.server_optimizer, strategy.objective
     together = "choose both parts of one strategy, as the ids scaffold and feddyn do"
     if missing := _less(strategy.sections, added):
@@ -183,9 +182,9 @@ def _arrays_fit(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
 def _all_count_equally(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     """Yield a fault if agents adopt arrays of their own whose update counts less, or not at all."""
     objective, aggregator = resolved.strategy.objective, resolved.strategy.aggregator
-    if objective is None or not isinstance(resolved.objective, AfterTraining):
+    if objective is None or not (resolved.objective or {}).get("after"):
         return
-    if not getattr(resolved.aggregator, "weighs_equally", False):
+    if not resolved.aggregator.get("weighs_equally"):
         yield JobFault(
             key="strategy.aggregator",
             problem=f"{aggregator.id} with these parameters does not use all updates equally, but "
@@ -248,7 +247,7 @@ def _continued_state(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFa
     if not job.strategy.continue_state:
         return
     key, strategy = "strategy.continue_state", resolved.strategy
-    if isinstance(resolved.objective, AfterTraining):
+    if (resolved.objective or {}).get("after"):
         problem = f"agents' own arrays of {strategy.id} are of one job, and would begin at zero"
         yield JobFault(key=key, problem=problem, hint="leave it out")
     elif not strategy.state:

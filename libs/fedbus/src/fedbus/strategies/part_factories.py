@@ -16,6 +16,7 @@ from fedbus.core import clock
 from fedbus.errors import PluginError
 from fedbus.plugins import Group, Plugin, Preset
 from fedbus.plugins.isolation import CallTimeoutError, call_isolated
+from fedbus.plugins.strategy_inspection import read_attributes
 from fedbus.training.params import Argument
 
 STRATEGY_SECONDS: Final = 5.0
@@ -72,20 +73,22 @@ def is_shipped(group: Group, name: str) -> bool:
     return name in plugins.allowed_names(group, ())
 
 
-def make_part(
+def read_part(
     group: PartGroup,
     name: str,
     factory: Callable[..., object],
     parameters: Mapping[str, Argument],
     allowed: Collection[str] | None,
-) -> object:
-    """Call a factory with parameters.
+) -> dict[str, Any]:
+    """Call a factory with parameters; return the optional attributes of the part that it makes.
 
     Raises:
-        PluginError: It raised; the message is that of its error.
+        PluginError: It raised, and the message is that of its error; or an attribute is not what is
+            expected.
         CallTimeoutError: It exceeded the limit.
     """
-    return _call(plugins.find(group, name, allowed), lambda: factory(**parameters), str(parameters))
+    plugin = plugins.find(group, name, allowed)
+    return _call(plugin, lambda: read_attributes(group, factory(**parameters)), str(parameters))
 
 
 def _call(plugin: Plugin, call: Callable[[], T], parameters: str = "") -> T:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from fedbus.errors import PluginError
 from fedbus.jobs import JobFault, JobFile, StrategyConfig, choice_of, training_params_of
@@ -37,16 +37,16 @@ SYNONYMS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ResolvedStrategy:
-    """A strategy with what the factories of its parts made.
+    """A strategy with the optional attributes of its parts, by name; absent ones are left out.
 
     A part is None if the strategy has none, or if it is an objective that is not installed here:
     agents check it. `of_training` is that of the aggregator's factory.
     """
 
     strategy: Strategy
-    aggregator: object
-    server_optimizer: object
-    objective: object
+    aggregator: Mapping[str, Any]
+    server_optimizer: Mapping[str, Any] | None
+    objective: Mapping[str, Any] | None
     of_training: tuple[str, ...] = ()
 
 
@@ -227,7 +227,7 @@ def _resolved(id_: str, parts: _Parts, population: int | None) -> ResolvedStrate
     aggregator, optimizer, objective = parts.aggregator, parts.server_optimizer, parts.objective
     facts = (fact for part in parts.named for fact in part.names("facts"))
     state = () if optimizer is None else optimizer.names("state")
-    unknown = objective is not None and objective.made is None
+    unknown = objective is not None and objective.attributes is None
     read = state if unknown else () if objective is None else objective.names("server_state")
     strategy = Strategy(
         id=id_,
@@ -243,8 +243,8 @@ def _resolved(id_: str, parts: _Parts, population: int | None) -> ResolvedStrate
     )
     return ResolvedStrategy(
         strategy,
-        aggregator.made,
-        None if optimizer is None else optimizer.made,
-        None if objective is None else objective.made,
+        aggregator.attributes or {},
+        None if optimizer is None else optimizer.attributes,
+        None if objective is None else objective.attributes,
         aggregator.of_training,
     )

@@ -17,12 +17,38 @@ from fedbus.jobs import JobFault, JobFile, JobFileError, generate_job_id, parse
 from fedbus.jobs.json_tree import read
 from fedbus.jobs.parser import ExtraChecks
 from fedbus.limits import MAX_JOB_FILE_BYTES
+from fedbus.plugins.discovery import error_message
 from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.json_reader import read_json
 from fedbus.wire.strategies import Strategy
 
 NO_ID = "not a job's id; send it bare, or as a JSON string"
+
+
+def judged_job(
+    payload: bytes,
+    topic_job: str,
+    check_plugins: ExtraChecks,
+    resolve: Callable[[JobFile], Strategy],
+) -> tuple[JobFile, Strategy]:
+    """Return a submitted job file with its strategy.
+
+    Whatever a check or a plug-in raises is a fault of the file: the broker delivers a request again
+    until it is answered, so it would end each controller that follows.
+
+    Raises:
+        JobFileError: The file cannot be used.
+    """
+    try:
+        file = read_job(payload, check_plugins)
+        check_topic_job(file, topic_job)
+        return file, resolved_strategy(file, resolve)
+    except JobFileError:
+        raise
+    except (Exception, SystemExit) as error:
+        problem = f"it cannot be checked: {error_message(error)}"
+        raise JobFileError((JobFault(key="", problem=problem),)) from error
 
 
 def read_job(payload: bytes, check_plugins: ExtraChecks) -> JobFile:

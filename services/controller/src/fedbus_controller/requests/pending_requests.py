@@ -20,10 +20,8 @@ from fedbus_controller.job_context import Services
 from fedbus_controller.requests.job_files import (
     JobIds,
     ProposedId,
-    check_topic_job,
     job_in_request,
-    read_job,
-    resolved_strategy,
+    judged_job,
 )
 from fedbus_controller.requests.outcomes import (
     RequestOutcomes,
@@ -117,9 +115,9 @@ class PendingRequests:
     def submit(self, request: UserRequest, epoch: int) -> Iterator[Action]:
         """Ask the repository to store a job, or refuse its file."""
         try:
-            file = read_job(request.payload, self._check_plugins)
-            check_topic_job(file, request.topic_job)
-            strategy = resolved_strategy(file, self._services.strategy)
+            file, strategy = judged_job(
+                request.payload, request.topic_job, self._check_plugins, self._services.strategy
+            )
         except JobFileError as error:
             yield from self.outcomes.refuse(request, error.faults)
             return
