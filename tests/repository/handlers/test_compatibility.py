@@ -2,16 +2,20 @@
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from fedbus import demo_data
+from fedbus.training.params import PluginChoice
 from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.messages import JobFileRefused, JobLoaded, StoreJob
+from fedbus.wire.strategies import Strategy
 from fedbus_repository.handlers.compatibility import compatibility_warnings, incompatibilities
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.records import StoreRefusal, Version
-from tests.repository.harness import CONTROLLER, JOB, MODEL, Harness, put, spec, weights
+from tests.repository.harness import CONTROLLER, JOB, MODEL, Harness, plain, put, spec, weights
 
 
 def file(**changes: Any) -> bytes:  # noqa: ANN401 - whatever a job file holds
@@ -114,6 +118,77 @@ def test_a_job_that_does_not_suit_its_model_is_not_kept(harness: Harness, store:
     assert isinstance(store.load_job(0, JOB), StoreRefusal)
     [answer] = harness.receive(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=LBFGS))
     assert isinstance(answer, JobLoaded)
+
+
+DIGITS = demo_data.read("digits.tflite")
+WITH_TERMS = DIGITS.replace(b"get_state\0", b"set_terms\0")
+FEDPROX = Strategy(
+    id="fedprox",
+    aggregator=PluginChoice(id="mean"),
+    objective=PluginChoice(id="proximal", parameters={"proximal_mu": 0.1}),
+)
+OF_TFLITE = file(plugins={"trainer": "tflite"})
+
+
+def answer_to(
+    harness: Harness, store: Store, job: bytes, strategy: Strategy, tflite: bytes, *more: str
+) -> object:
+    """Submit a job on a model with a `.tflite` file, and `more` architectures."""
+    named = put(store, tflite)
+    architectures = {"tflite": {"blob": plain(named)}, **{name: {"name": "mlp"} for name in more}}
+    stated, blob = put(store, spec(architectures=architectures)), put(store, weights(0.0))
+    assert isinstance(store.push(MODEL, stated, blob, (named,)), Version)
+    message = StoreJob(epoch=0, job=JOB, model=MODEL, file=job, strategy=strategy)
+    [answer] = harness.receive(CONTROLLER, message)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("job", "more"),
+    [(file(), ()), (OF_TFLITE, ("torch",)), (file(client_type_id="base"), ("own",))],
+)
+@pytest.mark.parametrize("objective", ["proximal", "feddyn", "scaffold"])
+def test_an_objective_is_refused_on_a_tflite_file_without_terms(
+    harness: Harness, store: Store, job: bytes, more: tuple[str, ...], objective: str
+) -> None:
+    """Every agent would decline every round."""
+    strategy = replace(FEDPROX, objective=PluginChoice(id=objective))
+    answer = answer_to(harness, store, job, strategy, DIGITS, *more)
+    assert isinstance(answer, JobFileRefused)
+    [fault] = answer.faults
+    assert fault.key == "strategy"
+    assert f"objective {objective!r} adds terms to the loss, and the .tflite file" in fault.problem
+    assert "`fedbus models push package.module:factory --local-terms`" in fault.hint
+    assert isinstance(store.load_job(0, JOB), StoreRefusal)
+
+
+@pytest.mark.parametrize(
+    ("job", "strategy", "tflite"),
+    [
+        (file(), FEDPROX, WITH_TERMS),
+        (OF_TFLITE, replace(FEDPROX, objective=None), DIGITS),
+        (
+            OF_TFLITE,
+            replace(FEDPROX, objective=PluginChoice(id="proximal", parameters={"proximal_mu": 0})),
+            DIGITS,
+        ),
+        (OF_TFLITE, replace(FEDPROX, objective=PluginChoice(id="acme")), DIGITS),
+        (file(), FEDPROX, b"damaged"),
+    ],
+    ids=["with terms", "no objective", "factor 0", "third party", "damaged"],
+)
+def test_an_objective_is_taken_where_an_agent_may_add_its_terms(
+    harness: Harness, store: Store, job: bytes, strategy: Strategy, tflite: bytes
+) -> None:
+    """Agents find out what the repository cannot."""
+    assert isinstance(answer_to(harness, store, job, strategy, tflite), JobLoaded)
+
+
+def test_an_objective_is_taken_where_other_agents_may_add_its_terms(
+    harness: Harness, store: Store
+) -> None:
+    """Those with PyTorch can."""
+    assert isinstance(answer_to(harness, store, file(), FEDPROX, DIGITS, "torch"), JobLoaded)
 
 
 def test_a_loss_that_contradicts_what_the_model_answers_is_warned_of() -> None:

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 from fedbus.frameworks.outputs import loss_contradiction, matching_loss
 from fedbus.jobs import JobFile, JobFileError, framework_faults, parse, training_params_of
+from fedbus.strategies.part_factories import is_shipped
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
+from fedbus.training.params import PluginChoice
 from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.identifiers import BASE
 from fedbus.wire.messages import JobFault
+from fedbus_repository.handlers.pushed_contents import TFLITE
 
 
 def compatibility_warnings(file: bytes, needs: ModelNeeds | None) -> tuple[str, ...]:
@@ -38,6 +41,35 @@ def incompatibilities(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, 
         *_loss_faults(job, needs),
         *_framework_faults(job, needs),
     )
+
+
+def trains_by_tflite_alone(file: bytes, needs: ModelNeeds | None) -> bool:
+    """Return whether agents can train a job's model by its `.tflite` file only."""
+    try:
+        job = parse(file)
+    except JobFileError:
+        return False
+    if needs is None or TFLITE not in needs.architectures:
+        return False
+    if job.trainer == BASE:
+        return {*needs.architectures} & {*FRAMEWORKS} == {TFLITE}
+    return job.trainer == TFLITE or (job.trainer is None and needs.architectures == (TFLITE,))
+
+
+def terms_fault(objective: PluginChoice, model: str) -> JobFault | None:
+    """Return the fault of an objective, on a `.tflite` file without terms; None if it needs none.
+
+    A third-party objective may need none: agents find that out.
+    """
+    needed = is_shipped("objectives", objective.id)
+    if not needed or objective.parameters.get("proximal_mu") == 0:
+        return None
+    problem = (
+        f"objective {objective.id!r} adds terms to the loss, and the .tflite file of model "
+        f"{model}, by which alone agents can train it, was not exported for a strategy's terms"
+    )
+    hint = "push the model again: `fedbus models push package.module:factory --local-terms`"
+    return JobFault(key="strategy", problem=problem, hint=hint)
 
 
 def _loss_faults(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:

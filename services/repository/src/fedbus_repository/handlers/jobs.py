@@ -29,7 +29,12 @@ from fedbus.wire.messages import (
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.handlers.catalog import ModelCatalog
-from fedbus_repository.handlers.compatibility import compatibility_warnings, incompatibilities
+from fedbus_repository.handlers.compatibility import (
+    compatibility_warnings,
+    incompatibilities,
+    terms_fault,
+    trains_by_tflite_alone,
+)
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps, Steps
@@ -113,6 +118,7 @@ class JobHandler:
         if isinstance(known, StoreRefusal):  # a stored job was checked before
             faults = yield Call(partial(self._check, incompatibilities, message))
             faults = (*faults, *(yield Call(partial(self._state_faults, message))))
+            faults = (*faults, *(yield Call(partial(self._terms_faults, message))))
             if faults:
                 return (Send(sender, JobFileRefused(job=message.job, faults=faults)),)
         result = yield Call(call)
@@ -162,6 +168,17 @@ class JobHandler:
             )
             for blob in lost
         )
+
+    def _terms_faults(self, message: StoreJob) -> tuple[JobFault, ...]:
+        """Return a fault if the objective needs a `.tflite` file that was exported for terms."""
+        objective = message.strategy.objective if message.strategy is not None else None
+        if objective is None or not self._check(trains_by_tflite_alone, message):
+            return ()
+        fault = terms_fault(objective, message.model)
+        shown = self._store.show(message.model, None, 1)
+        if fault is None or not isinstance(shown, ModelView):
+            return ()
+        return (fault,) if self._specs.lacks_terms(shown.version.spec) else ()
 
     def _message_for(self, message: JobRequest, result: object) -> object | None:
         answer: object | None = None  # an outdated plan, or a round that is not committed

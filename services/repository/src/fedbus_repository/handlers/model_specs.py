@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from fedbus.digest import digest_of
 from fedbus.errors import FedbusError, LayoutError, StoreError, TransferError
+from fedbus.frameworks.tflite.signatures import SET_TERMS
+from fedbus.frameworks.tflite.verify import verify
 from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header, check_size
 from fedbus.model.layout import Layout
 from fedbus.model.sections import state_layout
@@ -15,6 +17,8 @@ from fedbus.wire.announced_names import abbreviate_names
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelNeeds, ModelSpec
 from fedbus.wire.round_records import RoundRecord
+from fedbus.wire.spec_files import named_files
+from fedbus_repository.handlers.pushed_contents import TFLITE
 from fedbus_repository.stores.base import Store, Upload
 
 MAX_CACHED_LAYOUTS = 64
@@ -86,6 +90,18 @@ class SpecReader:
         if len(codec.to_json(needs)) <= MAX_NEEDS_BYTES and len(found.input) <= MAX_INPUT_KEYS:
             return needs
         return replace(needs, input={})
+
+    def lacks_terms(self, spec: BlobRef) -> bool:
+        """Return whether the `.tflite` file of a spec was exported without a strategy's terms.
+
+        False as well if the spec has no such file, or one that cannot be read.
+        """
+        try:
+            architecture = self.read(spec).architectures[TFLITE]
+            (file,) = named_files([(TFLITE, architecture)])
+            return SET_TERMS not in verify(self.read_blob(file, 0, file.size)).signatures
+        except (FedbusError, KeyError, ValueError):
+            return False  # agents decline its tasks with the reason
 
     def check_sizes(self, weights: BlobRef, record: RoundRecord) -> None:
         """Raise LayoutError if the blobs of a round cannot have these sizes, before any is fetched.
