@@ -224,6 +224,16 @@ def test_an_object_parameter_that_is_not_json_is_named() -> None:
     assert said == ["a job can give only numbers, texts, true and false: not rng, table"]
 
 
+def test_a_parameter_that_takes_a_dict_is_named() -> None:
+    """Its default would be used in every job."""
+
+    class Tabled(Median):
+        def __init__(self, table: dict[str, float] = {}, plain: dict = {}) -> None: ...  # type: ignore[type-arg]  # noqa: B006 - as in a plug-in
+
+    why = "no job can give a dict; take numbers, texts or flags by name"
+    assert list(signature_faults("aggregators", Tabled)) == [f"table: {why}", f"plain: {why}"]
+
+
 def test_attributes_of_an_object_are_read_where_its_class_computes_them() -> None:
     """What Krum needs follows from its parameters."""
 

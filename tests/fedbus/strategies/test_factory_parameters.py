@@ -66,7 +66,7 @@ EXAMPLE = parameters_of(Example)
         ("mode", "l1", "l1"),
         ("mode", 3, 3),
         ("anything", (1,), (1,)),
-        ("bare", "x", "x"),
+        ("bare", "3", 3),
     ],
 )
 def test_a_value_becomes_what_its_annotation_says(
@@ -98,6 +98,7 @@ def test_a_value_becomes_what_its_annotation_says(
         ("plain", "x", "expected a list of values, got 'x'"),
         ("maybe", "x", "expected a number, got 'x'"),
         ("either", (1,), "expected a whole number or text, got a list"),
+        ("bare", "x", "expected a whole number, got 'x'"),
         ("mode", "l3", "expected one of 'l1', 'l2', 3, got 'l3'"),
     ],
 )

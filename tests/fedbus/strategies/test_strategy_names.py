@@ -41,6 +41,25 @@ def test_an_unknown_name_gets_the_nearest_one_and_the_list() -> None:
         find_preset("zzz", ())
 
 
+def test_a_part_that_is_no_strategy_is_named_with_its_key(install: Install) -> None:
+    """An id alone is a strategy or an aggregator."""
+    entries = "[fedbus.server_optimizers]\nslow-step = acme_slow:A\n"
+    entries += "[fedbus.update_transforms]\nslow-noise = acme_slow:A"
+    install("acme_slow", entries, "class A: pass")
+    chosen = {
+        "slow_step": """server optimizer: choose it with "strategy": \
+{"server_optimizer": {"id": "slow-step"}}""",
+        "slow-noise": """update transform: choose it with "strategy": \
+{"update_transforms": [{"id": "slow-noise"}]}""",
+    }
+    for name, said in chosen.items():
+        with pytest.raises(PluginError) as refused:
+            find_preset(name, None)
+        assert str(refused.value) == (
+            f"no strategy or aggregator named {name!r}; it is the name of an installed {said}"
+        )
+
+
 def test_a_spelling_of_two_plug_ins_is_neither(install: Install) -> None:
     """The job must say which one it means."""
     entries = "[fedbus.aggregators]\nab-c = acme_two:A\na_bc = acme_two:A"

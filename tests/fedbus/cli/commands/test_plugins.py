@@ -164,9 +164,14 @@ def test_arguments_that_fedbus_gives_are_not_shown() -> None:
     ("line", "code", "sentence"),
     [
         (
-            "check nope",
+            "check zzzzzz",
             2,
-            "no plug-in named 'nope'; installed: trainers:keras, trainers:n",
+            "no plug-in named 'zzzzzz'; installed: trainers:keras, trainers:n",
+        ),
+        (
+            "check aggregators:medain",
+            2,
+            "no plug-in named 'aggregators:medain'; did you mean 'median'? installed: trainers:",
         ),
         ("check fedavg --config {", 2, "--config: not JSON"),
         ("check fedavg --config 3", 2, "--config: expected a JSON object, got int"),

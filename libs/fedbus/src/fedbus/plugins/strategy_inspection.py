@@ -203,6 +203,10 @@ def _parameter_faults(group: Group, made: Any) -> Iterator[str]:  # noqa: ANN401
         )
     elif foreign:
         yield f"a job can give only numbers, texts, true and false: not {in_given_order(foreign)}"
+    for each in parameters:
+        kind = hints.get(each.name)
+        if each not in required and (get_origin(kind) or kind) in (dict, Mapping):
+            yield f"{each.name}: no job can give a dict; take numbers, texts or flags by name"
     if unnamed := [each.name for each in required if each.kind is each.POSITIONAL_ONLY]:
         yield f"a job gives parameters by name: remove the / after {unnamed[-1]}"
 

@@ -1,8 +1,8 @@
 """Parameters of a strategy's parts, read from the signatures of their factories. Pure.
 
 A job file may have numbers and flags as text, here as elsewhere in it: a value becomes what the
-annotation says. A parameter without an annotation, or with one that is not known here, takes any
-value; its factory checks it.
+annotation says; without one, what the type of its default says. A parameter without either, or with
+an annotation that is not known here, takes any value; its factory checks it.
 """
 
 import inspect
@@ -78,7 +78,7 @@ def parameters_of(factory: Callable[..., object]) -> FactoryParameters:
     known = signature.parameters
     named = {
         name: FactoryParameter(
-            hints.get(name, Any),
+            hints.get(name, _type_of_default(each)),
             None if each.default is inspect.Parameter.empty else each.default,
             each.default is inspect.Parameter.empty,
         )
@@ -87,6 +87,12 @@ def parameters_of(factory: Callable[..., object]) -> FactoryParameters:
     }
     any_name = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values())
     return FactoryParameters(named, any_name)
+
+
+def _type_of_default(parameter: inspect.Parameter) -> object:
+    """Return the type of values that a parameter without an annotation takes."""
+    bare = parameter.annotation is inspect.Parameter.empty
+    return type(parameter.default) if bare and type(parameter.default) in _WORDS else Any
 
 
 def _hints(factory: Callable[..., object]) -> Mapping[str, object]:

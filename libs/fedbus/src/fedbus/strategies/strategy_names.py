@@ -5,6 +5,7 @@ and `fedadam` are one strategy. `avg` is `fedavg`: an id without `fed` is a stra
 it is a name of its own.
 """
 
+import json
 import re
 from collections.abc import Collection
 from typing import Final
@@ -40,11 +41,26 @@ def find_preset(name: str, allowed: Collection[str] | None) -> tuple[str, Preset
     aggregators = plugins.installed_names("aggregators")
     if (aggregator := installed_name("aggregators", name)) in aggregators:
         return aggregator, Preset(aggregator=PluginChoice(id=aggregator))
+    groups: tuple[Group, ...] = ("server_optimizers", "objectives", "update_transforms")
+    for group in groups:
+        if (part := installed_name(group, name)) in plugins.installed_names(group):
+            raise PluginError(_chosen_as(group, name, part))
     near = nearest(name, (*strategies, *aggregators))
     meant = f"did you mean {near!r}? " if near else ""
     raise PluginError(
         f"no strategy or aggregator named {name!r}; {meant}installed: "
         f"{', '.join(sorted({*strategies, *aggregators}))}"
+    )
+
+
+def _chosen_as(group: Group, name: str, part: str) -> str:
+    """Report how a job chooses a part that is no strategy by itself."""
+    one = group.removesuffix("s")
+    chosen = {group: [{"id": part}]} if group == "update_transforms" else {one: {"id": part}}
+    said, kind = json.dumps(chosen), one.replace("_", " ")
+    return (
+        f"no strategy or aggregator named {name!r}; it is the name of an installed {kind}: choose "
+        f'it with "strategy": {said}'
     )
 
 

@@ -14,6 +14,7 @@ from fedbus.cli.output import display
 from fedbus.client.failures import Failed
 from fedbus.data import npz
 from fedbus.errors import FedbusError, PluginError, SettingsError
+from fedbus.jobs.faults import nearest
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
 from fedbus.plugins import Plugin
@@ -228,7 +229,9 @@ def _find(name: str) -> list[Plugin]:
     ]
     if not matching:
         there = ", ".join(f"{g}:{n}" for g in GROUPS for n in installed_names(g))
-        raise PluginError(f"no plug-in named {name!r}; installed: {there}")
+        near = nearest(bare, [n for g in GROUPS if kind in {"", g} for n in installed_names(g)])
+        meant = f"did you mean {near!r}? " if near else ""
+        raise PluginError(f"no plug-in named {name!r}; {meant}installed: {there}")
     return matching
 
 
