@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,9 @@ def test_a_combination_is_checked(found: object, sentence: str) -> None:
     [
         ([0.5, 0.5], "weigh returned a list; expected Coefficients"),
         (Coefficients([1.0]), "weigh returned 1 coefficients for 2 updates"),
+        (Coefficients(None), "weigh returned Coefficients whose updates are no sequence: 'None"),  # type: ignore[arg-type]  # a part's mistake
+        (Coefficients([1.0, 10**400]), "the coefficient of agent.b is no number: int too large"),
+        (Coefficients([1.0, 0.0], 10**400), "the coefficient of the base is no number: int too"),
         (Coefficients([1.0, "one"]), "the coefficient of agent.b is no number"),  # type: ignore[list-item]  # a part's mistake
     ],
 )
@@ -111,6 +114,67 @@ def test_coefficients_are_checked(found: object, sentence: str) -> None:
     calls = AggregatorCalls(part_with(weigh=lambda *_: found), caller())
     with pytest.raises(PluginError, match=f"^aggregator 'x': {sentence}"):
         calls.weigh(FACTS, None)
+
+
+class Exits:
+    """A result whose conversion exits."""
+
+    def __float__(self) -> float:
+        sys.exit(4)
+
+    def __array__(self, *_: object, **__: object) -> NDArray[Any]:
+        sys.exit(4)
+
+    def __iter__(self) -> Iterator[float]:
+        sys.exit(4)
+
+
+class Hangs:
+    """A result whose conversion does not end in time."""
+
+    def __float__(self) -> float:
+        time.sleep(0.5)
+        return 1.0
+
+    def __array__(self, *_: object, **__: object) -> NDArray[Any]:
+        time.sleep(0.5)
+        return np.zeros(3)
+
+    def __iter__(self) -> Iterator[float]:
+        time.sleep(0.5)
+        return iter((0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [(Exits(), "it called sys.exit: 4"), (Hangs(), "it did not answer in 0.2 s")],
+)
+def test_a_result_is_converted_as_the_part_is_called(result: Any, reason: str) -> None:  # noqa: ANN401 - a part's mistake
+    """Its methods are the part's code: they would end or block the collector."""
+
+    def replaces_state(base: Any, _combined: Combined, state: Any) -> Any:  # noqa: ANN401 - arrays
+        state["m"] = result
+        return base
+
+    def aggregator(**members: object) -> AggregatorCalls:
+        return AggregatorCalls(part_with(**members), caller(third_party=True))
+
+    part: Any = part_with(apply=replaces_state, transform_combined=lambda _: result)
+    optimizer = ServerOptimizerCalls(part, caller(third_party=True))
+    transform = CombinedTransformCalls(part, caller(third_party=True))
+    combined, state = Combined(update=np.zeros(3), agents=1), {"m": np.zeros(3)}
+    one, all_ = Coefficients([1.0, result]), Coefficients(result)
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: aggregator(weight=lambda _: result).weight(FACTS[0]),
+        lambda: aggregator(weigh=lambda *_: one).weigh(FACTS, None),
+        lambda: aggregator(weigh=lambda *_: all_).weigh(FACTS, None),
+        lambda: aggregator(combine=lambda *_: result).combine(BLOCKS, WEIGHTS),
+        lambda: optimizer.apply(np.zeros(3), combined, state),
+        lambda: transform.transform(combined),
+    )
+    for call in calls:
+        with pytest.raises(PluginError, match=rf"^aggregator 'x': .*: {reason}$"):
+            call()
 
 
 @pytest.mark.parametrize(

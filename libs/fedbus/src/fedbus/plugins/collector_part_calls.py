@@ -64,6 +64,19 @@ class PartCaller:
                 why += f"; {method} must not change its arguments {arguments}"
             raise self.error(why) from error
 
+    def converted(self, convert: Callable[[], T], fault: str) -> T:
+        """Return a result converted by its own methods, such as `__float__`: they are called alike.
+
+        Raises:
+            PluginError: They raised, exited or took too long; it begins with `fault`.
+        """
+        try:
+            if self.third_party:
+                return call_isolated(f"{self.kind} {self.name}", convert, self.seconds)
+            return convert()
+        except Exception as error:
+            raise self.error(f"{fault}: {error_message(error)}") from error
+
     def error(self, sentence: str) -> PluginError:
         """Return an error that names the part."""
         return PluginError(f"{self.part}: {sentence}")
@@ -86,10 +99,9 @@ class PartCaller:
             if method == what:
                 raise self.error(f"{what} is None; it must be an array")
             raise self.error(f"{method} returned None; it must return an array")
-        try:
-            found = np.asarray(result)
-        except (TypeError, ValueError) as error:
-            raise self.error(f"{what} is no array of numbers: {error}") from error
+        found = cast("Array", result)
+        if type(result) is not np.ndarray:
+            found = self.converted(lambda: np.asarray(result), f"{what} is no array of numbers")
         if found.dtype.kind not in "fiu":
             kind = found.dtype.name
             raise self.error(f"{what} has dtype {kind}; expected floating-point or whole numbers")
@@ -173,13 +185,17 @@ class AggregatorCalls:
         part, caller = cast("WeighsAll", self.part), self.caller
         given = None if gram is None else caller.given(gram)
         found = caller(lambda: part.weigh(tuple(facts), given), "weigh (facts, gram)")
-        if not isinstance(found, Coefficients):
+        if not issubclass(type(found), Coefficients):  # isinstance would read its `__class__`
             raise caller.error(f"weigh returned a {type(found).__name__}; expected Coefficients")
-        if len(found.updates) != len(facts):
+        given_updates = caller.converted(
+            lambda: tuple(found.updates),
+            "weigh returned Coefficients whose updates are no sequence",
+        )
+        if len(given_updates) != len(facts):
             raise caller.error(
-                f"weigh returned {len(found.updates)} coefficients for {len(facts)} updates"
+                f"weigh returned {len(given_updates)} coefficients for {len(facts)} updates"
             )
-        pairs = zip(facts, found.updates, strict=True)
+        pairs = zip(facts, given_updates, strict=True)
         updates = tuple(self._number(c, f"coefficient of {one.agent}") for one, c in pairs)
         if not any(updates):
             raise caller.error("the coefficients of all updates are 0")
@@ -193,13 +209,15 @@ class AggregatorCalls:
         return caller.block(found, blocks.shape[1], "the result of combine")
 
     def _number(self, value: object, what: str) -> float:
-        try:
-            number = float(value)  # type: ignore[arg-type]  # third-party code returned it
-        except (TypeError, ValueError) as error:
-            raise self.caller.error(f"the {what} is no number: {error}") from error
+        number = cast("float", value)
+        if type(value) not in {float, np.float64}:
+            number = self.caller.converted(
+                lambda: float(value),  # type: ignore[arg-type]  # third-party code returned it
+                f"the {what} is no number",
+            )
         if not np.isfinite(number):
             raise self.caller.error(f"the {what} is {number}; expected a finite number")
-        return number
+        return float(number)
 
 
 @dataclass(frozen=True, slots=True)
