@@ -26,6 +26,9 @@ class Equal:
     weighs_equally = True
     def weight(self, facts): return 1.0
 
+class Halve:
+    def transform_combined(self, combined): return combined.update / 2
+
 class Keeps:
     def terms(self, start): pass
     def after(self, start, update, steps): pass
@@ -43,6 +46,8 @@ made = acme_normal:made
 [fedbus.objectives]
 writes = acme_normal:Writes
 keeps = acme_normal:Keeps
+[fedbus.update_transforms]
+halve = acme_normal:Halve
 """
 
 
@@ -140,9 +145,9 @@ ROWS: tuple[tuple[dict[str, Any], str], ...] = (
         ),
     ),
     (
-        {"strategy": {**SCAFFOLD, "update_transforms": [{"id": "unknown-here"}]}},
+        {"strategy": {**SCAFFOLD, "update_transforms": [{"id": "halve"}]}},
         (
-            "strategy.update_transforms: unknown-here changes the differences of an update only, "
+            "strategy.update_transforms: halve changes the differences of an update only, "
             "and scaffold adds 'control' to it, from which the differences can be computed; leave "
             "it out, or choose a strategy without such arrays, such as fedprox"
         ),
@@ -270,10 +275,9 @@ def test_both_halves_are_missed_by_each_other(install: Install) -> None:
         {"strategy": {**FEDDYN, "parameters": {"alpha": 0.1}}},
         {"strategy": {**SCAFFOLD, "parameters": EQUAL}},
         {"strategy": {**FEDDYN, "aggregator": "equal"}},
-        {"strategy": {**FEDDYN, "update_transforms": [{"id": "unknown-here"}]}},
+        {"strategy": {**FEDDYN, "update_transforms": [{"id": "halve"}]}},
         {"strategy": {"objective": "keeps", "parameters": EQUAL}},
         {"strategy": "normalized", "optimizer_config": {"momentum": 0.9, "weight_decay": 0.1}},
-        {"strategy": {"id": "fedadam", "objective": {"id": "unknown-here"}}},
         {
             "strategy": {"id": "normalized", "parameters": {"momentum": 0.9}},
             "optimizer_config": {"momentum": 0.9},

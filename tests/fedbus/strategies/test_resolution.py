@@ -241,7 +241,7 @@ def end_slow_import() -> None:
 def test_a_slow_import_may_work_later(
     install: Install, monkeypatch: pytest.MonkeyPatch, slot: str
 ) -> None:
-    """Also that of an objective, which need not be installed here: its arrays are not known yet."""
+    """Of any part."""
     monkeypatch.setattr(part_factories, "STRATEGY_SECONDS", 0.2)
     install("acme_slow", SLOW_ENTRIES, SLOW)
     config = StrategyConfig.model_validate({slot: "slow"})
@@ -280,20 +280,27 @@ def test_names_that_a_factory_does_not_state_reach_it(install: Install) -> None:
     assert objective.parameters == {"known": 2, "more": "2"}
 
 
-def test_an_objective_of_agents_need_not_be_installed_here() -> None:
-    """Agents check it; parameters that no other part takes are its own."""
-    config = StrategyConfig.model_validate(
-        {
-            "id": "fedadam",
-            "objective": {"id": "acme", "parameters": {"mu": 1}},
-            "parameters": {"nu": 2, "tau": 0.1},
-            "update_transforms": [{"id": "acme", "parameters": {"a": 1}}],
-        }
-    )
-    strategy = resolve(config, ())
-    assert strategy.objective == PluginChoice(id="acme", parameters={"mu": 1, "nu": 2})
-    assert strategy.server_state == strategy.state == ("first_moment", "second_moment")
-    assert strategy.update_transforms == (PluginChoice(id="acme", parameters={"a": 1}),)
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (
+            {"objective": "proximl", "parameters": {"nu": 2}},
+            "strategy.objective: no objectives plug-in named 'proximl'; did you mean 'proximal'? ",
+        ),
+        ({"objective": "krum"}, "strategy.objective: no objectives plug-in named 'krum'; "),
+        (
+            {"update_transforms": ["nosuch"]},
+            "strategy.update_transforms[0]: no update_transforms plug-in named 'nosuch'; ",
+        ),
+    ],
+)
+def test_a_part_of_agents_must_be_installed_here(chosen: dict[str, object], said: str) -> None:
+    """No agent could train with it, and each round would fail."""
+    with pytest.raises(StrategyError) as refused:
+        resolve(StrategyConfig.model_validate(chosen), ())
+    (fault,) = map(str, refused.value.faults)
+    assert fault.startswith(said)
+    assert fault.endswith("'krum' is an aggregator") == (chosen == {"objective": "krum"})
 
 
 @pytest.mark.parametrize("written", ["eta", "server_lr", "server_learning_rate"])

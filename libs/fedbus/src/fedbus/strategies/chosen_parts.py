@@ -12,14 +12,10 @@ from fedbus.jobs import JobFault
 from fedbus.jobs.faults import nearest
 from fedbus.plugins.isolation import CallTimeoutError
 from fedbus.strategies.factory_parameters import ANY_NAME, FactoryParameters, parameters_of
-from fedbus.strategies.part_factories import PartGroup, is_shipped, load_plugin, read_part
-from fedbus.strategies.strategy_names import installed_name
+from fedbus.strategies.part_factories import PartGroup, load_plugin, read_part
+from fedbus.strategies.strategy_names import installed_name, other_kind
 from fedbus.text import in_given_order
 from fedbus.training.params import Argument, PluginChoice
-
-OF_AGENTS: Final[Collection[PartGroup]] = ("objectives", "update_transforms")
-"""Kinds that agents use: a third-party one need not be installed at the controller."""
-
 
 WHOLE: Final = "strategy"
 """Key of the strategy, and so of the parts that its preset chooses."""
@@ -54,10 +50,9 @@ class StrategyPart:
     Attributes:
         key: Where the job file chooses it: `strategy.aggregator`, or `strategy` for a preset's.
         own: The parameters that only this part gets.
-        factory: None if it is not installed here, and is checked by agents only.
+        factory: None if it is not installed or allowed here, which is a fault.
         faults: What is wrong with the choice and its parameters.
-        attributes: The optional attributes of what the factory makes; None if it is not installed
-            here, or has faults.
+        attributes: The optional attributes of what the factory makes; None if it has faults.
         values: All parameters, defaults included.
         timed_out: Its import or its factory exceeded the time limit.
     """
@@ -169,8 +164,7 @@ def load_part(
         part.factory = load_plugin(group, part.id, allowed)
     except PluginError as error:
         part.timed_out = isinstance(error, CallTimeoutError)
-        if part.timed_out or group not in OF_AGENTS or is_shipped(group, part.id):
-            part.faults.append(JobFault(key=key, problem=str(error)))
+        part.faults.append(JobFault(key=key, problem=str(error), hint=other_kind(group, choice.id)))
         return part
     part.takes = parameters_of(part.factory)
     return part

@@ -150,8 +150,6 @@ def _may_use_population(strategy: Strategy) -> bool:
 def _arrays_fit(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     """Yield faults of arrays that one part uses and the other does not make."""
     strategy = resolved.strategy
-    if strategy.objective is not None and resolved.objective is None:
-        return  # not installed here: agents know what it makes
     added = (resolved.objective or {}).get("sections", ())
     read = (resolved.objective or {}).get("server_state", ())
     server, agents = strategy.server_optimizer, strategy.objective

@@ -39,8 +39,7 @@ SYNONYMS: Final[Mapping[str, str]] = {
 class ResolvedStrategy:
     """A strategy with the optional attributes of its parts, by name; absent ones are left out.
 
-    A part is None if the strategy has none, or if it is an objective that is not installed here:
-    agents check it. `of_training` is that of the aggregator's factory.
+    A part is None if the strategy has none. `of_training` is that of the aggregator's factory.
     """
 
     strategy: Strategy
@@ -227,8 +226,7 @@ def _resolved(id_: str, parts: _Parts, population: int | None) -> ResolvedStrate
     aggregator, optimizer, objective = parts.aggregator, parts.server_optimizer, parts.objective
     facts = (fact for part in parts.named for fact in part.names("facts"))
     state = () if optimizer is None else optimizer.names("state")
-    unknown = objective is not None and objective.attributes is None
-    read = state if unknown else () if objective is None else objective.names("server_state")
+    read = () if objective is None else objective.names("server_state")
     strategy = Strategy(
         id=id_,
         aggregator=aggregator.choice,

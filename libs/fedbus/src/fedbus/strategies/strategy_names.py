@@ -7,7 +7,7 @@ it is a name of its own.
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from fedbus import plugins
@@ -18,6 +18,13 @@ from fedbus.strategies.part_factories import load_plugin
 from fedbus.training.params import PluginChoice
 
 _PREFIX: Final = "fed"
+_KINDS: Final[Mapping[Group, tuple[str, str]]] = {
+    "aggregators": ("an aggregator", "aggregator"),
+    "server_optimizers": ("a server optimizer", "server_optimizer"),
+    "objectives": ("an objective", "objective"),
+    "update_transforms": ("an update transform", "update_transforms"),
+}
+"""How each kind is called, and the key of a strategy that chooses it."""
 
 
 def installed_name(group: Group, name: str) -> str:
@@ -27,6 +34,16 @@ def installed_name(group: Group, name: str) -> str:
         return name
     same = [each for each in names if _plain(each) == _plain(name)]
     return same[0] if len(same) == 1 else name
+
+
+def other_kind(group: Group, name: str) -> str:
+    """Return of which other kind an unknown name is, as a hint; "" if it is none's."""
+    if installed_name(group, name) in plugins.installed_names(group):
+        return ""  # it is not allowed, or does not load
+    for other, (kind, _) in _KINDS.items():
+        if (found := installed_name(other, name)) in plugins.installed_names(other):
+            return f"{found!r} is {kind}"
+    return ""
 
 
 def find_preset(name: str, allowed: Collection[str] | None) -> tuple[str, Preset]:
