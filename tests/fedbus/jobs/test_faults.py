@@ -172,6 +172,16 @@ UNKNOWN: list[tuple[dict[str, Any], str, str]] = [
     ({"bach_size": 3}, "bach_size", "did you mean 'config[0].batch_size'?"),
     ({"batch_size": 3}, "batch_size", "did you mean 'config[0].batch_size'?"),
     ({"quorum": 3}, "quorum", "did you mean 'round.quorum'?"),
+    ({"strategy": {"quorum": 3}}, "strategy.quorum", "did you mean 'round.quorum'?"),
+    ({"strategy": {"server_learning_rate": 1}}, "strategy.server_learning_rate",
+     ("a parameter is written as 'strategy.parameters.server_learning_rate'; the keys here are id, "
+     "parameters, aggregator, server_optimizer, objective, update_transforms, population, "
+     "continue_state")),
+    ({"strategy": {"server_momentum": 1}}, "strategy.server_momentum",
+     "did you mean 'server_optimizer'? Or 'strategy.parameters.server_momentum'?"),
+    ({"strategy": {"aggregator": {"weighted": True}}}, "strategy.aggregator.weighted",
+     ("a parameter is written as 'strategy.aggregator.parameters.weighted'; the keys here are id, "
+     "parameters")),
     ({"round": {"num_rounds": 3}}, "round.num_rounds", "did you mean 'num_rounds'?"),
     ({"num_round": 3}, "num_round", "did you mean 'num_rounds'?"),
     ({"privacy_mechanism": {}}, "privacy_mechanism", "did you mean 'privacy-mechanisms'?"),

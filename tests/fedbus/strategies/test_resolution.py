@@ -303,6 +303,12 @@ def test_a_part_of_agents_must_be_installed_here(chosen: dict[str, object], said
     assert fault.endswith("'krum' is an aggregator") == (chosen == {"objective": "krum"})
 
 
+def test_another_systems_name_of_a_parameter_of_other_strategies_names_them() -> None:
+    """FedAvg has no learning rate at the server: a strategy that has one is meant."""
+    with pytest.raises(StrategyError, match=r"fedadam, .* have it; fedavg takes weighted"):
+        resolve(StrategyConfig.model_validate({"parameters": {"eta": 0.1}}))
+
+
 @pytest.mark.parametrize("written", ["eta", "server_lr", "server_learning_rate"])
 def test_other_systems_names_of_a_parameter_are_read(written: str) -> None:
     """`eta` is Flower's, `server_lr` is AI4OS's."""

@@ -35,6 +35,10 @@ def test_a_strategy_is_written_with_its_parts_and_their_parameters() -> None:
 def test_two_strategies_differ_by_the_keys_of_a_job_file() -> None:
     """The user finds what to change."""
     assert strategy_differences(FEDADAM, FEDADAM) == []
+    plain = replace(FEDADAM, aggregator=PluginChoice(id="mean", parameters={"weighted": False}))
+    assert strategy_differences(FEDADAM, plain) == [
+        "aggregator.parameters.weighted is true here and false there"
+    ]
     other = replace(
         FEDADAM,
         server_optimizer=PluginChoice(id="adam", parameters={"beta_1": 0.8}),

@@ -163,8 +163,12 @@ def _hint_for_unknown(key: str, place: Place) -> str:
     here = PARTS[tuple(above)].names()
     homes = _homes()
     spelled = here if above else (*here, *FOREIGN_OBJECTS)
+    inside = path_of((*place[:-1], "parameters", name))
     if name not in homes and (near := nearest(name, spelled)):
-        return f"did you mean '{near}'?"
+        other = near != "parameters" and "parameters" in here
+        return f"did you mean '{near}'?" + (f" Or '{inside}'?" if other else "")
+    if "parameters" in here and not homes.get(name, "").startswith("round."):
+        return f"a parameter is written as '{inside}'; the keys here are {', '.join(here)}"
     if near := nearest(name, homes):
         return f"did you mean '{homes[near]}'?"
     return f"its keys are {', '.join(here)}" if len(here) <= _FEW else ""

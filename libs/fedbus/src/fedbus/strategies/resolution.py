@@ -215,7 +215,7 @@ def _own_name(written: str, preset: Preset, parts: _Parts) -> str | None:
 def _unknown(written: str, key: str, id_: str, preset: Preset, parts: _Parts) -> JobFault:
     taken = dict.fromkeys(name for part in parts.named for name in part.takes.named)
     takes = f"{id_} takes {in_given_order(taken) or 'none'}"
-    if others := strategies_taking(written):
+    if others := strategies_taking(written) or strategies_taking(SYNONYMS.get(written, "")):
         takes = f"{listed(others)} {'has' if len(others) == 1 else 'have'} it; {takes}"
     elif near := nearest(written, (*taken, *preset.renamed, *ROUND_WORDS)):
         takes = f"did you mean '{near}'? {takes}"

@@ -18,13 +18,13 @@ from fedbus.strategies.part_factories import load_plugin
 from fedbus.training.params import PluginChoice
 
 _PREFIX: Final = "fed"
-_KINDS: Final[Mapping[Group, tuple[str, str]]] = {
-    "aggregators": ("an aggregator", "aggregator"),
-    "server_optimizers": ("a server optimizer", "server_optimizer"),
-    "objectives": ("an objective", "objective"),
-    "update_transforms": ("an update transform", "update_transforms"),
+_KINDS: Final[Mapping[Group, str]] = {
+    "aggregators": "an aggregator",
+    "server_optimizers": "a server optimizer",
+    "objectives": "an objective",
+    "update_transforms": "an update transform",
 }
-"""How each kind is called, and the key of a strategy that chooses it."""
+"""How a sentence calls a part of each kind."""
 
 
 def installed_name(group: Group, name: str) -> str:
@@ -40,7 +40,7 @@ def other_kind(group: Group, name: str) -> str:
     """Return of which other kind an unknown name is, as a hint; "" if it is none's."""
     if installed_name(group, name) in plugins.installed_names(group):
         return ""  # it is not allowed, or does not load
-    for other, (kind, _) in _KINDS.items():
+    for other, kind in _KINDS.items():
         if (found := installed_name(other, name)) in plugins.installed_names(other):
             return f"{found!r} is {kind}"
     return ""

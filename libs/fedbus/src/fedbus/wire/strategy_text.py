@@ -54,4 +54,5 @@ def _choice_values(key: str, choice: PluginChoice | None) -> Iterator[tuple[str,
         return
     yield f"{key}.id", choice.id
     for name, value in sorted(choice.parameters.items()):
-        yield f"{key}.parameters.{name}", value
+        written = str(value).lower() if isinstance(value, bool) else value  # as in a job file
+        yield f"{key}.parameters.{name}", written
