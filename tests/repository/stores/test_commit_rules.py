@@ -207,7 +207,7 @@ def test_a_job_does_not_change_its_strategy() -> None:
     unweighted = replace(FEDAVG, aggregator=PluginChoice(id="mean", parameters={"weighted": False}))
     assert commit_fault(RECORD, replace(CONTEXT, strategy=unweighted)) == (
         "job 'digits-1' has used another strategy in its earlier rounds: "
-        "aggregator.parameters.weighted is left out here and False there; "
+        "aggregator.parameters.weighted is left out here and false there; "
         "submit a new job to change it"
     )
 
