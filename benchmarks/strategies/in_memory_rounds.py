@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.strategies import agent_networks
 from benchmarks.strategies.real_data import WIDTHS, Partitioned, partitioned
 from benchmarks.strategies.settings import Candidate, Setting, job_file
+from fedbus import plugins
 from fedbus.jobs import parse, training_params_of
 from fedbus.model.layout import Weights
 from fedbus.model.sections import join_section, split_section
@@ -21,14 +22,16 @@ from fedbus.plugins import (
     AfterTraining,
     Combined,
     Combines,
+    Group,
     LocalStart,
     UpdateFacts,
     WeighsAll,
     WeighsOne,
 )
 from fedbus.strategies.combinations import strategy_faults
-from fedbus.strategies.resolution import resolve_with_parts
+from fedbus.strategies.resolution import resolve_job
 from fedbus.training.local_terms import LocalTerms
+from fedbus.training.params import PluginChoice
 
 Vector = NDArray[np.float64]
 
@@ -68,11 +71,10 @@ class InMemoryRounds:
         self._setting = setting
         file = job_file(setting, candidate)
         job = parse(file, strategy_faults) if checked else parse(file)
-        resolved = resolve_with_parts(job)
-        self._strategy = resolved.strategy
-        self._aggregator: Any = resolved.aggregator
-        self._optimizer: Any = resolved.server_optimizer
-        self._objective: Any = resolved.objective
+        self._strategy = resolve_job(job)
+        self._aggregator = _made("aggregators", self._strategy.aggregator)
+        self._optimizer = _made("server_optimizers", self._strategy.server_optimizer)
+        self._objective = _made("objectives", self._strategy.objective)
         self._params = training_params_of(job)
         self._data = self._partitioned(seed, tuning=tuning)
         self._malicious = setting.attack.agents_of(setting.agents)
@@ -223,3 +225,9 @@ class InMemoryRounds:
 
     def _split(self, flat: NDArray[np.float32]) -> Weights:
         return split_section(flat, self._layout)
+
+
+def _made(group: Group, choice: PluginChoice | None) -> Any:  # noqa: ANN401 - a part of any kind
+    """Make a part as collectors and agents do."""
+    factory: Any = None if choice is None else plugins.load(group, choice.id)
+    return None if choice is None else factory(**choice.parameters)
