@@ -54,9 +54,7 @@ class PartCaller:
             unchanged: The method with its read-only arguments: `apply (base, combined)`.
         """
         try:
-            if self.third_party:
-                return call_isolated(f"{self.kind} {self.name}", call, self.seconds)
-            return call()
+            return self._run(call)
         except Exception as error:
             why = error_message(error)
             if unchanged and "read-only" in why:
@@ -71,11 +69,14 @@ class PartCaller:
             PluginError: They raised, exited or took too long; it begins with `fault`.
         """
         try:
-            if self.third_party:
-                return call_isolated(f"{self.kind} {self.name}", convert, self.seconds)
-            return convert()
+            return self._run(convert)
         except Exception as error:
             raise self.error(f"{fault}: {error_message(error)}") from error
+
+    def _run(self, call: Callable[[], T]) -> T:
+        if self.third_party:
+            return call_isolated(f"{self.kind} {self.name}", call, self.seconds)
+        return call()
 
     def error(self, sentence: str) -> PluginError:
         """Return an error that names the part."""
