@@ -11,6 +11,7 @@ from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Offer
 from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
 from tests.edge_agent.harness import COLLECTOR, JOB
+from tests.open_files import open_files_in
 
 UPDATE = bytes(range(256)) * 8192
 """Two blocks of what a digest reads at once."""
@@ -28,11 +29,6 @@ def stored_offer(update: bytes = UPDATE, job: str = JOB, task: int = 1) -> Store
         metrics={"loss": 0.5},
     )
     return StoredOffer(collector=COLLECTOR, offer=offer)
-
-
-def open_files() -> int:
-    """Count the files this process has open."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def test_a_saved_update_is_loaded_after_a_restart(tmp_path: Path) -> None:
@@ -66,9 +62,9 @@ def test_an_update_is_served_after_it_was_removed(tmp_path: Path) -> None:
     source = outbox.save(stored_offer(), UPDATE)
     outbox.remove(JOB, 1)
     assert source.read(len(UPDATE) - 4, 99) == UPDATE[-4:]
-    before = open_files()
+    before = open_files_in(tmp_path)
     del source
-    assert open_files() == before - 1
+    assert open_files_in(tmp_path) == before - 1
 
 
 def file(folder: Path, task: int = 1) -> Path:
@@ -109,7 +105,7 @@ def test_an_incomplete_update_is_removed(tmp_path: Path, tear: object) -> None:
 def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """Nothing of the update stays behind."""
     outbox = Outbox(tmp_path)
-    before = open_files()
+    before = open_files_in(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(UPDATE) + 10, limits[1]))
     try:
@@ -117,7 +113,7 @@ def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             outbox.save(stored_offer(), UPDATE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert open_files() == before  # a file that is open takes its room, removed or not
+    assert open_files_in(tmp_path) == before  # a file that is open takes its room, removed or not
     assert list(tmp_path.iterdir()) == []
     file(tmp_path).mkdir()
     with pytest.raises(StoreError, match=f"{tmp_path}: Is a directory"):

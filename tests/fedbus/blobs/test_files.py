@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.digest import digest_of, digest_of_file
 from fedbus.errors import StoreError
+from tests.open_files import open_files_in
 
 
 def test_a_blob_is_read_at_any_offset_and_named_by_its_content(tmp_path: Path) -> None:
@@ -30,12 +31,12 @@ def test_a_blob_outlives_the_name_of_its_file_and_closes_it_in_the_end(tmp_path:
     """A version may be removed while it is still being sent; then its room must be free."""
     path = tmp_path / "blob"
     path.write_bytes(b"weights")
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files_in(tmp_path)
     blob = open_blob(path)
     path.unlink()
     assert blob.read(0, 7) == b"weights"
     del blob
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_files_in(tmp_path) == before
 
 
 def test_an_unreadable_blob_is_named_with_the_reason(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fedbus.blobs.spool import BLOCK_BYTES, MAX_SPARE_BYTES, Spool, Spools
 from fedbus.digest import digest_of
 from fedbus.errors import StoreError
+from tests.open_files import open_files_in
 
 KINDS = pytest.mark.parametrize("limit", [1 << 30, 0], ids=["in memory", "in a file"])
 
@@ -216,15 +217,11 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_made_large_enough_is_let_go(tmp_path: Path, small_disk: int) -> None:
     """Neither its name nor its descriptor stays."""
-    before = _open_files()
+    before = open_files_in(tmp_path)
     with pytest.raises(StoreError, match=f"File too large, in {tmp_path}"):
         Spools(0, tmp_path).make(small_disk + 1)
     assert list(tmp_path.iterdir()) == []
-    assert _open_files() == before
-
-
-def _open_files() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    assert open_files_in(tmp_path) == before
 
 
 def test_files_go_where_the_system_keeps_them_unless_told_otherwise() -> None:

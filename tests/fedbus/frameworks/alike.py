@@ -18,11 +18,11 @@ def through_a_file(state: Mapping[str, Array]) -> Mapping[str, Array]:
         return dict(held)
 
 
-def assert_alike(one: Weights, other: Weights, atol: float = 1e-6) -> None:
-    """Each tensor."""
+def assert_alike(one: Weights, other: Weights, atol: float = 1e-6, rtol: float = 1e-5) -> None:
+    """Each tensor: float32 sums differ in their last digits from one processor to the next."""
     assert one.keys() == other.keys()
     for name, tensor in one.items():
-        np.testing.assert_allclose(tensor, other[name], rtol=0, atol=atol, err_msg=name)
+        np.testing.assert_allclose(tensor, other[name], rtol=rtol, atol=atol, err_msg=name)
 
 
 def answers(trainer: Predictor, inputs: Array) -> Array:

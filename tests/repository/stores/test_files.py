@@ -14,6 +14,7 @@ from fedbus.wire.blobs import blob_ref_of
 from fedbus_repository.stores import files
 from fedbus_repository.stores.files import BlobFolder, blob_path
 from fedbus_repository.stores.upload import HASH_BLOCK_BYTES
+from tests.open_files import open_files_in
 
 CHUNK_BYTES = 256 * 1024
 
@@ -103,7 +104,7 @@ def test_a_damaged_blob_is_not_held_and_is_healed_by_the_next(
 
 
 def test_a_bounded_number_of_files_stays_open(
-    folder: BlobFolder, monkeypatch: pytest.MonkeyPatch
+    folder: BlobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is still being served stays readable, closed or deleted."""
     monkeypatch.setattr(files, "MAX_OPEN_FILES", 2)
@@ -112,13 +113,14 @@ def test_a_bounded_number_of_files_stays_open(
         upload = folder.upload(blob_ref_of(content))
         upload.write(0, content)
         upload.keep()
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files_in(tmp_path)
     sources = [folder.open(blob_ref_of(content).digest) for content in contents]
     folder.delete(blob_ref_of(content).digest for content in contents)
     assert [source.read(0, 30) for source in sources if source] == contents
     assert folder.open(blob_ref_of(contents[2]).digest) is None
+    assert open_files_in(tmp_path) == before + len(contents)
     del sources
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_files_in(tmp_path) == before
 
 
 def test_a_file_that_cannot_be_read_says_where(folder: BlobFolder) -> None:
