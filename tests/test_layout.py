@@ -35,7 +35,7 @@ FLOORS = (
     {"training"},
     {"wire"},
     {"core", "jobs", "mqtt"},
-    {"blobs", "cluster", "data"},
+    {"blobs", "cluster", "data", "privacy"},
     {"plugins", "runtime"},
     {"datasource", "frameworks", "strategies"},
     {"client"},

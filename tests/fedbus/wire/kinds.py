@@ -75,9 +75,10 @@ def _scalars(bare: object, said: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.integers(said["ge"], most)
     if bare is float:
         return st.floats(
-            said.get("gt"),
-            said.get("le"),
+            said.get("gt", said.get("ge")),
+            said.get("lt", said.get("le")),
             exclude_min="gt" in said,
+            exclude_max="lt" in said,
             allow_nan=False,
             allow_infinity=False,
         )

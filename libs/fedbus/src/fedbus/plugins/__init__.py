@@ -21,6 +21,15 @@ from fedbus.plugins.discovery import (
     load,
 )
 from fedbus.plugins.model_factories import check_model
+from fedbus.plugins.privacy_protocols import (
+    PrivacyMechanism,
+    PrivateTraining,
+    PrivateUpdate,
+    ProtectsCombined,
+    ProtectsUpdate,
+    RoundNoise,
+    SecretNoise,
+)
 from fedbus.plugins.protocols import (
     AgentInfo,
     DescribesRoles,
@@ -86,7 +95,14 @@ __all__ = [
     "Plugin",
     "Predicts",
     "Preset",
+    "PrivacyMechanism",
+    "PrivateTraining",
+    "PrivateUpdate",
+    "ProtectsCombined",
+    "ProtectsUpdate",
+    "RoundNoise",
     "RuntimeFactory",
+    "SecretNoise",
     "Selector",
     "ServerOptimizer",
     "ServerOptimizerFactory",

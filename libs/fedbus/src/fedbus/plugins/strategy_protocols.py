@@ -28,13 +28,18 @@ Block = NDArray[np.float64]
 class UpdateFacts:
     """What is known about one update, beside its numbers.
 
-    `steps` and `base_loss` are None unless the aggregator asks for them by its attribute `facts`.
+    `steps` and `base_loss` are None unless the aggregator asks for them by its attribute `facts`;
+    `norm_bit` and `norm` unless the job's privacy mechanism needs them.
     """
 
     agent: str
     examples: int
     steps: int | None = None
     base_loss: float | None = None
+    norm_bit: float | None = None
+    """Sent by the agent; see `PrivateUpdate`."""
+    norm: float | None = None
+    """L2 norm of the update, float64, over the floating-point tensors of the role `weight`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,9 @@ beside those of the protocols:
 - `least_updates`: the number of updates without which it cannot work; 1 if left out
 - `needs_sgd`: True if its formula holds for SGD with a constant learning rate only; momentum is
   allowed
+- `divisor`: of an aggregator with `weight` only: the number by which the collector divides the
+  weighted sum, in place of the sum of the weights, so that the result does not tell how many agents
+  took part; None if left out
 - `weighs_equally`: True if it uses every update, and all with the same weight: an objective with
   the method `after` works with no other aggregator
 
@@ -140,6 +148,9 @@ class Combined:
         population: Number of agents that may take part in the job; 0 if the job does not say.
         round: 1 in the first round of the strategy's state, then one more in each round.
         numbers: What the strategy's parts keep from round to round; see `KeepsNumbers`.
+        position: Where the block begins among all numbers of the trained tensors.
+        norm: L2 norm of the whole combined update; None unless the privacy mechanism needs it.
+        distance: Greatest distance of two updates; None unless the privacy mechanism needs it.
     """
 
     update: Block
@@ -148,6 +159,9 @@ class Combined:
     population: int = 0
     round: int = 1
     numbers: Mapping[str, float] = field(default_factory=dict)
+    position: int = 0
+    norm: float | None = None
+    distance: float | None = None
 
 
 @runtime_checkable

@@ -97,6 +97,18 @@ class DataOverrides:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DpSgdParams:
+    """Parameters of DP-SGD: gradients of single examples are clipped, and noise is added to sums.
+
+    An agent with fewer than `least_examples` must not train: ε is computed for that number.
+    """
+
+    noise_multiplier: Annotated[float, Strict(gt=0, le=10_000, allow_inf_nan=False)]
+    max_grad_norm: Annotated[float, Strict(gt=0, le=1e9, allow_inf_nan=False)] = 1.0
+    least_examples: Annotated[int, Strict(ge=1, lt=2**53)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingParams:
     """Parameters of a training, and the metrics to measure; the same from job file to trainer.
 
@@ -120,6 +132,7 @@ class TrainingParams:
         data_overrides: Already applied when a trainer is called; None keeps the agent's pipeline.
         objective: What the strategy adds to the loss; a trainer gets it as `LocalTerms`.
         update_transforms: Applied to the update after the training, in this order.
+        dp_sgd: Train with DP-SGD; None: with the optimizer alone.
         round: The job's round, 1 for the first.
         seed: Seeds every source of chance in the training.
     """
@@ -139,6 +152,7 @@ class TrainingParams:
     data_overrides: DataOverrides | None = None
     objective: PluginChoice | None = None
     update_transforms: Annotated[tuple[PluginChoice, ...], Bounds(max_length=MAX_TRANSFORMS)] = ()
+    dp_sgd: DpSgdParams | None = None
     round: RoundNumber = 1
     seed: Whole = 0
 

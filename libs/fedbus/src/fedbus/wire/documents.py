@@ -16,6 +16,7 @@ from fedbus.scalars import Bounds, Flag, Ident, Number, Strict, Text, Whole, Wor
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Digest, Metrics, NodeName, Timestamp
 from fedbus.wire.output_kinds import OutputKind
+from fedbus.wire.privacy import PrivacySpent
 
 PROTOCOL = 1
 """Protocol version: increased by a change that nodes of the earlier version cannot read."""
@@ -53,7 +54,10 @@ class AgentFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
-    """State of a node; `online: false` is its last will. `trouble` is for its operator."""
+    """State of a node; `online: false` is its last will. `trouble` is for its operator.
+
+    `noise_key` is the SHA-256 of the key that a collector draws noise with; None if it has none.
+    """
 
     node: NodeName
     incarnation: Whole
@@ -62,6 +66,7 @@ class NodeState:
     version: Text = ""
     agent: AgentFacts | None = None
     trouble: Text = ""
+    noise_key: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +85,8 @@ class JobState:
 
     `submitted` is the time at which the repository stored the job, `ended` the time at which it
     stored the job's end, `at` the time of this state. `strategy` is the id of the strategy; None if
-    the job's file cannot be read any more.
+    the job's file cannot be read any more. `privacy` is what the job has spent; None before its
+    first noise, and without a privacy mechanism.
     """
 
     job: Ident
@@ -96,6 +102,7 @@ class JobState:
     submitted: Timestamp | None = None
     ended: Timestamp | None = None
     at: Timestamp | None = None
+    privacy: PrivacySpent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +135,11 @@ class RefusedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundState:
-    """A finished round; `began` when its agents were asked, published `at` that time."""
+    """A finished round; `began` when its agents were asked, published `at` that time.
+
+    With a privacy mechanism it names no agent and has no figure of one: no contributors, refusals,
+    examples, metrics of training.
+    """
 
     job: Ident
     round: Whole
@@ -140,6 +151,7 @@ class RoundState:
     seconds: Metrics
     began: Timestamp | None = None
     at: Timestamp | None = None
+    privacy: PrivacySpent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +169,7 @@ class ModelLatest:
     job: Ident | None
     round: Whole
     at: Timestamp | None = None
+    privacy: PrivacySpent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

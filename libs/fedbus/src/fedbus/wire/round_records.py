@@ -7,6 +7,7 @@ from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.scalars import Bounds, Ident, Number, RoundNumber, Strict, Text, Whole
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.identifiers import Digest, Metrics, NodeName, TaskNumber
+from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.strategies import NO_FACTS, Strategy, StrategyState, TrainingFacts
 
 
@@ -40,7 +41,9 @@ class Plan:
     """The controller's decision about a round; stored before any agent is asked.
 
     `task` rises with every plan of a job, so (job, agent, task) names at most one update. `state`
-    is what the strategy keeps with the base version; None before its first round.
+    is what the strategy keeps with the base version; None before its first round. A round of
+    Poisson sampling may ask no agent, and needs no update. `noise_key` is the digest of the key
+    that the collectors draw noise with, the same in all plans of a job; None if they draw none.
     """
 
     job: Ident
@@ -48,10 +51,11 @@ class Plan:
     task: TaskNumber
     base: ModelRef
     collector: NodeName
-    cohort: Annotated[tuple[NodeName, ...], Bounds(min_length=1, max_length=MAX_COHORT_AGENTS)]
-    quorum: Annotated[int, Strict(ge=1, le=MAX_COHORT_AGENTS)]
+    cohort: Annotated[tuple[NodeName, ...], Bounds(max_length=MAX_COHORT_AGENTS)]
+    quorum: Annotated[int, Strict(ge=0, le=MAX_COHORT_AGENTS)]
     deadline_seconds: Annotated[float, Strict(gt=0, le=86_400)]
     state: StrategyState | None = None
+    noise_key: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,9 @@ class RoundRecord:
 
     `base_coefficient` is the factor of the base: the model before the server optimizer is the base
     times it, plus each update times its coefficient. `state` is what the strategy keeps for the
-    next round; its arrays are stored with the version's weights.
+    next round; its arrays are stored with the version's weights. `privacy` is what the job had
+    spent with this round, as the repository's ledger has it; None without a privacy mechanism. A
+    round of Poisson sampling may have no contributor.
     """
 
     job: Ident
@@ -70,11 +76,10 @@ class RoundRecord:
     parent: Whole
     spec: BlobRef
     strategy: Strategy
-    contributors: Annotated[
-        tuple[Contributor, ...], Bounds(min_length=1, max_length=MAX_COHORT_AGENTS)
-    ]
+    contributors: Annotated[tuple[Contributor, ...], Bounds(max_length=MAX_COHORT_AGENTS)]
     refusals: Annotated[tuple[Refusal, ...], Bounds(max_length=MAX_COHORT_AGENTS)]
     metrics: Metrics
     seconds: Metrics
     base_coefficient: Number = 1.0
     state: StrategyState | None = None
+    privacy: PrivacySpent | None = None

@@ -8,8 +8,9 @@ from fedbus.limits import MAX_TRANSFORMS
 from fedbus.scalars import Bounds, Ident, Number, Strict, Whole
 from fedbus.training.params import PluginChoice
 from fedbus.wire.blobs import BlobRef
+from fedbus.wire.privacy import PrivacyTerms
 
-FactName = Literal["steps", "base_loss"]
+FactName = Literal["steps", "base_loss", "norm_bit"]
 """A fact about a training that a strategy may need; a field of `TrainingFacts`."""
 
 MAX_SECTIONS = 8
@@ -26,11 +27,13 @@ class TrainingFacts:
     """Facts about a training that a strategy weighs updates by.
 
     An agent reports those that its task asks for. `steps`: optimizer steps. `base_loss`: the loss
-    of the base version on the agent's own training data.
+    of the base version on the agent's own training data. `norm_bit`: whether the update was not
+    longer than the clipping norm of the job's privacy mechanism, 1 or 0, or such a bit with noise.
     """
 
     steps: Annotated[int, Strict(ge=1, le=1_000_000_000)] | None = None
     base_loss: Number | None = None
+    norm_bit: Number | None = None
 
 
 NO_FACTS: Final = TrainingFacts()
@@ -66,6 +69,8 @@ class Strategy:
         server_state: Those arrays of `state` that the objective reads. If it reads any, agents get
             the blob of all with each task.
         population: Number of agents that may take part in the job; None: not needed.
+        privacy: What the job promises; None: nothing. Its mechanism is the last update transform,
+            unless trainers have it.
     """
 
     id: Ident
@@ -78,6 +83,7 @@ class Strategy:
     state: Names = ()
     server_state: Names = ()
     population: Annotated[int, Strict(ge=1, le=2**31)] | None = None
+    privacy: PrivacyTerms | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

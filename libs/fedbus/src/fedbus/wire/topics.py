@@ -98,6 +98,7 @@ LINKS: tuple[Link, ...] = (
     Link(m.StoreJob, ("controller",), ("repository",)),
     Link(m.JobFileRefused, ("repository",), ("controller",)),
     Link(m.StorePlan, ("controller",), ("repository",)),
+    Link(m.PlanRefused, ("repository",), ("controller",)),
     Link(m.PlanStored, ("repository",), ("controller",)),
     Link(m.ListJobs, ("controller",), ("repository",)),
     Link(m.JobsListed, ("repository",), ("controller",)),
@@ -113,6 +114,9 @@ LINKS: tuple[Link, ...] = (
     Link(m.Commit, ("collector",), ("repository",)),
     Link(m.Committed, ("repository",), ("collector",)),
     Link(m.CommitRefused, ("repository",), ("collector",)),
+    Link(m.RecordNoise, ("collector",), ("repository",)),
+    Link(m.NoiseRecorded, ("repository",), ("collector",)),
+    Link(m.NoiseRefused, ("repository",), ("collector",)),
     Link(m.LookUp, ("collector",), ("repository",)),
     Link(m.LookedUp, ("repository",), ("collector",)),
     Link(m.PushModel, ("user",), ("repository",)),
@@ -121,6 +125,8 @@ LINKS: tuple[Link, ...] = (
     Link(m.ModelsListed, ("repository",), ("user",)),
     Link(m.ShowModel, ("user",), ("repository",)),
     Link(m.ModelShown, ("repository",), ("user",)),
+    Link(m.ShowPrivacy, ("user",), ("repository",)),
+    Link(m.PrivacyShown, ("repository",), ("user",)),
     Link(m.RequestRefused, ("repository",), ("user",)),
 )
 

@@ -6,7 +6,16 @@ an imperative to the receiver. The golden bytes in the tests guard the names of 
 """
 
 from fedbus.wire.documents import JobFault
-from fedbus.wire.messages.commits import Commit, CommitRefused, Committed, LookedUp, LookUp
+from fedbus.wire.messages.commits import (
+    Commit,
+    CommitRefused,
+    Committed,
+    LookedUp,
+    LookUp,
+    NoiseRecorded,
+    NoiseRefused,
+    RecordNoise,
+)
 from fedbus.wire.messages.job_storage import (
     Acceptance,
     EndJob,
@@ -19,6 +28,7 @@ from fedbus.wire.messages.job_storage import (
     JobsListed,
     ListJobs,
     LoadJob,
+    PlanRefused,
     PlanStored,
     StoreEvaluation,
     StoreJob,
@@ -31,9 +41,11 @@ from fedbus.wire.messages.model_requests import (
     ModelPushed,
     ModelShown,
     ModelsListed,
+    PrivacyShown,
     PushModel,
     RequestRefused,
     ShowModel,
+    ShowPrivacy,
     VersionFacts,
 )
 from fedbus.wire.messages.rounds import (

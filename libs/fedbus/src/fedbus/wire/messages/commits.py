@@ -1,11 +1,12 @@
 """Messages about the commit of a round and about the fate of single updates."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from fedbus.scalars import Ident, RoundNumber, Text
+from fedbus.scalars import Bounds, Ident, RoundNumber, Text
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.identifiers import NodeName, TaskNumber
+from fedbus.wire.privacy import LedgerEntry, NoiseStep, PrivacySpent
 from fedbus.wire.round_records import RoundRecord
 
 
@@ -31,6 +32,39 @@ class CommitRefused:
 
     job: Ident
     round: RoundNumber
+    task: TaskNumber
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordNoise:
+    """Append this entry to the job's ledger, before its noise is drawn.
+
+    An equal entry for a task that has one is the same entry; another one for the task is refused.
+    """
+
+    entry: LedgerEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseRecorded:
+    """The ledger has the entry for this task; `spent` is what the job has spent with it.
+
+    `steps` are what the noise of all entries of the job was drawn from, oldest first, the new one
+    last; empty if the job's mechanism does not need earlier noise.
+    """
+
+    job: Ident
+    task: TaskNumber
+    spent: PrivacySpent
+    steps: Annotated[tuple[NoiseStep, ...], Bounds(max_length=100_000)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseRefused:
+    """The ledger takes no entry for this task, for this reason: its noise must not be drawn."""
+
+    job: Ident
     task: TaskNumber
     reason: Text
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fedbus.limits import MAX_FAULTS_SENT, MAX_JOB_FILE_BYTES
+from fedbus.limits import MAX_COHORT_AGENTS, MAX_FAULTS_SENT, MAX_JOB_FILE_BYTES
 from fedbus.scalars import Bounds, Flag, Ident, Raw, RoundNumber, Strict, Text, Whole
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import EndPhase, JobFault, ModelNeeds
 from fedbus.wire.identifiers import Digest, Metrics, TaskNumber, Timestamp
+from fedbus.wire.privacy import Participation, PrivacySpent
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy, StrategyState
 
@@ -62,6 +63,22 @@ class PlanStored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRefused:
+    """The plan breaks the job's privacy terms, for this reason.
+
+    `budget_spent`: no further round is possible within the job's ε, so the job is done. Otherwise
+    another cohort may be possible; `participations` has what the ledger says about each agent.
+    """
+
+    job: Ident
+    task: TaskNumber
+    reason: Text
+    budget_spent: Flag = False
+    participations: Annotated[tuple[Participation, ...], Bounds(max_length=MAX_COHORT_AGENTS)] = ()
+    entries: Whole = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListJobs:
     """Return the running jobs and those that ended recently."""
 
@@ -106,7 +123,8 @@ class JobLoaded:
     requires of an agent, as far as the spec can be read. `state` is what the job's strategy
     keeps with the latest version; None if it keeps nothing, or the version is not of this job and
     the job does not continue its state. `strategy` is that of the job's last committed round, which
-    its next rounds use; None before the first.
+    its next rounds use; None before the first. `privacy` is what the job has spent, and
+    `participations` what its ledger says about each agent, only with a privacy mechanism.
     """
 
     job: Ident
@@ -124,6 +142,8 @@ class JobLoaded:
     acceptance: Acceptance | None = None
     state: StrategyState | None = None
     strategy: Strategy | None = None
+    privacy: PrivacySpent | None = None
+    participations: Annotated[tuple[Participation, ...], Bounds(max_length=MAX_COHORT_AGENTS)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

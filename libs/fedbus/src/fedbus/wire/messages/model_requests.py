@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from fedbus.scalars import Bounds, Flag, Ident, Text, Whole
+from fedbus.scalars import Bounds, Flag, Ident, Strict, Text, Whole
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.identifiers import Metrics, Timestamp
+from fedbus.wire.privacy import JobPrivacy, PrivacySpent
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import Strategy
 
@@ -72,6 +73,7 @@ class VersionFacts:
     kept: Flag
     at: Timestamp | None = None
     strategy: Strategy | None = None
+    privacy: PrivacySpent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,27 @@ class ModelShown:
     kept: Annotated[tuple[KeptVersion, ...], Bounds(max_length=1_000)] = ()
     best: Whole | None = None
     record: RoundRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowPrivacy:
+    """Return what the jobs that trained a model have spent of its agents' privacy."""
+
+    model: Ident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyShown:
+    """The jobs that trained a model, oldest first, and what they have spent together.
+
+    `epsilon` and `delta` are sums over the jobs; `epsilon` is None if a job has no ε.
+    """
+
+    model: Ident
+    version: Whole
+    jobs: Annotated[tuple[JobPrivacy, ...], Bounds(max_length=1_000)]
+    epsilon: Annotated[float, Strict(ge=0, allow_inf_nan=False)] | None
+    delta: Annotated[float, Strict(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

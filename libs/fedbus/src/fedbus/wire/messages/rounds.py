@@ -1,15 +1,25 @@
 """Messages of a round: tasks for agents, updates for the collector, the result."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from fedbus.limits import MAX_COHORT_AGENTS
-from fedbus.scalars import Bounds, Ident, Raw, RoundNumber, Strict, Text, Whole
+from fedbus.scalars import Bounds, Ident, Number, Raw, RoundNumber, Strict, Text, Whole
 from fedbus.training.params import TrainingParams
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.identifiers import Metrics, NodeName, TaskNumber
+from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.round_records import Plan, RoundRecord
-from fedbus.wire.strategies import NO_FACTS, FactName, Names, StepLimit, Strategy, TrainingFacts
+from fedbus.wire.strategies import (
+    MAX_STATE_NUMBERS,
+    NO_FACTS,
+    FactName,
+    Names,
+    StepLimit,
+    Strategy,
+    TrainingFacts,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +30,8 @@ class TrainTask:
     (`inline`); an update of at most `inline_up_to` bytes is part of the offer. `params` has the
     round and the seed. The strategy asks for `facts` in the offer, for `sections` in the update,
     and gives agents its `state` arrays of the base version, served where the base is; without
-    `state` in a round they are zeros.
+    `state` in a round they are zeros. With `privacy` the agent protects the update, for which
+    `numbers` are those of the strategy's state, and offers no metrics and 1 as its examples.
     """
 
     epoch: Whole
@@ -37,6 +48,10 @@ class TrainTask:
     sections: Names = ()
     state_names: Names = ()
     state: BlobRef | None = None
+    privacy: PrivacyTerms | None = None
+    numbers: Annotated[Mapping[Ident, Number], Bounds(max_length=MAX_STATE_NUMBERS)] = field(
+        default_factory=dict
+    )
 
     @property
     def round(self) -> int:
