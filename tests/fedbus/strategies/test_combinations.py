@@ -372,7 +372,10 @@ state = acme_poison:State
         ("long", f"{'x' * 500}…"),
         (
             "facts",
-            "facts: expected a tuple of names out of steps, base_loss, norm_bit, got ('Steps of mine',)",
+            (
+                "facts: expected a tuple of names out of steps, base_loss, norm_bit, got "
+                "('Steps of mine',)"
+            ),
         ),
         ("gram", "gram: expected 'model' or 'tensors', got 'all'"),
         (
