@@ -3,7 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
+from fedbus.wire.privacy import PrivacySpent, PrivacyTerms
 from fedbus.wire.round_records import Contributor, Plan, RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus_repository.core import RepositoryCore
@@ -39,6 +40,15 @@ FEDAVGM = Strategy(
     state=("momentum",),
 )
 """A strategy that keeps arrays with each version."""
+TERMS = PrivacyTerms(
+    mechanism="dp-fixed", release="gaussian", noise_multiplier=2.0, delta=1e-5, cohort=3
+)
+PRIVATE = replace(
+    FEDAVG,
+    update_transforms=(PluginChoice(id="dp-fixed", parameters={"clipping_norm": 1.0}),),
+    privacy=TERMS,
+)
+"""A strategy whose collector draws noise."""
 FILE = b"the architecture of a model, as some framework reads it"
 
 
@@ -176,6 +186,25 @@ def contributor(
         metrics={},
         coefficient=share,
     )
+
+
+def spent_of(terms: PrivacyTerms = TERMS, **changes: object) -> PrivacySpent:
+    """What a job has spent after its first ledger entry; `changes` replace its fields."""
+    stated: dict[str, Any] = {
+        "mechanism": terms.mechanism,
+        "unit": terms.unit,
+        "relation": terms.relation,
+        "sampling": terms.sampling,
+        "accountant": terms.accountant,
+        "epsilon": 1.5,
+        "delta": terms.delta,
+        "target_epsilon": terms.target_epsilon,
+        "entries": 1,
+        "participations": 1,
+        "model_epsilon": 1.5,
+        "model_delta": terms.delta,
+    }
+    return PrivacySpent(**(stated | changes))
 
 
 def load(store: Store, job: str = JOB) -> StoredJob:

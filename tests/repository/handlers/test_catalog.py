@@ -11,10 +11,12 @@ from fedbus.wire.messages import ListModels, ModelShown, ModelsListed, RequestRe
 from fedbus_repository.handlers import catalog
 from fedbus_repository.stores.base import Store
 from tests.repository.harness import (
+    AGENTS,
     AT,
     FEDAVGM,
     JOB,
     MODEL,
+    PRIVATE,
     REPOSITORY,
     USER,
     Harness,
@@ -23,6 +25,7 @@ from tests.repository.harness import (
     commit_state,
     push,
     ref_of,
+    spent_of,
 )
 
 
@@ -107,6 +110,25 @@ def test_a_version_is_shown_with_its_round_if_it_is_asked_for(
     [without] = harness.receive(USER, ShowModel(model=MODEL))
     [pushed] = harness.receive(USER, ShowModel(model=MODEL, version=1, record=True))
     assert (without.record, pushed.record) == (None, None)
+
+
+def test_no_agent_of_a_private_round_is_shown_to_users(harness: Harness, store: Store) -> None:
+    """Nor is a figure of training, nor how many took part; the repository keeps the record."""
+    begin(store)
+    spent = spent_of()
+    done = commit_next(store, 1.0, strategy=PRIVATE, privacy=spent)
+    assert done.record is not None
+    store.store_evaluation(0, JOB, 1, {"accuracy": 0.5, "train_accuracy": 0.75})
+    harness.connect()
+    [shown] = harness.receive(USER, ShowModel(model=MODEL, record=True))
+    assert shown.record == replace(done.record, contributors=(), refusals=(), metrics={})
+    newest = shown.history[0]
+    assert (newest.contributors, newest.metrics) == (0, {"accuracy": 0.5})
+    assert (newest.privacy, harness.latest[-1].privacy) == (spent, spent)
+    assert harness.latest[-1].metrics == {"accuracy": 0.5}
+    for message in (shown, harness.latest[-1]):
+        assert not [agent for agent in AGENTS if agent.encode() in codec.pack(message)]
+    assert store.record(done.version) == done.record
 
 
 def test_an_answer_is_cut_to_what_a_message_holds(

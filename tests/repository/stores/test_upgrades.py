@@ -54,6 +54,21 @@ def write_old(folder: Path, schema: int = 3) -> None:
     blobs.close()
 
 
+def make_older(folder: Path, schema: int) -> None:
+    """Remove from a store what later schemas than 4 or 3 have added."""
+    db = sqlite3.connect(folder / "repository.db", isolation_level=None)
+    db.execute("DROP TABLE ledger")
+    columns = [("jobs", "strategy"), ("jobs", "noise_key"), ("versions", "privacy")]
+    if schema < 4:
+        db.execute("DROP INDEX kept_arrays")
+        columns += [("versions", name) for name in ("strategy", "state", "arrays")]
+        columns.append(("jobs", "continues"))
+    for table, column in columns:
+        db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    db.execute(f"PRAGMA user_version = {schema}")
+    db.close()
+
+
 @pytest.mark.parametrize("schema", [1, 2, 3])
 def test_an_older_stores_tables_are_upgraded(schema: int, tmp_path: Path) -> None:
     """An upgrade of fedbus keeps the models; times had another format."""
@@ -110,17 +125,7 @@ def test_a_record_that_names_its_strategy_keeps_it(tmp_path: Path) -> None:
     begin(store)
     record = commit_next(store, 1.0, strategy=mean(weighted=False)).record
     store.close()
-    db = sqlite3.connect(tmp_path / "repository.db", isolation_level=None)
-    db.execute("DROP INDEX kept_arrays")
-    for table, column in (
-        ("jobs", "continues"),
-        ("versions", "strategy"),
-        ("versions", "state"),
-        ("versions", "arrays"),
-    ):
-        db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    db.execute("PRAGMA user_version = 3")
-    db.close()
+    make_older(tmp_path, 3)
     again = SqliteStore(tmp_path)
     entry = list(again.history())[-1]
     again.close()
@@ -128,10 +133,24 @@ def test_a_record_that_names_its_strategy_keeps_it(tmp_path: Path) -> None:
     assert entry.version.strategy == mean(weighted=False)
 
 
+def test_a_store_without_ledgers_is_upgraded(tmp_path: Path) -> None:
+    """Its versions have no ε, as those of jobs without a mechanism."""
+    store = SqliteStore(tmp_path)
+    begin(store)
+    made = commit_next(store, 1.0)
+    store.close()
+    make_older(tmp_path, 4)
+    again = SqliteStore(tmp_path)
+    assert list(again.history())[-1] == made
+    assert made.version.privacy is None
+    assert commit_next(again, 2.0).version.version == 3
+    again.close()
+
+
 def test_an_older_store_is_read_only_after_its_upgrade(tmp_path: Path) -> None:
     """A reader changes nothing, so it cannot upgrade the tables."""
     write_old(tmp_path)
-    with pytest.raises(StoreError, match="schema 3, not 4: start its repository once"):
+    with pytest.raises(StoreError, match="schema 3, not 5: start its repository once"):
         SqliteHistory(tmp_path)
     SqliteStore(tmp_path).close()
     history = SqliteHistory(tmp_path)

@@ -1,6 +1,6 @@
-"""Plans and records of rounds, as the repository stores them."""
+"""Plans and records of rounds, as the repository stores them, and what of a record is public."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fedbus.limits import MAX_COHORT_AGENTS
@@ -83,3 +83,19 @@ class RoundRecord:
     base_coefficient: Number = 1.0
     state: StrategyState | None = None
     privacy: PrivacySpent | None = None
+
+
+def is_private(record: RoundRecord) -> bool:
+    """Return whether a round's job has a privacy mechanism."""
+    return record.privacy is not None or record.strategy.privacy is not None
+
+
+def public_record(record: RoundRecord) -> RoundRecord:
+    """Return what users may read of a record: all of it, unless its job has a privacy mechanism.
+
+    ε covers neither who took part nor figures of trainings, so then no agent is named, and metrics
+    and coefficients, which would tell how many took part, are left out.
+    """
+    if not is_private(record):
+        return record
+    return replace(record, contributors=(), refusals=(), metrics={}, base_coefficient=1.0)

@@ -19,6 +19,7 @@ from fedbus.wire.messages import (
     ShowModel,
     VersionFacts,
 )
+from fedbus.wire.round_records import public_record
 from fedbus.wire.topics import MODEL_LATEST
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps
@@ -114,7 +115,7 @@ class ModelCatalog:
             versions=found.versions,
             kept=tuple(KeptVersion(version=v, why=why) for v, why in found.kept[:MAX_SHOWN_KEPT]),
             best=found.best,
-            record=record,
+            record=None if record is None else public_record(record),
         )
         return (Send(sender, _fitting(shown)),)
 
@@ -131,6 +132,7 @@ class ModelCatalog:
             job=version.job,
             round=version.round,
             at=version.at,
+            privacy=version.privacy,
         )
 
 
@@ -151,9 +153,10 @@ def _facts(version: Version) -> VersionFacts:
         weights=version.weights,
         job=version.job,
         round=version.round,
-        contributors=version.contributors,
+        contributors=0 if version.privacy is not None else version.contributors,
         metrics=version.metrics,
         kept=version.kept,
         at=version.at,
         strategy=version.strategy,
+        privacy=version.privacy,
     )

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics, Timestamp
+from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState
 
@@ -29,11 +30,13 @@ class Version:
     """A version of a model, without its round's record; a pushed version has no job.
 
     Attributes:
+        metrics: Those of its round, and held-out ones; only those if its job is private.
         evaluated: Its metrics include held-out metrics.
         pinned: Retention never deletes its weights.
         kept: Its weights, and the arrays of its state, are not deleted yet.
         strategy: The strategy of its round.
         state: What the strategy keeps with it for the next round.
+        privacy: What its job had spent with its round; None without a privacy mechanism.
         at: When it was stored; ignored when versions are compared.
     """
 
@@ -51,6 +54,7 @@ class Version:
     kept: bool = True
     strategy: Strategy | None = None
     state: StrategyState | None = None
+    privacy: PrivacySpent | None = None
     at: Timestamp | None = field(default=None, compare=False)
 
     @property

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 
 from fedbus_repository.stores.sqlite.old_records import Upgrade, name_strategies
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the tables; an older store is upgraded, a newer one refused."""
 
 _KEPT_ARRAYS = "CREATE INDEX kept_arrays ON versions (arrays) WHERE kept = 1 AND arrays IS NOT NULL"
+
+_LEDGER = """CREATE TABLE ledger (
+    job TEXT NOT NULL, number INTEGER NOT NULL, task INTEGER NOT NULL, agents INTEGER NOT NULL,
+    spent BLOB NOT NULL, entry BLOB NOT NULL,
+    PRIMARY KEY (job, number), UNIQUE (job, task))"""
 
 TABLES = (
     """CREATE TABLE lease (
@@ -17,7 +22,7 @@ TABLES = (
         TEXT NOT NULL, secret BLOB NOT NULL, phase TEXT NOT NULL DEFAULT 'running', reason TEXT NOT
         NULL DEFAULT '', created TEXT NOT NULL, base INTEGER NOT NULL, plan BLOB,
         ended TEXT, forgotten INTEGER NOT NULL DEFAULT 0, origin TEXT, unsettled INTEGER,
-        continues INTEGER NOT NULL DEFAULT 0)""",
+        continues INTEGER NOT NULL DEFAULT 0, strategy BLOB, noise_key TEXT)""",
     "CREATE UNIQUE INDEX one_running_job ON jobs (model) WHERE phase = 'running'",
     "CREATE INDEX job_origins ON jobs (origin) WHERE origin IS NOT NULL",
     """CREATE TABLE versions (
@@ -26,7 +31,7 @@ TABLES = (
         job TEXT, round INTEGER NOT NULL, contributors INTEGER NOT NULL, record BLOB,
         metrics TEXT NOT NULL, scored INTEGER NOT NULL DEFAULT 0, pinned INTEGER NOT NULL,
         kept INTEGER NOT NULL DEFAULT 1, created TEXT NOT NULL,
-        strategy BLOB, state BLOB, arrays TEXT,
+        strategy BLOB, state BLOB, arrays TEXT, privacy BLOB,
         PRIMARY KEY (model, version), UNIQUE (job, round))""",
     "CREATE INDEX kept_weights ON versions (digest) WHERE kept = 1",
     _KEPT_ARRAYS,
@@ -34,6 +39,7 @@ TABLES = (
         job TEXT NOT NULL, task INTEGER NOT NULL, agent TEXT NOT NULL,
         PRIMARY KEY (job, task, agent)) WITHOUT ROWID""",
     "CREATE TABLE files (digest TEXT PRIMARY KEY) WITHOUT ROWID",
+    _LEDGER,
 )
 
 UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
@@ -55,6 +61,12 @@ UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
         "ALTER TABLE versions ADD COLUMN arrays TEXT",
         _KEPT_ARRAYS,
         name_strategies,
+    ),
+    4: (
+        "ALTER TABLE jobs ADD COLUMN strategy BLOB",
+        "ALTER TABLE jobs ADD COLUMN noise_key TEXT",
+        "ALTER TABLE versions ADD COLUMN privacy BLOB",
+        _LEDGER,
     ),
 }
 """Statements and functions that upgrade the tables of a schema to the next one."""

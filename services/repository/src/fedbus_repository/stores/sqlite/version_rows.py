@@ -1,9 +1,9 @@
 """SQL for versions, rounds and blob references: rows to records and back.
 
 Round records are stored in their wire encoding (msgpack) and read through the codec, so an old
-record stays readable for as long as an old message does. Their strategy and its state are stored
-again in columns, so that a list of versions reads no record. Metrics are JSON, readable at a SQL
-prompt.
+record stays readable for as long as an old message does. Their strategy, its state and what their
+jobs had spent are stored again in columns, so that a list of versions reads no record. Metrics are
+JSON, readable at a SQL prompt.
 """
 
 import json
@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fedbus.training.options import without_training_metrics
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Metrics, Timestamp
-from fedbus.wire.round_records import RoundRecord
+from fedbus.wire.privacy import PrivacySpent
+from fedbus.wire.round_records import RoundRecord, public_record
 from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus_repository.stores.commit_rules import CountedUpdate
 from fedbus_repository.stores.records import HistoryEntry, Version
@@ -23,7 +25,7 @@ from fedbus_repository.stores.rules import merge_metrics
 
 _VERSION = (
     "model, version, parent, digest, size, spec, spec_size, job, round, contributors, metrics,"
-    " scored, pinned, kept, strategy, state, created"
+    " scored, pinned, kept, strategy, state, privacy, created"
 )
 _COLUMNS = _VERSION.count(",") + 1
 
@@ -113,9 +115,10 @@ def insert_round(
         job=record.job,
         round=record.round,
         contributors=len(record.contributors),
-        metrics=record.metrics,
+        metrics=public_record(record).metrics,
         strategy=record.strategy,
         state=record.state,
+        privacy=record.privacy,
         at=at,
     )
     _insert(db, made, codec.pack(record))
@@ -156,10 +159,15 @@ def mark_deleted(db: sqlite3.Connection, versions: Iterable[Version]) -> None:
 def merge_evaluation(
     db: sqlite3.Connection, job: str, number: int, evaluation: Metrics
 ) -> Version | None:
-    """Merge held-out metrics into the metrics of a round's version."""
+    """Merge held-out metrics into the metrics of a round's version.
+
+    Metrics of training are left out if the job has a privacy mechanism: ε does not cover them.
+    """
     found = _one(db, "job = ? AND round = ?", job, number)
     if found is None:
         return None
+    if found.privacy is not None:
+        evaluation = without_training_metrics(evaluation)
     evaluated = replace(found, metrics=merge_metrics(found.metrics, evaluation), evaluated=True)
     db.execute(
         "UPDATE versions SET metrics = ?, scored = 1 WHERE job = ? AND round = ?",
@@ -177,7 +185,8 @@ def _insert(db: sqlite3.Connection, made: Version, record: bytes | None) -> None
             *(made.weights.digest, made.weights.size, made.spec.digest, made.spec.size),
             *(made.job, made.round, made.contributors, json.dumps(made.metrics)),
             *(made.evaluated, made.pinned, made.kept),
-            *(_packed(made.strategy), _packed(made.state), made.at, record, arrays),
+            *(_packed(made.strategy), _packed(made.state), _packed(made.privacy)),
+            *(made.at, record, arrays),
         ),
     )
 
@@ -202,7 +211,8 @@ def _entries(db: sqlite3.Connection, where: str, *values: object) -> Iterator[Hi
 
 def _version_of(row: Sequence[Any]) -> Version:
     model, number, parent, digest, size, spec, spec_size, *rest = row
-    job, round_number, contributors, metrics, evaluated, pinned, kept, strategy, state, at = rest
+    job, round_number, contributors, metrics, evaluated, pinned, kept, *parts, at = rest
+    strategy, state, privacy = parts
     return Version(
         model=model,
         version=number,
@@ -218,9 +228,10 @@ def _version_of(row: Sequence[Any]) -> Version:
         kept=bool(kept),
         strategy=None if strategy is None else codec.unpack(Strategy, strategy),
         state=None if state is None else codec.unpack(StrategyState, state),
+        privacy=None if privacy is None else codec.unpack(PrivacySpent, privacy),
         at=at,
     )
 
 
-def _packed(part: Strategy | StrategyState | None) -> bytes | None:
+def _packed(part: Strategy | StrategyState | PrivacySpent | None) -> bytes | None:
     return None if part is None else codec.pack(part)

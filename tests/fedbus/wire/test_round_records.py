@@ -1,0 +1,83 @@
+"""Public part of a round's record, under a privacy mechanism and without one."""
+
+from dataclasses import replace
+
+import pytest
+
+from fedbus.training.params import PluginChoice
+from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.privacy import PrivacySpent, PrivacyTerms
+from fedbus.wire.round_records import (
+    Contributor,
+    Refusal,
+    RoundRecord,
+    is_private,
+    public_record,
+)
+from fedbus.wire.strategies import Strategy, StrategyState, TrainingFacts
+
+TERMS = PrivacyTerms(
+    mechanism="dp-fixed", release="gaussian", noise_multiplier=1.0, delta=1e-5, cohort=2
+)
+SPENT = PrivacySpent(
+    mechanism="dp-fixed",
+    unit="agent",
+    relation="zero-out",
+    sampling="any",
+    accountant="pld",
+    epsilon=1.5,
+    delta=1e-5,
+    entries=1,
+    participations=1,
+    model_epsilon=1.5,
+    model_delta=1e-5,
+)
+OPEN = RoundRecord(
+    job="digits-1",
+    round=1,
+    task=1,
+    model="digits",
+    parent=1,
+    spec=BlobRef(digest="1" * 64, size=9),
+    strategy=Strategy(id="fedavg", aggregator=PluginChoice(id="mean")),
+    contributors=(
+        Contributor(
+            agent="agent.alice",
+            task=1,
+            examples=31,
+            update="2" * 64,
+            metrics={"loss": 0.25},
+            facts=TrainingFacts(norm_bit=1.0),
+            coefficient=0.5,
+        ),
+    ),
+    refusals=(Refusal(agent="agent.bob", reason="agent.bob is offline"),),
+    metrics={"loss": 0.25},
+    seconds={"collected": 0.5},
+    base_coefficient=0.75,
+    state=StrategyState(rounds=1, numbers={"clipping_norm": 0.1}),
+)
+PRIVATE = replace(OPEN, strategy=replace(OPEN.strategy, privacy=TERMS), privacy=SPENT)
+
+
+def test_all_of_a_record_without_a_mechanism_is_public() -> None:
+    """Who contributed what is what users ask for."""
+    assert not is_private(OPEN)
+    assert public_record(OPEN) is OPEN
+
+
+@pytest.mark.parametrize(
+    "record",
+    [PRIVATE, replace(PRIVATE, privacy=None), replace(PRIVATE, strategy=OPEN.strategy)],
+    ids=["as it is stored", "only its strategy says it", "only its ε says it"],
+)
+def test_no_agent_and_no_figure_of_one_is_public_under_a_mechanism(record: RoundRecord) -> None:
+    """What stays is the job, its strategy, its ε, and what was computed from noisy sums."""
+    shown = public_record(record)
+    assert is_private(record)
+    assert shown == replace(record, contributors=(), refusals=(), metrics={}, base_coefficient=1.0)
+    message = codec.pack(shown)
+    for figure in (b"alice", b"bob", b"2" * 64, b"loss", b"norm_bit\xcb"):
+        assert figure not in message
+    assert b"clipping_norm" in message
