@@ -48,6 +48,7 @@ def test_an_mlp_is_built_from_its_widths() -> None:
         (mlp(layers=[64, True]), "an mlp is configured by layers"),
         (mlp(layers=[64, 10], seed="x"), "perhaps a seed"),
         (mlp(layers=[64, 10], bias=False), "perhaps a seed"),
+        (mlp(layers=[64, 32, 10], bits_after=2), "bits_after, the number of a hidden layer"),
         (mlp(layers=[2**14, 2**14 + 1]), "more than 268435456 numbers"),
         (words(words=10, width=2), "configured by words, width and classes"),
         (words(words=10, width=2, classes=0), "configured by words, width and classes"),

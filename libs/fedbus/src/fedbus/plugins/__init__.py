@@ -32,6 +32,7 @@ from fedbus.plugins.privacy_protocols import (
 )
 from fedbus.plugins.protocols import (
     AgentInfo,
+    CutsModel,
     DescribesRoles,
     Evaluates,
     Loader,
@@ -82,6 +83,7 @@ __all__ = [
     "Coefficients",
     "Combined",
     "Combines",
+    "CutsModel",
     "DescribesRoles",
     "Evaluates",
     "Group",

@@ -8,7 +8,7 @@ In shapes, `rows` is the number of examples in a batch and … any further dimen
 names of the model's layout to arrays with the layout's shapes and dtypes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol, runtime_checkable
@@ -122,6 +122,32 @@ class UsesLocalTerms(Protocol):
 
         Raises:
             TrainingError: The model cannot be trained with them.
+        """
+        ...
+
+
+@runtime_checkable
+class CutsModel(Protocol):
+    """A trainer that can cut its model in two, as MistNet needs it; layers are counted from 1."""
+
+    def features(self, weights: Weights, data: Dataset, cut_layer: int) -> Iterator[Batch]:
+        """Yield the outputs of the layers up to `cut_layer`, with labels, for all batches of data.
+
+        Layers compute as they do in a prediction. Outputs have shape (rows, …), float32.
+
+        Raises:
+            TrainingError: The model cannot be cut there, or the data do not fit it.
+        """
+        ...
+
+    def train_after(self, cut_layer: int) -> None:
+        """Train only the layers after `cut_layer` in the next `train`, and only in that one.
+
+        The data of that `train` are inputs of the layer after `cut_layer`. The tensors of the
+        layers up to `cut_layer` stay as they are.
+
+        Raises:
+            TrainingError: The model cannot be cut there.
         """
         ...
 

@@ -27,21 +27,49 @@ class Mlp(nn.Module):
     """Dense layers with ReLU between them; the last returns one logit for each class.
 
     The initial weights are drawn by numpy from `seed`, exactly as `examples/digits/build_model.py`
-    does for the `.tflite` file (K. He et al. 2015, arXiv 1502.01852).
+    does for the `.tflite` file (K. He et al. 2015, arXiv 1502.01852). The outputs of the layer
+    `bits_after`, counted from 1, are 0 or 1, as `Bits` has it; with 0 no layer's are.
     """
 
-    def __init__(self, layers: tuple[int, ...], seed: int = 0) -> None:
+    def __init__(self, layers: tuple[int, ...], seed: int = 0, bits_after: int = 0) -> None:
         super().__init__()
         rng = np.random.default_rng(seed)
         self.layers = nn.ModuleList(_dense(rng, w, n) for w, n in pairwise(layers))
+        self._bits_after = bits_after
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits. x: (rows, inputs), float32; returns (rows, classes)."""
         *hidden, last = self.layers
-        for layer in hidden:
-            x = relu(layer(x))
+        for number, layer in enumerate(hidden, 1):
+            x = bits_of(layer(x)) if number == self._bits_after else relu(layer(x))
         logits: Tensor = last(x)
         return logits
+
+    def layers_in_order(self) -> tuple[nn.Module, ...]:
+        """Return the layers with their activations; one after the other they are `forward`."""
+        *hidden, last = self.layers
+        return *(
+            nn.Sequential(layer, Bits() if number == self._bits_after else nn.ReLU())
+            for number, layer in enumerate(hidden, 1)
+        ), last
+
+
+class Bits(nn.Module):
+    """1 for a positive number, else 0; its gradient is that of ReLU.
+
+    Before a cut it makes the features that a model is trained on by MistNet the same that it
+    computes when it is used.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return 0 or 1 for each number of x, of any shape."""
+        return bits_of(x)
+
+
+def bits_of(x: Tensor) -> Tensor:
+    """Return 1 for positive numbers, else 0, with the gradient of ReLU."""
+    kept = relu(x)
+    return kept + ((x > 0).to(x.dtype) - kept).detach()
 
 
 class BagOfWords(nn.Module):
@@ -72,25 +100,34 @@ def _dense(rng: np.random.Generator, wide: int, narrow: int) -> nn.Linear:
 
 
 def mlp(config: Mapping[str, Any]) -> nn.Module:
-    """Build an `Mlp` of `{"layers": [inputs, …, classes], "seed": number}`.
+    """Build an `Mlp` of `{"layers": [inputs, …, classes], "seed": number, "bits_after": number}`.
 
     Raises:
         TrainingError: The config is not valid.
     """
     match config:
-        case {"layers": [_, _, *_] as widths} if not config.keys() - {"layers", "seed"}:
-            seed = config.get("seed", 0)
-            whole = all(type(number) is int for number in (*widths, seed))
-            if whole and len(widths) <= _MAX_MLP_LAYERS and min(widths) > 0 and seed >= 0:
+        case {"layers": [_, _, *_] as widths} if not config.keys() - {
+            *("layers", "seed", "bits_after"),
+        }:
+            seed, bits = config.get("seed", 0), config.get("bits_after", 0)
+            whole = all(type(number) is int for number in (*widths, seed, bits))
+            if (
+                whole
+                and 0 <= bits <= len(widths) - 2
+                and len(widths) <= _MAX_MLP_LAYERS
+                and min(widths) > 0
+                and seed >= 0
+            ):
                 # Measured before torch allocates it: the spec came over the network.
                 if (
                     sum((wide + 1) * narrow for wide, narrow in pairwise(widths))
                     <= MAX_MODEL_NUMBERS
                 ):
-                    return Mlp(tuple(widths), seed)
+                    return Mlp(tuple(widths), seed, bits)
                 raise TrainingError(f"an mlp of more than {MAX_MODEL_NUMBERS} numbers")
     raise TrainingError(
-        f"an mlp is configured by layers, 2 to {_MAX_MLP_LAYERS} widths, and perhaps a seed"
+        f"an mlp is configured by layers, 2 to {_MAX_MLP_LAYERS} widths, and perhaps a seed and "
+        "bits_after, the number of a hidden layer"
     )
 
 

@@ -6,13 +6,14 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 
 from fedbus.data import Batch, Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.outputs import OutputActivation
 from fedbus.frameworks.stateful import StatefulTrainer
 from fedbus.frameworks.torch.architectures import build, embeddings
+from fedbus.frameworks.torch.cut import cut, features
 from fedbus.frameworks.torch.devices import device, has_bfloat16
 from fedbus.frameworks.torch.losses import LOSSES, aligned
 from fedbus.frameworks.torch.metrics import MetricSums
@@ -69,6 +70,8 @@ class TorchTrainer(StatefulTrainer):
         self.declared_loss = declared_loss(self._net)
         self.least_batch = least_batch(self._net)
         self._terms: TermGradients | None = None
+        self._called: nn.Module = self._net  # its layers after a cut, while they are trained
+        self._cut_layer = 0
 
     def initial(self) -> Weights:
         """Return the initial weights, drawn from the architecture's seed."""
@@ -92,10 +95,25 @@ class TorchTrainer(StatefulTrainer):
         terms.check(self._layout)
         self._terms = None if terms.empty else TermGradients(self._net, terms)
 
+    def features(self, weights: Weights, data: Dataset, cut_layer: int) -> Iterator[Batch]:
+        """Yield the outputs of the first `cut_layer` layers, with labels, for each batch of data.
+
+        Raises:
+            TrainingError: The model cannot be cut there, or the data do not fit it.
+        """
+        self.load(weights)
+        return features(self._net, cut_layer, data, self._inputs)
+
+    def train_after(self, cut_layer: int) -> None:
+        """Train only the layers after a cut in the next `train`, whose data are their inputs."""
+        cut(self._net, cut_layer)
+        self._cut_layer = cut_layer
+
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Train one step for each batch; metrics are means over all batches of the training."""
         found = self._take_loaded_state()
         terms, self._terms = self._terms, None
+        cut_layer, self._cut_layer = self._cut_layer, 0
         check_supported("torch", params)
         self.load(weights)
         if terms is not None:
@@ -109,7 +127,7 @@ class TorchTrainer(StatefulTrainer):
             optimizer, schedule = restore_state(self._net, params, found)
         del found  # as large as the optimizer state
         try:
-            with self._seeded(params.seed):
+            with self._seeded(params.seed), self._cut_at(cut_layer):
                 sums = self._walk(data, params, optimizer, schedule, terms)
         finally:
             self._net.zero_grad()  # gradients are as large as the model
@@ -179,6 +197,19 @@ class TorchTrainer(StatefulTrainer):
         return x, y
 
     @contextmanager
+    def _cut_at(self, layers: int) -> Iterator[None]:
+        """Call the layers after the cut in place of the model; 0: the model."""
+        if not layers:
+            yield
+            return
+        words, self._words = self._words, 0  # features are no word numbers
+        self._called = cut(self._net, layers)[1]
+        try:
+            yield
+        finally:
+            self._called, self._words = self._net, words
+
+    @contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
         """Seed the random layers with a task's seed; restore the process's state afterwards."""
         with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
@@ -214,8 +245,8 @@ class TorchTrainer(StatefulTrainer):
         try:
             rows = self._inputs(x)
             if self.output_activation is None:
-                self.output_activation = output_activation_of(self._net, rows[:1])
-            found: object = self._net(rows)
+                self.output_activation = output_activation_of(self._called, rows[:1])
+            found: object = self._called(rows)
         except (RuntimeError, TypeError, IndexError, ValueError) as error:
             mend = _MEND if _NO_VARIANCE in str(error) else ""
             if x.ndim == _PICTURES and "channels" in str(error):
