@@ -171,7 +171,7 @@ def test_what_fits_has_no_faults(group: Group, made: object) -> None:
             "aggregators",
             Wrong,
             [
-                "facts: expected a tuple of names out of steps, base_loss, got 'steps'",
+                "facts: expected a tuple of names out of steps, base_loss, norm_bit, got 'steps'",
                 "gram: expected 'model' or 'tensors', got ['model']",
                 "least_updates: expected a whole number of at least 1, got True",
             ],
