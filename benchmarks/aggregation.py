@@ -44,7 +44,7 @@ from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.new_version import ServerStep, StrategyArrays
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
-from fedbus_collector.aggregation.verification import ArrivedUpdate, verify
+from fedbus_collector.aggregation.verification import ArrivedUpdate, UpdateChecks, verify
 from fedbus_collector.collector_parts import PartsFactory
 
 Floats = NDArray[np.float32]
@@ -95,10 +95,11 @@ class MeasuredRound:
     def aggregate(self) -> Spool:
         """Do what the collector does with the updates of a round, and return the new version."""
         aggregator = self._parts.aggregator
-        updates: RunningTotal | KeptUpdates = KeptUpdates(self._runs, aggregator)
+        checks = UpdateChecks(self._runs, aggregator)
+        updates: RunningTotal | KeptUpdates = KeptUpdates(checks)
         if aggregator.streams:
             total = self._spools.make(total_bytes(self._runs), zeros=True)
-            updates = RunningTotal(self._runs, total, aggregator)
+            updates = RunningTotal(checks, total)
         state = None
         if self._strategy.state:
             layout = state_layout(self.layout, self._strategy.state)
@@ -112,7 +113,7 @@ class MeasuredRound:
         Aggregation(
             runs=self._runs,
             updates=updates,
-            facts=tuple(update.facts for update in self.updates),
+            agents=tuple(update.agent for update in self.updates),
             step=ServerStep(optimizer=self._parts.optimizer, transforms=self._parts.transforms),
             base=self._base,
             out=out,

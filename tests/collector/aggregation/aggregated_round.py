@@ -18,7 +18,7 @@ from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.new_version import ServerStep, StrategyArrays
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
-from fedbus_collector.aggregation.verification import ArrivedUpdate
+from fedbus_collector.aggregation.verification import ArrivedUpdate, UpdateChecks
 
 Numbers = dict[str, NDArray[Any]]
 
@@ -51,14 +51,17 @@ class AggregatedRound:
         self.made: Aggregate | None = None
         self.state: Numbers = {}
         self._state_names = state_names
-        self._facts: list[UpdateFacts] = []
+        self._agents: list[str] = []
         calls = AggregatorCalls(aggregator or Mean(), PartCaller("aggregator", "x", third_party))
+        private = self.step.private
+        mechanism = None if private is None else private.mechanism
+        checks = UpdateChecks(self.runs, calls, mechanism, self.step.numbers)
         self.updates: RunningTotal | KeptUpdates
-        if calls.streams:
+        if calls.streams and not (mechanism and mechanism.needs_distance):
             total = self.spools.make(total_bytes(self.runs), zeros=True)
-            self.updates = RunningTotal(self.runs, total, calls)
+            self.updates = RunningTotal(checks, total)
         else:
-            self.updates = KeptUpdates(self.runs, calls)
+            self.updates = KeptUpdates(checks)
 
     def spool(self, data: bytes) -> Spool:
         """Put bytes into a spool."""
@@ -83,12 +86,12 @@ class AggregatedRound:
 
     def offer(self, update: bytes, examples: int = 1, **facts: Any) -> dict[str, str]:  # noqa: ANN401 - of UpdateFacts
         """Bring the bytes of an update; return the reasons of refused agents."""
-        agent = f"agent.{len(self._facts)}"
+        agent = f"agent.{len(self._agents)}"
         about = UpdateFacts(agent=agent, examples=examples, **facts)
         arrived = ArrivedUpdate(about, blob_ref_of(update).digest, self.spool(update))
         refused = self.updates.take([arrived])
         if not refused:
-            self._facts.append(about)
+            self._agents.append(agent)
         return refused
 
     def close(self, state: Weights | bytes | None = None) -> Numbers:
@@ -102,7 +105,7 @@ class AggregatedRound:
         self.made = Aggregation(
             runs=self.runs,
             updates=self.updates,
-            facts=tuple(self._facts),
+            agents=tuple(self._agents),
             step=self.step,
             base=self.spool(self.base),
             out=out,

@@ -20,7 +20,7 @@ from fedbus_collector.aggregation import new_version
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
-from fedbus_collector.aggregation.verification import ArrivedUpdate
+from fedbus_collector.aggregation.verification import ArrivedUpdate, UpdateChecks
 from tests.collector.aggregation.aggregated_round import AggregatedRound
 from tests.collector.aggregation.mixed_model import ROLES, check, check_rounded, deltas_of, model
 
@@ -48,7 +48,7 @@ def total_in(spools: Spools, aggregator: object = None, layout: Layout = LAYOUT)
     """Make a running total."""
     runs = UpdateRuns.of(layout)
     calls = AggregatorCalls(aggregator or Mean(), PartCaller("aggregator", "x"))
-    return RunningTotal(runs, spools.make(total_bytes(runs), zeros=True), calls)
+    return RunningTotal(UpdateChecks(runs, calls), spools.make(total_bytes(runs), zeros=True))
 
 
 def arrived(

@@ -108,6 +108,7 @@ def test_a_round_with_fewer_updates_than_its_rule_needs_fails(late: bool) -> Non
         ("steps", TrainingFacts(), "steps are missing: the strategy fedavg needs them"),
         ("base_loss", TrainingFacts(), "base_loss is missing: the strategy fedavg needs it"),
         ("steps", TrainingFacts(base_loss=1.0), "steps are missing"),
+        ("norm_bit", TrainingFacts(), "norm_bit is missing: the strategy fedavg needs it"),
     ],
 )
 def test_an_offer_without_a_fact_that_the_strategy_needs_is_refused(
@@ -121,7 +122,7 @@ def test_an_offer_without_a_fact_that_the_strategy_needs_is_refused(
     update = blob(1.0, "delta")
     harness.receive(A, offer(update, inline=update, facts=given))
     assert harness.receipts()[A].reason.startswith(reason)
-    both = TrainingFacts(steps=7, base_loss=0.5)
+    both = TrainingFacts(steps=7, base_loss=0.5, norm_bit=1.0)
     for agent in (B, C):
         harness.receive(agent, offer(update, inline=update, facts=both))
         harness.run_calls()

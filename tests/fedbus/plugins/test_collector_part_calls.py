@@ -353,3 +353,37 @@ def test_a_transform_returns_a_new_combined_update(third_party: bool) -> None:
     shared = np.shares_memory(given[0].update, before.update)
     assert shared != third_party
     assert np.shares_memory(given[0].sections["c"], before.sections["c"]) != third_party
+
+
+# ── divisor ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("members", "weights", "shares"),
+    [
+        ({}, [1.0, 3.0], (0.25, 0.75)),
+        ({"divisor": 8}, [1.0, 3.0], (0.125, 0.375)),
+        ({"divisor": 8.0}, [], ()),
+        ({"divisor": None}, [2.0], (1.0,)),
+    ],
+)
+def test_shares_are_of_the_sum_of_weights_or_of_the_divisor(
+    members: dict[str, object], weights: list[float], shares: tuple[float, ...]
+) -> None:
+    """With a divisor the result does not tell how many updates there were."""
+    calls = AggregatorCalls(part_with(weight=lambda _: 1.0, **members), caller())
+    assert calls.shares(weights) == shares
+    assert calls.needed_updates == (1 if members.get("divisor") is None else 0)
+
+
+@pytest.mark.parametrize("divisor", [0, -1.0, float("inf"), float("nan"), True, "4"])
+def test_a_divisor_that_is_no_number_above_0_is_refused(divisor: object) -> None:
+    """Before any update is received."""
+    with pytest.raises(PluginError, match=r"divisor is .*; expected a finite number above 0"):
+        AggregatorCalls(part_with(weight=lambda _: 1.0, divisor=divisor), caller())
+
+
+def test_a_divisor_works_with_a_weight_only() -> None:
+    """A median has no sum to divide."""
+    with pytest.raises(PluginError, match=r"a divisor works with the method weight\(facts\) only"):
+        AggregatorCalls(part_with(combine=lambda *_: BLOCKS[0], divisor=4), caller())

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedbus import plugins
-from fedbus.plugins import BUILTIN_PACKAGE, Group, TransformsCombined
+from fedbus.errors import PluginError
+from fedbus.plugins import BUILTIN_PACKAGE, Group, ProtectsCombined, TransformsCombined
 from fedbus.plugins.collector_part_calls import (
     PART_TIMEOUT_SECONDS,
     AggregatorCalls,
@@ -13,6 +14,8 @@ from fedbus.plugins.collector_part_calls import (
     PartCaller,
     ServerOptimizerCalls,
 )
+from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
+from fedbus.privacy.ledger_entries import is_drawn_by_collector
 from fedbus.training.params import PluginChoice
 from fedbus.wire.strategies import Strategy
 
@@ -24,13 +27,19 @@ class StrategyParts:
     aggregator: AggregatorCalls
     optimizer: ServerOptimizerCalls | None = None
     transforms: tuple[CombinedTransformCalls, ...] = ()
+    mechanism: PrivacyMechanismCalls | None = None
 
     @property
     def third_party(self) -> bool:
         """Whether any part is not one that fedbus ships."""
-        optimizer = () if self.optimizer is None else (self.optimizer.caller,)
-        callers = (self.aggregator.caller, *optimizer, *(each.caller for each in self.transforms))
-        return any(caller.third_party for caller in callers)
+        calls = (self.aggregator, self.optimizer, *self.transforms, self.mechanism)
+        return any(one.caller.third_party for one in calls if one is not None)
+
+    @property
+    def keeps_updates(self) -> bool:
+        """Whether updates are kept until the round closes; else they are added to a total."""
+        compares = self.mechanism is not None and self.mechanism.needs_distance
+        return compares or not self.aggregator.streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +61,23 @@ class PartsFactory:
             PluginError: A part is not installed or allowed, or does not take its parameters, or its
                 methods and attributes are not those of its kind.
         """
-        optimizer, transforms = None, []
+        optimizer, transforms, mechanism = None, [], None
         for group, choice in _choices(strategy):
             part, caller = self._make(group, choice)
+            if mechanism is not None:
+                raise mechanism.caller.error("a privacy mechanism must be the last transform")
             if group == "aggregators":
                 aggregator = AggregatorCalls(part, caller)
             elif group == "server_optimizers":
                 optimizer = ServerOptimizerCalls(part, caller)
+            elif isinstance(part, ProtectsCombined):
+                mechanism = PrivacyMechanismCalls(part, caller)
             elif isinstance(part, TransformsCombined):
                 transforms.append(CombinedTransformCalls(part, caller))
-        return StrategyParts(aggregator, optimizer, tuple(transforms))
+        parts = StrategyParts(aggregator, optimizer, tuple(transforms), mechanism)
+        if fault := privacy_fault(strategy, mechanism):
+            raise PluginError(fault)
+        return parts
 
     def _make(self, group: Group, choice: PluginChoice) -> tuple[Any, PartCaller]:
         third_party = self._package(group, choice) != BUILTIN_PACKAGE
@@ -83,3 +99,19 @@ def _choices(strategy: Strategy) -> Iterator[tuple[Group, PluginChoice]]:
         yield "server_optimizers", strategy.server_optimizer
     for transform in strategy.update_transforms:
         yield "update_transforms", transform
+
+
+def privacy_fault(strategy: Strategy, mechanism: PrivacyMechanismCalls | None) -> str:
+    """Return why a strategy's privacy mechanism does not do what its terms promise, or ""."""
+    terms = strategy.privacy
+    if terms is None:
+        return "" if mechanism is None else f"{mechanism.caller.part}: the job has no privacy terms"
+    if strategy.sections:
+        return f"{terms.mechanism}: arrays beside the differences would be sent without noise"
+    if mechanism is not None and mechanism.caller.name != terms.mechanism:
+        return f"{mechanism.caller.part}: the job's privacy terms are those of {terms.mechanism}"
+    promised = is_drawn_by_collector(terms)
+    if promised != (mechanism is not None and mechanism.draws_noise):
+        draws = "draws no noise" if promised else "draws noise"
+        return f"{terms.mechanism}: it {draws} at the collector, against the job's privacy terms"
+    return ""

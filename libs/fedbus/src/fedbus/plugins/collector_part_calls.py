@@ -137,6 +137,13 @@ class AggregatorCalls:
         least = self.least_updates
         if not isinstance(least, int) or least < 1:
             raise self.caller.error(f"least_updates is {least!r}; expected a whole number above 0")
+        divisor: object = getattr(self.part, "divisor", None)
+        if divisor is None:
+            return
+        if type(divisor) not in {int, float} or not 0 < cast("float", divisor) < np.inf:
+            raise self.caller.error(f"divisor is {divisor!r}; expected a finite number above 0")
+        if not self.streams:
+            raise self.caller.error("a divisor works with the method weight(facts) only")
 
     @property
     def weighs(self) -> bool:
@@ -163,6 +170,16 @@ class AggregatorCalls:
         """Number of updates without which it cannot work."""
         return cast("int", getattr(self.part, "least_updates", 1))
 
+    @property
+    def divisor(self) -> float | None:
+        """What the weighted sum is divided by; None: by the sum of the weights."""
+        return cast("float | None", getattr(self.part, "divisor", None))
+
+    @property
+    def needed_updates(self) -> int:
+        """Number of updates without which a round fails; a sum with a fixed divisor needs none."""
+        return self.least_updates if self.divisor is None else 0
+
     def refuses(self, facts: UpdateFacts) -> str:
         """Return why it cannot use an update, whatever the update contains; empty if it can."""
         part = self.part
@@ -180,6 +197,24 @@ class AggregatorCalls:
         if weight < 0:
             raise self.caller.error(f"the weight of {facts.agent} is {weight}; at least 0 expected")
         return weight
+
+    def divisor_of(self, weights: Sequence[float]) -> float:
+        """Return what the weighted sum of updates is divided by: `divisor`, or the sum of weights.
+
+        Raises:
+            PluginError: The weights add up to 0, or to infinity.
+        """
+        if self.divisor is not None:
+            return self.divisor
+        total = sum(weights)
+        if not 0 < total < np.inf:
+            raise self.caller.error(f"the weights of all updates add up to {total}")
+        return total
+
+    def shares(self, weights: Sequence[float]) -> tuple[float, ...]:
+        """Return the coefficient of each update in a weighted mean; raise as `divisor_of`."""
+        divisor = self.divisor_of(weights)
+        return tuple(weight / divisor for weight in weights)
 
     def weigh(self, facts: Sequence[UpdateFacts], gram: Array | None) -> Coefficients:
         """Return the coefficients: as many as updates, finite, and not all 0."""
@@ -232,7 +267,7 @@ class ServerOptimizerCalls:
         """Return the new weights of a block, and change the arrays of `state` in place."""
         caller = self.caller
         own = {n: a.copy() if caller.third_party else a for n, a in state.items()}
-        given, what = caller.given(base), _combined_for(combined, caller)
+        given, what = caller.given(base), combined_for(combined, caller)
         found = caller(lambda: self.part.apply(given, what, own), "apply (base, combined)")
         new = caller.block(found, len(base), "the result of apply")
         if added := [str(name)[:80] for name in own if name not in state]:
@@ -260,7 +295,7 @@ class CombinedTransformCalls:
 
     def transform(self, combined: Combined) -> Combined:
         """Return the combined update with a new `update`."""
-        what = _combined_for(combined, self.caller)
+        what = combined_for(combined, self.caller)
         found = self.caller(
             lambda: self.part.transform_combined(what), "transform_combined (combined)"
         )
@@ -270,7 +305,7 @@ class CombinedTransformCalls:
         )
 
 
-def _combined_for(combined: Combined, caller: PartCaller) -> Combined:
+def combined_for(combined: Combined, caller: PartCaller) -> Combined:
     """Return what a part gets for a combined update: read-only, copies for third parties."""
     sections = {name: caller.given(block) for name, block in combined.sections.items()}
     update, numbers = caller.given(combined.update), dict(combined.numbers)

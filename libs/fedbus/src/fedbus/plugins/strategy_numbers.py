@@ -4,7 +4,11 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 
 from fedbus.plugins.agent_part_checks import is_part_name
-from fedbus.plugins.collector_part_calls import CombinedTransformCalls, ServerOptimizerCalls
+from fedbus.plugins.collector_part_calls import (
+    CombinedTransformCalls,
+    PartCaller,
+    ServerOptimizerCalls,
+)
 from fedbus.plugins.strategy_protocols import KeepsNumbers, UpdateFacts
 from fedbus.wire.strategies import MAX_STATE_NUMBERS
 
@@ -24,28 +28,33 @@ def next_numbers(
     if not isinstance(part, KeepsNumbers):
         return dict(numbers)
     found: object = caller(lambda: part.next_numbers(dict(numbers), tuple(facts)))
+    return with_changes(numbers, found, caller, "next_numbers")
+
+
+def with_changes(
+    numbers: Mapping[str, float], found: object, caller: PartCaller, method: str
+) -> dict[str, float]:
+    """Return the numbers with those that a part's method has returned; raise as `next_numbers`."""
     if not isinstance(found, Mapping):
         kind = type(found).__name__
-        raise caller.error(f"next_numbers returned a {kind}; expected numbers by name")
+        raise caller.error(f"{method} returned a {kind}; expected numbers by name")
     changed = dict(numbers)
     for name, value in found.items():
         if not is_part_name(name):
-            raise caller.error(f"next_numbers: {str(name)[:80]!r} is no name of a number")
-        changed[name] = _number(calls, name, value)
+            raise caller.error(f"{method}: {str(name)[:80]!r} is no name of a number")
+        changed[name] = _number(caller, f"{method}: {name}", value)
     if len(changed) > MAX_STATE_NUMBERS:
         raise caller.error(
-            f"next_numbers: {len(changed)} numbers in all; a state has at most {MAX_STATE_NUMBERS}"
+            f"{method}: {len(changed)} numbers in all; a state has at most {MAX_STATE_NUMBERS}"
         )
     return changed
 
 
-def _number(
-    calls: ServerOptimizerCalls | CombinedTransformCalls, name: str, value: object
-) -> float:
+def _number(caller: PartCaller, what: str, value: object) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]  # third-party code returned it
     except (TypeError, ValueError) as error:
-        raise calls.caller.error(f"next_numbers: {name} is no number: {error}") from error
+        raise caller.error(f"{what} is no number: {error}") from error
     if not isfinite(number):
-        raise calls.caller.error(f"next_numbers: {name} is {number}; a finite number is expected")
+        raise caller.error(f"{what} is {number}; a finite number is expected")
     return number

@@ -24,6 +24,11 @@ def is_entered_with_plan(terms: PrivacyTerms) -> bool:
     return terms.release in _OF_EACH_AGENT or (terms.noise == "agents" and local_gaussian)
 
 
+def is_drawn_by_collector(terms: PrivacyTerms) -> bool:
+    """Return whether the collector draws the noise, so that a plan must name its key."""
+    return terms.noise == "collector" and not is_entered_with_plan(terms)
+
+
 def entry_of_plan(plan: Plan, terms: PrivacyTerms) -> LedgerEntry:
     """Return the entry that is stored with a plan: all asked agents may have released something."""
     return _entry(plan, plan.cohort, None, terms.noise_multiplier)

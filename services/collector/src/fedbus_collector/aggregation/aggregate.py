@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedbus.blobs.spool import Spool
-from fedbus.plugins import UpdateFacts
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.new_version import NewVersion, ServerStep, StrategyArrays
@@ -32,14 +31,14 @@ class Aggregate:
 class Aggregation:
     """What the aggregate of a round is computed from, and the spools that it is written into.
 
-    `facts` are those of the updates that count, in the order of the cohort: so the result from kept
+    `agents` are those whose updates count, in the order of the cohort: so the result from kept
     updates does not depend on the order in which they arrived. A running total depends on it in the
     rounding of its sums.
     """
 
     runs: UpdateRuns
     updates: RunningTotal | KeptUpdates
-    facts: tuple[UpdateFacts, ...]
+    agents: tuple[str, ...]
     step: ServerStep
     base: Spool
     out: Spool
@@ -47,9 +46,17 @@ class Aggregation:
 
     def run(self) -> Aggregate:
         """Write the aggregate; raises as `NewVersion` and the `combine` of the updates do."""
-        step = self.step.with_next_numbers(self.facts)
-        agents = tuple(one.agent for one in self.facts)
-        combined = self.updates.combine(agents, self.base)
-        NewVersion(self.runs, combined, step, self.base).write(self.out, self.state)
+        step = self.step.with_next_numbers(self.updates.facts(self.agents))
+        combined = self.updates.combine(self.agents, self.base)
+        version = NewVersion(self.runs, combined, step, self.base, self._distance())
+        version.write(self.out, self.state)
         state = None if self.state is None else self.state.new.digest()
         return Aggregate(self.out.digest(), state, combined.used, step.numbers)
+
+    def _distance(self) -> float | None:
+        """Return the greatest distance of two updates, if the privacy mechanism needs it."""
+        private = self.step.private
+        if private is None or not private.mechanism.needs_distance:
+            return None
+        assert isinstance(self.updates, KeptUpdates)  # noqa: S101 - they are kept to be compared
+        return self.updates.distance(self.agents, self.base)

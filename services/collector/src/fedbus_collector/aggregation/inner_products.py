@@ -77,3 +77,18 @@ def gram_matrix(
     if not np.isfinite(products).all():
         raise LayoutError("the inner products of the updates are too large for float64")
     return products if by_tensor else products[0]
+
+
+def greatest_distance(gram: NDArray[np.float64]) -> float:
+    """Return the greatest distance of two updates; 0 if there are fewer than two.
+
+    A distance is the mean over the trained tensors of the L2 distances, as in arXiv 2502.01352.
+
+    Args:
+        gram: Inner products by tensor, as `gram_matrix` returns them.
+    """
+    updates = gram[:, 1:, 1:]
+    squares = np.diagonal(updates, axis1=1, axis2=2)
+    squared = squares[:, :, None] + squares[:, None, :] - 2 * updates
+    by_pair: NDArray[np.float64] = np.sqrt(np.maximum(squared, 0.0)).mean(axis=0)
+    return float(by_pair.max(initial=0.0))

@@ -1,11 +1,13 @@
 """New version of a model, from its base and a round's combined update. Called in a worker thread.
 
-Trained tensors pass through the update transforms and the server optimizer. Statistics and whole
+Trained tensors pass through the privacy mechanism, the update transforms and the server optimizer.
+Statistics and whole
 numbers change by the combined update alone; local tensors are the base's.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from fedbus.plugins.collector_part_calls import CombinedTransformCalls, ServerOp
 from fedbus.plugins.strategy_numbers import next_numbers
 from fedbus_collector.aggregation.combined_blocks import CombinedBlocks
 from fedbus_collector.aggregation.dtypes import InvalidNumber, add_mean, as_dtype
+from fedbus_collector.aggregation.private_step import PrivateStep
 from fedbus_collector.aggregation.tensor_runs import (
     THIRD_PARTY_BLOCK_NUMBERS,
     Span,
@@ -29,7 +32,7 @@ from fedbus_collector.aggregation.tensor_runs import (
     read,
     runs_of,
 )
-from fedbus_collector.aggregation.verification import tensor_named
+from fedbus_collector.aggregation.verification import sum_of_squares, tensor_named
 
 STATE_DTYPE = "float32"
 
@@ -43,6 +46,7 @@ class ServerStep:
         population: Number of agents that may take part in the job; 0 if it does not say.
         round: 1 in the first round of the strategy's state.
         numbers: What the parts keep from round to round.
+        private: The privacy mechanism's step, before all others.
     """
 
     optimizer: ServerOptimizerCalls | None = None
@@ -51,26 +55,33 @@ class ServerStep:
     population: int = 0
     round: int = 1
     numbers: Mapping[str, float] = field(default_factory=dict)
+    private: PrivateStep | None = None
 
     @property
     def mean(self) -> str:
         """What is added to the base, in words that name the part which computed it."""
         if self.transforms:  # the first one runs last
             return f"the update of {self.transforms[0].caller.part}"
+        if self.private is not None:
+            return f"the update of {self.private.mechanism.caller.part}"
         return f"the combined update of {self.aggregator}" if self.aggregator else "the mean"
 
     @property
     def plain(self) -> bool:
         """Whether the combined update is added to the base as it is."""
-        return self.optimizer is None and not self.transforms
+        return self.optimizer is None and not self.transforms and self.private is None
 
     def with_next_numbers(self, facts: Sequence[UpdateFacts]) -> "ServerStep":
         """Return the step with the numbers of this round; the parts are asked as they are run.
+
+        With a privacy mechanism, the other parts get no facts.
 
         Raises:
             PluginError: A part failed, or returned what a state cannot hold.
         """
         numbers = self.numbers
+        if self.private is not None:
+            numbers, facts = self.private.next_numbers(numbers, facts), ()
         for transform in reversed(self.transforms):
             numbers = next_numbers(transform, numbers, facts)
         if self.optimizer is not None:
@@ -81,7 +92,8 @@ class ServerStep:
     def third_party(self) -> bool:
         """Whether a part that fedbus does not ship is called for each block."""
         optimizer = () if self.optimizer is None else (self.optimizer.caller,)
-        callers = (*(each.caller for each in self.transforms), *optimizer)
+        private = () if self.private is None else (self.private.mechanism.caller,)
+        callers = (*private, *(each.caller for each in self.transforms), *optimizer)
         return any(caller.third_party for caller in callers)
 
 
@@ -97,6 +109,8 @@ class StrategyArrays:
 class NewVersion:
     """Writes a version, a blob in the encoding `plain`, and the state arrays beside it.
 
+    `distance` is the greatest distance of two updates, if the privacy mechanism needs it.
+
     Raises:
         LayoutError: The base or the state is not a plain blob of its layout, or a number does not
             fit its dtype.
@@ -105,7 +119,12 @@ class NewVersion:
     """
 
     def __init__(
-        self, runs: UpdateRuns, combined: CombinedBlocks, step: ServerStep, base: Spool
+        self,
+        runs: UpdateRuns,
+        combined: CombinedBlocks,
+        step: ServerStep,
+        base: Spool,
+        distance: float | None = None,
     ) -> None:
         self._runs, self._combined, self._step, self._base = runs, combined, step, base
         self._offset = _offset(base, runs.layout)
@@ -114,17 +133,22 @@ class NewVersion:
         # Arrays of its own for each block would take most of the time.
         self._update = np.empty(most)
         self._sections = {name: np.empty(most) for name in runs.sections}
+        self._norm: float | None = None
+        self._distance = distance
 
     def write(self, out: Spool, state: StrategyArrays | None = None) -> None:
         """Write the version into `out`, and the new state."""
         arrays = None if state is None else _StateBlocks(state, self._numbers)
+        private = self._step.private
+        if private is not None and private.mechanism.needs_combined_norm:
+            self._norm = self._measure()
         layout = self._runs.layout
         head = header_bytes(layout, "plain")
         out.write(0, head)
         for run in self._runs.model:
             size = np.dtype(run.dtype).itemsize
             for block in blocks_of(run, self._numbers):
-                old = read(self._base, self._offset + run.plain, run.dtype, block)
+                old = self._old(run, block)
                 with tensor_named(layout, run, block):
                     new = self._new(old, run, block, arrays)
                 out.write(len(head) + run.plain + block.at * size, new.data.cast("B"))
@@ -132,12 +156,9 @@ class NewVersion:
     def _new(self, old: Array, run: TensorRun, block: Span, arrays: "_StateBlocks | None") -> Array:
         if run.treatment == "local":
             return old
-        update = self._update[: block.numbers]
-        self._combined.fill(update, run, block)
+        update = self._fill(old, run, block)
         if run.treatment != "trained":
             return add_mean(old, update)
-        if (scale := self._combined.used.base) != 1:
-            update += np.multiply(old, scale - 1, dtype=np.float64)
         if self._step.plain:
             return add_mean(old, update, self._step.mean)
         combined = self._transformed(run, block, update)
@@ -151,8 +172,27 @@ class NewVersion:
         what = f"the new value of {self._step.optimizer.caller.part}"
         return as_dtype(new, old.dtype, what)
 
+    def _old(self, run: TensorRun, block: Span) -> Array:
+        return read(self._base, self._offset + run.plain, run.dtype, block)
+
+    def _fill(self, old: Array, run: TensorRun, block: Span) -> NDArray[np.float64]:
+        """Return a block of the combined update, valid until the next call."""
+        update = self._update[: block.numbers]
+        self._combined.fill(update, run, block)
+        if run.treatment == "trained" and (scale := self._combined.used.base) != 1:
+            update += np.multiply(old, scale - 1, dtype=np.float64)
+        return update
+
+    def _measure(self) -> float:
+        """Return the L2 norm of the combined update, in one more pass over its blocks."""
+        squares = 0.0
+        for run in self._runs.model:
+            for block in blocks_of(run, self._numbers) if run.treatment == "trained" else ():
+                squares += sum_of_squares(self._fill(self._old(run, block), run, block))
+        return sqrt(squares)
+
     def _transformed(self, run: TensorRun, block: Span, update: NDArray[np.float64]) -> Combined:
-        """Return the combined update of a block after the transforms, the last one first."""
+        """Return the combined update of a block after the mechanism and the transforms."""
         place = Span(run.trained + block.at, block.numbers)
         sections = {}
         for name, section in self._runs.sections.items():
@@ -165,9 +205,14 @@ class NewVersion:
             population=self._step.population,
             round=self._step.round,
             numbers=self._step.numbers,
+            position=place.at,
+            norm=self._norm,
+            distance=self._distance,
         )
+        if self._step.private is not None:
+            combined = self._step.private.apply(combined)
         for transform in reversed(self._step.transforms):
-            combined = transform.transform(combined)
+            combined = transform.transform(combined)  # the last one first
         return combined
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fedbus.blobs.spool import Spool
 from fedbus.errors import FedbusError
-from fedbus.plugins.collector_part_calls import AggregatorCalls
+from fedbus.plugins import UpdateFacts
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.aggregation.tensor_runs import (
     Span,
@@ -20,7 +20,7 @@ from fedbus_collector.aggregation.tensor_runs import (
     blocks_of,
     read,
 )
-from fedbus_collector.aggregation.verification import ArrivedUpdate, VerifiedUpdate, verify
+from fedbus_collector.aggregation.verification import ArrivedUpdate, UpdateChecks, VerifiedUpdate
 
 
 def total_bytes(runs: UpdateRuns) -> int:
@@ -31,10 +31,10 @@ def total_bytes(runs: UpdateRuns) -> int:
 class RunningTotal:
     """The sum of a round's updates times their weights, in a spool of `total_bytes` zeros."""
 
-    def __init__(self, runs: UpdateRuns, spool: Spool, aggregator: AggregatorCalls) -> None:
+    def __init__(self, checks: UpdateChecks, spool: Spool) -> None:
         self.spool = spool
-        self._runs = runs
-        self._aggregator = aggregator
+        self._checks = checks
+        self._facts: dict[str, UpdateFacts] = {}
         self._weights: dict[str, float] = {}
 
     def take(self, updates: Sequence[ArrivedUpdate]) -> dict[str, str]:
@@ -46,14 +46,12 @@ class RunningTotal:
         refused: dict[str, str] = {}
         for update in updates:
             try:
-                if reason := self._aggregator.refuses(update.facts):
-                    refused[update.agent] = reason
-                    continue
-                verified = verify(self._runs, update)
-                weight = self._aggregator.weight(update.facts)
+                verified = self._checks.verified(update)
+                weight = self._checks.aggregator.weight(update.facts)
             except FedbusError as error:
                 refused[update.agent] = str(error)
                 continue
+            self._facts[update.agent] = verified.facts
             self._weights[update.agent] = weight
             if weight:
                 self._add(verified, weight)
@@ -61,7 +59,7 @@ class RunningTotal:
 
     def _add(self, update: VerifiedUpdate, weight: float) -> None:
         spool = self.spool
-        for run in self._runs.in_updates:
+        for run in self._checks.runs.in_updates:
             for block in blocks_of(run):
                 # NumPy 1 would round the products of float32 numbers to float32.
                 added = np.multiply(update.read(run, block), weight, dtype=np.float64)
@@ -72,25 +70,28 @@ class RunningTotal:
                     held = held + added
                     spool.write((run.total + block.at) * 8, held.data.cast("B"))
 
+    def facts(self, agents: Sequence[str]) -> tuple[UpdateFacts, ...]:
+        """Return the facts of the updates of these agents, in this order."""
+        return tuple(self._facts[agent] for agent in agents)
+
     def combine(self, agents: Sequence[str], base: Spool) -> "MeanOfTotal":  # noqa: ARG002 - no rule for one update reads the base
-        """Return the mean; raise PluginError if all weights are 0."""
-        total = sum(self._weights.values())
-        if not 0 < total < np.inf:
-            raise self._aggregator.caller.error(f"the weights of all updates add up to {total}")
-        shares = {agent: self._weights[agent] / total for agent in agents}
+        """Return the mean; raise PluginError if all weights are 0 and there is no divisor."""
+        aggregator = self._checks.aggregator
+        weights = [self._weights[agent] for agent in agents]
+        shares = dict(zip(agents, aggregator.shares(weights), strict=True))
         used = UsedCoefficients(agents=sum(map(bool, shares.values())), updates=shares)
-        return MeanOfTotal(self.spool, total, used)
+        return MeanOfTotal(self.spool, aggregator.divisor_of(weights), used)
 
 
 @dataclass(frozen=True, slots=True)
 class MeanOfTotal:
-    """The blocks of a running total, divided by the sum of the weights."""
+    """The blocks of a running total, divided by the sum of the weights or by a fixed number."""
 
     spool: Spool
-    weight: float
+    divisor: float
     used: UsedCoefficients
     block_numbers: None = None
 
     def fill(self, out: NDArray[np.float64], run: TensorRun, block: Span) -> None:
         """Write a block of the mean into `out`."""
-        np.divide(read(self.spool, run.total * 8, "float64", block), self.weight, out=out)
+        np.divide(read(self.spool, run.total * 8, "float64", block), self.divisor, out=out)

@@ -28,6 +28,7 @@ SHOWN_REASONS = 3
 _FACT_MISSING: Final[Mapping[FactName, str]] = {
     "steps": "steps are missing: the strategy {} needs them",
     "base_loss": "base_loss is missing: the strategy {} needs it",
+    "norm_bit": "norm_bit is missing: the strategy {} needs it",
 }
 
 
@@ -113,6 +114,7 @@ class RoundProgress:
             examples=offer.examples,
             steps=offer.facts.steps if "steps" in wanted else None,
             base_loss=offer.facts.base_loss if "base_loss" in wanted else None,
+            norm_bit=offer.facts.norm_bit if "norm_bit" in wanted else None,
         )
 
     def refusal_reason(self, agent: str, offer: Offer) -> str | None:

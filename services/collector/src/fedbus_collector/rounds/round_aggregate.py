@@ -56,7 +56,7 @@ class RoundAggregate:
         aggregation = Aggregation(
             runs=runs,
             updates=verified,
-            facts=tuple(map(progress.facts_of, progress.counted_agents)),
+            agents=progress.counted_agents,
             step=ServerStep(
                 optimizer=parts.optimizer,
                 transforms=parts.transforms,

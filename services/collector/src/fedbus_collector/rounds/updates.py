@@ -16,7 +16,7 @@ from fedbus_collector import keys
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
-from fedbus_collector.aggregation.verification import ArrivedUpdate
+from fedbus_collector.aggregation.verification import ArrivedUpdate, UpdateChecks
 from fedbus_collector.collector_parts import StrategyParts
 from fedbus_collector.rounds.progress import RoundProgress
 
@@ -49,11 +49,13 @@ class RoundUpdates:
     def start(self, runs: UpdateRuns, parts: StrategyParts) -> Iterator[Action]:
         """Create the running total if there is one, then receive what was offered before."""
         self.runs, self.brief = runs, not parts.third_party
-        if parts.aggregator.streams:
-            total = self._spools.make(total_bytes(runs), zeros=True)
-            self.verified = RunningTotal(runs, total, parts.aggregator)
+        numbers = self._progress.state_numbers
+        checks = UpdateChecks(runs, parts.aggregator, parts.mechanism, numbers)
+        if parts.keeps_updates:
+            self.verified = KeptUpdates(checks)
         else:
-            self.verified = KeptUpdates(runs, parts.aggregator)
+            total = self._spools.make(total_bytes(runs), zeros=True)
+            self.verified = RunningTotal(checks, total)
         offers, self._progress.offers = self._progress.offers, {}
         for agent, offer in offers.items():
             yield from self._receive(runs, agent, offer)
