@@ -260,6 +260,7 @@ def test_no_message_holds_a_secret_that_its_reader_does_not_need() -> None:
         ("JobLoaded", "JobLoaded", "secret"),
         ("TrainTask", "TrainingParams", "seed"),
         ("EvaluateTask", "TrainingParams", "seed"),  # 0: only a training draws
+        ("FeatureTask", "TrainingParams", "seed"),  # 0: features are randomized in secret
     }
     readers = {link.message.__name__: link.receivers for link in LINKS}
     assert readers["JobLoaded"] == ("controller",)

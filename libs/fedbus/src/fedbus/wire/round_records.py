@@ -6,6 +6,7 @@ from typing import Annotated
 from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.scalars import Bounds, Ident, Number, RoundNumber, Strict, Text, Whole
 from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.features import MAX_FEATURE_AGENTS, AgentFeatures
 from fedbus.wire.identifiers import Digest, Metrics, NodeName, TaskNumber
 from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.strategies import NO_FACTS, Strategy, StrategyState, TrainingFacts
@@ -44,6 +45,8 @@ class Plan:
     is what the strategy keeps with the base version; None before its first round. A round of
     Poisson sampling may ask no agent, and needs no update. `noise_key` is the digest of the key
     that the collectors draw noise with, the same in all plans of a job; None if they draw none.
+    In a MistNet job a plan without `features` asks its cohort for features, and opens no round; one
+    with them has a cohort of one agent, which trains on them.
     """
 
     job: Ident
@@ -56,6 +59,7 @@ class Plan:
     deadline_seconds: Annotated[float, Strict(gt=0, le=86_400)]
     state: StrategyState | None = None
     noise_key: Digest | None = None
+    features: Annotated[tuple[AgentFeatures, ...], Bounds(max_length=MAX_FEATURE_AGENTS)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,8 @@ LINKS: tuple[Link, ...] = (
     Link(m.BlobNotFound, _SOURCES, _FETCHERS),
     Link(m.TrainTask, ("controller",), ("agent",)),
     Link(m.TaskTaken, ("agent",), ("controller",)),
+    Link(m.FeatureTask, ("controller",), ("agent",)),
+    Link(m.FeaturesReady, ("agent",), ("controller",)),
     Link(m.EvaluateTask, ("controller",), ("agent",)),
     Link(m.Evaluated, ("agent",), ("controller",)),
     Link(m.OpenRound, ("controller",), ("collector",)),

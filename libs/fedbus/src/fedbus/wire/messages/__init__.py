@@ -16,6 +16,7 @@ from fedbus.wire.messages.commits import (
     NoiseRefused,
     RecordNoise,
 )
+from fedbus.wire.messages.feature_requests import FeaturesReady, FeatureTask
 from fedbus.wire.messages.job_storage import (
     Acceptance,
     EndJob,

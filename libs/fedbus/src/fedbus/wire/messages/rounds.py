@@ -8,6 +8,7 @@ from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.scalars import Bounds, Ident, Number, Raw, RoundNumber, Strict, Text, Whole
 from fedbus.training.params import TrainingParams
 from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.features import MAX_FEATURE_AGENTS, AgentFeatures, FeatureTerms
 from fedbus.wire.identifiers import Metrics, NodeName, TaskNumber
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.round_records import Plan, RoundRecord
@@ -31,7 +32,8 @@ class TrainTask:
     round and the seed. The strategy asks for `facts` in the offer, for `sections` in the update,
     and gives agents its `state` arrays of the base version, served where the base is; without
     `state` in a round they are zeros. With `privacy` the agent protects the update, for which
-    `numbers` are those of the strategy's state, and offers no metrics and 1 as its examples.
+    `numbers` are those of the strategy's state, and offers no metrics and 1 as its examples. With
+    `feature_terms` the agent trains the layers after the cut alone, on the `features` of others.
     """
 
     epoch: Whole
@@ -52,6 +54,8 @@ class TrainTask:
     numbers: Annotated[Mapping[Ident, Number], Bounds(max_length=MAX_STATE_NUMBERS)] = field(
         default_factory=dict
     )
+    features: Annotated[tuple[AgentFeatures, ...], Bounds(max_length=MAX_FEATURE_AGENTS)] = ()
+    feature_terms: FeatureTerms | None = None
 
     @property
     def round(self) -> int:
