@@ -182,6 +182,12 @@ WORDS = {
     "integer": "a whole number",
     "number": "a number",
 }
+_BOUNDS = (
+    ("ge", "minimum"),
+    ("le", "maximum"),
+    ("gt", "exclusiveMinimum"),
+    ("lt", "exclusiveMaximum"),
+)
 FRAMEWORK_OPTIONS = (OptimizerConfig, SingleSchedulerConfig)
 
 
@@ -282,7 +288,7 @@ def _description(path: tuple[str, ...], name: str, field: FieldInfo) -> str:
 def _kind(field: FieldInfo) -> str:
     schema = TypeAdapter(field.annotation).json_schema()
     for bound in field.metadata:
-        for name, key in (("ge", "minimum"), ("le", "maximum"), ("gt", "exclusiveMinimum")):
+        for name, key in _BOUNDS:
             if (value := getattr(bound, name, None)) is not None:
                 schema[key] = value
     return _of_schema(schema)
@@ -303,6 +309,7 @@ def _of_schema(schema: Mapping[str, Any]) -> str:
         ("at least", schema.get("minimum")),
         ("more than", schema.get("exclusiveMinimum")),
         ("at most", schema.get("maximum")),
+        ("less than", schema.get("exclusiveMaximum")),
     )
     return ", ".join([WORDS[kind], *(f"{words} {n:,}" for words, n in bounds if n is not None)])
 

@@ -28,3 +28,14 @@ def test_the_flag_is_true_or_false() -> None:
     """The sentence names the parameter and the value."""
     with pytest.raises(ValueError, match="weighted: expected true or false, got 'yes'"):
         Mean(weighted="yes")  # type: ignore[arg-type]  # what a job may hold
+
+
+def test_a_fixed_divisor_needs_equal_weights() -> None:
+    """The collector divides the sum of the updates by it, however many came."""
+    assert Mean().divisor is None
+    fixed = Mean(weighted=False, divisor=20)
+    assert (fixed.divisor, fixed.weighs_equally) == (20, False)
+    with pytest.raises(ValueError, match="divisor: it divides a sum of equal weights: give weig"):
+        Mean(divisor=20)
+    with pytest.raises(ValueError, match="divisor: expected a whole number of at least 1, got 0"):
+        Mean(weighted=False, divisor=0)

@@ -49,11 +49,10 @@ def _sound(path: tuple[str, ...], tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _valid(part: type[JobFileObject], name: str, value: object) -> bool:
-    least: Mapping[str, object] = _LEAST if part is JobFile else {}
     try:
-        part.model_validate({**least, name: value})
-    except ValidationError:
-        return False
+        part.model_validate({**_LEAST, name: value} if part is JobFile else {name: value})
+    except ValidationError as error:
+        return all(each["loc"][0] != name for each in error.errors(include_url=False))
     return True
 
 

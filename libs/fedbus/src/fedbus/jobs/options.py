@@ -1,4 +1,4 @@
-"""Objects of a job file with aerOS's option sets: optimizer, scheduler, warm-up, privacy. Pure.
+"""Objects of a job file with aerOS's option sets: optimizer, scheduler, warm-up. Pure.
 
 Every key is optional. Only the types are here; `fedbus.training.options` states which optimizer or
 scheduler accepts which key, and its bounds. Keys that aerOS's sets lack are named as in PyTorch.
@@ -146,31 +146,3 @@ class WarmupConfig(JobFileObject):
     )
     warmup_factor: Annotated[Real, Field(gt=0, le=1000)] | None = None
     scheduler_conf: SchedulerConfig = SchedulerConfig()
-
-
-class DpAdaptive(JobFileObject):
-    """Differential privacy with adaptive clipping."""
-
-    num_sampled_clients: Whole | None = None
-    init_clip_norm: Real | None = None
-    noise_multiplier: Real | None = None
-    server_side_noising: bool | None = None
-    clip_count_stddev: Real | None = None
-    clip_norm_target_quantile: Real | None = None
-    clip_norm_lr: Real | None = None
-
-
-class Homomorphic(JobFileObject):
-    """Averaging on ciphertexts."""
-
-    poly_modulus_degree: Whole | None = None
-    coeff_mod_bit_sizes: tuple[Whole, ...] | None = None
-    scale_bits: Whole | None = None
-    scheme: Label | None = None
-
-
-class PrivacyMechanisms(JobFileObject):
-    """Privacy mechanisms of a job; a key that is present turns its mechanism on."""
-
-    homomorphic: Homomorphic | None = None
-    dp_adaptive: DpAdaptive | None = Field(default=None, alias="dp-adaptive")

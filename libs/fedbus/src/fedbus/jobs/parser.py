@@ -15,6 +15,8 @@ from fedbus.jobs.faults import MAX_FAULTS, JobFileError, nearest, show
 from fedbus.jobs.foreign_keys import FOREIGN_OBJECTS, translate
 from fedbus.jobs.framework_checks import argument_faults, valid_part_of
 from fedbus.jobs.json_tree import read
+from fedbus.jobs.mechanism_cohort import with_cohort
+from fedbus.jobs.privacy_consistency import privacy_faults
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS, JobFile
 from fedbus.jobs.unsupported import unsupported_faults
 from fedbus.scalars import IDENT_SAID
@@ -49,6 +51,7 @@ _SENTENCES = {
     "string_pattern_mismatch": _NAME,
     "greater_than": "expected more than {gt:.10g}, got {value}",
     "greater_than_equal": "expected at least {ge:.10g}, got {value}",
+    "less_than": "expected less than {lt:.10g}, got {value}",
     "less_than_equal": "expected at most {le:.10g}, got {value}",
     "literal_error": "expected {expected}, got {value}",
     "too_long": "more than {max_length} entries",
@@ -99,13 +102,18 @@ def _validated(
     """Return the job, if its form is valid, and its faults beside those that are known."""
     found = [*faults]
     job: JobFile | None = None
+    tree = with_cohort(tree)
     try:
         job = JobFile.model_validate(tree)
     except ValidationError as error:
         found += _faults_of(error)
     faulty = {fault.key.partition("[")[0] for fault in found} | {fault.key for fault in found}
     written = {path_of(place): value for place, value in walk(tree) if value is not None}
-    meant = [*unsupported_faults(written), *consistency_faults(written)]
+    meant = [
+        *unsupported_faults(written),
+        *consistency_faults(written),
+        *privacy_faults(written),
+    ]
     if isinstance(tree, dict):
         seen = valid_part_of(tree) if job is None else job
         complete = job is not None and not found and not meant

@@ -6,19 +6,31 @@ leaving the key out.
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from fedbus.jobs.field_types import NOT_A_FLAG, JobFileObject, Label, Parameters, Real, Word
+from fedbus.jobs.mechanism_cohort import with_cohort
 from fedbus.jobs.options import (
-    DpAdaptive,
-    Homomorphic,
     OptimizerConfig,
-    PrivacyMechanisms,
     SchedulerConfig,
     SingleSchedulerConfig,
     WarmupConfig,
+)
+from fedbus.jobs.privacy_options import (
+    Accounting,
+    DpAdaptive,
+    DpBanded,
+    DpFixed,
+    DpSgd,
+    Homomorphic,
+    LdpGaussian,
+    LdpLaplace,
+    LdpRandomizedResponse,
+    MetricPrivacy,
+    Mistnet,
+    PrivacyMechanisms,
 )
 from fedbus.limits import MAX_COHORT_AGENTS, MAX_TRANSFORMS
 from fedbus.number_text import format_against
@@ -59,12 +71,14 @@ class RoundSettings(JobFileObject):
     """Cohort and deadline of a round. Specific to fedbus."""
 
     agents: Annotated[int, Field(ge=1, le=MAX_COHORT_AGENTS), NOT_A_FLAG] = Field(
-        default=2, description="Agents asked in each round."
+        default=2,
+        description="Agents asked in each round; by default num_sampled_clients of the privacy "
+        "mechanism, if the job has one.",
     )
-    quorum: Annotated[int, Field(ge=1, le=MAX_COHORT_AGENTS), NOT_A_FLAG] = Field(
+    quorum: Annotated[int, Field(ge=0, le=MAX_COHORT_AGENTS), NOT_A_FLAG] = Field(
         default_factory=lambda found: default_quorum(found["agents"]),
         description="Updates with which a round is committed at its deadline; 3/4 of agents, "
-        "rounded up.",
+        "rounded up. 0 with Poisson sampling, and only then.",
     )
     deadline_seconds: Annotated[float, Field(ge=1, le=86_400), NOT_A_FLAG] = 600.0
     keep_optimizer_state: bool = Field(
@@ -117,7 +131,8 @@ class StrategyConfig(JobFileObject):
     )
     population: Annotated[int, Field(ge=1, le=2**31), NOT_A_FLAG] | None = Field(
         default=None,
-        description="Number of agents that may take part in the job; FedDyn and SCAFFOLD need it.",
+        description="Number of agents that may take part in the job; FedDyn, SCAFFOLD and Poisson "
+        "sampling need it.",
     )
     continue_state: bool = Field(
         default=False,
@@ -201,6 +216,11 @@ class JobFile(JobFileObject):
     round: RoundSettings = RoundSettings()
     plugins: Plugins = Plugins()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _cohort_of_mechanism(cls, written: Any) -> Any:  # noqa: ANN401 - any JSON value
+        return with_cohort(written)
+
     @property
     def id(self) -> str:
         """The job's id; a file without one gets it by `named` first."""
@@ -261,7 +281,16 @@ PARTS: Mapping[tuple[str, ...], type[JobFileObject]] = {
     ("warmup_config", "scheduler_conf", "schedulers"): SingleSchedulerConfig,
     ("privacy-mechanisms",): PrivacyMechanisms,
     ("privacy-mechanisms", "homomorphic"): Homomorphic,
+    ("privacy-mechanisms", "dp-fixed"): DpFixed,
     ("privacy-mechanisms", "dp-adaptive"): DpAdaptive,
+    ("privacy-mechanisms", "dp-banded"): DpBanded,
+    ("privacy-mechanisms", "metric-privacy"): MetricPrivacy,
+    ("privacy-mechanisms", "ldp-laplace"): LdpLaplace,
+    ("privacy-mechanisms", "ldp-gaussian"): LdpGaussian,
+    ("privacy-mechanisms", "ldp-randomized-response"): LdpRandomizedResponse,
+    ("privacy-mechanisms", "dp-sgd"): DpSgd,
+    ("privacy-mechanisms", "mistnet"): Mistnet,
+    ("privacy-mechanisms", "accounting"): Accounting,
 }
 """The objects of a job file by their path; a hint names the first one that has a key."""
 

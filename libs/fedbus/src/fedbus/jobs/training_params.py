@@ -9,11 +9,13 @@ from fedbus.jobs.options import (
     SingleSchedulerConfig,
     WarmupConfig,
 )
+from fedbus.jobs.privacy_options import DpSgd
 from fedbus.jobs.schema import ChoiceConfig, JobFile, Plugins, RoundSettings, TrainingConfig
 from fedbus.training.options import REGRESSIONS
 from fedbus.training.params import (
     Argument,
     DataOverrides,
+    DpSgdParams,
     PluginChoice,
     SchedulerParams,
     SchedulerPart,
@@ -56,6 +58,7 @@ def training_params_of(job: JobFile) -> TrainingParams:
         loss=job.eval_func,
         metrics=tuple(dict.fromkeys((*metrics, *job.targets))),
         data_overrides=_data_overrides(job.plugins),
+        dp_sgd=_dp_sgd(job.privacy_mechanisms.dp_sgd),
     )
 
 
@@ -103,6 +106,10 @@ def choice_of(config: ChoiceConfig) -> PluginChoice:
 def transforms_of(plugins: Plugins) -> tuple[PluginChoice, ...]:
     """Return the transforms that a job chooses."""
     return tuple(map(choice_of, plugins.transforms))
+
+
+def _dp_sgd(config: DpSgd | None) -> DpSgdParams | None:
+    return None if config is None else DpSgdParams(**config.model_dump())
 
 
 def _data_overrides(plugins: Plugins) -> DataOverrides | None:

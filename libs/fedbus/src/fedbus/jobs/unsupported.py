@@ -9,7 +9,7 @@ from typing import Final
 from fedbus.wire.documents import JobFault
 
 UNSUPPORTED_KEYS: Final = frozenset(
-    {"privacy-mechanisms.homomorphic", "privacy-mechanisms.dp-adaptive"}
+    {"privacy-mechanisms.homomorphic", "privacy-mechanisms.mistnet"}
 )
 """Keys that are not implemented yet."""
 

@@ -50,6 +50,7 @@ class StrategyPart:
     Attributes:
         key: Where the job file chooses it: `strategy.aggregator`, or `strategy` for a preset's.
         own: The parameters that only this part gets.
+        parameters_key: Where the job file gives those.
         factory: None if it is not installed or allowed here, which is a fault.
         faults: What is wrong with the choice and its parameters.
         attributes: The optional attributes of what the factory makes; None if it has faults.
@@ -61,6 +62,7 @@ class StrategyPart:
     id: str
     key: str
     own: Given
+    parameters_key: str
     factory: Callable[..., object] | None = None
     takes: FactoryParameters = ANY_NAME
     faults: list[JobFault] = field(default_factory=list)
@@ -114,7 +116,8 @@ class StrategyPart:
         for name, parameter in self.takes.named.items():
             if parameter.required and name not in given:
                 hint = f"{self.id} needs it: {parameter.expected}"
-                yield JobFault(key=f"{self.key}.parameters.{name}", problem="missing", hint=hint)
+                key = f"{self.parameters_key}.{name}"
+                yield JobFault(key=key, problem="missing", hint=hint)
 
     def _meant(self, name: str) -> str:
         near = nearest(name, self.takes.named)
@@ -152,14 +155,22 @@ class StrategyPart:
 
 
 def load_part(
-    group: PartGroup, choice: PluginChoice, key: str, allowed: Collection[str] | None
+    group: PartGroup,
+    choice: PluginChoice,
+    key: str,
+    allowed: Collection[str] | None,
+    parameters_key: str | None = None,
 ) -> StrategyPart:
-    """Load the factory of a part, and read which parameters it takes."""
+    """Load the factory of a part, and read which parameters it takes.
+
+    `parameters_key` is the object of its parameters in the job file, `key`.parameters if left out.
+    """
+    below = f"{key}.parameters" if parameters_key is None else parameters_key
     own = {
-        name: GivenParameter(WHOLE if key == WHOLE else f"{key}.parameters.{name}", value)
+        name: GivenParameter(WHOLE if key == WHOLE else f"{below}.{name}", value)
         for name, value in choice.parameters.items()
     }
-    part = StrategyPart(group, installed_name(group, choice.id), key, own)
+    part = StrategyPart(group, installed_name(group, choice.id), key, own, below)
     try:
         part.factory = load_plugin(group, part.id, allowed)
     except PluginError as error:

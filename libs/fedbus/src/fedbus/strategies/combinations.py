@@ -10,6 +10,7 @@ from fedbus.jobs import JobFault, JobFile, training_params_of
 from fedbus.jobs.faults import show
 from fedbus.strategies.chosen_parts import StrategyError
 from fedbus.strategies.part_factories import is_shipped
+from fedbus.strategies.privacy_rules import privacy_rule_faults
 from fedbus.strategies.resolution import ResolvedStrategy, resolve_with_parts, trained_with
 from fedbus.text import counted, listed
 from fedbus.training.params import PluginChoice
@@ -51,7 +52,7 @@ def _enough_updates(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFau
     """Yield a fault if a round may be committed with fewer updates than the aggregator needs."""
     rule = resolved.strategy.aggregator.id
     least, wanted = resolved.aggregator.get("least_updates", 1), job.round
-    if wanted.quorum >= least:
+    if wanted.quorum >= least or wanted.quorum == 0:  # 0 with Poisson sampling: `privacy_rules`
         return
     key = "quorum" if "quorum" in wanted.model_fields_set else "agents"
     got = (
@@ -139,7 +140,9 @@ def _known_population(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobF
 
 
 def _may_use_population(strategy: Strategy) -> bool:
-    """Return whether a part that fedbus does not ship is given the population."""
+    """Return whether the accountant, or a part that fedbus does not ship, gets the population."""
+    if strategy.privacy is not None:
+        return True
     server = strategy.server_optimizer
     own = server is not None and not is_shipped("server_optimizers", server.id)
     return own or any(
@@ -195,7 +198,7 @@ def _all_count_equally(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFa
 def _sections_are_sent_as_they_are(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
     """Yield a fault if update transforms would leave a part of the update as it is."""
     strategy = resolved.strategy
-    if strategy.sections and strategy.update_transforms:
+    if strategy.sections and strategy.update_transforms and strategy.privacy is None:
         yield JobFault(
             key="strategy.update_transforms",
             problem=f"{strategy.update_transforms[0].id} changes the differences of an update "
@@ -264,6 +267,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _two_halves,
     _as_trained,
     _continued_state,
+    privacy_rule_faults,
 )
 
 

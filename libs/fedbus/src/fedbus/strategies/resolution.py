@@ -1,13 +1,14 @@
 """Resolution of a job's strategy: from ids and parameters to its parts, with all parameters."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fedbus.errors import PluginError
 from fedbus.jobs import JobFault, JobFile, StrategyConfig, choice_of, training_params_of
 from fedbus.jobs.faults import nearest
 from fedbus.jobs.foreign_keys import ROUND_WORDS
+from fedbus.jobs.privacy_options import MECHANISMS
 from fedbus.jobs.schema import ChoiceConfig
 from fedbus.plugins import Preset
 from fedbus.plugins.isolation import CallTimeoutError
@@ -20,10 +21,13 @@ from fedbus.strategies.chosen_parts import (
     StrategyPart,
     load_part,
 )
+from fedbus.strategies.mechanism_part import bound_weights, mechanism_part, misplaced_mechanism
 from fedbus.strategies.part_factories import PartGroup, limited_time
+from fedbus.strategies.privacy_terms import privacy_terms
 from fedbus.strategies.strategy_names import find_preset
 from fedbus.text import in_given_order, listed
 from fedbus.training.params import Argument, PluginChoice, TrainingParams
+from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.strategies import Strategy
 
 SYNONYMS: Final[Mapping[str, str]] = {
@@ -75,7 +79,7 @@ def resolve_with_parts(job: JobFile, allowed: Collection[str] | None = None) -> 
     are by default the job's own.
     """
     with limited_time():
-        return _resolve(job.strategy, allowed, training_params_of(job))
+        return _resolve(job.strategy, allowed, job)
 
 
 def trained_with(params: TrainingParams, objective: PluginChoice | None) -> dict[str, Argument]:
@@ -101,7 +105,7 @@ def resolve(config: StrategyConfig, allowed: Collection[str] | None = None) -> S
 
 
 def _resolve(
-    config: StrategyConfig, allowed: Collection[str] | None, params: TrainingParams | None
+    config: StrategyConfig, allowed: Collection[str] | None, job: JobFile | None
 ) -> ResolvedStrategy:
     try:
         id_, preset = find_preset(config.id, allowed)
@@ -110,17 +114,22 @@ def _resolve(
         raise StrategyError(faults, timed_out=isinstance(error, CallTimeoutError)) from error
     parts = _load(config, preset, allowed)
     given, faults = _distribute(config, id_, preset, parts)
+    if job is not None and (mechanism := mechanism_part(job, parts.aggregator.id, allowed)):
+        parts = replace(parts, transforms=(*parts.transforms, mechanism))
+    if job is not None:
+        faults += bound_weights(job, parts.aggregator, given)
     if parts.objective is not None:
         parts.objective.make(parts.reaching(parts.objective, given), {}, allowed)
     objective = None if parts.objective is None else parts.objective.choice
-    training = {} if params is None else trained_with(params, objective)
+    training = {} if job is None else trained_with(training_params_of(job), objective)
     for part in parts.all:
         if part is not parts.objective:
             part.make(parts.reaching(part, given), training, allowed)
     faults += (fault for part in parts.all for fault in part.faults)
     if faults:
         raise StrategyError(faults, timed_out=any(part.timed_out for part in parts.all))
-    return _resolved(id_, parts, config.population)
+    terms = None if job is None else privacy_terms(job, parts.aggregator.id)
+    return _resolved(id_, parts, config.population, terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +186,20 @@ def _load(config: StrategyConfig, preset: Preset, allowed: Collection[str] | Non
         ),
         part("objectives", "objective", config.objective, preset.objective),
         tuple(
-            load_part(
-                "update_transforms", choice_of(each), f"{WHOLE}.update_transforms[{n}]", allowed
-            )
+            _load_transform(each, f"{WHOLE}.update_transforms[{n}]", allowed)
             for n, each in enumerate(config.update_transforms)
         ),
     )
+
+
+def _load_transform(
+    chosen: ChoiceConfig, key: str, allowed: Collection[str] | None
+) -> StrategyPart:
+    part = load_part("update_transforms", choice_of(chosen), key, allowed)
+    if part.id in MECHANISMS:
+        part.faults = [misplaced_mechanism(part.id, key)]
+        part.factory = None
+    return part
 
 
 def _distribute(
@@ -222,9 +239,11 @@ def _unknown(written: str, key: str, id_: str, preset: Preset, parts: _Parts) ->
     return JobFault(key=key, problem="unknown parameter", hint=takes)
 
 
-def _resolved(id_: str, parts: _Parts, population: int | None) -> ResolvedStrategy:
+def _resolved(
+    id_: str, parts: _Parts, population: int | None, terms: PrivacyTerms | None
+) -> ResolvedStrategy:
     aggregator, optimizer, objective = parts.aggregator, parts.server_optimizer, parts.objective
-    facts = (fact for part in parts.named for fact in part.names("facts"))
+    facts = (fact for part in parts.all for fact in part.names("facts"))
     state = () if optimizer is None else optimizer.names("state")
     read = () if objective is None else objective.names("server_state")
     strategy = Strategy(
@@ -238,6 +257,7 @@ def _resolved(id_: str, parts: _Parts, population: int | None) -> ResolvedStrate
         state=state,
         server_state=read,
         population=population,
+        privacy=terms,
     )
     return ResolvedStrategy(
         strategy,

@@ -1,0 +1,121 @@
+"""Combinations of a privacy mechanism with a job's strategy and training that cannot work. Pure.
+
+Each rule is one function in `PRIVACY_RULES`, as those of `combinations`.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from fedbus.jobs import JobFault, JobFile
+from fedbus.jobs.mechanism_cohort import POISSON
+from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY
+from fedbus.strategies.resolution import ResolvedStrategy
+from fedbus.text import counted, listed
+from fedbus.wire.privacy import PrivacyTerms
+
+_SENT: Final = frozenset({"norm_bit"})
+"""Facts that an agent sends under a privacy mechanism, protected as the update is."""
+_SEVERAL_GRADIENTS: Final = frozenset({"lbfgs"})
+"""Optimizers that compute a step's gradient several times."""
+_BY_METRICS: Final = frozenset({"reducelronplateau", "earlystopping", "terminateonnan"})
+"""Schedulers that decide by metrics of the training data, which have no noise."""
+
+
+def privacy_rule_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield a fault for each combination with the job's privacy mechanism that cannot work."""
+    terms = resolved.strategy.privacy
+    if terms is None:
+        return
+    yield from _sections(resolved, terms)
+    yield from _facts(resolved, terms)
+    yield from _empty_rounds(resolved, terms)
+    if terms.mechanism == "dp-sgd":
+        yield from _trained_by_torch(job)
+        yield from _accounted_gradients(job)
+
+
+def cohort_fault(job: JobFile, trainers: int) -> JobFault | None:
+    """Return the fault of a job that wants more agents in a round than there are.
+
+    Args:
+        job: The job.
+        trainers: The number of agents that train, online or not, as far as the caller knows.
+    """
+    chosen = job.privacy_mechanisms.chosen
+    wanted = None if chosen is None else getattr(chosen[1], "num_sampled_clients", None)
+    if chosen is None or wanted is None or wanted <= trainers:
+        return None
+    return JobFault(
+        key=f"{PRIVACY}.{chosen[0]}.num_sampled_clients",
+        problem=f"{wanted}, but {counted(trainers, 'agent')} that can train "
+        f"{'is' if trainers == 1 else 'are'} known: each mean is divided by {wanted}, so updates "
+        "would count for less than they are",
+        hint=f"give {trainers} or less, or start more agents first" if trainers else "start agents",
+    )
+
+
+def _key(terms: PrivacyTerms) -> str:
+    return f"{PRIVACY}.{terms.mechanism}"
+
+
+def _sections(resolved: ResolvedStrategy, terms: PrivacyTerms) -> Iterator[JobFault]:
+    strategy = resolved.strategy
+    if strategy.sections:
+        yield JobFault(
+            key=_key(terms),
+            problem=f"it bounds and noises the differences of an update only, and {strategy.id} "
+            f"adds {listed(map(repr, strategy.sections))} to it",
+            hint="choose a strategy without such arrays, such as fedprox or fedadam",
+        )
+
+
+def _facts(resolved: ResolvedStrategy, terms: PrivacyTerms) -> Iterator[JobFault]:
+    strategy = resolved.strategy
+    asked = [name for name in strategy.facts if name not in _SENT]
+    if asked and not strategy.sections:
+        yield JobFault(
+            key=_key(terms),
+            problem=f"{strategy.id} needs {listed(map(repr, asked))} of each agent, exact figures "
+            "of its data that have no noise, so agents do not send them",
+            hint="choose a strategy that needs none, such as fedavg, fedprox or fedadam",
+        )
+
+
+def _empty_rounds(resolved: ResolvedStrategy, terms: PrivacyTerms) -> Iterator[JobFault]:
+    least = resolved.aggregator.get("least_updates", 1)
+    if terms.sampling == POISSON and least > 1:
+        yield JobFault(
+            key=f"{ACCOUNTING}.sampling",
+            problem=f"{POISSON}, so a round may have no update, but "
+            f"{resolved.strategy.aggregator.id} with these parameters needs "
+            f"{counted(least, 'update')}",
+            hint="leave it out, or choose another aggregator: mean and median need none",
+        )
+
+
+def _trained_by_torch(job: JobFile) -> Iterator[JobFault]:
+    if job.plugins.trainer not in {None, "torch"}:
+        yield JobFault(
+            key="plugins.trainer",
+            problem=f"'{job.plugins.trainer}', but only torch trains with dp-sgd",
+            hint="choose torch, or dp-fixed, which works with every trainer",
+        )
+
+
+def _accounted_gradients(job: JobFile) -> Iterator[JobFault]:
+    """Yield faults of a training that sees more of the data than its noisy gradients."""
+    optimizer, scheduler = job.optimizer_config.optimizer, job.scheduler_config.scheduler
+    if optimizer in _SEVERAL_GRADIENTS:
+        yield JobFault(
+            key="optimizer_config.optimizer",
+            problem=f"'{optimizer}', but it computes several gradients in one step, and the "
+            "accountant of dp-sgd counts one",
+            hint="choose sgd or adam",
+        )
+    if scheduler in _BY_METRICS:
+        yield JobFault(
+            key="scheduler_config.scheduler",
+            problem=f"'{scheduler}', but it decides by metrics of the training data, which have no "
+            "noise",
+            hint="choose one that counts steps, such as steplr",
+        )

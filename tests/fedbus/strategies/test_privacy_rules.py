@@ -1,0 +1,156 @@
+"""Combinations of a privacy mechanism with a strategy or a training that cannot work."""
+
+from typing import Any
+
+import pytest
+
+from fedbus.jobs import JobFile
+from fedbus.strategies.combinations import strategy_faults
+from fedbus.strategies.privacy_rules import cohort_fault
+from fedbus.strategies.resolution import resolve_job
+
+SGD: dict[str, Any] = {"dp-sgd": {"noise_multiplier": 1, "least_examples": 100}}
+FIXED: dict[str, Any] = {"noise_multiplier": 1.1, "clipping_norm": 2, "num_sampled_clients": 20}
+
+
+def job(mechanisms: dict[str, Any] = SGD, **keys: Any) -> JobFile:  # noqa: ANN401 - whatever a job holds
+    """Return a job with these mechanisms."""
+    tree = {"model_name": "m", "num_rounds": 1, "privacy-mechanisms": mechanisms, **keys}
+    return JobFile.model_validate(tree)
+
+
+def faults(mechanisms: dict[str, Any] = SGD, **keys: Any) -> list[str]:  # noqa: ANN401 - as above
+    """Return the faults of a job's strategy."""
+    return [str(fault) for fault in strategy_faults(job(mechanisms, **keys), ())]
+
+
+def test_dp_sgd_works_with_the_usual_strategies() -> None:
+    """And every update of it counts equally: the number of examples is not sent."""
+    for strategy in ("fedavg", "fedprox", "fedadam", "fedmedian"):
+        assert faults(strategy=strategy, round={"agents": 5}) == []
+    resolved = resolve_job(job(strategy={"id": "fedavg", "population": 9}))
+    assert resolved.aggregator.parameters == {"weighted": False}
+    assert resolved.privacy is not None
+    assert (resolved.privacy.population, resolved.update_transforms) == (9, ())
+
+
+ROWS: list[tuple[dict[str, Any], str]] = [
+    (
+        {"strategy": {"id": "scaffold", "population": 9}},
+        (
+            "privacy-mechanisms.dp-sgd: it bounds and noises the differences of an update only, "
+            "and "
+            "scaffold adds 'control' to it; choose a strategy without such arrays, such as "
+            "fedprox or "
+            "fedadam"
+        ),
+    ),
+    (
+        {"strategy": "fednova"},
+        (
+            "privacy-mechanisms.dp-sgd: fednova needs 'steps' of each agent, exact figures of its "
+            "data "
+            "that have no noise, so agents do not send them; choose a strategy that needs none, "
+            "such "
+            "as fedavg, fedprox or fedadam"
+        ),
+    ),
+    (
+        {"strategy": "qfedavg"},
+        (
+            "privacy-mechanisms.dp-sgd: qfedavg needs 'base_loss' of each agent, exact figures of "
+            "its "
+            "data that have no noise, so agents do not send them; choose a strategy that needs "
+            "none, "
+            "such as fedavg, fedprox or fedadam"
+        ),
+    ),
+    (
+        {"strategy": {"id": "fedavg", "parameters": {"weighted": "True"}}},
+        "strategy.parameters.weighted: true, but dp-sgd counts every update equally; leave it out",
+    ),
+    (
+        {"strategy": {"aggregator": {"id": "mean", "parameters": {"weighted": True}}}},
+        (
+            "strategy.aggregator.parameters.weighted: true, but dp-sgd counts every update "
+            "equally; "
+            "leave it out"
+        ),
+    ),
+    (
+        {"strategy": {"id": "fedavg", "parameters": {"weighted": "perhaps"}}},
+        "strategy.parameters.weighted: expected true or false, got 'perhaps'",
+    ),
+    (
+        {"strategy": {"update_transforms": ["dp-fixed"]}},
+        (
+            "strategy.update_transforms[0]: dp-fixed is a privacy mechanism, which the accountant "
+            "must "
+            "know; choose it as privacy-mechanisms.dp-fixed"
+        ),
+    ),
+    (
+        {"plugins": {"trainer": "keras"}},
+        (
+            "plugins.trainer: 'keras', but only torch trains with dp-sgd; choose torch, or "
+            "dp-fixed, "
+            "which works with every trainer"
+        ),
+    ),
+    (
+        {"optimizer_config": {"optimizer": "lbfgs"}},
+        (
+            "optimizer_config.optimizer: 'lbfgs', but it computes several gradients in one step, "
+            "and "
+            "the accountant of dp-sgd counts one; choose sgd or adam"
+        ),
+    ),
+    (
+        {"scheduler_config": {"scheduler": "reducelronplateau", "monitor": "loss"}},
+        (
+            "scheduler_config.scheduler: 'reducelronplateau', but it decides by metrics of the "
+            "training data, which have no noise; choose one that counts steps, such as steplr"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("keys", "sentence"), ROWS)
+def test_what_breaks_the_promise_is_refused(keys: dict[str, Any], sentence: str) -> None:
+    """With the key, the reason and what would work."""
+    assert faults(**keys) == [sentence]
+
+
+@pytest.mark.parametrize("weighted", [False, "false"])
+def test_equal_weights_may_be_stated(weighted: object) -> None:
+    """They are what the mechanism needs."""
+    parameters = {"weighted": weighted}
+    assert faults(strategy={"id": "fedavg", "parameters": parameters}) == []
+    assert faults(strategy={"aggregator": {"id": "mean", "parameters": parameters}}) == []
+
+
+@pytest.mark.parametrize(
+    ("trainers", "problem"),
+    [
+        (0, "20, but 0 agents that can train are known: "),
+        (1, "20, but 1 agent that can train is known: "),
+        (19, "20, but 19 agents that can train are known: "),
+    ],
+)
+def test_a_cohort_of_more_agents_than_there_are_is_refused(trainers: int, problem: str) -> None:
+    """A fixed denominator that is never reached would shrink every update."""
+    fault = cohort_fault(job({"dp-fixed": FIXED}), trainers)
+    assert fault is not None
+    assert fault.key == "privacy-mechanisms.dp-fixed.num_sampled_clients"
+    assert fault.problem == (
+        f"{problem}each mean is divided by 20, so updates would count for less than they are"
+    )
+    hint = f"give {trainers} or less, or start more agents first" if trainers else "start agents"
+    assert fault.hint == hint
+
+
+def test_a_cohort_that_exists_is_not_refused() -> None:
+    """Without a mechanism of its own number, a round waits for its agents, as any job's does."""
+    assert cohort_fault(job({"dp-fixed": FIXED}), 20) is None
+    assert cohort_fault(job(round={"agents": 9}), 2) is None
+    assert cohort_fault(job({}), 2) is None
