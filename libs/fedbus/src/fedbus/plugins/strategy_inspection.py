@@ -26,21 +26,32 @@ METHODS: Final[Mapping[Group, Mapping[str, Arguments]]] = {
     "update_transforms": {
         "transform_update": ("update", "rng"),
         "transform_combined": ("combined",),
+        "protect": ("update", "training"),
+        "add_noise": ("combined", "noise"),
     },
 }
-"""Methods of each part; an objective needs `terms` only, the others at least one of theirs."""
+"""Methods of each part; an objective needs `terms` only, the others at least one of theirs.
+
+`protect` and `add_noise` are those of a privacy mechanism.
+"""
 OPTIONAL_METHODS: Final[Mapping[Group, Mapping[str, Arguments]]] = {
     "aggregators": {"refuses": ("facts",)},
     "server_optimizers": {"next_numbers": ("numbers", "facts")},
     "objectives": {},
-    "update_transforms": {"next_numbers": ("numbers", "facts")},
+    "update_transforms": {
+        "next_numbers": ("numbers", "facts"),
+        "refuses_update": ("facts", "numbers"),
+        "next_private_numbers": ("numbers", "facts", "noise"),
+    },
 }
 """Methods that a part may have beside those."""
 ATTRIBUTES: Final[Mapping[Group, tuple[str, ...]]] = {
     "aggregators": ("facts", "gram", "least_updates", "needs_sgd", "weighs_equally"),
     "server_optimizers": ("state", "sections", "needs_population"),
     "objectives": ("facts", "server_state", "sections", "needs_plain_sgd"),
-    "update_transforms": (),
+    "update_transforms": (
+        *("facts", "needs_norm", "needs_combined_norm", "needs_distance", "draws_noise"),
+    ),
 }
 FACTS: Final = get_args(FactName)
 FOLD: Final = (

@@ -1,0 +1,1 @@
+"""Privacy mechanisms: update transforms that bound an update, and add noise at one side."""

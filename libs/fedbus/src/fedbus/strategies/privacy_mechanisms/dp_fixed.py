@@ -1,0 +1,103 @@
+"""Differential privacy with a fixed clipping norm (DP-FedAvg). Pure.
+
+H. B. McMahan, D. Ramage, K. Talwar, L. Zhang, Learning Differentially Private Recurrent Language
+Models, 2018, arXiv 1710.06963, algorithm 1 with flat clipping and the estimator of a fixed
+denominator. With the clipping norm C, the noise multiplier z and n agents wanted:
+
+    agent:      Δ_i ← Δ_i · min(1, C / ||Δ_i||)
+    collector:  Δ ← (Σ_i Δ_i + N(0, (z C)² I)) / n
+
+The sum runs over the updates that came. If agents draw the noise, each adds N(0, (z C)² / n · I) to
+its own update, so that the sum has the same noise when all n come.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from typing import Final
+
+from fedbus.model.layout import Weights
+from fedbus.plugins import Block, Combined, PrivateTraining, PrivateUpdate, RoundNoise, UpdateFacts
+from fedbus.strategies.number_parameters import flag
+from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
+    BoundedBy,
+    accounted_multiplier,
+    agents_wanted,
+    clipping_norm_of,
+    clips_combined,
+    noise_multiplier_of,
+    norm_fault,
+)
+from fedbus.strategies.privacy_mechanisms.noised_update import (
+    given_noise,
+    noised_block,
+    noised_update,
+)
+from fedbus.strategies.privacy_mechanisms.update_clipping import clipped, clipped_block
+
+
+class FixedClipping:
+    """Clips each update to a fixed norm and adds Gaussian noise to the mean.
+
+    Args:
+        noise_multiplier: Standard deviation of the noise in the sum of the updates, divided by the
+            clipping norm.
+        clipping_norm: The greatest L2 norm of an update; longer ones are scaled down to it.
+        num_sampled_clients: Number of agents wanted in a round: the divisor of the mean.
+        server_side_noising: Whether the collector adds the noise; else each agent adds its share.
+        bounded_by: Set by the controller, not by a job: "mean", or "norm" for an aggregator other
+            than the mean, with which the combined update is clipped, too.
+
+    Attributes:
+        noise_multiplier: The one that protects an agent; see `BoundedBy`.
+    """
+
+    def __init__(
+        self,
+        *,
+        noise_multiplier: float,
+        clipping_norm: float,
+        num_sampled_clients: int,
+        server_side_noising: bool = True,
+        bounded_by: BoundedBy = "mean",
+    ) -> None:
+        self._multiplier: Final = noise_multiplier_of(noise_multiplier)
+        self._norm: Final = clipping_norm_of(clipping_norm)
+        self._agents: Final = agents_wanted(num_sampled_clients)
+        at_collector = flag("server_side_noising", server_side_noising)
+        self.draws_noise = self.needs_norm = at_collector
+        self.needs_combined_norm = clips_combined(bounded_by, server_side_noising=at_collector)
+        self.noise_multiplier = accounted_multiplier(
+            self._multiplier, self._agents, clips=self.needs_combined_norm
+        )
+
+    def protect(self, update: Weights, training: PrivateTraining, /) -> PrivateUpdate:
+        """Return the clipped update, with this agent's share of the noise if agents draw it."""
+        bounded = clipped(update, self._norm).update
+        if self.draws_noise:
+            return PrivateUpdate(update=bounded)
+        std = self._multiplier * self._norm / sqrt(self._agents)
+        return PrivateUpdate(update=noised_update(bounded, std, training.noise.normals))
+
+    def refuses_update(self, facts: UpdateFacts, _numbers: Mapping[str, float], /) -> str:
+        """Return why an update without noise is longer than the clipping norm, or ""."""
+        return norm_fault(facts, self._norm) if self.needs_norm else ""
+
+    def next_private_numbers(
+        self,
+        _numbers: Mapping[str, float],
+        _facts: Sequence[UpdateFacts],
+        _noise: RoundNoise | None,
+        /,
+    ) -> Mapping[str, float]:
+        """Return none: the clipping norm stays as it is."""
+        return {}
+
+    def add_noise(self, combined: Combined, noise: RoundNoise | None, /) -> Block:
+        """Return the mean with noise; as it is if agents have drawn the noise."""
+        if not self.draws_noise:
+            return combined.update
+        update = combined.update
+        if self.needs_combined_norm:
+            update = clipped_block(update, combined.norm, self._norm)
+        std = self._multiplier * self._norm / self._agents
+        return noised_block(update, std, given_noise(noise).normals(combined.position, len(update)))
