@@ -251,6 +251,12 @@ class Harness(CoreHarness):
                 ),
             )
 
+    def introduce_key(self, collector: str, noise_key: str | None, incarnation: int = 1) -> None:
+        """Publish the state of a collector with the digest of its noise key."""
+        self.incarnations[collector] = incarnation
+        state = NodeState(node=collector, incarnation=incarnation, online=True, noise_key=noise_key)
+        self.receive(collector, state)
+
     def introduce_as(self, node: str, own: AgentFacts) -> None:
         """Publish an agent's state with facts of the test."""
         self.incarnations[node] = 1

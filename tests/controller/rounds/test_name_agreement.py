@@ -9,7 +9,7 @@ from fedbus.wire.announced_names import abbreviate_names
 from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.messages import EvaluateTask
 from fedbus_controller import keys
-from fedbus_controller.rounds.planning import PATIENCE_SECONDS
+from fedbus_controller.rounds.cohort_planning import PATIENCE_SECONDS
 from tests.controller.harness import (
     COLLECTOR,
     EVALUATOR,

@@ -29,6 +29,7 @@ from fedbus.wire.messages import (
     JobStopped,
     LeaseGranted,
     LeaseHeld,
+    PlanRefused,
     PlanStored,
     RoundEnded,
     RoundEndNoted,
@@ -176,6 +177,9 @@ class ControllerCore(Core):
             case PlanStored(job=name, task=task):
                 if job := self._jobs.running.get(name):
                     yield from job.plan_stored(task, now)
+            case PlanRefused(job=name):
+                if job := self._jobs.running.get(name):
+                    yield from job.plan_refused(message, now)
             case EvaluationStored(job=name, round=number):
                 yield Cancel(keys.EvaluationStorage(name, number))
 
@@ -197,6 +201,8 @@ class ControllerCore(Core):
                     yield from self._requests.job_stored(message, acceptance, now)
                     if name not in self._jobs.running:
                         yield from self._jobs.begin(message, epoch, now)
+            case JobLoaded(job=name) if keys.LedgerLoading(name) in self._open_asks:
+                yield from self._jobs.running[name].ledger_loaded(message)
             case JobLoaded(job=name) if self._jobs.is_loading(name):
                 yield from self._jobs.begin(message, epoch, now)
             case JobFileRefused(job=name, faults=faults):

@@ -143,7 +143,16 @@ class Fleet:
 
     def collectors(self, now: float) -> list[str]:
         """Return the online collectors, sorted by name."""
-        return [node for node in self._online(now) if role_of(node) == "collector"]
+        return [*self.noise_keys(now)]
+
+    def noise_keys(self, now: float) -> dict[str, str | None]:
+        """Return the digest of each online collector's noise key, sorted by the names."""
+        collectors = (node for node in self._online(now) if role_of(node) == "collector")
+        return {node: self._nodes[node].state.noise_key for node in collectors}
+
+    def trainers(self, now: float) -> set[str]:
+        """Return the known agents that may train, online or not."""
+        return {*self.absent(now), *(name for name, _ in self.agents("train", now))}
 
     def _forget(self, now: float) -> None:
         """Remove silent nodes: an agent in a container may have a new name at each start."""

@@ -1,7 +1,7 @@
 """Context of a job: its file, lease epoch and secret; services that all jobs share. Pure."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -9,7 +9,8 @@ from fedbus.jobs import JobFile, training_params_of
 from fedbus.plugins import Selector
 from fedbus.training.params import TrainingParams
 from fedbus.wire.identifiers import Timestamp
-from fedbus.wire.strategies import Strategy
+from fedbus.wire.privacy import PrivacyTerms
+from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus_controller.fleet import Fleet
 
 
@@ -47,6 +48,28 @@ class JobContext:
             update_transforms=self.strategy.update_transforms,
         )
         object.__setattr__(self, "params", params)
+
+    @property
+    def terms(self) -> PrivacyTerms | None:
+        """What the job promises; None: nothing."""
+        return self.strategy.privacy
+
+    @property
+    def samples_in_secret(self) -> bool:
+        """Whether the job's ε holds only while its cohorts are secret, even their size."""
+        return self.terms is not None and self.terms.sampling == "poisson"
+
+    def expected_members(self, cohort: int) -> int:
+        """Return the number of agents that a round's messages state: agents learn it.
+
+        For Poisson sampling it is the number that is expected, since that of a cohort is secret.
+        """
+        terms = self.terms
+        return cohort if terms is None or not self.samples_in_secret else terms.cohort
+
+    def mechanism_numbers(self, state: StrategyState | None) -> Mapping[str, float]:
+        """Return the numbers that agents need to protect their updates, such as a clipping norm."""
+        return {} if self.terms is None or state is None else state.numbers
 
     def rng(self, *purpose: object) -> Random:
         """Return a generator for a purpose; without the job's secret it cannot be predicted."""

@@ -1,16 +1,24 @@
 """Progress of a job: its stage, rounds, newest version and metrics, and their documents. Pure."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from typing import Final
 
 from fedbus.core.actions import Action, Announce, Note
 from fedbus.jobs import JobFile
 from fedbus.limits import MAX_TEXT_CHARACTERS
+from fedbus.training.options import without_training_metrics
 from fedbus.wire.documents import JobPhase, JobState, RoundState
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages import JobEnded, JobLoaded, RoundEnded
+from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import RoundRecord
+from fedbus.wire.strategies import Strategy
 from fedbus.wire.topics import JOB_STATE
+
+_AGENT: Final = re.compile(r"\bagent\.[\w.-]*\w")
+_SHARE: Final = re.compile(r"\b\d+ of \d+\b")
 
 
 class JobStage(StrEnum):
@@ -27,8 +35,10 @@ class JobProgress:
     """What the repository has stored of a job, kept up to date while the job runs.
 
     `file` is None if the job's file cannot be read any more, or `strategy` if that cannot be used.
+    Documents of a private job name no agent, and have no figure of one.
 
     Attributes:
+        privacy: What the job has spent; None before its first noise, and without a mechanism.
         rounds: Number of committed rounds.
         state_of_strategy: What the strategy keeps with the newest version; None: nothing.
         inline_weights: The newest version's weights, if the collector's report contained them.
@@ -42,16 +52,20 @@ class JobProgress:
         self,
         loaded: JobLoaded,
         file: JobFile | None,
-        strategy: str | None,
+        strategy: Strategy | None,
         utc: Callable[[], Timestamp],
     ) -> None:
         self.stage = JobStage.WAITING
-        self.job, self.strategy = loaded.job, strategy
+        self.job, self.strategy = loaded.job, None if strategy is None else strategy.id
+        terms = None if strategy is None else strategy.privacy
+        self.privacy = loaded.privacy
+        self._is_private = terms is not None or loaded.privacy is not None
+        self._samples_in_secret = terms is not None and terms.sampling == "poisson"
         self.model = loaded.latest.model
         self.num_rounds = loaded.rounds if file is None else file.num_rounds
         self.rounds, self.newest, self.plan = loaded.rounds, loaded.latest, loaded.plan
         self.state_of_strategy = loaded.state
-        self.metrics = dict(loaded.metrics)
+        self.metrics = self._published(loaded.metrics)
         self.submitted, self.ended_at = loaded.submitted, loaded.ended
         self.inline_weights: bytes | None = None
         self.record: RoundRecord | None = None
@@ -64,16 +78,31 @@ class JobProgress:
         """The number of the last task; 0 before the first plan."""
         return self.plan.task if self.plan else 0
 
-    def add_round(self, ended: RoundEnded) -> bool:
-        """Take over the version and metrics of a round; return whether it was committed."""
+    def add_round(self, ended: RoundEnded) -> RoundRecord | None:
+        """Take over the version and metrics of a round; return its record if it was committed."""
         if ended.version is None or ended.record is None:
-            return False
+            return None
         self.rounds, self.newest, self.record = ended.round, ended.version, ended.record
         self.state_of_strategy = ended.record.state
         complete = len(ended.inline or b"") == ended.version.weights.size
         self.inline_weights = ended.inline if complete else None
-        self.metrics = dict(ended.record.metrics)
-        return True
+        self.metrics = {} if self._is_private else dict(ended.record.metrics)
+        self.privacy = ended.record.privacy
+        return self.record
+
+    def _published(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        return without_training_metrics(metrics) if self._is_private else dict(metrics)
+
+    def published_reason(self, reason: str) -> str:
+        """Return why a round failed, as logs and documents may have it.
+
+        What a collector reports may quote agents. Of a private job only its first part is kept,
+        without names; with secret cohorts also without how many updates came.
+        """
+        if not self._is_private:
+            return reason
+        text = _AGENT.sub("an agent", reason.partition("; ")[0])
+        return _SHARE.sub("too few", text) if self._samples_in_secret else text
 
     def ended(self, answer: JobEnded) -> JobState:
         """Return the document of the ended job."""
@@ -84,6 +113,12 @@ class JobProgress:
         """Announce a new reason to wait; "" if there is none any more."""
         if reason != self.reason:
             self.reason = reason
+            yield self.announce()
+
+    def note_spent(self, privacy: PrivacySpent | None) -> Iterator[Action]:
+        """Announce what the job has spent, if it is more than was known."""
+        if privacy != self.privacy:
+            self.privacy = privacy
             yield self.announce()
 
     def note_left_out(self, agents: str) -> Iterator[Action]:
@@ -99,7 +134,8 @@ class JobProgress:
     def state(self, phase: JobPhase | None = None) -> JobState:
         """Return the document of the job; without a `phase`, the job is accepted, then running."""
         current: JobPhase = "running" if self.rounds or self.round_began else "accepted"
-        cohort = self.plan.cohort if self.plan and self.stage is JobStage.RUNNING else ()
+        shows_cohort = self.stage is JobStage.RUNNING and not self._samples_in_secret
+        cohort = self.plan.cohort if self.plan and shows_cohort else ()
         return JobState(
             job=self.job,
             model=self.model,
@@ -114,19 +150,23 @@ class JobProgress:
             submitted=self.submitted,
             ended=self.ended_at,
             at=self._utc(),
+            privacy=self.privacy,
         )
 
     def round_state(self, record: RoundRecord) -> RoundState:
         """Build the document of a committed round."""
+        contributors = () if self._is_private else record.contributors
+        refusals = () if self._is_private else record.refusals
         return RoundState(
             job=self.job,
             round=record.round,
             version=self.newest.version,
-            contributors=tuple(c.agent for c in record.contributors),
-            refusals={refusal.agent: refusal.reason for refusal in record.refusals},
-            examples=sum(c.examples for c in record.contributors),
+            contributors=tuple(c.agent for c in contributors),
+            refusals={refusal.agent: refusal.reason for refusal in refusals},
+            examples=sum(c.examples for c in contributors),
             metrics=self.metrics,
             seconds=record.seconds,
             began=self.round_began,
             at=self._utc(),
+            privacy=record.privacy,
         )

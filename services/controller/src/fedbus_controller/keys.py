@@ -32,6 +32,10 @@ class JobLoading(JobKey):
     """Request to the repository for the stored state of a job."""
 
 
+class LedgerLoading(JobKey):
+    """Request to the repository for what a private job has spent, while the job runs."""
+
+
 class JobEnding(JobKey):
     """Request to the repository to end a job."""
 

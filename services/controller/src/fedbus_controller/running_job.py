@@ -16,6 +16,7 @@ from fedbus.wire.messages import (
     EndJob,
     Evaluated,
     JobLoaded,
+    PlanRefused,
     RoundEnded,
     RoundOpened,
     TaskTaken,
@@ -24,13 +25,13 @@ from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
 from fedbus_controller.job_progress import JobProgress, JobStage
-from fedbus_controller.rounds.evaluation import Evaluation
-from fedbus_controller.rounds.planning import (
+from fedbus_controller.rounds.cohort_planning import (
     PATIENCE_SECONDS,
     PlanImpossible,
     PlanPostponed,
-    RoundPlanner,
 )
+from fedbus_controller.rounds.evaluation import Evaluation
+from fedbus_controller.rounds.planning import RoundPlanner
 from fedbus_controller.rounds.running_round import RunningRound
 
 CHECK_SECONDS = 1.0
@@ -54,8 +55,8 @@ class RunningJob:
         strategy = loaded.strategy or services.strategy(file)
         self._context = JobContext(loaded.job, file, epoch, loaded.secret, strategy)
         self._services = services
-        self.progress = JobProgress(loaded, file, strategy.id, services.utc)
-        self._planner = RoundPlanner(self._context, services, loaded.needs, now, loaded.plan)
+        self.progress = JobProgress(loaded, file, strategy, services.utc)
+        self._planner = RoundPlanner(self._context, services, loaded, now)
         self._failed_rounds = 0
         self._round: RunningRound | None = None
         self._evaluation: Evaluation | None = None
@@ -93,7 +94,8 @@ class RunningJob:
     def _continue(self, now: float) -> Iterator[Action]:
         """End the job if its target or its last round is reached; else plan the next round."""
         file, rounds = self._context.file, self.progress.rounds
-        reached = rounds and file.reached(self.progress.metrics, trained=self._without_evaluators)
+        trained = self._without_evaluators and self._context.terms is None
+        reached = rounds and file.reached(self.progress.metrics, trained=trained)
         if reached:
             yield from self.end("finished", reached)
         elif rounds >= file.num_rounds:
@@ -115,8 +117,8 @@ class RunningJob:
                 yield from self.progress.note_left_out(self._planner.left_out)
                 yield from self.progress.explain(reason)
                 yield WakeAt(keys.PlanningRetry(self.id), now + CHECK_SECONDS)
-            case PlanImpossible(reason):
-                yield from self.end("failed", reason)
+            case PlanImpossible(reason, phase):
+                yield from self.end(phase, reason)
             case plan:
                 progress.stage, progress.plan, progress.reason = JobStage.PLANNING, plan, ""
                 yield from progress.note_left_out(self._planner.left_out)
@@ -129,6 +131,27 @@ class RunningJob:
             yield Cancel(keys.PlanStorage(self.id))
             yield Cancel(keys.PlanStorageDeadline(self.id))
             yield from self._open_round(plan, now)
+
+    def plan_refused(self, refused: PlanRefused, now: float) -> Iterator[Action]:
+        """Plan another cohort; end the job if no further round is possible within its ε."""
+        plan, progress = self.progress.plan, self.progress
+        if progress.stage is not JobStage.PLANNING or plan is None or plan.task != refused.task:
+            return
+        yield from self._cancel_asks()
+        facts = {"job": self.id, "round": plan.round, "task": plan.task}
+        yield Note("plan_refused", {**facts, "budget_spent": refused.budget_spent})
+        if refused.budget_spent:
+            yield from self.end("finished", f"the privacy budget is spent: {refused.reason}")
+            return
+        self._planner.participations.load(refused.entries, refused.participations)
+        progress.stage = JobStage.WAITING
+        yield from progress.explain("the cohort broke the job's privacy terms; planning another")
+        yield WakeAt(keys.PlanningRetry(self.id), now + CHECK_SECONDS)
+
+    def ledger_loaded(self, loaded: JobLoaded) -> Iterator[Action]:
+        """Take over what the repository's ledger says about this job."""
+        yield from self._planner.ledger_loaded(loaded)
+        yield from self.progress.note_spent(loaded.privacy)
 
     def _open_round(self, plan: Plan, now: float) -> Iterator[Action]:
         self.progress.stage = JobStage.RUNNING
@@ -181,6 +204,7 @@ class RunningJob:
             return
         yield Note("collector_lost", {"job": self.id, "collector": lost})
         yield from round_.close()
+        yield from self._planner.distrust_ledger()
         self._start_planning(now)
         yield from self._plan(now)
 
@@ -190,12 +214,13 @@ class RunningJob:
         A commit counts whichever collector reports it, and at any time; a failure counts only if it
         is that of the running task.
         """
-        progress, stage = self.progress, self.progress.stage
+        progress, stage, plan = self.progress, self.progress.stage, self.progress.plan
         if stage is JobStage.EVALUATING or ended.round != progress.rounds + 1:
             return
-        if progress.add_round(ended):
+        if (record := progress.add_round(ended)) is not None:
             yield from self._cancel_asks()
             self._failed_rounds = 0
+            yield from self._planner.committed(record, plan)
             if stage is not JobStage.ENDING:
                 yield from self._evaluate(now)
         elif stage is JobStage.RUNNING and ended.task == progress.task:
@@ -204,6 +229,7 @@ class RunningJob:
 
     def _round_failed(self, reason: str, now: float) -> Iterator[Action]:
         self._failed_rounds += 1
+        reason = self.progress.published_reason(reason)
         number = self.progress.rounds + 1
         failed = f"round {number} failed"
         self.progress.reason = f"{failed}: {reason}"
@@ -214,6 +240,7 @@ class RunningJob:
         else:
             self._start_planning(now)
             yield self.progress.announce()
+            yield from self._planner.distrust_ledger()
             yield WakeAt(keys.PlanningRetry(self.id), now + CHECK_SECONDS)
 
     def _evaluate(self, now: float) -> Iterator[Action]:
@@ -253,6 +280,7 @@ class RunningJob:
             keys.PlanningRetry,
             keys.LivenessCheck,
             keys.EvaluationDeadline,
+            keys.LedgerLoading,
         ):
             yield Cancel(key(self.id))
 

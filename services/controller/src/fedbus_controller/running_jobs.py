@@ -134,8 +134,7 @@ class RunningJobs:
                 Exception, SystemExit
             ):  # another version of fedbus, or other plug-ins, knew it
                 strategy = self._services.strategy(file)
-        id_ = None if strategy is None else strategy.id
-        progress = JobProgress(loaded, file, id_, self._services.utc)
+        progress = JobProgress(loaded, file, strategy, self._services.utc)
         progress.reason = reason
         state = progress.state("failed" if phase == "running" else phase)
         self._keep_ended(state)

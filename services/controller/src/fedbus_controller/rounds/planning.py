@@ -1,137 +1,80 @@
-"""Planning of a round: its eligible agents, its cohort and its collector. Pure."""
+"""Planning of a round: its cohort, its collector and the key of its noise. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from fedbus.core.actions import Action, Ask, Note, WakeAt
-from fedbus.errors import FedbusError
-from fedbus.jobs.eligibility import TrainingRequirements
-from fedbus.plugins import AgentInfo
-from fedbus.text import listed
-from fedbus.wire.documents import ModelNeeds
-from fedbus.wire.messages import StorePlan
-from fedbus.wire.round_records import Plan
+from fedbus.core.actions import Action, Ask, Cancel, Note, WakeAt
+from fedbus.privacy.ledger_entries import is_entered_with_plan
+from fedbus.wire.messages import JobLoaded, LoadJob, StorePlan
+from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
 from fedbus_controller.job_progress import JobProgress
-from fedbus_controller.rounds.cohort_selection import (
-    CohortSelection,
-    InvalidSelection,
-    TooFewSelected,
-)
-from fedbus_controller.rounds.name_agreement import AgreeingAgents, NameAgreement
+from fedbus_controller.rounds.cohort_planning import CohortPlanner, NoPlan, PlanPostponed
+from fedbus_controller.rounds.name_agreement import AgreeingAgents
+from fedbus_controller.rounds.noise_keys import choose_noise_key
+from fedbus_controller.rounds.participations import Participations
 
-PATIENCE_SECONDS = 5.0
-"""Time to wait for all wanted agents, before the quorum is enough."""
 PLAN_STORAGE_SECONDS = 30.0
 """Time limit for the storage of a plan, after which the job is loaded again."""
 
-
-@dataclass(frozen=True, slots=True)
-class PlanPostponed:
-    """No round can be planned yet: agents or a collector are missing."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlanImpossible:
-    """No round can be planned, and waiting would not help."""
-
-    reason: str
-
-
-PlanningResult: TypeAlias = Plan | PlanPostponed | PlanImpossible
+PlanningResult: TypeAlias = Plan | NoPlan
 
 
 class RoundPlanner:
     """Plans the rounds of one job.
 
-    For PATIENCE_SECONDS a plan waits for all agents that the job wants; then its quorum is enough.
-    `left_out` names the agents that the last planning left out because of their names, and why.
+    Attributes:
+        left_out: The agents that the last planning left out because of their names, and why; or why
+            the job has no evaluators.
+        participations: What the job's ledger says about each agent.
     """
 
     def __init__(
-        self,
-        context: JobContext,
-        services: Services,
-        needs: ModelNeeds | None,
-        now: float,
-        last_plan: Plan | None = None,
+        self, context: JobContext, services: Services, loaded: JobLoaded, now: float
     ) -> None:
         self.left_out = ""
-        self._names = NameAgreement(needs, () if last_plan is None else last_plan.cohort)
+        terms, spent, of = context.terms, loaded.privacy, loaded.participations
+        self.participations = Participations(terms, spent, of)
         self._context = context
         self._services = services
-        self._needs = needs
-        self._since = now
-        self._last_selected: dict[str, int] = {}
-        wanted = context.file.round
-        self._selection = CohortSelection(
-            context.file.plugins.selector, wanted.agents, wanted.quorum
-        )
-
-    def begin(self, now: float) -> None:
-        """Start to plan another round: wait again for all wanted agents."""
-        self._since = now
-
-    def record(self, plan: Plan) -> None:
-        """Record in which round agents were selected, for selectors that prefer others."""
-        self._last_selected.update(dict.fromkeys(plan.cohort, plan.round))
+        self._cohorts = CohortPlanner(context, services, loaded, self.participations, now)
+        self.begin, self.record = self._cohorts.begin, self._cohorts.record
 
     def plan(self, progress: JobProgress, now: float) -> PlanningResult:
         """Return a plan of the next round as soon as there are enough agents and a collector."""
-        base, task = progress.newest, progress.task + 1
-        fleet, context, wanted = self._services.fleet, self._context, self._context.file.round
-        requirements = TrainingRequirements(
-            base.weights.size, context.file.trainer, self._needs, context.params
-        )
-        known = fleet.eligible(requirements, now)
-        agreed = self._names.check(known.eligible)
-        self.left_out = agreed.explanation
-        agents = [
-            AgentInfo(
-                agent=name,
-                last_selected=self._last_selected.get(name, 0),
-                examples=facts.examples,
-                load=fleet.load(name),
-            )
-            for name, facts in agreed.agreeing
-        ]
-        collectors = fleet.collectors(now)
-        waits_for_all = now < self._since + PATIENCE_SECONDS
-        if not collectors:
+        context, round_, task = self._context, progress.rounds + 1, progress.task + 1
+        terms, cohorts = context.terms, self._cohorts
+        candidates = cohorts.candidates(progress.newest, now)
+        self.left_out = candidates.agreed.explanation or cohorts.without_evaluators
+        stated = self._services.fleet.noise_keys(now)
+        if not stated:
             return PlanPostponed("waiting for a collector")
-        if len(agents) < (wanted.agents if waits_for_all else wanted.quorum):
-            count = len(known.eligible) + known.ineligible
-            online = f"{count} {'is' if count == 1 else 'are'} online"
-            why = f"{online}, {wanted.agents} wanted, {wanted.quorum} needed{known.reasons}"
-            absent = fleet.absent(now)
-            names = f"; offline: {listed(absent)}" if absent else ""
-            names += f"; {agreed.explanation}" if agreed.explanation else ""
-            return PlanPostponed(f"waiting for agents: {why}{names}")
-        rng, name = context.rng("cohort", task), context.file.plugins.selector
-        try:
-            selector = self._services.selector(name)
-            cohort = self._selection.select(selector, agents, rng, now)
-        except TooFewSelected as error:
-            return PlanPostponed(str(error))
-        except InvalidSelection as error:
-            return PlanImpossible(str(error))
-        except FedbusError as error:
-            return PlanImpossible(f"selector {name!r}: {error}")
-        self._names.adopt([each for each in agreed.agreeing if each[0] in cohort])
+        earlier = None if progress.plan is None else progress.plan.noise_key
+        key = choose_noise_key(terms, stated, earlier)
+        if key.trouble:
+            return PlanPostponed(key.trouble)
+        if self.participations.outdated:
+            return PlanPostponed("waiting for the repository to tell what the job has spent")
+        rng = context.rng("cohort", task)
+        cohort = (
+            cohorts.select(candidates, rng, now)
+            if terms is None or not context.samples_in_secret
+            else cohorts.draw(terms, candidates, round_, task, now)
+        )
+        if not isinstance(cohort, tuple):
+            return cohort
         return Plan(
             job=context.job,
-            round=progress.rounds + 1,
+            round=round_,
             task=task,
-            base=base,
-            collector=rng.choice(collectors),
+            base=progress.newest,
+            collector=rng.choice([*stated]),
             cohort=cohort,
-            quorum=wanted.quorum,
-            deadline_seconds=wanted.deadline_seconds,
+            quorum=cohorts.quorum,
+            deadline_seconds=context.file.round.deadline_seconds,
             state=progress.state_of_strategy,
+            noise_key=key.digest,
         )
 
     def store(self, plan: Plan, now: float) -> Iterator[Action]:
@@ -142,6 +85,33 @@ class RoundPlanner:
         yield Ask(keys.PlanStorage(plan.job), self._services.repository, store)
         yield WakeAt(keys.PlanStorageDeadline(plan.job), now + PLAN_STORAGE_SECONDS)
 
+    def committed(self, record: RoundRecord, plan: Plan | None) -> Iterator[Action]:
+        """Add a committed round to the copy of the ledger; load it if the two do not agree."""
+        terms, contributors = self._context.terms, [each.agent for each in record.contributors]
+        if terms is None:
+            return
+        if plan is None or plan.task != record.task:  # planned by another controller
+            yield from self.distrust_ledger()
+            return
+        agents = plan.cohort if is_entered_with_plan(terms) else contributors
+        self.participations.add(agents, record.privacy)
+        if self.participations.outdated:
+            yield from self.distrust_ledger()
+
+    def distrust_ledger(self) -> Iterator[Action]:
+        """Ask what the ledger says about a private job: noise of a failed round may be drawn."""
+        job = self._context.job
+        if self._context.terms is not None:
+            self.participations.expire()
+            load = LoadJob(epoch=self._context.epoch, job=job)
+            yield Ask(keys.LedgerLoading(job), self._services.repository, load)
+
+    def ledger_loaded(self, loaded: JobLoaded) -> Iterator[Action]:
+        """Take over what the repository's ledger says; the next planning attempt uses it."""
+        yield Cancel(keys.LedgerLoading(self._context.job))
+        entries = 0 if loaded.privacy is None else loaded.privacy.entries
+        self.participations.load(entries, loaded.participations)
+
     def evaluators(self, now: float) -> AgreeingAgents:
-        """Return the online evaluators with the names of the job's agents."""
-        return self._names.check([*self._services.fleet.agents("evaluate", now)])
+        """Return the online agents that may evaluate the job's versions."""
+        return self._cohorts.evaluators(now)

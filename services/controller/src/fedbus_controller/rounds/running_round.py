@@ -33,7 +33,8 @@ class RunningRound:
         self._context = context
         self._fleet = fleet
         self._collector_asked_at = now
-        self._inline_up_to = min(MAX_INLINE_BASE_BYTES, MAX_INLINE_BASES_BYTES // len(plan.cohort))
+        self._members = context.expected_members(len(plan.cohort))
+        self._inline_up_to = min(MAX_INLINE_BASE_BYTES, MAX_INLINE_BASES_BYTES // self._members)
         fits = base is not None and len(base) <= self._inline_up_to
         self._inline_base = base if fits else None
         self._dismissed: dict[str, None] = {}
@@ -41,7 +42,9 @@ class RunningRound:
     def open(self, now: float) -> Iterator[Action]:
         """Ask the collector to open the round, and the cohort to train."""
         plan = self.plan
-        facts = {"round": plan.round, "task": plan.task, "agents": len(plan.cohort)}
+        facts = {"round": plan.round, "task": plan.task}
+        if not self._context.samples_in_secret:
+            facts["agents"] = len(plan.cohort)
         yield Note("round_planned", {"job": self._context.job, **facts, "at": now})
         yield self._ask_collector()
         for agent in plan.cohort:
@@ -96,7 +99,13 @@ class RunningRound:
         return self._fleet.liveness(self.plan.collector, now) is Liveness.LOST
 
     def missing_agents(self, now: float) -> str:
-        """Describe the lost and silent agents, and the quorum; "" if there are none."""
+        """Describe the lost and silent agents, and the quorum; "" if there are none.
+
+        The job's state has this text: with a privacy mechanism it names no agent, and if only
+        secret cohorts keep the job's ε, it is "".
+        """
+        if self._context.samples_in_secret:
+            return ""
         lost, cohort = sorted(self._dismissed), self.plan.cohort
         silent = [
             agent
@@ -104,8 +113,8 @@ class RunningRound:
             if self._fleet.liveness(agent, now) is not Liveness.ONLINE
         ]
         parts = [
-            f"{len(names)} of {len(cohort)} agents {'is' if len(names) == 1 else 'are'} {how} "
-            f"({listed(names)})"
+            f"{len(names)} of {len(cohort)} agents {'is' if len(names) == 1 else 'are'} {how}"
+            + (f" ({listed(names)})" if self._context.terms is None else "")
             for names, how in ((lost, "lost"), (silent, "offline or silent"))
             if names
         ]
@@ -148,12 +157,14 @@ class RunningRound:
             collector=plan.collector,
             params=replace(context.params, round=plan.round, seed=seed),
             trainer=context.file.trainer,
-            members=len(plan.cohort),
+            members=self._members,
             inline_up_to=self._inline_up_to,
             facts=context.strategy.facts,
             sections=context.strategy.sections,
             state_names=context.strategy.state if read else (),
             state=plan.state.arrays if read and plan.state is not None else None,
+            privacy=context.terms,
+            numbers=context.mechanism_numbers(plan.state),
         )
         # Only the first message contains the base: a repetition should not cost the same again.
         first = replace(task, inline=self._inline_base) if self._inline_base is not None else None

@@ -1,0 +1,98 @@
+"""Participations: in which ledger entries of a private job each agent took part, and who may. Pure.
+
+The repository's ledger decides. A controller keeps a copy, so that it plans no cohort that the
+repository would refuse: loaded with the job, advanced by each committed round. After a failed round
+only the repository knows whether noise was drawn: then the copy is outdated until it is loaded.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fedbus.privacy import ledger
+from fedbus.text import counted
+from fedbus.wire.privacy import Participation, PrivacySpent, PrivacyTerms
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedAgents:
+    """Agents that may take part in the next entry; why the others may not.
+
+    `spent` agents have taken part as often as the job allows, and are never free again; `resting`
+    ones took part too recently. `reasons` continues a message: `; 2 have …`, or is empty; it has
+    no names, since the job's state is public.
+    """
+
+    allowed: Sequence[str]
+    resting: Sequence[str]
+    spent: Sequence[str]
+    reasons: str
+
+
+class Participations:
+    """The copy of a job's ledger; `outdated` if the repository may know of further entries."""
+
+    def __init__(
+        self, terms: PrivacyTerms | None, spent: PrivacySpent | None, of: Iterable[Participation]
+    ) -> None:
+        self._terms = terms
+        self.load(0 if spent is None else spent.entries, of)
+
+    def load(self, entries: int, of: Iterable[Participation]) -> None:
+        """Take over what the repository's ledger says."""
+        self._entries = entries
+        self._of = {each.agent: each for each in of}
+        self.outdated = False
+
+    def expire(self) -> None:
+        """Note that the repository may know of an entry that is not in the copy."""
+        self.outdated = True
+
+    def add(self, agents: Iterable[str], spent: PrivacySpent | None) -> None:
+        """Add the entry of a committed round; `spent` is what the ledger adds up to with it."""
+        self._entries += 1
+        for agent in agents:
+            before = self._of.get(agent)
+            count = 1 if before is None else before.count + 1
+            self._of[agent] = Participation(agent=agent, count=count, last=self._entries)
+        most = max((each.count for each in self._of.values()), default=0)
+        known = spent is not None and (spent.entries, spent.participations) == (self._entries, most)
+        self.outdated = self.outdated or not known
+
+    def took_part(self, agent: str) -> bool:
+        """Return whether an agent's data are in any entry."""
+        return agent in self._of
+
+    def is_spent(self, agent: str) -> bool:
+        """Return whether an agent has taken part as often as the job allows."""
+        most = None if self._terms is None else self._terms.max_participations
+        return most is not None and agent in self._of and self._of[agent].count >= most
+
+    def check(self, agents: Iterable[str]) -> AllowedAgents:
+        """Separate the agents that may take part in the next entry from the others."""
+        terms = self._terms
+        if terms is None:
+            return AllowedAgents([*agents], [], [], "")
+        allowed: list[str] = []
+        resting: list[str] = []
+        spent: list[str] = []
+        for agent in agents:
+            if ledger.eligible(terms, self._of.get(agent), self._entries):
+                allowed.append(agent)
+            else:
+                (spent if self.is_spent(agent) else resting).append(agent)
+        return AllowedAgents(allowed, resting, spent, self._reasons(terms, resting, spent))
+
+    def _reasons(self, terms: PrivacyTerms, resting: Sequence[str], spent: Sequence[str]) -> str:
+        reasons = ""
+        if resting:
+            least = terms.min_separation
+            took = f"{counted(len(resting), 'agent')} took part within the last"
+            last = min(self._of[agent].last for agent in resting)
+            wait = counted(last + least - self._entries - 1, "more step")
+            reasons = f"; {took} {counted(least - 1, 'step')} (min_separation {least}), the first "
+            reasons += f"is free after {wait}"
+        if spent:
+            times = counted(terms.max_participations or 0, "time")
+            has = "agent has" if len(spent) == 1 else "agents have"
+            reasons += f"; {len(spent)} {has} taken part {times} (max_participations)"
+        return reasons

@@ -1,0 +1,143 @@
+"""Participations: which agents a private job's ledger still allows."""
+
+from fedbus.wire.privacy import PrivacyTerms
+from fedbus_controller import keys
+from fedbus_controller.rounds.participations import Participations
+from tests.controller.harness import COLLECTOR, JOB, A, B, C, job_file
+from tests.controller.private_jobs import (
+    begin_privately,
+    committed_privately,
+    private_job,
+    spent,
+    terms,
+    took_part,
+)
+
+D, E, F = "agent.d", "agent.e", "agent.f"
+BANDED = terms(release="banded", bands=3, min_separation=3, max_participations=2)
+
+
+def copy(of: PrivacyTerms = BANDED) -> Participations:
+    """Make a copy of a ledger with five entries: A in 1 and 5, B in 3, C in 4."""
+    entries = (*took_part(2, 5, A), *took_part(1, 3, B), *took_part(1, 4, C))
+    return Participations(of, spent(of, 5, 2), entries)
+
+
+def test_an_agent_is_free_after_the_least_separation() -> None:
+    """B may take part in entry 6 again, C in entry 7; A has taken part twice."""
+    checked = copy().check((A, B, C, D))
+    assert (checked.allowed, checked.resting, checked.spent) == ([B, D], [C], [A])
+    assert checked.reasons == (
+        "; 1 agent took part within the last 2 steps (min_separation 3), the first is free after "
+        "1 more step; 1 agent has taken part 2 times (max_participations)"
+    )
+
+
+def test_several_agents_that_rest_or_are_spent_are_counted() -> None:
+    """The next to be free decides after how many steps."""
+    ledger = Participations(BANDED, spent(BANDED, 5, 2), took_part(2, 1, A, B))
+    ledger.load(6, (*took_part(2, 1, A, B), *took_part(1, 5, C), *took_part(1, 6, D)))
+    assert ledger.check((A, B, C, D)).reasons == (
+        "; 2 agents took part within the last 2 steps (min_separation 3), the first is free after "
+        "1 more step; 2 agents have taken part 2 times (max_participations)"
+    )
+
+
+def test_without_limits_every_agent_may_take_part() -> None:
+    """With a mechanism or without one."""
+    for of in (None, terms()):
+        ledger = Participations(of, spent(terms(), 1), took_part(9, 1, A))
+        checked = ledger.check((A, B))
+        assert (checked.allowed, checked.resting, checked.spent) == ([A, B], [], [])
+        assert checked.reasons == ""
+        assert not ledger.is_spent(A)
+
+
+def test_a_job_without_entries_allows_every_agent() -> None:
+    """Also in consecutive steps, if the terms say so."""
+    ledger = Participations(terms(max_participations=1), None, ())
+    assert ledger.check((A,)).allowed == [A]
+    ledger.add((A,), spent(BANDED, 1))
+    assert ledger.check((A, B)).allowed == [B]
+    assert (ledger.took_part(A), ledger.took_part(B)) == (True, False)
+
+
+def test_a_committed_round_is_an_entry() -> None:
+    """The copy is outdated if the repository knows of more entries or participations."""
+    ledger = copy()
+    ledger.add((B, D), spent(BANDED, 6, 2))
+    assert not ledger.outdated
+    assert ledger.check((B, C, D, E)).allowed == [C, E]
+    for after in (spent(BANDED, 8, 2), spent(BANDED, 6, 3), None):
+        ledger = copy()
+        ledger.add((B,), after)
+        assert ledger.outdated
+        ledger.load(8, took_part(1, 8, B))
+        assert not ledger.outdated
+        assert ledger.check((A, B)).allowed == [A]
+
+
+def test_a_cohort_has_no_agent_that_rests() -> None:
+    """The job goes on with others, as many as it wants."""
+    harness = begin_privately(private_job(BANDED), A, B, C, D, E, F)
+    first = harness.open_round()
+    assert (len(first.cohort), first.quorum) == (3, 2)
+    harness.receive(COLLECTOR, committed_privately(first, BANDED, spent(BANDED, 1)))
+    second = harness.open_round()
+    assert not set(first.cohort) & set(second.cohort)
+    harness.receive(COLLECTOR, committed_privately(second, BANDED, spent(BANDED, 2)))
+    harness.wait(6.0)
+    assert harness.state_now().reason == (
+        "waiting for agents: 6 are online, 3 wanted, 2 needed; 6 agents took part within the last "
+        "2 steps (min_separation 3), the first is free after 1 more step"
+    )
+    harness.introduce("agent.g", "agent.h")
+    harness.wait(1.0)
+    assert sorted(harness.planned.cohort) == ["agent.g", "agent.h"]
+
+
+def test_a_restarted_controller_knows_who_took_part() -> None:
+    """From the repository's ledger."""
+    participations = (*took_part(1, 4, A, B), *took_part(1, 2, C, D, E))
+    job = private_job(BANDED, privacy=spent(BANDED, 4), participations=participations)
+    assert set(begin_privately(job, A, B, C, D, E).planned.cohort) == {C, D, E}
+
+
+def test_a_job_ends_when_all_known_agents_are_spent() -> None:
+    """It is finished: the promise of max_participations holds, and no other agent is known."""
+    participations = (*took_part(2, 2, A, B), *took_part(1, 1, C))
+    job = private_job(BANDED, privacy=spent(BANDED, 9, 2), participations=participations)
+    harness = begin_privately(job)
+    assert harness.state().reason == (
+        "waiting for agents: 3 are online, 3 wanted, 2 needed; 2 agents have taken part 2 times "
+        "(max_participations)"
+    )
+    harness.wait(6.0)
+    end = harness.asks[keys.JobEnding(JOB)].message
+    assert end.phase == "finished"
+    assert end.reason == (
+        "the participations are spent: 2 of the 3 known agents have taken part as often as "
+        "max_participations allows, and a round needs 2; more agents, or a new job, can train on"
+    )
+
+
+def test_a_job_waits_for_an_agent_that_is_offline_and_not_spent() -> None:
+    """Since a round is possible with it."""
+    job = private_job(BANDED, privacy=spent(BANDED, 9, 2), participations=took_part(2, 2, A, B))
+    harness = begin_privately(job, A, B, C, D)
+    harness.introduce(D, online=False)
+    harness.silent.add(D)
+    harness.wait(6.0)
+    assert keys.JobEnding(JOB) not in harness.asks
+    assert harness.state_now().reason == (
+        "waiting for agents: 3 are online, 3 wanted, 2 needed; 2 agents have taken part 2 times "
+        "(max_participations); offline: agent.d"
+    )
+
+
+def test_the_terms_say_how_many_agents_are_wanted() -> None:
+    """A round never asks for more: the mean is divided by that number."""
+    wanted = {"agents": 5, "quorum": 5, "deadline_seconds": 10}
+    job = private_job(terms(cohort=2), file=job_file(round=wanted))
+    plan = begin_privately(job).planned
+    assert (len(plan.cohort), plan.quorum) == (2, 2)

@@ -1,0 +1,212 @@
+"""The ledger of a private job: what the controller learns from the repository, and when."""
+
+from typing import Any
+
+from fedbus.wire.documents import JobState
+from fedbus.wire.messages import LoadJob, PlanRefused
+from fedbus_controller import keys
+from tests.controller.harness import (
+    COLLECTOR,
+    JOB,
+    OTHER_COLLECTOR,
+    REPOSITORY,
+    A,
+    B,
+    C,
+    Harness,
+    failed,
+)
+from tests.controller.private_jobs import (
+    KEY,
+    begin_privately,
+    committed_privately,
+    private_job,
+    spent,
+    terms,
+    took_part,
+)
+
+D, E, F = "agent.d", "agent.e", "agent.f"
+LIMITED = terms(min_separation=2, max_participations=5)
+
+
+def begin_limited(**changes: Any) -> Harness:  # noqa: ANN401 - any field
+    """Begin a job with six agents, of which none may take part in consecutive steps."""
+    return begin_privately(private_job(LIMITED, **changes), A, B, C, D, E, F)
+
+
+def refusal(**changes: Any) -> PlanRefused:  # noqa: ANN401 - any field
+    """Build the repository's refusal of the first plan."""
+    plain: dict[str, Any] = {"job": JOB, "task": 1, "reason": "agent.a took part in step 4"}
+    return PlanRefused(**(plain | changes))
+
+
+def test_after_a_failed_round_the_ledger_is_loaded_before_the_next_plan() -> None:
+    """Whether its noise was drawn, only the repository knows."""
+    harness = begin_limited()
+    first = harness.open_round()
+    harness.receive(COLLECTOR, failed(first))
+    assert harness.asked(keys.LedgerLoading(JOB), LoadJob) == LoadJob(epoch=1, job=JOB)
+    harness.wait(3.0)
+    assert keys.PlanStorage(JOB) not in harness.asks
+    assert harness.state_now().reason == (
+        "waiting for the repository to tell what the job has spent"
+    )
+    entries = took_part(1, 1, *first.cohort)
+    job = private_job(LIMITED, plan=first, privacy=spent(LIMITED, 1), participations=entries)
+    harness.receive(REPOSITORY, job)
+    assert keys.LedgerLoading(JOB) not in harness.asks
+    assert harness.state().privacy == spent(LIMITED, 1)
+    harness.wait(1.0)
+    again = harness.planned
+    assert (again.round, again.task, again.noise_key) == (1, 2, KEY)
+    assert not set(again.cohort) & set(first.cohort)
+
+
+def test_a_failed_round_without_noise_costs_nothing() -> None:
+    """All agents may be asked again, and nothing new is announced."""
+    harness = begin_limited()
+    first = harness.open_round()
+    harness.receive(COLLECTOR, failed(first))
+    harness.receive(REPOSITORY, private_job(LIMITED, plan=first))
+    assert harness.sent(JobState) == []
+    harness.introduce(D, E, F, online=False)
+    harness.silent.update((D, E, F))
+    harness.wait(6.0)
+    assert sorted(harness.planned.cohort) == [A, B, C]
+
+
+def test_a_job_that_failed_three_times_fails_all_the_same() -> None:
+    """Loading the ledger keeps the number of failures."""
+    harness = begin_limited()
+    for task in (1, 2, 3):
+        plan = harness.open_round()
+        assert plan.task == task
+        harness.receive(COLLECTOR, failed(plan))
+        if task < 3:
+            harness.receive(REPOSITORY, private_job(LIMITED, plan=plan))
+            harness.wait(2.0)
+    assert harness.asks[keys.JobEnding(JOB)].message.reason == (
+        "round 1 failed 3 times in a row, the last time: too few"
+    )
+
+
+def test_a_lost_collector_may_have_drawn_noise() -> None:
+    """So the ledger is loaded before another collector gets the round."""
+    harness = begin_limited()
+    harness.introduce_key(OTHER_COLLECTOR, KEY)
+    first = harness.open_round()
+    harness.silent.add(first.collector)
+    harness.wait(8.0)
+    assert keys.LedgerLoading(JOB) in harness.asks
+    assert keys.PlanStorage(JOB) not in harness.asks
+    entries = took_part(1, 1, *first.cohort)
+    job = private_job(LIMITED, plan=first, privacy=spent(LIMITED, 1), participations=entries)
+    harness.receive(REPOSITORY, job)
+    harness.wait(1.0)
+    assert harness.planned.collector != first.collector
+    assert not set(harness.planned.cohort) & set(first.cohort)
+
+
+def test_a_record_that_disagrees_with_the_copy_has_the_ledger_loaded() -> None:
+    """The repository had an entry more: that of a round which failed elsewhere."""
+    harness = begin_limited()
+    first = harness.open_round()
+    harness.receive(COLLECTOR, committed_privately(first, LIMITED, spent(LIMITED, 2)))
+    assert keys.LedgerLoading(JOB) in harness.asks
+    assert harness.state().privacy == spent(LIMITED, 2)
+    entries = took_part(1, 2, *first.cohort)
+    harness.receive(
+        REPOSITORY,
+        private_job(LIMITED, rounds=1, privacy=spent(LIMITED, 2), participations=entries),
+    )
+    harness.wait(1.0)
+    assert not set(harness.planned.cohort) & set(first.cohort)
+
+
+def test_a_commit_of_another_plan_has_the_ledger_loaded() -> None:
+    """The controller does not know whom that plan asked."""
+    harness = begin_limited()
+    first = harness.open_round()
+    ended = committed_privately(first, LIMITED, spent(LIMITED, 1))
+    assert ended.record is not None
+    harness.receive(COLLECTOR, failed(first))
+    harness.receive(REPOSITORY, private_job(LIMITED, plan=first))
+    harness.wait(1.0)
+    assert harness.planned.task == 2
+    harness.receive(COLLECTOR, ended)
+    assert keys.LedgerLoading(JOB) in harness.asks
+
+
+def test_noise_of_agents_that_each_protect_themselves_is_spent_by_the_whole_cohort() -> None:
+    """The entry is stored with the plan: who was asked may have sent something."""
+    local = terms(
+        mechanism="ldp-laplace",
+        release="laplace",
+        noise="agents",
+        relation="replace-one",
+        max_participations=1,
+    )
+    harness = begin_privately(private_job(local), A, B, C, D, E, F)
+    first = harness.open_round()
+    assert first.noise_key is None
+    came = first.cohort[:1]
+    harness.receive(COLLECTOR, committed_privately(first, local, spent(local, 1), came))
+    assert keys.LedgerLoading(JOB) not in harness.asks
+    assert not set(harness.planned.cohort) & set(first.cohort)
+
+
+def test_a_job_without_a_mechanism_has_no_ledger() -> None:
+    """A failed round is planned again at once."""
+    harness = Harness()
+    plan = harness.begin_round()
+    harness.receive(COLLECTOR, failed(plan))
+    assert keys.LedgerLoading(JOB) not in harness.asks
+
+
+def test_a_job_without_budget_is_finished() -> None:
+    """The repository refuses the plan that would exceed the job's ε."""
+    harness = begin_limited()
+    reason = "4.02 after round 1, and target_epsilon is 4"
+    harness.receive(REPOSITORY, refusal(reason=reason, budget_spent=True))
+    assert keys.PlanStorage(JOB) not in harness.asks
+    end = harness.asks[keys.JobEnding(JOB)].message
+    assert (end.phase, end.reason) == ("finished", f"the privacy budget is spent: {reason}")
+    assert harness.noted("plan_refused") == [
+        {"job": JOB, "round": 1, "task": 1, "budget_spent": True}
+    ]
+
+
+def test_a_refused_plan_is_made_again_with_what_the_ledger_says() -> None:
+    """The sentence names no agent: the job's state is public."""
+    harness = begin_limited()
+    assert harness.planned.task == 1
+    participations = (*took_part(1, 4, A, B), *took_part(1, 3, C))
+    harness.receive(REPOSITORY, refusal(participations=participations, entries=4))
+    assert keys.PlanStorage(JOB) not in harness.asks
+    assert harness.state().reason == ("the cohort broke the job's privacy terms; planning another")
+    harness.wait(1.0)
+    assert harness.planned.task == 2
+    assert not {A, B} & set(harness.planned.cohort)
+
+
+def test_a_refusal_of_another_plan_is_ignored() -> None:
+    """Of an earlier task, or after the plan was stored, or of a job that does not run here."""
+    harness = begin_limited()
+    plan = harness.planned
+    harness.receive(REPOSITORY, refusal(task=9, budget_spent=True))
+    harness.receive(REPOSITORY, refusal(job="job-2", budget_spent=True))
+    assert harness.planned == plan
+    harness.open_round()
+    harness.receive(REPOSITORY, refusal(budget_spent=True))
+    assert keys.JobEnding(JOB) not in harness.asks
+
+
+def test_a_released_job_does_not_wait_for_its_ledger() -> None:
+    """Another controller loads it."""
+    harness = begin_limited()
+    first = harness.open_round()
+    harness.receive(COLLECTOR, failed(first))
+    harness.renews = False
+    harness.wait(20.0)
+    assert keys.LedgerLoading(JOB) not in harness.asks

@@ -1,0 +1,206 @@
+"""Documents, logs and stop conditions of private jobs: they tell nothing about a single agent."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fedbus.wire.documents import AgentFacts, RoundState
+from fedbus.wire.messages import Evaluated, EvaluateTask, JobLoaded, RoundEnded
+from fedbus.wire.privacy import PrivacyTerms
+from fedbus.wire.round_records import Plan, Refusal
+from fedbus_controller import keys
+from tests.controller.harness import (
+    COLLECTOR,
+    EVALUATOR,
+    JOB,
+    A,
+    B,
+    C,
+    Harness,
+    committed,
+    facts,
+    failed,
+    job_file,
+)
+from tests.controller.private_jobs import (
+    begin_privately,
+    committed_privately,
+    poisson_terms,
+    private_job,
+    spent,
+    terms,
+    took_part,
+)
+
+TARGET = {"accuracy": 0.9}
+
+
+def committed_with_figures(plan: Plan, of: PrivacyTerms, **metrics: float) -> RoundEnded:
+    """Build a report with what no document may have: metrics of training, a refusal's reason."""
+    ended = committed_privately(plan, of, spent(of, plan.round, plan.round))
+    assert ended.record is not None
+    late = (Refusal(agent=C, reason="agent.c has 35 examples"),)
+    return replace(ended, record=replace(ended.record, metrics=metrics, refusals=late))
+
+
+def both_roles() -> AgentFacts:
+    """Describe an agent that trains and evaluates."""
+    return facts("train", "evaluate")
+
+
+@pytest.mark.parametrize("of", [terms(), poisson_terms(rate=1.0)])
+def test_a_round_document_has_no_agent_and_no_figure_of_one(of: PrivacyTerms) -> None:
+    """It has what the job has spent."""
+    harness = begin_privately(private_job(of))
+    plan = harness.open_round()
+    harness.receive(COLLECTOR, committed_with_figures(plan, of, train_loss=0.25, loss=0.5))
+    (document,) = harness.sent(RoundState)
+    assert document == RoundState(
+        job=JOB,
+        round=1,
+        version=2,
+        contributors=(),
+        refusals={},
+        examples=0,
+        metrics={},
+        seconds={"collected": 1.0},
+        began=document.began,
+        at=document.at,
+        privacy=spent(of, 1),
+    )
+    assert harness.state().metrics == {}
+    assert harness.state().privacy == spent(of, 1)
+    assert harness.noted("round_finished")[0]["metrics"] == {}
+
+
+def test_the_number_of_agents_is_public_unless_it_is_secret() -> None:
+    """A cohort of Poisson sampling has a secret size."""
+    for of, number in ((terms(), 3), (poisson_terms(rate=1.0), 0)):
+        harness = begin_privately(private_job(of))
+        harness.open_round()
+        assert harness.state().agents == number
+
+
+def test_what_a_job_has_spent_is_in_its_state_from_the_beginning() -> None:
+    """As it was loaded, also if the job has ended or its strategy cannot be used."""
+    privacy = spent(terms(), 4)
+    job = private_job(terms(), rounds=4, privacy=privacy, metrics={"train_loss": 1.0, "loss": 2.0})
+    harness = begin_privately(job)
+    assert harness.state_now().privacy == privacy
+    assert harness.state_now().metrics == {"loss": 2.0}
+    for ended in (replace(job, phase="finished"), replace(job, file=b"{}", strategy=None)):
+        harness = begin_privately(ended)
+        assert harness.state_now().privacy == privacy
+        assert harness.state_now().metrics == {"loss": 2.0}
+
+
+def test_silent_agents_of_a_private_job_are_counted_not_named() -> None:
+    """And of a secret cohort not even counted."""
+    secret = poisson_terms(rate=1.0)
+    for of, seconds, reason in (
+        (terms(), 4.0, "2 of 3 agents are offline or silent; round 1 needs 2"),
+        (terms(), 8.0, "2 of 3 agents are lost; round 1 needs 2"),
+        (secret, 8.0, ""),
+    ):
+        harness = begin_privately(private_job(of))
+        harness.open_round()
+        harness.silent.update((A, B))
+        harness.wait(seconds)
+        assert harness.state_now().reason == reason
+    assert keys.DismissalRequest(JOB, A) in harness.asks
+
+
+@pytest.mark.parametrize(
+    ("of", "reason", "published"),
+    [
+        (terms(), "2 of 3 updates, 3 are needed; 1 refused: has 9 rows", "2 of 3 updates, 3 are"),
+        (terms(), "the update of agent.a-1.x is too long", "the update of an agent is too long"),
+        (poisson_terms(rate=1.0), "krum needs 5 updates, 3 of 4 came", "krum needs 5 updates, too"),
+        (terms(), "the noise key changed: set it back", "the noise key changed: set it back"),
+    ],
+)
+def test_why_a_round_failed_is_told_without_agents(
+    of: PrivacyTerms, reason: str, published: str
+) -> None:
+    """In the job's state and in the log."""
+    harness = begin_privately(private_job(of))
+    harness.receive(COLLECTOR, failed(harness.open_round(), reason))
+    (note,) = harness.noted("round_failed")
+    assert note["reason"].startswith(published)
+    assert "agent." not in note["reason"]
+    assert "rows" not in note["reason"]
+    assert "3 of 4" not in note["reason"]
+    assert harness.state().reason == f"round 1 failed: {note['reason']}"
+
+
+def targeted(**changes: Any) -> JobLoaded:  # noqa: ANN401 - any field
+    """Build a private job that stops at an accuracy."""
+    return private_job(terms(), file=job_file(num_rounds=9, stopping_target=TARGET), **changes)
+
+
+def test_metrics_of_training_do_not_stop_a_private_job() -> None:
+    """A job of the same file without a mechanism stops."""
+    harness = begin_privately(targeted())
+    plan = harness.open_round()
+    harness.receive(COLLECTOR, committed_with_figures(plan, terms(), train_accuracy=0.95))
+    assert keys.JobEnding(JOB) not in harness.asks
+    assert harness.planned.round == 2
+
+
+def test_metrics_of_evaluators_stop_a_private_job() -> None:
+    """They are functions of data that no cohort has."""
+    harness = begin_privately(targeted())
+    harness.introduce(EVALUATOR)
+    harness.receive(COLLECTOR, committed_with_figures(harness.open_round(), terms()))
+    assert harness.evaluation().version.version == 2
+    score = Evaluated(job=JOB, version=2, examples=5, metrics={"accuracy": 0.95})
+    harness.receive(EVALUATOR, score)
+    assert harness.sent(RoundState)[0].metrics == {"accuracy": 0.95}
+    assert "accuracy 0.95" in harness.asks[keys.JobEnding(JOB)].message.reason
+
+
+def test_an_agent_that_may_train_does_not_evaluate_a_private_job() -> None:
+    """Neither if it has both roles, nor if it has trained in the job; the state says so."""
+    entries = took_part(1, 1, EVALUATOR)
+    privacy = spent(terms(), 1)
+    harness = begin_privately(private_job(terms(), privacy=privacy, participations=entries))
+    harness.introduce(EVALUATOR)
+    harness.introduce_as("agent.both", both_roles())
+    plan = harness.open_round()
+    harness.receive(COLLECTOR, committed_privately(plan, terms(), spent(terms(), 2)))
+    assert harness.sent(EvaluateTask) == []
+    reason = (
+        "versions are not evaluated: 2 agents that evaluate may also train in this private job, "
+        "and the score of an agent tells about its data; let agents that do not train evaluate "
+        "(FEDBUS_ROLES)"
+    )
+    assert harness.noted("agents_left_out") == [{"job": JOB, "reason": reason}]
+    assert harness.state().reason == reason
+    harness.open_round()
+    assert harness.state().reason == reason
+
+
+def test_one_agent_that_may_train_is_told_in_the_singular() -> None:
+    """As soon as another agent evaluates, the sentence is gone."""
+    harness = begin_privately(private_job(terms()))
+    harness.introduce_as("agent.both", both_roles())
+    plan = harness.open_round()
+    harness.receive(COLLECTOR, committed_privately(plan, terms(), spent(terms(), 1)))
+    assert "1 agent that evaluates may also train" in harness.state().reason
+    second = harness.open_round()
+    harness.introduce(EVALUATOR)
+    harness.receive(COLLECTOR, committed_privately(second, terms(), spent(terms(), 2)))
+    assert keys.EvaluationRequest(JOB, EVALUATOR) in harness.asks
+    assert keys.EvaluationRequest(JOB, "agent.both") not in harness.asks
+    assert harness.state_now().reason == ""
+
+
+def test_agents_with_both_roles_evaluate_other_jobs() -> None:
+    """Whose documents have the metrics of training as well."""
+    harness = Harness()
+    plan = harness.begin_round()
+    harness.introduce_as("agent.both", both_roles())
+    harness.receive(COLLECTOR, committed(plan, loss=0.5))
+    assert keys.EvaluationRequest(JOB, "agent.both") in harness.asks
+    assert harness.state_now().privacy is None
