@@ -3,9 +3,20 @@
 import pytest
 
 from fedbus.errors import PluginError
-from fedbus.jobs import StrategyConfig
-from fedbus_edge_agent.standalone.strategy_effect import strategy_reason
+from fedbus.jobs import JobFile, StrategyConfig
+from fedbus_edge_agent.standalone.strategy_effect import privacy_reason, strategy_reason
 from tests.plugin_package import Install
+
+
+def test_a_job_that_promises_privacy_is_refused() -> None:
+    """No ledger would say what it has spent."""
+    tree = {"model_name": "m", "num_rounds": 1}
+    assert privacy_reason(JobFile.model_validate(tree)) == ""
+    mechanism = {"dp-sgd": {"noise_multiplier": 1, "least_examples": 100}}
+    private = JobFile.model_validate({**tree, "privacy-mechanisms": mechanism})
+    assert privacy_reason(private) == (
+        "privacy-mechanisms.dp-sgd needs a fleet: an agent alone accounts for no ε"
+    )
 
 
 @pytest.mark.parametrize("name", ["fedavg", "FedAdam", "avg", "median", "not-installed"])

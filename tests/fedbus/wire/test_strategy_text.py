@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from fedbus.training.params import PluginChoice
+from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.strategies import Strategy
 from fedbus.wire.strategy_text import format_strategy, strategy_differences
 
@@ -53,3 +54,24 @@ def test_two_strategies_differ_by_the_keys_of_a_job_file() -> None:
         "update_transforms[0].id is left out here and clip there",
         "population is left out here and 9 there",
     ]
+
+
+def test_two_strategies_differ_by_what_they_promise() -> None:
+    """A version's ε is that of the terms with which it was made."""
+    terms = PrivacyTerms(
+        mechanism="dp-fixed", release="gaussian", noise_multiplier=1.1, delta=1e-5, cohort=20
+    )
+    here = replace(FEDADAM, privacy=terms)
+    there = replace(FEDADAM, privacy=replace(terms, noise_multiplier=1.0, target_epsilon=3.0))
+    assert strategy_differences(here, there) == [
+        "privacy.noise_multiplier is 1.1 here and 1.0 there",
+        "privacy.target_epsilon is left out here and 3.0 there",
+    ]
+    assert format_strategy(here).startswith("fedadam: mean(weighted=True), server optimizer adam(")
+    assert format_strategy(here).endswith(", privacy of each agent (dp-fixed): " + END)
+
+
+END = (
+    "Gaussian noise of the collector with the multiplier 1.1, 20 agents in a round, ε for δ = "
+    "1e-05 by pld"
+)

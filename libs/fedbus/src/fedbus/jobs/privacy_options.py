@@ -109,7 +109,8 @@ class LdpGaussian(OfCohort):
     """Local differential privacy: each agent adds Gaussian noise to its update."""
 
     noise_multiplier: Multiplier = Field(
-        description="Standard deviation of the noise in an update, divided by the clipping norm."
+        description="Standard deviation of the noise in an update, divided by twice the clipping "
+        "norm, by which two updates may differ."
     )
     clipping_norm: Norm = Field(description=_L2)
 

@@ -131,8 +131,7 @@ def _ldp_laplace(_: JobFile, mechanism: LdpLaplace) -> dict[str, Any]:
 
 
 def _ldp_gaussian(_: JobFile, mechanism: LdpGaussian) -> dict[str, Any]:
-    """Return the terms of noise in one update: two updates differ by twice the clipping norm."""
-    return _local("gaussian", mechanism.noise_multiplier / 2)
+    return _local("gaussian", mechanism.noise_multiplier)
 
 
 def _ldp_randomized_response(_: JobFile, mechanism: LdpRandomizedResponse) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """Text for people about strategies: what one is made of, and how two differ. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 from fedbus.training.params import PluginChoice
+from fedbus.wire.privacy_text import format_terms
 from fedbus.wire.strategies import Strategy
 
 
@@ -16,6 +18,8 @@ def format_strategy(strategy: Strategy) -> str:
     parts += [f"transform {format_choice(each)}" for each in strategy.update_transforms]
     if strategy.population is not None:
         parts.append(f"population {strategy.population}")
+    if strategy.privacy is not None:
+        parts.append(format_terms(strategy.privacy))
     return f"{strategy.id}: {', '.join(parts)}"
 
 
@@ -47,6 +51,10 @@ def _values(strategy: Strategy) -> Iterator[tuple[str, object]]:
     for name in ("facts", "sections", "state"):
         if values := getattr(strategy, name):
             yield name, ", ".join(values)
+    if strategy.privacy is not None:
+        for field in fields(strategy.privacy):
+            if (value := getattr(strategy.privacy, field.name)) is not None:
+                yield f"privacy.{field.name}", value
 
 
 def _choice_values(key: str, choice: PluginChoice | None) -> Iterator[tuple[str, object]]:

@@ -31,7 +31,7 @@ from fedbus_edge_agent.standalone.jobs import CancelJob, StartJob
 from fedbus_edge_agent.standalone.models import UploadedModel, UploadedModels
 from fedbus_edge_agent.standalone.runner import StandaloneRunner
 from fedbus_edge_agent.standalone.schemas import Capabilities, JobReport, ModelMetadata
-from fedbus_edge_agent.standalone.strategy_effect import strategy_reason
+from fedbus_edge_agent.standalone.strategy_effect import privacy_reason, strategy_reason
 from fedbus_edge_agent.tasks.eligibility import eligibility
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 
@@ -90,7 +90,9 @@ class Handlers:
         facts, spec, trainer = self.core.current_facts(), model.spec, file.trainer
         try:
             name = self.trainer.choose(spec, trainer)
-            refused = strategy_reason(file.strategy, self.trainer.strategies.allowed)
+            refused = privacy_reason(file) or strategy_reason(
+                file.strategy, self.trainer.strategies.allowed
+            )
         except FedbusError as error:
             raise ApiError(422, str(error)) from error
         found = eligibility(

@@ -1,10 +1,21 @@
-"""Effect of a job's strategy on one agent alone: its aggregator has none, its objective would."""
+"""Effect of a job's strategy and privacy on one agent alone: what needs a fleet is refused."""
 
 from collections.abc import Collection
 
 from fedbus import plugins
-from fedbus.jobs import StrategyConfig
+from fedbus.jobs import JobFile, StrategyConfig
 from fedbus.strategies.strategy_names import preset_id
+
+
+def privacy_reason(file: JobFile) -> str:
+    """Return why an agent alone cannot keep what a job promises; "" if it promises nothing.
+
+    The ledger of what a job has spent is the repository's, and an agent alone has none.
+    """
+    chosen = file.privacy_mechanisms.chosen
+    if chosen is None:
+        return ""
+    return f"privacy-mechanisms.{chosen[0]} needs a fleet: an agent alone accounts for no ε"
 
 
 def strategy_reason(strategy: StrategyConfig, allowed: Collection[str] | None) -> str:
