@@ -23,6 +23,7 @@ from fedbus.core.keys import Key
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import (
     EvaluateTask,
+    FeatureTask,
     JobStopped,
     Receipt,
     StaleEpoch,
@@ -34,6 +35,10 @@ from fedbus_edge_agent import keys
 from fedbus_edge_agent.host.counters import AgentCounters
 from fedbus_edge_agent.host.data_watch import DataWatch, WatchedData
 from fedbus_edge_agent.keys import TrainingWork, WorkKey
+from fedbus_edge_agent.mistnet.feature_answers import FeatureAnswers, refusal_of
+from fedbus_edge_agent.mistnet.feature_inputs import FeatureInputs
+from fedbus_edge_agent.mistnet.received_features import ReceivedFeatureFiles
+from fedbus_edge_agent.mistnet.sent_features import SentFeatureFiles
 from fedbus_edge_agent.scheduler import WorkScheduler
 from fedbus_edge_agent.standalone.jobs import CancelJob, HttpStarted, StandaloneJobs, StartJob
 from fedbus_edge_agent.tasks.acceptance import MeasureFacts, TaskAcceptance
@@ -72,9 +77,13 @@ class AgentCore(Core):
         self._thread = thread or TrainingThread()
         self._data_watch = DataWatch(data)
         self._replies = TaskReplies(outbox)
-        self._results = TaskResults(self._replies, self.counters)
+        self._features = FeatureAnswers(SentFeatureFiles.of(outbox.folder))
+        received = FeatureInputs(ReceivedFeatureFiles.of(outbox.folder))
+        self._results = TaskResults(self._replies, self.counters, self._features)
         checker = runner if isinstance(runner, TaskChecker) else None
-        self._inputs = TaskInputs(CachedModels(checker.choose if checker else None), spools)
+        self._inputs = TaskInputs(
+            CachedModels(checker.choose if checker else None), spools, received
+        )
         self._acceptance = TaskAcceptance(checker, measure, self._thread, self._data_watch)
         self._scheduler = WorkScheduler(
             runner, self._thread, self.standalone, self._inputs, self._acceptance, self._results
@@ -108,11 +117,14 @@ class AgentCore(Core):
         match event:
             case Connected():
                 yield from self._replies.begin()
+                yield from self._features.begin()
                 yield from self._data_watch.begin(now)
             case Ran(keys.DataReload()) | RunFailed(keys.DataReload()):
                 self._acceptance.forget_facts()
                 yield from self._data_watch.announce(now)
-            case Received(sender, TrainTask() | EvaluateTask() | StopJob() as message):
+            case Received(
+                sender, TrainTask() | EvaluateTask() | FeatureTask() | StopJob() as message
+            ):
                 if message.epoch < self._epoch:
                     yield Send(sender, StaleEpoch(epoch=self._epoch))
                 else:
@@ -194,10 +206,19 @@ class AgentCore(Core):
                 elif key not in self._scheduler.tasks:
                     yield from self._scheduler.drop_older(key)
                     yield from self._accept(sender, message, now)
+            case FeatureTask(job=job, task=number):
+                if self._features.has(job):
+                    yield from self._features.repeat(sender, message)
+                elif self._replies.is_settled(job, number):
+                    yield Send(sender, refusal_of(message, "the job has ended"))
+                elif not self._scheduler.makes_features(job):
+                    yield from self._accept(sender, message, now)
             case StopJob(job=job):
                 for key in [key for key in self._scheduler.tasks if key.job == job]:
                     yield from self._scheduler.drop(key)
                 yield from self._replies.stop(job)
+                yield from self._features.stop(job)
+                self._inputs.features.stop(job)
                 yield Send(sender, JobStopped(job=job))
                 yield from self._scheduler.begin_next(now)
 

@@ -40,6 +40,12 @@ class EvaluationWork(TaskKey):
     kind: ClassVar[str] = "evaluate"
 
 
+class FeatureWork(TaskKey):
+    """Computation of the features of a MistNet job."""
+
+    kind: ClassVar[str] = "features"
+
+
 class StandaloneWork(WorkKey):
     """Round of a standalone job."""
 
@@ -88,6 +94,13 @@ class UpdateRemovalRetry(TrainingTaskKey):
 @dataclass(frozen=True, slots=True)
 class OwnStateRemoval(Key):
     """Run that removes what the objective of an ended job kept."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRemoval(Key):
+    """Run that removes the features that were sent for an ended job."""
 
     job: str
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fedbus.core.actions import Action, Note, WakeAt
 from fedbus.core.events import Fetched, FetchFailed
 from fedbus.errors import FedbusError, Stopped, TrainingError
-from fedbus.wire.messages import TrainTask
-from fedbus_edge_agent.keys import StandaloneWork, StateRefresh, TaskKey, WorkKey
+from fedbus.wire.messages import EvaluateTask, FeatureTask, TrainTask
+from fedbus_edge_agent.keys import FeatureWork, StandaloneWork, StateRefresh, TaskKey, WorkKey
+from fedbus_edge_agent.mistnet.feature_runner import FeatureRunner
 from fedbus_edge_agent.standalone.jobs import RoundResult, StandaloneJobs
 from fedbus_edge_agent.tasks.acceptance import TaskAcceptance
 from fedbus_edge_agent.tasks.inputs import TaskInputs
@@ -17,6 +19,9 @@ from fedbus_edge_agent.tasks.task import Task
 from fedbus_edge_agent.training.errors import describe_error
 from fedbus_edge_agent.training.task_runner import EvaluationResult, TaskRunner, TrainingResult
 from fedbus_edge_agent.training.watchdog import TrainingThread
+
+if TYPE_CHECKING:
+    from fedbus_edge_agent.mistnet.feature_answers import NewFeatures
 
 STATE_REFRESH_SECONDS = 1.0
 """Delay after which a changed state is published: a short task is over by then."""
@@ -42,6 +47,10 @@ class WorkScheduler:
         """Return the key of the running work, else of the oldest task, else None."""
         task = self._running_task() or next(iter(self.tasks.values()), None)
         return self.thread.key if task is None else task.key
+
+    def makes_features(self, job: str) -> bool:
+        """Return whether a task to make features of a job waits or runs: it is the only one."""
+        return any(isinstance(key, FeatureWork) and key.job == job for key in self.tasks)
 
     def add(self, task: Task, now: float) -> Iterator[Action]:
         """Begin with an accepted task."""
@@ -98,9 +107,13 @@ class WorkScheduler:
             confirmed = yield from self.acceptance.confirm(task, result, now)
             if isinstance(result, TrainingResult) and confirmed is not result:
                 yield self.results.replies.discard(result)
+            if isinstance(key, FeatureWork) and confirmed is not result:
+                yield from self.results.features.drop(key.job, result)
             yield from self._finish(task, confirmed, now)
         elif isinstance(result, TrainingResult):  # its task was dropped
             yield self.results.replies.discard(result)
+        elif isinstance(key, FeatureWork):
+            yield from self.results.features.drop(key.job, result)
         yield from self.begin_next(now)
 
     def check_thread(self, now: float) -> Iterator[Action]:
@@ -133,13 +146,21 @@ class WorkScheduler:
         weights = self.inputs.models.weights(task.ref)
         model = self.inputs.models.model(task.ref)
         message, runner, control = task.message, self.runner, task.control
-        call: Callable[[], TrainingResult | EvaluationResult] = (
-            partial(
-                runner.train, message, model, weights, control, state=self.inputs.state(message)
-            )
-            if isinstance(message, TrainTask)
-            else partial(runner.evaluate, message, model, weights, control)
-        )
+        call: Callable[[], TrainingResult | EvaluationResult | NewFeatures]
+        match message:
+            case EvaluateTask():
+                call = partial(runner.evaluate, message, model, weights, control)
+            case TrainTask(feature_terms=None):
+                state = self.inputs.state(message)
+                call = partial(runner.train, message, model, weights, control, state=state)
+            case _ if not isinstance(runner, FeatureRunner):
+                raise TrainingError("this agent's trainers take no part in MistNet jobs")
+            case FeatureTask():
+                call = partial(runner.make_features, message, model, weights, control)
+            case TrainTask():
+                state, spools = self.inputs.state(message), self.inputs.features.spools(message)
+                parts = message, model, weights, control, state, spools
+                call = partial(runner.train_on_features, *parts)
         yield from self.thread.begin(task.key, task.control, call, now)
 
     def _finish(self, task: Task, result: object, now: float) -> Iterator[Action]:

@@ -16,9 +16,10 @@ from fedbus.jobs.input_match import input_reason
 from fedbus.model.blob_header import Blob, blob_size
 from fedbus.model.layout import Layout
 from fedbus.model.sections import state_layout
-from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.blobs import BlobLocation, BlobRef, ModelRef
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.keys import TaskInputFetch, TaskInputRetry
+from fedbus_edge_agent.mistnet.feature_inputs import FeatureInputs
 from fedbus_edge_agent.tasks.model_cache import MAX_MODELS, CachedModels
 from fedbus_edge_agent.tasks.newest_blobs import NewestBlobs
 from fedbus_edge_agent.tasks.task import Task
@@ -33,6 +34,7 @@ class TaskInputs:
 
     models: CachedModels
     spools: Spools
+    features: FeatureInputs
     states: NewestBlobs = field(default_factory=lambda: NewestBlobs(MAX_MODELS))
 
     def unpack(self, ref: ModelRef, weights: bytes) -> None:
@@ -55,7 +57,8 @@ class TaskInputs:
         if spec is None:
             return missing
         if not task.input_checked:
-            if reason := input_reason(spec.input, task.data_format):
+            on_features = isinstance(message, TrainTask) and message.feature_terms is not None
+            if not on_features and (reason := input_reason(spec.input, task.data_format)):
                 raise TrainingError(reason)
             if isinstance(message, TrainTask):
                 _check_state(message, self.models.layout(task.ref))
@@ -63,6 +66,8 @@ class TaskInputs:
         state = message.state if isinstance(message, TrainTask) else None
         if state is not None and not self.states.has(message.job, state):
             missing.append(state)
+        if isinstance(message, TrainTask):
+            missing += self.features.missing(message)
         return missing
 
     def state(self, message: TrainTask) -> Blob | None:
@@ -85,9 +90,10 @@ class TaskInputs:
             if blob_ref.digest not in task.downloads:
                 sink = self.spools.make(blob_ref.size)
                 task.downloads[blob_ref.digest] = blob_ref, sink
-                location = task.ref.location(blob_ref)
-                key = TaskInputFetch(task.key, blob_ref.digest)
-                yield Fetch(key, location, sink, task.message.members)
+                features = self._features(task, blob_ref)
+                location = features or task.ref.location(blob_ref)
+                members = 0 if features else task.message.members
+                yield Fetch(TaskInputFetch(task.key, blob_ref.digest), location, sink, members)
 
     def fetch_ended(
         self, task: Task, digest: str, event: Fetched | FetchFailed, now: float
@@ -102,6 +108,8 @@ class TaskInputs:
             message = task.message
             if isinstance(message, TrainTask) and blob_ref == message.state:
                 self.states.add(message.job, blob_ref, spool)
+            elif self._features(task, blob_ref):
+                self.features.add(blob_ref, spool)
             else:
                 self.models.add(task.ref, blob_ref, spool)
             return
@@ -119,6 +127,12 @@ class TaskInputs:
             yield Cancel(TaskInputFetch(task.key, digest))
             spool.close()
         task.downloads.clear()
+        if isinstance(task.message, TrainTask):
+            self.features.drop(task.message)
+
+    def _features(self, task: Task, blob_ref: BlobRef) -> BlobLocation | None:
+        message = task.message
+        return self.features.location(message, blob_ref) if isinstance(message, TrainTask) else None
 
 
 def _check_state(message: TrainTask, layout: Layout) -> None:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 from fedbus.core.actions import Action, Send
 from fedbus.limits import MAX_TEXT_CHARACTERS
-from fedbus.wire.messages import Evaluated, EvaluateTask, TrainTask
+from fedbus.wire.messages import Evaluated, EvaluateTask, FeatureTask, TrainTask
 from fedbus_edge_agent.host.counters import AgentCounters
 from fedbus_edge_agent.keys import TaskKey
+from fedbus_edge_agent.mistnet.feature_answers import FeatureAnswers
 from fedbus_edge_agent.tasks.replies import TaskReplies
 from fedbus_edge_agent.tasks.task import Task
 from fedbus_edge_agent.training.task_runner import EvaluationResult, TrainingResult
@@ -21,6 +22,7 @@ class TaskResults:
 
     replies: TaskReplies
     counters: AgentCounters
+    features: FeatureAnswers
     evaluations: dict[TaskKey, Evaluated] = field(default_factory=dict)
     """Successful ones, the oldest first."""
 
@@ -28,7 +30,9 @@ class TaskResults:
         """Report a result, or with a reason the failure of a task."""
         message = task.message
         self.counters.count(task.key.kind, "declined" if reason else "done")
-        if isinstance(message, TrainTask):
+        if isinstance(message, FeatureTask):
+            yield from self.features.report(task.controller, message, result, reason)
+        elif isinstance(message, TrainTask):
             if isinstance(result, TrainingResult):
                 metrics = result.stored.offer.metrics
                 self.counters.record_metrics(message.job, message.round, metrics)

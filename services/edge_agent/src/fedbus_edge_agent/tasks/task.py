@@ -6,17 +6,19 @@ from typing import Any, TypeAlias
 
 from fedbus.blobs.spool import Spool
 from fedbus.wire.blobs import BlobRef, ModelRef
-from fedbus.wire.messages import EvaluateTask, TrainTask
-from fedbus_edge_agent.keys import EvaluationWork, TaskKey, TrainingWork
+from fedbus.wire.messages import EvaluateTask, FeatureTask, TrainTask
+from fedbus_edge_agent.keys import EvaluationWork, FeatureWork, TaskKey, TrainingWork
 from fedbus_edge_agent.training.cancellation import TaskControl
 
-TaskMessage: TypeAlias = TrainTask | EvaluateTask
+TaskMessage: TypeAlias = TrainTask | EvaluateTask | FeatureTask
 
 
 def key_of(message: TaskMessage) -> TaskKey:
-    """Return the key of a task: job and task number of a training, version of an evaluation."""
+    """Return the key of a task: job and task number, or the version of an evaluation."""
     if isinstance(message, TrainTask):
         return TrainingWork(message.job, message.task)
+    if isinstance(message, FeatureTask):
+        return FeatureWork(message.job, message.task)
     return EvaluationWork(message.job, message.version.version)
 
 
@@ -50,6 +52,6 @@ class Task:
 
     @property
     def ref(self) -> ModelRef:
-        """The version to train from or to evaluate."""
+        """The version to train from, to evaluate, or to compute features with."""
         message = self.message
-        return message.base if isinstance(message, TrainTask) else message.version
+        return message.version if isinstance(message, EvaluateTask) else message.base

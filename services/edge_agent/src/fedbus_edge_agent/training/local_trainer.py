@@ -1,10 +1,11 @@
 """Training and evaluation with this machine's trainer plug-ins; runs in the training thread."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbus.blobs.spool import Spool
 from fedbus.data import Dataset
 from fedbus.datasource.source import DataSource, InMemorySource
 from fedbus.errors import PluginError, StoreError
@@ -17,8 +18,10 @@ from fedbus.plugins import Evaluates, TrainerFactory
 from fedbus.training.local_terms import LocalTerms
 from fedbus.training.params import DataOverrides, TrainingParams, Update
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.messages import EvaluateTask, TrainTask
+from fedbus.wire.messages import EvaluateTask, FeatureTask, TrainTask
 from fedbus.wire.strategies import TrainingFacts
+from fedbus_edge_agent.mistnet.feature_answers import NewFeatures
+from fedbus_edge_agent.mistnet.feature_training import FeatureTraining, prepare_cut
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.checks import (
     check_digest,
@@ -71,6 +74,7 @@ class LocalTrainer:
             LoadedTrainers(self.trainers, admission or Admission()),
             OptimizerStates(RoundFiles(outbox.folder / "states", ".state")),
         )
+        self.features = FeatureTraining(self.weights_trainer, outbox.folder)
 
     def train(
         self,
@@ -89,17 +93,51 @@ class LocalTrainer:
             FedbusError: The base is damaged, no trainer can be used, or training failed.
             Stopped: The task was cancelled.
         """
+        return self._train(task, model, base, control, state, None)
+
+    def train_on_features(  # noqa: PLR0913, PLR0917 - as `FeatureRunner` has it
+        self,
+        task: TrainTask,
+        model: Model,
+        base: Blob,
+        control: TaskControl,
+        state: Blob | None,
+        spools: Sequence[Spool | None],
+    ) -> TrainingResult:
+        """Train the layers after the cut on the features of other agents; as `train`."""
+        return self._train(task, model, base, control, state, spools)
+
+    def make_features(
+        self, task: FeatureTask, model: Model, base: Blob, control: TaskControl
+    ) -> NewFeatures:
+        """Compute, randomize and store the features of this agent's examples."""
+        return self.features.make(task, model, base, control)
+
+    def _train(  # noqa: PLR0913, PLR0917 - as above
+        self,
+        task: TrainTask,
+        model: Model,
+        base: Blob,
+        control: TaskControl,
+        state: Blob | None,
+        spools: Sequence[Spool | None] | None,
+    ) -> TrainingResult:
         control.begin()
         check_digest(base, task.base.weights)
         weights = self._initial_of(task, model, base, control)
+        terms, data = task.feature_terms, None
+        if terms is not None and spools is not None:
+            data = self.features.data(task, terms, spools, control)
         strategy = self._strategy_of(task, model.layout, weights, state, control)
         facts = FactsOfTask(task)
 
         def before(loaded: CachedTrainer, data: Dataset) -> LocalTerms | None:
+            if terms is not None:
+                prepare_cut(loaded, terms)
             facts.begin(loaded, weights, data)
             return strategy.terms(loaded)
 
-        update = self.weights_trainer.train(task, model, weights, control, before)
+        update = self.weights_trainer.train(task, model, weights, control, before, data)
         blob = encode_delta(update.weights, base, model.layout, strategy.update_layout)
         with contain_exits():
             own = strategy.finish(blob, facts.steps(control) if strategy.needs_steps else 0)

@@ -66,25 +66,27 @@ class WeightsTrainer:
         model.layout.check(weights)
         return weights
 
-    def train(
+    def train(  # noqa: PLR0913, PLR0917 - the last two are for some trainings only
         self,
         training: LocalTraining,
         model: Model,
         weights: Weights,
         control: TaskControl,
         before: BeforeTraining = _do_nothing,
+        data: Dataset | None = None,
     ) -> Update:
         """Train on this agent's data and return finite weights of the model's layout.
 
-        The caller stores them, then calls `save_optimizer_state`.
+        The caller stores them, then calls `save_optimizer_state`. With `data`, train on these.
 
         Raises:
             FedbusError: No trainer can be used, or training failed.
             Stopped: The training was cancelled, even if the trainer ignored that.
         """
         params = training.params
-        with contain_exits():
-            data = control.watch(self.load_data(model, params).train)
+        if data is None:
+            with contain_exits():
+                data = control.watch(self.load_data(model, params).train)
         with contain_exits(), self.loaded.use(model, training.trainer) as loaded:
             trainer = loaded.trainer
             control.check()

@@ -1,0 +1,1 @@
+"""MistNet on an agent: features that it sends once, and training on those of other agents."""
