@@ -12,8 +12,8 @@ from fedbus.privacy.ledger import (
     Composition,
     Ledger,
     eligible,
-    entry_multiplier,
     participation_fault,
+    planned_composition,
 )
 from fedbus.wire.privacy import NoiseStep, Participation
 from tests.fedbus.privacy.privacy_examples import entry, terms
@@ -150,23 +150,15 @@ def test_a_composition_equals_what_its_definition_says(
     assert found.multipliers == tuple(sorted((s, sigmas.count(s)) for s in set(sigmas)))
 
 
-@pytest.mark.parametrize(
-    ("given", "contributors", "multiplier"),
-    [
-        ({}, 1, 2.0),
-        ({"noise": "agents"}, 20, 2.0),
-        ({"noise": "agents"}, 5, 1.0),
-        ({"noise": "agents"}, 0, 0.0),
-        ({"noise": "agents", "relation": "replace-one"}, 1, 2.0),
-        ({"noise": "agents", "release": "laplace"}, 1, 2.0),
-    ],
-)
-def test_fewer_agents_bring_less_of_the_noise_that_they_share(
-    given: dict[str, str], contributors: int, multiplier: float
-) -> None:
-    """Each adds 1/n of the variance; with ldp-* each adds all the noise that protects it."""
-    found = entry_multiplier(terms(noise_multiplier=2.0, cohort=20, **given), contributors)
-    assert found == pytest.approx(multiplier)
+@pytest.mark.parametrize(("rounds", "times"), [(0, 0), (3, 1), (5, 3)])
+def test_a_planned_composition_is_that_of_the_ledger_it_becomes(rounds: int, times: int) -> None:
+    """Noise is calibrated with the one, and ε is computed with the other."""
+    wanted = terms(noise_multiplier=2.0, min_separation=2)
+    ledger = Ledger(
+        entry(n, *([1] if n % 2 and n // 2 < times else []), multiplier=2.0)
+        for n in range(1, rounds + 1)
+    )
+    assert planned_composition(wanted, rounds, times) == ledger.composition()
 
 
 def test_a_thousand_entries_of_a_thousand_agents_are_cheap() -> None:

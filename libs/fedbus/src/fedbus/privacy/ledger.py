@@ -6,7 +6,7 @@ The repository keeps the entries and the controller only `Participation` tuples;
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf
 
 from fedbus.digest import hasher
 from fedbus.text import counted
@@ -36,17 +36,22 @@ class Composition:
     separation: int | None = None
 
 
-def entry_multiplier(terms: PrivacyTerms, contributors: int) -> float:
-    """Return the noise multiplier of an entry whose sum has this number of updates.
+def planned_composition(terms: PrivacyTerms, entries: int, participations: int) -> Composition:
+    """Return what the ledger of a job adds up to if it runs as planned.
 
-    It is that of the terms, unless each of the `terms.cohort` agents adds an equal share of the
-    noise's variance: of fewer agents less noise comes. Noise of agents whose neighbouring relation
-    is `replace-one` is no share: each of these agents adds all the noise that protects it.
+    Args:
+        terms: Those of the job, whose separation is kept.
+        entries: Number of rounds.
+        participations: Most rounds in which one agent takes part.
     """
-    shared = terms.noise == "agents" and terms.release == "gaussian"
-    if not shared or terms.relation == "replace-one":
-        return terms.noise_multiplier
-    return terms.noise_multiplier * sqrt(contributors / terms.cohort)
+    sigma = terms.noise_multiplier
+    return Composition(
+        entries=entries,
+        participations=participations,
+        precision=participations * _inverse_square(sigma) if participations else 0.0,
+        multipliers=((sigma, entries),) if entries else (),
+        separation=terms.min_separation if participations > 1 else None,
+    )
 
 
 def participation_fault(
