@@ -16,6 +16,9 @@ from fedbus.plugins import (
     Group,
     LocalEnd,
     LocalStart,
+    PrivateTraining,
+    PrivateUpdate,
+    RoundNoise,
     UpdateFacts,
     find_all,
     load,
@@ -37,12 +40,32 @@ def said(group: Group, made: object, **parameters: object) -> str:
     return "\n".join(try_plugin(group, made, TrialInputs(parameters, "own")))
 
 
+COHORT = {"num_sampled_clients": 20}
+CLIPPED = {"clipping_norm": 1.0, **COHORT}
+REQUIRED: Mapping[str, Mapping[str, float]] = {
+    "dp-adaptive": COHORT,
+    "dp-banded": {
+        "noise_multiplier": 1.0,
+        "min_separation": 3,
+        "max_participations": 4,
+        **CLIPPED,
+    },
+    "dp-fixed": {"noise_multiplier": 1.0, **CLIPPED},
+    "ldp-gaussian": {"noise_multiplier": 1.0, **CLIPPED},
+    "ldp-laplace": {"epsilon": 1.0, **CLIPPED},
+    "ldp-randomized-response": {"epsilon": 1.0, **CLIPPED},
+    "metric-privacy": {"noise_multiplier": 1.0, **CLIPPED},
+}
+"""Parameters without defaults, of privacy mechanisms."""
+
+
 @pytest.mark.parametrize(
     ("group", "name"), [(group, each.name) for group in PARTS for each in find_all(group)]
 )
 def test_each_part_that_fedbus_ships_passes(group: Group, name: str) -> None:
     """With its default parameters."""
-    assert list(try_plugin(group, load(group, name), TrialInputs({}, name)))
+    inputs = TrialInputs(dict(REQUIRED.get(name, {})), name)
+    assert list(try_plugin(group, load(group, name), inputs))
 
 
 class Trimmed:
@@ -449,3 +472,78 @@ def test_a_strategy_is_resolved_and_its_parts_are_tried() -> None:
     assert "server optimizer adam: server_learning_rate 0.5, beta_1 0.9" in "\n".join(lines)
     with pytest.raises(PluginError, match=r"strategy\.parameters\.gamma: unknown parameter"):
         list(try_plugin("strategies", made, TrialInputs({"gamma": 1}, "fedadam")))
+
+
+class Shields:
+    """A privacy mechanism, wrong in one way or not."""
+
+    draws_noise = True
+
+    def __init__(self, how: str = "") -> None:
+        self.how = how
+
+    def protect(self, update: Weights, training: PrivateTraining) -> Any:  # noqa: ANN401 - wrong ones as well
+        """Return the update with noise."""
+        if self.how == "bare":
+            return update
+        dtype = np.float64 if self.how == "dtype" else np.float32
+        return PrivateUpdate(
+            update={
+                name: (array + training.noise.normals(array.size).reshape(array.shape)).astype(
+                    dtype
+                )
+                for name, array in update.items()
+            }
+        )
+
+    def refuses_update(self, facts: UpdateFacts, _numbers: Mapping[str, float]) -> str:
+        """Refuse none."""
+        return "" if facts.norm is not None else "no norm"
+
+    def next_private_numbers(
+        self,
+        numbers: Mapping[str, float],
+        _facts: Sequence[UpdateFacts],
+        _noise: RoundNoise | None,
+    ) -> Mapping[str, float]:
+        """Count the rounds."""
+        return {"rounds": numbers.get("rounds", 0) + 1}
+
+    def add_noise(self, combined: Combined, noise: RoundNoise | None) -> Block:
+        """Add numbers of this round; wrongly the first ones to each block."""
+        assert noise is not None
+        start = 0 if self.how == "start" else combined.position
+        return combined.update + noise.normals(start, len(combined.update))
+
+
+class Half:
+    def add_noise(self, combined: Combined, _noise: RoundNoise | None) -> Block:
+        """Add none."""
+        return combined.update
+
+
+def test_a_privacy_mechanism_is_tried_at_both_sides() -> None:
+    """As an agent and a collector call it."""
+    agent, collector = said("update_transforms", Shields).splitlines()
+    assert agent.startswith("agent: an update of norm 0.3")
+    assert collector.startswith("collector: a combined update of norm 1.5")
+    assert collector.endswith("; number rounds 1")
+
+
+@pytest.mark.parametrize(
+    ("made", "how", "sentence"),
+    [
+        (Shields, "bare", "protect: expected a PrivateUpdate, got a dict"),
+        (Shields, "dtype", "'dense/kernel': expected float32, got float64"),
+        (
+            Shields,
+            "start",
+            "add_noise: a block cut in two gave other numbers; .* combined.position",
+        ),
+        (Half, "", "add_noise: a collector calls refuses_update and next_private_numbers as well"),
+    ],
+)
+def test_what_a_privacy_mechanism_does_wrong_is_named(made: type, how: str, sentence: str) -> None:
+    """An agent would refuse each update, or two collectors would draw other noise."""
+    with pytest.raises(PluginError, match=sentence):
+        said("update_transforms", made, **({"how": how} if how else {}))

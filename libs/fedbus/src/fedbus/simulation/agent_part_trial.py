@@ -42,12 +42,12 @@ def try_objective(part: Objective, caller: PartCaller) -> Iterator[str]:
             raise caller.error(
                 "terms: a repeated call gave another result; it must depend on its arguments alone"
             )
-        yield f"{what}: proximal {terms.proximal:g}; {_norms('linear terms', terms.linear)}"
+        yield f"{what}: proximal {terms.proximal:g}; {norms_text('linear terms', terms.linear)}"
         if not isinstance(part, AfterTraining):
             continue
         end = caller(partial(_end, part, start, update))
-        added = [_norms(f"section {name}", arrays) for name, arrays in end.sections.items()]
-        yield f"{what}: {'; '.join([_norms('own arrays', end.own), *added])}"
+        added = [norms_text(f"section {name}", arrays) for name, arrays in end.sections.items()]
+        yield f"{what}: {'; '.join([norms_text('own arrays', end.own), *added])}"
 
 
 def _terms(part: Objective, caller: PartCaller, start: LocalStart) -> LocalTerms:
@@ -65,16 +65,21 @@ def try_transform_of_updates(part: TransformsUpdate, caller: PartCaller) -> Iter
     Raises:
         PluginError: The transform failed or returned what an agent refuses.
     """
-    update = _arrays(np.random.default_rng(0), 0.1)
+    update = small_update()
 
     def changed() -> Weights:
         rng = np.random.default_rng(1)
         return caller(lambda: checked_update(part.transform_update(update, rng), update))
 
     new = changed()
-    yield f"agent: {_norms('an update', update)} became {_norms('one', new)}"
+    yield f"agent: {norms_text('an update', update)} became {norms_text('one', new)}"
     if not _equal(new, changed()):
         yield "agent: the same random seed gave another update: such a job cannot be replayed"
+
+
+def small_update() -> Weights:
+    """Return an update of a small model, read-only as an agent gives it."""
+    return _arrays(np.random.default_rng(0), 0.1)
 
 
 def _arrays(rng: np.random.Generator, scale: float) -> Weights:
@@ -93,6 +98,7 @@ def _equal(one: Weights, other: Weights) -> bool:
     )
 
 
-def _norms(what: str, arrays: Weights) -> str:
+def norms_text(what: str, arrays: Weights) -> str:
+    """Return what arrays are called, with their L2 norm."""
     squares = sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays.values())
     return f"{what} of norm {np.sqrt(squares):.4g}" if arrays else f"no {what}"

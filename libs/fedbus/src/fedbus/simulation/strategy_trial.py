@@ -15,6 +15,7 @@ from fedbus.plugins.collector_part_calls import (
 from fedbus.plugins.strategy_inspection import part_faults
 from fedbus.simulation.agent_part_trial import try_objective, try_transform_of_updates
 from fedbus.simulation.aggregator_trial import try_aggregator
+from fedbus.simulation.privacy_mechanism_trial import try_privacy_mechanism
 from fedbus.simulation.server_part_trial import try_server_optimizer, try_transform_of_combined
 from fedbus.strategies.factory_parameters import parameters_of
 from fedbus.strategies.resolution import resolve
@@ -64,6 +65,7 @@ def try_part(
         case "objectives":
             yield from try_objective(part, caller)
         case _:
+            yield from try_privacy_mechanism(part, caller)
             if isinstance(part, TransformsUpdate):
                 yield from try_transform_of_updates(part, caller)
             if isinstance(part, TransformsCombined):

@@ -13,7 +13,12 @@ from typing import Final
 
 from fedbus.model.layout import Weights
 from fedbus.plugins import Block, Combined, PrivateTraining, PrivateUpdate, RoundNoise, UpdateFacts
-from fedbus.privacy.banded import banded_noise, banded_sensitivity, inverse_coefficients
+from fedbus.privacy.banded import (
+    banded_cost_fault,
+    banded_noise,
+    banded_sensitivity,
+    inverse_coefficients,
+)
 from fedbus.privacy.noise_numbers import Numbers
 from fedbus.strategies.number_parameters import whole
 from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
@@ -100,6 +105,8 @@ class BandedNoise:
     def add_noise(self, combined: Combined, noise: RoundNoise | None, /) -> Block:
         """Return the mean with the noise of this step and its share of all earlier ones."""
         drawn, update = given_noise(noise), combined.update
+        if fault := banded_cost_fault(drawn.step + 1, combined.position + len(update)):
+            raise ValueError(fault)
         if self.needs_combined_norm:
             update = clipped_block(update, combined.norm, self._norm)
 

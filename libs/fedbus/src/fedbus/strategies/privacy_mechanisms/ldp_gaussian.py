@@ -4,10 +4,10 @@ C. Dwork, A. Roth, The Algorithmic Foundations of Differential Privacy, 2014, ap
 Gaussian mechanism, applied by each agent to its own update. With the clipping norm C and the noise
 multiplier z:
 
-    Δ_i ← Δ_i · min(1, C / ||Δ_i||_2) + N(0, (2 z C)² I)
+    Δ_i ← Δ_i · min(1, C / ||Δ_i||_2) + N(0, (z C)² I)
 
-Two updates of norm C differ by at most 2C, whatever data they come from: what z protects is an
-agent's data against any other data, and from everyone, the collector included.
+Two updates of norm C differ by at most 2C, whatever data they come from: an agent's data are
+protected, by the noise multiplier z / 2, from everyone, the collector included.
 """
 
 from typing import Final
@@ -27,24 +27,24 @@ class LocalGaussian:
     """Clips an update to an L2 norm and adds Gaussian noise, at the agent.
 
     Args:
-        noise_multiplier: Standard deviation of the noise in each number, divided by twice the
-            clipping norm.
+        noise_multiplier: Standard deviation of the noise in each number, divided by the clipping
+            norm.
         clipping_norm: The greatest L2 norm of an update; longer ones are scaled down to it.
         num_sampled_clients: Number of agents wanted in a round.
 
     Attributes:
-        noise_multiplier: The one that protects an agent.
+        noise_multiplier: The one that protects an agent: half of the given one.
     """
 
     def __init__(
         self, *, noise_multiplier: float, clipping_norm: float, num_sampled_clients: int
     ) -> None:
-        self.noise_multiplier = noise_multiplier_of(noise_multiplier)
         self._norm: Final = clipping_norm_of(clipping_norm)
+        self._std: Final = noise_multiplier_of(noise_multiplier) * self._norm
+        self.noise_multiplier = self._std / (2 * self._norm)
         agents_wanted(num_sampled_clients)
 
     def protect(self, update: Weights, training: PrivateTraining, /) -> PrivateUpdate:
         """Return the clipped update with noise."""
-        std = self.noise_multiplier * 2 * self._norm
         bounded = clipped(update, self._norm).update
-        return PrivateUpdate(update=noised_update(bounded, std, training.noise.normals))
+        return PrivateUpdate(update=noised_update(bounded, self._std, training.noise.normals))

@@ -31,7 +31,7 @@ from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
 from fedbus.strategies.privacy_mechanisms.update_clipping import clipped, flat_blocks
 
 MOST_BIT_EPSILON: Final = 16.0
-"""The greatest ε of one bit: a uniform number of 53 bits gives its probabilities to 10 digits."""
+"""The greatest ε of one bit: a uniform number of 53 bits gives its probabilities to 8 digits."""
 LEAST_BIT_EPSILON: Final = 1e-6
 """The least: the update that leaves an agent is 2,000,000 times the range."""
 
