@@ -21,6 +21,7 @@ from fedbus_collector import keys
 from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
+from fedbus_collector.noise_key_watch import NoiseKeyWatch
 from fedbus_collector.rounds.round_collector import RoundResources
 from tests.core_harness import CoreHarness
 
@@ -119,10 +120,18 @@ def offer(update: bytes, examples: int = 10, **changes: Any) -> Offer:  # noqa: 
 class Harness(CoreHarness):
     """A collector, and the nodes it exchanges messages with."""
 
-    def __init__(self, spools: Spools | None = None, incarnation: int = 5) -> None:
+    def __init__(
+        self,
+        spools: Spools | None = None,
+        incarnation: int = 5,
+        parts: PartsFactory | None = None,
+        noise_key: NoiseKeyWatch | None = None,
+    ) -> None:
         self.spools = spools or Spools(1 << 20)
         self.cache = ModelCache()
-        resources = RoundResources(self.spools, self.cache, PartsFactory())
+        resources = RoundResources(
+            self.spools, self.cache, parts or PartsFactory(), noise_key or NoiseKeyWatch()
+        )
         super().__init__(CollectorCore(incarnation, REPOSITORY, resources))
 
     def open(self, what: OpenRound | None = None) -> None:

@@ -6,12 +6,16 @@ from typing import Annotated
 from pydantic import Field
 
 from fedbus.blobs.spool import Spools
+from fedbus.errors import SettingsError
+from fedbus.privacy.noise_key import read_noise_key
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
+from fedbus.runtime.setting_names import PREFIX
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
 from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
+from fedbus_collector.noise_key_watch import NoiseKeyWatch
 from fedbus_collector.rounds.round_collector import RoundResources
 
 
@@ -23,10 +27,28 @@ class CollectorSettings(ServiceSettings):
         int, Field(ge=1, description="MiB for updates and models; the rest goes to temporary files")
     ] = 160
     spool: Annotated[Path | None, Field(description="folder of the temporary files")] = None
+    noise_key: Annotated[
+        Path | None,
+        Field(
+            description="file of the key that noise of private jobs is drawn with, the same on all "
+            "collectors; see `fedbus privacy key`"
+        ),
+    ] = None
 
 
 def build(settings: CollectorSettings, identity: Identity) -> service.Built:
-    """Build a collector from its settings."""
+    """Build a collector from its settings; raise SettingsError if its noise key cannot be used."""
     spools = Spools(settings.memory_mb * 2**20, settings.spool)
-    resources = RoundResources(spools, ModelCache(), PartsFactory(settings.plugins))
+    parts = PartsFactory(settings.plugins)
+    resources = RoundResources(spools, ModelCache(), parts, watch_of(settings.noise_key))
     return service.Built(CollectorCore(identity.incarnation, settings.repository, resources))
+
+
+def watch_of(path: Path | None) -> NoiseKeyWatch:
+    """Read the noise key of FEDBUS_NOISE_KEY, if it is set; raise SettingsError if it is none."""
+    if path is None:
+        return NoiseKeyWatch()
+    try:
+        return NoiseKeyWatch(path, read_noise_key(path))
+    except SettingsError as error:
+        raise SettingsError(f"{PREFIX}NOISE_KEY: {error}") from error

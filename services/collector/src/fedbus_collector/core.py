@@ -10,7 +10,16 @@ from dataclasses import replace
 from typing import Literal
 
 from fedbus.core.actions import Action, Ask, Cancel, Send
-from fedbus.core.events import Event, Fetched, FetchFailed, Ran, Received, RunFailed, Woke
+from fedbus.core.events import (
+    Connected,
+    Event,
+    Fetched,
+    FetchFailed,
+    Ran,
+    Received,
+    RunFailed,
+    Woke,
+)
 from fedbus.core.interface import Core
 from fedbus.errors import FedbusError
 from fedbus.wire.messages import (
@@ -22,6 +31,8 @@ from fedbus.wire.messages import (
     JobStopped,
     LookedUp,
     LookUp,
+    NoiseRecorded,
+    NoiseRefused,
     Offer,
     OpenRound,
     Receipt,
@@ -45,14 +56,18 @@ class CollectorCore(Core):
         self._incarnation = incarnation
         self._repository = repository
         self._resources = resources
+        self._noise_key = resources.noise_key
         self._epoch = 0
         self._open: dict[str, RoundCollector] = {}
         self._closing: dict[tuple[str, int], RoundCollector] = {}  # ended, with a busy worker
         self._ended = EndedRounds()
 
     def progress(self) -> float:
-        """Return the share of the agents of all open rounds that are counted or refused, 0 to 1."""
-        rounds = [open_round.progress for open_round in self._open.values()]
+        """Return the share of the agents of all open rounds that are counted or refused, 0 to 1.
+
+        Rounds of private jobs are left out: the share tells how many agents were drawn.
+        """
+        rounds = [one.progress for one in self._open.values() if not one.progress.is_private]
         asked = sum(len(r.plan.cohort) for r in rounds)
         settled = sum(len(r.counted) + len(r.refused) for r in rounds)
         return settled / asked if asked else 0.0
@@ -70,6 +85,16 @@ class CollectorCore(Core):
                 yield from self._on_answer(sender, answer, now)
             case Received(_, message):
                 yield from self._on_reply(message, now)
+            case Connected():
+                yield from self._noise_key.connected(now)
+            case Woke(keys.NoiseKeyPoll() as key):
+                yield self._noise_key.read(key)
+            case Ran(keys.NoiseKeyPoll(), key):
+                yield from self._noise_key.found(key)
+                yield from self._noise_key.poll_later(now)
+            case RunFailed(keys.NoiseKeyPoll(), error):
+                yield from self._noise_key.missed(error)
+                yield from self._noise_key.poll_later(now)
             case (
                 Woke(RoundKey() as key)
                 | Fetched(RoundKey() as key)
@@ -81,6 +106,15 @@ class CollectorCore(Core):
                     yield from self._advance(open_round, open_round.handle(event, now))
                 elif isinstance(event, Ran | RunFailed):
                     self._run_of_ended_round_ended(key)
+                yield from self._follow_noise_key(event)
+
+    def _follow_noise_key(self, event: Event) -> Iterator[Action]:
+        """Announce what a round has read; after the round, which compares it with the last one."""
+        match event:
+            case Ran(keys.NoiseKeyRead(), key):
+                yield from self._noise_key.found(key)
+            case RunFailed(keys.NoiseKeyRead(), error):
+                yield from self._noise_key.missed(error)
 
     def _on_command(
         self, sender: str, command: OpenRound | Dismiss | StopJob, now: float
@@ -157,6 +191,13 @@ class CollectorCore(Core):
                 if open_round is not None and open_round.progress.plan.round == record.round:
                     steps = open_round.committed(version, record, now)
                     yield from self._advance(open_round, steps)
+            case NoiseRecorded(job=job, task=task):
+                if open_round := self._find(job, task):
+                    steps = open_round.noise_recorded(message, now)
+                    yield from self._advance(open_round, steps)
+            case NoiseRefused(job=job, task=task, reason=reason):
+                if open_round := self._find(job, task):
+                    yield from self._advance(open_round, open_round.noise_refused(reason))
             case CommitRefused(job=job, task=task, reason=reason):
                 if open_round := self._find(job, task):
                     yield from self._advance(open_round, open_round.commit_refused(reason))

@@ -73,6 +73,16 @@ class StateCheck(InputCheck):
     part: ClassVar[Input] = "state"
 
 
+class NoiseKeyPoll(Key):
+    """Timer and run: the file of the noise key is read again."""
+
+
+class NoiseKeyRead(RoundRun):
+    """Run that reads the noise key for a round."""
+
+    work: ClassVar[str] = "noise key"
+
+
 class PartsRun(RoundRun):
     """Run that makes the parts of a strategy with third-party plug-ins."""
 
@@ -105,6 +115,10 @@ class UpdateLookup(RoundKey):
     """Request to the repository: whether an update of a past round counts."""
 
     agent: str
+
+
+class LedgerRequest(RoundKey):
+    """Request to the repository to store the round's ledger entry."""
 
 
 class CommitRequest(RoundKey):

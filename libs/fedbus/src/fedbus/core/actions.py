@@ -72,6 +72,13 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnounceKey:
+    """Report in this node's state the digest of the noise key that it has; None ends the report."""
+
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Answer a foreign client."""
 
@@ -149,6 +156,6 @@ class Quit:
 
 
 Action: TypeAlias = (
-    Send | Ask | Cancel | Announce | Clear | Introduce | Trouble | Reply | Settle | WakeAt | Run
-    | Fetch | Serve | Unserve | Note | Quit
+    Send | Ask | Cancel | Announce | Clear | Introduce | Trouble | AnnounceKey | Reply | Settle
+    | WakeAt | Run | Fetch | Serve | Unserve | Note | Quit
 )  # fmt: skip

@@ -16,6 +16,7 @@ from fedbus.blobs.transfer.uploads import FindBlob
 from fedbus.core.actions import (
     Action,
     Announce,
+    AnnounceKey,
     Ask,
     Cancel,
     Clear,
@@ -250,11 +251,8 @@ class Node:
                 self._timers.set(action.key, action.at)
             case Run():
                 self._effects.append(StartRun(action.key, action.call, action.brief))
-            case Introduce():
-                self._effects.append(self._presence.publish_state())
-            case Trouble(sentence):
-                self._presence.trouble = sentence
-                self._effects.append(self._presence.publish_state())
+            case Introduce() | Trouble() | AnnounceKey():
+                self._effects.extend(self._presence.perform(action))
             case Note() | Quit():
                 self._effects.append(action)
             case Announce() | Clear() | Reply():

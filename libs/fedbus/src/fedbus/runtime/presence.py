@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from fedbus.core.actions import Announce, Note
+from fedbus.core.actions import Announce, AnnounceKey, Introduce, Note, Trouble
 from fedbus.core.interface import Core
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Publish
@@ -25,11 +25,13 @@ class Presence:
 
     Attributes:
         trouble: What prevents the node's work; empty: nothing.
+        noise_key: The digest of the key that the node draws noise with; None: it has none.
         conflict: Evidence of another process with this node's name.
     """
 
     def __init__(self, identity: Identity, core: Core, vitals: Vitals) -> None:
         self.trouble = ""
+        self.noise_key: str | None = None
         self.conflict = NameConflict(identity.name, identity.incarnation)
         self._identity = identity
         self._core = core
@@ -44,6 +46,19 @@ class Presence:
         self._lacks = lacks
         return self.publish_state()
 
+    def perform(self, action: Introduce | Trouble | AnnounceKey) -> Iterator[Publish]:
+        """Publish the state after a change; a key that is announced already changes nothing."""
+        match action:
+            case Trouble(sentence):
+                self.trouble = sentence
+            case AnnounceKey(digest):
+                if digest == self.noise_key:
+                    return
+                self.noise_key = digest
+            case _:
+                pass
+        yield self.publish_state()
+
     def publish_state(self) -> Publish:
         """Publish the node's state."""
         self.conflict.state_published()
@@ -57,6 +72,7 @@ class Presence:
             online=online,
             version=self._identity.version,
             agent=self._core.facts() if online else None,
+            noise_key=self.noise_key if online else None,
             trouble="; ".join(filter(None, (self.trouble, self.conflict.trouble, *self._lacks))),
         )
         return packet_of(Announce(topics.NODE_STATE, state), self._identity.root)

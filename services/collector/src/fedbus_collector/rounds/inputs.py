@@ -86,8 +86,9 @@ class RoundInputs:
         if self.base is None:
             self.base = self._cache.take_blob(base.weights.digest)
         if self.base is None and "base" not in self._sinks:
-            # The cohort joins the same multicast.
-            yield self._fetch("base", base.weights, len(self._plan.cohort) + 1)
+            # The cohort joins the same multicast; a round of Poisson sampling may have none.
+            members = len(self._plan.cohort) + 1 if self._plan.cohort else 0
+            yield self._fetch("base", base.weights, members)
         if self.layout is not None:
             yield from self._fetch_state()
 

@@ -14,6 +14,7 @@ from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_training_metrics, impossible_metric
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.messages import LookUp, Offer, OpenRound, Receipt
+from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import Contributor, Plan, Refusal, RoundRecord
 from fedbus.wire.strategies import FactName, StrategyState
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
@@ -37,6 +38,7 @@ class RoundPhase(StrEnum):
 
     PREPARING = "preparing"
     COLLECTING = "collecting"
+    RECORDING = "recording"
     AGGREGATING = "aggregating"
     COMMITTING = "committing"
     ENDED = "ended"
@@ -91,6 +93,11 @@ class RoundProgress:
     def state_numbers(self) -> Mapping[str, float]:
         """The numbers of the strategy's state before this round."""
         return {} if self.plan.state is None else self.plan.state.numbers
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the job has privacy terms, which no figure of a single agent may break."""
+        return self.request.strategy.privacy is not None
 
     @property
     def counted_agents(self) -> tuple[str, ...]:
@@ -163,7 +170,7 @@ class RoundProgress:
             task=self.plan.task,
             examples=offer.examples,
             update=offer.update.digest,
-            metrics=offer.metrics,
+            metrics={} if self.is_private else offer.metrics,
             facts=offer.facts,
         )
 
@@ -185,13 +192,19 @@ class RoundProgress:
         return CloseDecision.CLOSE if len(self.counted) >= needed else CloseDecision.FAIL
 
     def shortfall(self) -> str:
-        """Describe which updates are missing for the quorum or the aggregator, and why."""
+        """Describe which updates are missing for the quorum or the aggregator, and why.
+
+        A private job publishes no reason: it may hold a figure of a single agent's update.
+        """
         cohort = len(self.plan.cohort)
         text = f"{len(self.counted)} of {cohort} updates, {self.plan.quorum} are needed"
         if self.least_updates > self.plan.quorum:
             name, least = self.request.strategy.aggregator.id, self.least_updates
             text = f"{name} needs {least} updates, {len(self.counted)} of {cohort} came"
-        reasons = Counter(reason[:MAX_REFUSAL_CHARACTERS] for reason in self.refused.values())
+        refused = [reason[:MAX_REFUSAL_CHARACTERS] for reason in self.refused.values()]
+        reasons = Counter(refused)
+        if self.is_private and refused:
+            reasons = Counter({"the reason is in the collector's log": len(refused)})
         text += "".join(f"; {n} refused: {r}" for r, n in reasons.most_common(SHOWN_REASONS))
         if missing := cohort - len(self.counted) - len(self.refused):
             how = "sent none in time" if self.deadline_passed else "not waited for"
@@ -203,10 +216,12 @@ class RoundProgress:
         used: UsedCoefficients,
         state: BlobRef | None = None,
         numbers: Mapping[str, float] | None = None,
+        spent: PrivacySpent | None = None,
     ) -> RoundRecord:
         """Build the round's record; metrics and reasons of a large cohort are cut to fit.
 
-        The metrics of updates that are not used are in no mean: a rule may have excluded them.
+        The metrics of updates that are not used are in no mean: a rule may have excluded them. A
+        private job has none: they are functions of the agents' data, and have no noise.
         """
         plan = self.plan
         factors = used.updates or {}
@@ -229,6 +244,7 @@ class RoundProgress:
             seconds=dict(self.seconds),
             base_coefficient=used.base,
             state=self._state(state, numbers or {}),
+            privacy=spent,
         )
 
     def _state(self, arrays: BlobRef | None, numbers: Mapping[str, float]) -> StrategyState | None:

@@ -10,6 +10,7 @@ from fedbus.core.actions import Action, Run, Serve, Unserve
 from fedbus.model.blob_header import blob_size
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import Commit
+from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import RoundRecord
 from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation
@@ -19,6 +20,7 @@ from fedbus_collector.collector_parts import StrategyParts
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import RoundProgress
+from fedbus_collector.rounds.round_privacy import RoundPrivacy
 from fedbus_collector.rounds.updates import BRIEF_RUN_BYTES, RoundUpdates
 
 INLINE_WEIGHTS_BYTES = 16 * 1024
@@ -42,17 +44,29 @@ class RoundAggregate:
         self._written: list[Spool] = []
         self._served: dict[str, Spool] = {}
 
-    def start(self, parts: StrategyParts, inputs: RoundInputs, updates: RoundUpdates) -> Run:
-        """Have a worker thread combine the updates; raise StoreError if there is no room."""
+    def reserve(self, inputs: RoundInputs, updates: RoundUpdates) -> None:
+        """Create the spools of the version and the state; raise StoreError if there is no room."""
+        assert updates.runs is not None  # noqa: S101 - the round collects updates
+        self._make(blob_size(updates.runs.layout, "plain"))
+        if (layout := inputs.state_layout) is not None:
+            self._make(blob_size(layout, "plain"))
+
+    def start(
+        self,
+        parts: StrategyParts,
+        inputs: RoundInputs,
+        updates: RoundUpdates,
+        privacy: RoundPrivacy,
+    ) -> Run:
+        """Have a worker thread combine the updates and write into the reserved spools."""
         runs, verified, base = updates.runs, updates.verified, inputs.base
         assert runs is not None  # noqa: S101 - the round collects updates
         assert verified is not None  # noqa: S101 - it was made with `runs`
         assert base is not None  # noqa: S101 - the caller has checked that inputs are complete
         progress, state = self._progress, None
-        out = self._make(blob_size(runs.layout, "plain"))
+        out, *new_state = self._written
         if (layout := inputs.state_layout) is not None:
-            new = self._make(blob_size(layout, "plain"))
-            state = StrategyArrays(layout, inputs.state, new)
+            state = StrategyArrays(layout, inputs.state, new_state[0])
         aggregation = Aggregation(
             runs=runs,
             updates=verified,
@@ -64,6 +78,7 @@ class RoundAggregate:
                 population=progress.request.strategy.population or 0,
                 round=progress.state_round,
                 numbers=progress.state_numbers,
+                private=privacy.step(parts.mechanism),
             ),
             base=base,
             out=out,
@@ -71,15 +86,13 @@ class RoundAggregate:
         )
         self.running = True
         passes = len(progress.counted) if isinstance(verified, KeptUpdates) else 1
-        brief = updates.brief and out.size * passes <= BRIEF_RUN_BYTES
+        brief = updates.brief and out.size * (passes + privacy.passes) <= BRIEF_RUN_BYTES
         return Run(keys.AggregateRun(*progress.key), aggregation.run, brief)
 
-    def _make(self, size: int) -> Spool:
-        spool = self._spools.make(size)
-        self._written.append(spool)
-        return spool
+    def _make(self, size: int) -> None:
+        self._written.append(self._spools.make(size))
 
-    def commit(self, made: Aggregate) -> Commit:
+    def commit(self, made: Aggregate, spent: PrivacySpent | None) -> Commit:
         """Return the request to commit what the worker wrote, which is served from now on."""
         out, *new_state = self._written
         weights, state = BlobRef(digest=made.weights, size=out.size), None
@@ -87,7 +100,7 @@ class RoundAggregate:
         if made.state is not None:
             self._served[made.state] = new_state[0]
             state = BlobRef(digest=made.state, size=new_state[0].size)
-        record = self._progress.record(made.used, state, made.numbers)
+        record = self._progress.record(made.used, state, made.numbers, spent)
         return Commit(record=record, weights=weights)
 
     def serve(self) -> Iterator[Action]:

@@ -1,12 +1,13 @@
 """One open round, from the request to open it to the commit of its aggregate. Pure.
 
-Updates are received and folded (`updates.py`). When the round may close, a worker thread writes the
-aggregate (`round_aggregate.py`), and the repository is asked to commit it. An error raised here (no
-room for a spool, a damaged model spec) fails the round.
+Updates are received and folded (`updates.py`). When the round may close, the ledger gets its entry
+if the job has privacy terms (`round_privacy.py`), a worker thread writes the aggregate
+(`round_aggregate.py`), and the repository is asked to commit it. An error raised here (no room for
+a spool, a damaged model spec) fails the round.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from fedbus.blobs.spool import Spools
@@ -14,16 +15,18 @@ from fedbus.core.actions import Action, Ask, Cancel, Note, Run, WakeAt
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.messages import Offer, RoundEnded
+from fedbus.wire.messages import NoiseRecorded, Offer, RoundEnded
 from fedbus.wire.round_records import RoundRecord
 from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.collector_parts import PartsFactory, StrategyParts
 from fedbus_collector.model_cache import ModelCache
+from fedbus_collector.noise_key_watch import NoiseKeyWatch
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
 from fedbus_collector.rounds.round_aggregate import RoundAggregate
+from fedbus_collector.rounds.round_privacy import RoundPrivacy
 from fedbus_collector.rounds.updates import RoundUpdates
 
 
@@ -34,6 +37,7 @@ class RoundResources:
     spools: Spools
     cache: ModelCache
     parts: PartsFactory
+    noise_key: NoiseKeyWatch = field(default_factory=NoiseKeyWatch)
 
 
 class RoundCollector:
@@ -55,6 +59,7 @@ class RoundCollector:
         self._updates = RoundUpdates(progress, resources.spools)
         self._parts: StrategyParts | None = None
         self._aggregate = RoundAggregate(progress, resources.spools, resources.cache)
+        self._privacy = RoundPrivacy(progress, resources.noise_key)
         self._making = False
 
     @property
@@ -66,13 +71,14 @@ class RoundCollector:
     def busy(self) -> bool:
         """Whether a worker thread makes parts for this round, or uses its spools."""
         working = self._making or self._updates.folding or self._aggregate.running
-        return working or bool(self._inputs.checking)
+        return working or self._privacy.reading or bool(self._inputs.checking)
 
     def begin(self, now: float) -> Iterator[Action]:
         """Set the deadline, and fetch the inputs of the round."""
         yield Note("round_opened", self.progress.log_facts(at=now))
         deadline = now + self.progress.plan.deadline_seconds
         yield WakeAt(keys.RoundDeadline(*self.progress.key), deadline)
+        yield from self._privacy.begin()
         yield from self._fetch_inputs(now)
 
     def _fetch_inputs(self, now: float) -> Iterator[Action]:
@@ -93,9 +99,11 @@ class RoundCollector:
             yield Run(keys.PartsRun(*self.progress.key), partial(factory.make, strategy))
             return
         parts = self._parts = self._parts or factory.make(strategy)
-        self.progress.least_updates = parts.aggregator.least_updates
+        runs = UpdateRuns.of(layout, strategy.sections)
+        self._privacy.check_layout(runs)
+        self.progress.least_updates = parts.aggregator.needed_updates
         self.progress.phase = RoundPhase.COLLECTING
-        yield from self._updates.start(UpdateRuns.of(layout, strategy.sections), parts)
+        yield from self._updates.start(runs, parts)
         yield from self._close_if_due(now)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
@@ -120,8 +128,16 @@ class RoundCollector:
                 yield from self._updates.arrived(agent)
             case FetchFailed(keys.UpdateFetch(agent=agent)):
                 self._updates.fetch_failed(agent)
+            case Ran() | RunFailed():
+                yield from self._run_ended(event, now)
+
+    def _run_ended(self, event: Ran | RunFailed, now: float) -> Iterator[Action]:
+        match event:
             case Ran(keys.InputCheck(part=part), digest):
                 self._inputs.checked(part, digest)
+                yield from self._close_if_due(now)
+            case Ran(keys.NoiseKeyRead(), key):
+                self._privacy.key_read(key)
                 yield from self._close_if_due(now)
             case Ran(keys.PartsRun(), parts):
                 self._making, self._parts = False, parts
@@ -135,7 +151,8 @@ class RoundCollector:
                 # The worker may have folded a part of an update: the total cannot be used.
                 yield Note("round_work_failed", {"work": run.work, "error": str(error)})
                 self.run_ended(run)
-                yield from self.fail(f"{run.work}: {error}")
+                reads_key = isinstance(run, keys.NoiseKeyRead)  # its error names the file
+                yield from self.fail(str(error) if reads_key else f"{run.work}: {error}")
 
     def offered(self, agent: str, offer: Offer, now: float) -> Iterator[Action]:
         """Receive an offered update, or refuse it; a repeated offer changes nothing."""
@@ -153,10 +170,40 @@ class RoundCollector:
         match self.progress.close_decision():
             case CloseDecision.FAIL:
                 yield from self.fail(self.progress.shortfall())
-            case CloseDecision.CLOSE if self._inputs.complete and self._parts is not None:
-                self.progress.phase = RoundPhase.AGGREGATING
-                self.progress.seconds["collected"] = now - self.progress.opened
-                yield self._aggregate.start(self._parts, self._inputs, self._updates)
+            case CloseDecision.CLOSE if self._inputs.complete and self._privacy.ready:
+                yield from self._close(now)
+
+    def _close(self, now: float) -> Iterator[Action]:
+        """Aggregate the updates that count; with privacy terms, after the ledger has their entry.
+
+        There is room for the aggregate before the entry is paid for.
+        """
+        if self._parts is None:
+            return
+        self.progress.seconds["collected"] = now - self.progress.opened
+        self._aggregate.reserve(self._inputs, self._updates)
+        if self._privacy.terms is None:
+            yield from self._start_aggregate(self._parts)
+        else:
+            self.progress.phase = RoundPhase.RECORDING
+            yield from self._privacy.ask()
+
+    def noise_recorded(self, answer: NoiseRecorded, now: float) -> Iterator[Action]:
+        """Aggregate, now that the ledger has the entry; a repeated answer changes nothing."""
+        if self.progress.phase is RoundPhase.RECORDING and self._parts is not None:
+            yield Cancel(keys.LedgerRequest(*self.progress.key))
+            yield from self._privacy.recorded(answer)
+            self.progress.seconds["recorded"] = now - self.progress.opened
+            yield from self._start_aggregate(self._parts)
+
+    def noise_refused(self, reason: str) -> Iterator[Action]:
+        """Fail the round: no noise may be drawn for it."""
+        if self.progress.phase is RoundPhase.RECORDING:
+            yield from self.fail(f"the ledger takes no entry for this round: {reason}")
+
+    def _start_aggregate(self, parts: StrategyParts) -> Iterator[Action]:
+        self.progress.phase = RoundPhase.AGGREGATING
+        yield self._aggregate.start(parts, self._inputs, self._updates, self._privacy)
 
     def _commit(self, made: Aggregate, now: float) -> Iterator[Action]:
         """Serve the aggregate, and ask the repository to commit it."""
@@ -165,7 +212,7 @@ class RoundCollector:
         progress.phase = RoundPhase.COMMITTING
         progress.seconds["aggregated"] = now - progress.opened
         yield Note("round_aggregated", progress.log_facts(at=now))
-        commit = self._aggregate.commit(made)
+        commit = self._aggregate.commit(made, self._privacy.spent)
         yield from self._aggregate.serve()
         yield Ask(keys.CommitRequest(*progress.key), progress.plan.base.source, commit)
 
@@ -214,6 +261,8 @@ class RoundCollector:
                 self._aggregate.running = False
             case keys.PartsRun():
                 self._making = False
+            case keys.NoiseKeyRead():
+                self._privacy.reading = False
             case _:
                 self._updates.folding = False
 
@@ -231,6 +280,7 @@ class RoundCollector:
             record=record,
         )
         yield Cancel(keys.RoundDeadline(*progress.key))
+        yield Cancel(keys.LedgerRequest(*progress.key))
         yield Cancel(keys.CommitRequest(*progress.key))
         yield from self._inputs.cancel()
         yield from self._updates.cancel_fetches()
@@ -244,3 +294,4 @@ class RoundCollector:
         self._inputs.close(keep=failed)  # the controller will plan the round again
         self._updates.close()
         self._aggregate.close()
+        self._privacy.close()

@@ -1,0 +1,149 @@
+"""Privacy of one round: its key, its ledger entry, and the noise that is drawn after it. Pure.
+
+The order is what makes ε true: the repository stores the entry first, so noise that is drawn and
+then lost with its round is paid for; and the entry names the updates, so another set of updates for
+the same task gets no noise.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from fedbus.core.actions import Action, Ask, Note
+from fedbus.errors import FedbusError, LayoutError, SettingsError, StoreError
+from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
+from fedbus.privacy.ledger_entries import entry_of_round, is_drawn_by_collector
+from fedbus.privacy.noise import KeyedNoise
+from fedbus.privacy.noise_key import NoiseKey
+from fedbus.text import listed
+from fedbus.wire.messages import NoiseRecorded, RecordNoise
+from fedbus.wire.privacy import LedgerEntry, NoiseStep, PrivacySpent
+from fedbus_collector import keys
+from fedbus_collector.aggregation.private_step import PrivateStep
+from fedbus_collector.aggregation.tensor_runs import UpdateRuns
+from fedbus_collector.noise_key_watch import NoiseKeyWatch
+from fedbus_collector.rounds.progress import RoundProgress
+
+_NOISE_COST: Final = 4
+"""Drawing a normal number takes about as long as verifying this many numbers of updates."""
+
+
+class RoundPrivacy:
+    """What a round owes to its job's privacy terms; nothing if there are none.
+
+    Attributes:
+        terms: What the job promises; None: nothing.
+        reading: Whether a worker thread reads the key.
+        spent: What the job has spent with this round; None before the ledger has its entry.
+    """
+
+    def __init__(self, progress: RoundProgress, watch: NoiseKeyWatch) -> None:
+        self.terms = progress.request.strategy.privacy
+        self.reading = False
+        self.spent: PrivacySpent | None = None
+        self._progress = progress
+        self._watch = watch
+        self._key: NoiseKey | None = None
+        self._entry: LedgerEntry | None = None
+        self._steps: tuple[NoiseStep, ...] = ()
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether this collector draws the round's noise."""
+        return self.terms is not None and is_drawn_by_collector(self.terms)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the round may close: its key was read and is the plan's, if it needs one."""
+        return self._key is not None or not self.needs_key
+
+    @property
+    def passes(self) -> int:
+        """How often drawing noise takes as long as reading the model once."""
+        if self.terms is None or not self.needs_key:
+            return 0
+        return _NOISE_COST * min(self.terms.bands, len(self._steps))
+
+    def begin(self) -> Iterator[Action]:
+        """Have the key read, if the round needs one.
+
+        Raises:
+            SettingsError: This collector has no key, or the plan names none.
+        """
+        if not self.needs_key:
+            return
+        if self._progress.plan.noise_key is None:
+            raise SettingsError("the plan names no noise key, and this job's collectors draw noise")
+        yield self._watch.read(keys.NoiseKeyRead(*self._progress.key))
+        self.reading = True
+
+    def key_read(self, key: NoiseKey) -> None:
+        """Keep the key; raise SettingsError if it is not the plan's."""
+        self.reading = False
+        planned = self._progress.plan.noise_key
+        if planned is None or (fault := self._watch.fault(key, planned)):
+            raise SettingsError(fault)
+        self._key = key
+
+    def check_layout(self, runs: UpdateRuns) -> None:
+        """Raise LayoutError if a shared tensor of a private job would get no noise."""
+        bare = [
+            tensor.name
+            for tensor in runs.layout.shared
+            if tensor.role != "weight" or np.dtype(tensor.dtype).kind != "f"
+        ]
+        if self.terms is not None and bare:
+            raise LayoutError(
+                f"a private job cannot share {listed(bare)}: only trained floating-point tensors"
+                " have noise; replace batch normalization, or give them the role local"
+            )
+
+    def ask(self) -> Iterator[Action]:
+        """Have the repository store the entry of the updates that count."""
+        assert self.terms is not None  # noqa: S101 - the caller has checked it
+        progress = self._progress
+        updates = {agent: one.update for agent, one in progress.counted.items()}
+        self._entry = entry_of_round(progress.plan, self.terms, updates)
+        request = RecordNoise(entry=self._entry)
+        yield Ask(keys.LedgerRequest(*progress.key), progress.plan.base.source, request)
+
+    def recorded(self, answer: NoiseRecorded) -> Iterator[Action]:
+        """Keep what the ledger says; raise StoreError if it is not about this round's entry."""
+        assert self._entry is not None  # noqa: S101 - the answer is to `ask`
+        entry, steps = self._entry, answer.steps
+        if entry.updates is not None:
+            own = NoiseStep(round=entry.round, task=entry.task, updates=entry.updates)
+            steps = steps or (own,)
+            missing = self._needs_earlier_noise and len(steps) != answer.spent.entries
+            if missing or steps[-1] != own:
+                raise StoreError(
+                    "the ledger's steps do not end with this round's, or some are missing: the"
+                    " repository and this collector need the same version of fedbus"
+                )
+        self.spent, self._steps = answer.spent, steps
+        facts = {"epsilon": answer.spent.epsilon, "entries": answer.spent.entries}
+        yield Note("noise_recorded", self._progress.log_facts(**facts))
+
+    @property
+    def _needs_earlier_noise(self) -> bool:
+        return self.terms is not None and self.terms.release == "banded"
+
+    def step(self, mechanism: PrivacyMechanismCalls | None) -> PrivateStep | None:
+        """Return the mechanism's step with the round's noise; None if it has no half here.
+
+        Raises:
+            FedbusError: The mechanism draws noise, and the ledger has no entry.
+        """
+        if mechanism is None or self.terms is None:
+            return None
+        noise = None
+        if mechanism.draws_noise:
+            if self._key is None or self.spent is None:
+                raise FedbusError("no noise may be drawn before the ledger has its entry")
+            noise = KeyedNoise(self._key, self._progress.plan.job, self._steps)
+        return PrivateStep(mechanism=mechanism, noise=noise, cohort=self.terms.cohort)
+
+    def close(self) -> None:
+        """Forget the key."""
+        self._key = None
