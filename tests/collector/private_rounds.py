@@ -114,7 +114,7 @@ class PrivateRound(Harness):
         self.run_calls()
 
     def give_all(self, agents: tuple[str, ...] = (A, B, C)) -> None:
-        """Let updates come: of 1, 2 and 3."""
+        """Offer the updates of these agents: 1, 2 and 3."""
         for agent in agents:
             self.give(agent, 1.0 + (A, B, C).index(agent))
 

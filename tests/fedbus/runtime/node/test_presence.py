@@ -2,7 +2,7 @@
 
 from random import Random
 
-from fedbus.core.actions import Introduce, Note, Trouble
+from fedbus.core.actions import AnnounceKey, Introduce, Note, Trouble
 from fedbus.core.events import Connected, Stopping
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Effect, Publish
@@ -155,6 +155,20 @@ def test_a_node_publishes_what_prevents_its_work() -> None:
         [introduced] = act(node, core, Trouble(sentence))
         assert isinstance(introduced, Publish)
         assert codec.from_json(NodeState, introduced.packet.payload).trouble == said
+
+
+def test_a_node_publishes_the_noise_key_that_it_has() -> None:
+    """A key that is announced already is not published again; the last will has none."""
+    core = Fake()
+    node = a_node(core)
+    node.connected(0.0)
+    node.take_effects()
+    for digest in ("a" * 64, "b" * 64, None):
+        [introduced] = act(node, core, AnnounceKey(digest))
+        assert isinstance(introduced, Publish)
+        assert codec.from_json(NodeState, introduced.packet.payload).noise_key == digest
+        assert codec.from_json(NodeState, node.will_packet().payload).noise_key is None
+        assert act(node, core, AnnounceKey(digest)) == []
 
 
 def test_a_node_publishes_what_its_broker_lacks() -> None:

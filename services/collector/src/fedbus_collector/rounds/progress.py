@@ -56,7 +56,7 @@ class CloseDecision(StrEnum):
 class RoundProgress:
     """The request to open a round, and the state of each agent of its cohort.
 
-    `least_updates` is the number that the strategy's aggregator needs.
+    `least_updates` is the number that the strategy's aggregator needs; 0 before it was made.
 
     An agent is in at most one of `fetching` (its update is being transferred), `arrived` (its
     update waits to be folded), `counted` and `refused`; in none of them before its first answer.
@@ -72,7 +72,7 @@ class RoundProgress:
     counted: dict[str, Contributor] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    least_updates: int = 1
+    least_updates: int = 0
 
     @property
     def plan(self) -> Plan:

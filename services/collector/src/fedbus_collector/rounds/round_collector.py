@@ -179,7 +179,7 @@ class RoundCollector:
         There is room for the aggregate before the entry is paid for.
         """
         if self._parts is None:
-            return
+            return  # a round that asks no agent may close as soon as they are made
         self.progress.seconds["collected"] = now - self.progress.opened
         self._aggregate.reserve(self._inputs, self._updates)
         if self._privacy.terms is None:

@@ -1,0 +1,116 @@
+"""Parts of private strategies: a mechanism that does not do what the terms promise is refused."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fedbus.errors import PluginError
+from fedbus.training.params import PluginChoice
+from fedbus.wire.privacy import PrivacyTerms
+from fedbus.wire.strategies import Strategy
+from fedbus_collector.collector_parts import PartsFactory
+from tests.plugin_package import Install
+
+ENTRIES = """
+[fedbus.update_transforms]
+quiet = acme_private:Quiet
+loud = acme_private:Loud
+far = acme_private:Far
+plain = acme_private:Plain
+"""
+SOURCE = """
+class Quiet:
+    def refuses_update(self, facts, numbers):
+        return ""
+
+    def next_private_numbers(self, numbers, facts, noise):
+        return {}
+
+    def add_noise(self, combined, noise):
+        return combined.update
+
+class Loud(Quiet):
+    draws_noise = True
+
+class Far(Loud):
+    needs_distance = True
+
+class Plain:
+    def transform_combined(self, combined):
+        return combined.update
+"""
+TERMS = PrivacyTerms(
+    mechanism="loud", release="gaussian", noise_multiplier=1.0, delta=1e-5, cohort=3
+)
+
+
+def made(*transforms: str, terms: PrivacyTerms | None = TERMS, **more: Any) -> Strategy:  # noqa: ANN401 - of a strategy
+    """Make a strategy with these transforms."""
+    plain = Strategy(
+        id="fedavg",
+        aggregator=PluginChoice(id="mean"),
+        update_transforms=tuple(PluginChoice(id=name) for name in transforms),
+        privacy=terms,
+    )
+    return replace(plain, **more)
+
+
+def test_the_last_transform_is_the_mechanism(install: Install) -> None:
+    """It is no combined transform; the updates are kept only if they are compared."""
+    install("acme_private", ENTRIES, SOURCE)
+    parts = PartsFactory().make(made("plain", "loud"))
+    assert parts.mechanism is not None
+    assert parts.mechanism.caller.name == "loud"
+    assert [one.caller.name for one in parts.transforms] == ["plain"]
+    assert (parts.third_party, parts.keeps_updates) == (True, False)
+    assert PartsFactory().make(made("far", terms=replace(TERMS, mechanism="far"))).keeps_updates
+    plain = PartsFactory().make(made(terms=None))
+    assert (plain.third_party, plain.mechanism) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sentence"),
+    [
+        (
+            made("loud", "plain"),
+            "update transform 'loud': a privacy mechanism must be the last transform",
+        ),
+        (
+            made("loud", terms=None),
+            "update transform 'loud': the job has no privacy terms",
+        ),
+        (
+            made("loud", terms=replace(TERMS, mechanism="dp-fixed")),
+            "update transform 'loud': the job's privacy terms are those of dp-fixed",
+        ),
+        (
+            made("quiet", terms=replace(TERMS, mechanism="quiet")),
+            "quiet: it draws no noise at the collector, against the job's privacy terms",
+        ),
+        (
+            made("loud", terms=replace(TERMS, noise="agents")),
+            "loud: it draws noise at the collector, against the job's privacy terms",
+        ),
+        (made(), "loud: it draws no noise at the collector, against the job's privacy terms"),
+        (
+            made("loud", sections=("control",)),
+            "loud: arrays beside the differences would be sent without noise",
+        ),
+    ],
+)
+def test_a_mechanism_that_breaks_its_terms_is_refused(
+    strategy: Strategy, sentence: str, install: Install
+) -> None:
+    """The round fails before an update is received."""
+    install("acme_private", ENTRIES, SOURCE)
+    with pytest.raises(PluginError) as failed:
+        PartsFactory().make(strategy)
+    assert str(failed.value) == sentence
+
+
+@pytest.mark.parametrize("release", ["dp-sgd", "laplace"])
+def test_terms_that_agents_keep_alone_need_no_mechanism_here(release: Any) -> None:  # noqa: ANN401 - a literal
+    """Trainers and agents add the noise."""
+    terms = replace(TERMS, mechanism=release, release=release, noise="agents")
+    assert PartsFactory().make(made(terms=terms)).mechanism is None
