@@ -121,12 +121,7 @@ class Fleet:
     def absent(self, now: float) -> list[str]:
         """Return the agents that were online, are not, and may train."""
         online = set(self._online(now))
-        return [
-            node
-            for node, entry in sorted(self._nodes.items())
-            if node not in online and role_of(node) == "agent"
-            if entry.state.agent is None or "train" in entry.state.agent.roles
-        ]
+        return [node for node in self.trainers() if node not in online]
 
     def eligible(self, training: TrainingRequirements, now: float) -> EligibleAgents:
         """Separate the online agents that are eligible for a training from the others."""
@@ -150,9 +145,13 @@ class Fleet:
         collectors = (node for node in self._online(now) if role_of(node) == "collector")
         return {node: self._nodes[node].state.noise_key for node in collectors}
 
-    def trainers(self, now: float) -> set[str]:
-        """Return the known agents that may train, online or not."""
-        return {*self.absent(now), *(name for name, _ in self.agents("train", now))}
+    def trainers(self) -> list[str]:
+        """Return the known agents that may train, online or not, sorted by name."""
+        return [
+            node
+            for node, entry in sorted(self._nodes.items())
+            if role_of(node) == "agent" and _may_train(entry.state)
+        ]
 
     def _forget(self, now: float) -> None:
         """Remove silent nodes: an agent in a container may have a new name at each start."""
@@ -165,3 +164,7 @@ class Fleet:
             compatible = entry.state.protocol == PROTOCOL
             if compatible and self.liveness(node, now) is Liveness.ONLINE:
                 yield node
+
+
+def _may_train(agent: NodeState) -> bool:
+    return agent.agent is None or "train" in agent.agent.roles

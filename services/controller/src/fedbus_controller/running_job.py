@@ -141,7 +141,9 @@ class RunningJob:
         facts = {"job": self.id, "round": plan.round, "task": plan.task}
         yield Note("plan_refused", {**facts, "budget_spent": refused.budget_spent})
         if refused.budget_spent:
-            yield from self.end("finished", f"the privacy budget is spent: {refused.reason}")
+            said = refused.reason.startswith("the privacy budget")
+            reason = refused.reason if said else f"the privacy budget is spent: {refused.reason}"
+            yield from self.end("finished", reason)
             return
         self._planner.participations.load(refused.entries, refused.participations)
         progress.stage = JobStage.WAITING

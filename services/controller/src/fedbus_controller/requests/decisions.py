@@ -15,6 +15,7 @@ from fedbus_controller.requests.job_files import NO_ID, requested_job
 from fedbus_controller.requests.pending_requests import PendingRequests
 from fedbus_controller.requests.replies import forget_reply
 from fedbus_controller.requests.request_queue import UserRequest
+from fedbus_controller.requests.submission_warnings import OnlineAgents
 from fedbus_controller.running_jobs import RunningJobs
 
 
@@ -77,13 +78,14 @@ class RequestDecisions:
         """Accept the requests whose job is stored, with warnings about the online agents."""
         evaluators = dict(self._fleet.agents("evaluate", now))
         trainers = dict(self._fleet.agents("train", now))
-        yield from self._pending.accept(
-            loaded,
-            acceptance,
-            online=len(trainers),
-            evaluators=bool(evaluators),
+        online = OnlineAgents(
+            training=len(trainers),
+            evaluating=len(evaluators),
+            only_evaluating=len(evaluators.keys() - trainers.keys()),
             trainers=[facts.trainers for facts in (trainers | evaluators).values()],
+            known_to_train=len(self._fleet.trainers()),
         )
+        yield from self._pending.accept(loaded, acceptance, online)
 
     def job_forgotten(self, answer: JobForgotten) -> Iterator[Action]:
         """Delete the retained documents of a job, and answer the requests."""

@@ -5,15 +5,16 @@ reply is sent when the repository has stored the result. The broker keeps a requ
 published with QoS 1 until it is settled, and delivers it again after a restart.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from fedbus.core.actions import Action, Ask, Clear, Note
 from fedbus.core.events import ReplyTo, Requested
-from fedbus.jobs import JobFileError, differences
+from fedbus.jobs import JobFile, JobFileError, differences
 from fedbus.jobs.parser import ExtraChecks
 from fedbus.wire.documents import RefusedRequest
 from fedbus.wire.messages import Acceptance, ForgetJob, JobFault, JobForgotten, JobLoaded, StoreJob
+from fedbus.wire.strategies import Strategy
 from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
 from fedbus_controller import keys
 from fedbus_controller.job_context import Services
@@ -29,9 +30,10 @@ from fedbus_controller.requests.outcomes import (
     settle_decided,
     settle_released,
 )
+from fedbus_controller.requests.private_submissions import private_job_faults
 from fedbus_controller.requests.replies import accepted_reply, cancel_reply, forget_reply
 from fedbus_controller.requests.request_queue import RequestQueue, UserRequest
-from fedbus_controller.requests.submission_warnings import Trainers, submission_warnings
+from fedbus_controller.requests.submission_warnings import OnlineAgents, submission_warnings
 
 _RETAINED = (
     "a retained message on this topic may be old, so it is ignored; clear it (mosquitto_pub -r -n "
@@ -115,9 +117,7 @@ class PendingRequests:
     def submit(self, request: UserRequest, epoch: int) -> Iterator[Action]:
         """Ask the repository to store a job, or refuse its file."""
         try:
-            file, strategy = judged_job(
-                request.payload, request.topic_job, self._check_plugins, self._services.strategy
-            )
+            file, strategy = self._judged(request)
         except JobFileError as error:
             yield from self.outcomes.refuse(request, error.faults)
             return
@@ -149,22 +149,30 @@ class PendingRequests:
         )
         yield Ask(keys.JobStorage(job), self._services.repository, store)
 
+    def _judged(self, request: UserRequest) -> tuple[JobFile, Strategy]:
+        """Return a submitted job file with its strategy; raise JobFileError if it has faults.
+
+        The known agents do not matter for a request that was delivered before: its job may be
+        stored.
+        """
+        file, strategy = judged_job(
+            request.payload, request.topic_job, self._check_plugins, self._services.strategy
+        )
+        request.terms = strategy.privacy
+        trainers = len(self._services.fleet.trainers())
+        faults = private_job_faults(file, strategy.privacy, trainers)
+        if faults and not request.redelivered:
+            raise JobFileError(faults)
+        return file, strategy
+
     def accept(
-        self,
-        stored: JobLoaded,
-        acceptance: Acceptance,
-        *,
-        online: int,
-        evaluators: bool,
-        trainers: Sequence[Trainers],
+        self, stored: JobLoaded, acceptance: Acceptance, online: OnlineAgents
     ) -> Iterator[Action]:
         """Accept the requests whose job is stored, with the warnings of `submission_warnings`."""
         for request in self._storing.pop(acceptance.proposed or stored.job, ()):
             warnings = list(acceptance.warnings)
             if not acceptance.known:
-                warnings += submission_warnings(
-                    request.payload, trainers, online=online, evaluators=evaluators
-                )
+                warnings += submission_warnings(request.payload, request.terms, online)
             yield from accepted_reply(request.reply, stored, warnings, known=acceptance.known)
             for warning in warnings:
                 yield Note("job_warned", {"job": stored.job, "warning": warning})

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from fedbus.core.events import ReplyTo
+from fedbus.wire.privacy import PrivacyTerms
 from fedbus_controller.requests.job_files import ProposedId
 
 MAX_HELD_REQUESTS = 100
@@ -22,6 +23,7 @@ class UserRequest:
         receipt: Of the broker's message; None without one, or after a reconnect.
         unanswerable: Why no reply can be sent, if `reply` is None.
         redelivered: The broker delivered the request before; its job may have been stored.
+        terms: What the job promises; None before it is read, and without a privacy mechanism.
         proposal: The proposed id, which stays the same when the request is submitted again.
         renewals: Lease renewals of another controller since the request arrived.
     """
@@ -34,6 +36,7 @@ class UserRequest:
     receipt: int | None
     unanswerable: str = ""
     redelivered: bool = False
+    terms: PrivacyTerms | None = None
     proposal: ProposedId | None = None
     renewals: int = 0
 

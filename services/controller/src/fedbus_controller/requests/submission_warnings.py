@@ -1,34 +1,58 @@
 """Warnings about an accepted job, from the agents that are online. Pure."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from fedbus.jobs import JobFile, parse, training_params_of
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
+from fedbus.wire.privacy import PrivacyTerms
+from fedbus_controller.requests.private_submissions import private_job_warnings
 
 Trainers = Sequence[str]
 """The trainers of one agent."""
 
 
-def submission_warnings(
-    payload: bytes, trainers: Sequence[Trainers], *, online: int, evaluators: bool
-) -> Iterator[str]:
-    """Yield warnings about a valid job file, from the trainers of each online agent.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlineAgents:
+    """What warnings depend on: the numbers of agents by what they do, and the trainers of each.
 
-    `online` agents train; `evaluators` is whether an evaluator is online.
+    `known_to_train` counts agents that are offline, too.
     """
+
+    training: int
+    evaluating: int
+    only_evaluating: int
+    trainers: Sequence[Trainers]
+    known_to_train: int
+
+
+def submission_warnings(
+    payload: bytes, terms: PrivacyTerms | None, online: OnlineAgents
+) -> Iterator[str]:
+    """Yield warnings about a valid job file with these terms, from the agents that are online."""
     job = parse(payload)
-    yield from unmeasurable_metrics(job, trainers)
-    if job.targets and not evaluators:
+    yield from unmeasurable_metrics(job, online.trainers)
+    if terms is not None:
+        yield from private_job_warnings(job, terms, online.known_to_train)
+    if job.targets and terms is not None and not online.only_evaluating:
+        yield (
+            f"stopping_target {listed(job.targets)}: no agent that only evaluates is online, and a "
+            "private job has no metrics of training, so no target ends it; an agent with "
+            "FEDBUS_ROLES=evaluate and its own data evaluates each version "
+            "(docs/first-device.md)"
+        )
+    elif job.targets and not online.evaluating:
         yield (
             f"stopping_target {listed(job.targets)}: no evaluator is online, so the metrics on the "
             "data that agents train on decide; an agent with FEDBUS_ROLES=evaluate and its own "
             "data evaluates each version (docs/first-device.md)"
         )
     wanted = job.round
-    if online < wanted.quorum:
+    training = online.training
+    if training < wanted.quorum:
         yield (
-            f"waiting for agents: {online} {'is' if online == 1 else 'are'} online, "
+            f"waiting for agents: {training} {'is' if training == 1 else 'are'} online, "
             f"{wanted.agents} wanted, {wanted.quorum} needed (round.agents and round.quorum); the "
             "job begins when they are online"
         )

@@ -27,7 +27,7 @@ from fedbus_controller.rounds.poisson_sampling import poisson_cohort
 
 PATIENCE_SECONDS = 5.0
 """Time to wait for all wanted agents, before the quorum is enough."""
-_OWN_SELECTOR = "uniform"
+OWN_SELECTOR = "uniform"
 """The selector of a job that names none."""
 
 
@@ -151,7 +151,7 @@ class CohortPlanner:
     ) -> Cohort | NoPlan:
         """Draw a cohort by Poisson sampling; no plug-in may choose the agents, or learn them."""
         context, agents = self._context, candidates.selectable
-        if (selector := context.file.plugins.selector) != _OWN_SELECTOR:
+        if (selector := context.file.plugins.selector) != OWN_SELECTOR:
             return PlanImpossible(
                 f"Poisson sampling draws the agents itself, but the job has the selector "
                 f"{selector!r}: leave plugins.selector out, or set the accounting's sampling to any"
@@ -179,7 +179,7 @@ class CohortPlanner:
         agents, name = candidates.selectable, self._context.file.plugins.selector
         waits_for_all = now < self._since + PATIENCE_SECONDS
         if len(agents) < (self._want if waits_for_all else self.quorum):
-            if not waits_for_all and (reason := self._spent(now)):
+            if not waits_for_all and (reason := self._spent()):
                 return PlanImpossible(reason, "finished")
             needs = f"{self._want} wanted, {self.quorum} needed"
             return PlanPostponed(self._missing(candidates, needs, now))
@@ -214,9 +214,9 @@ class CohortPlanner:
         names += f"; {agreed.explanation}" if agreed.explanation else ""
         return f"waiting for agents: {why}{names}"
 
-    def _spent(self, now: float) -> str:
+    def _spent(self) -> str:
         """Return why no cohort is possible any more; "" if one may be."""
-        known = self._fleet.trainers(now)
+        known = self._fleet.trainers()
         spent = sum(self.participations.is_spent(agent) for agent in known)
         if not spent or len(known) - spent >= self.quorum:
             return ""

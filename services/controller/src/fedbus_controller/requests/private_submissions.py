@@ -1,0 +1,51 @@
+"""Faults and warnings of a submitted private job, from the agents that are known. Pure."""
+
+from collections.abc import Iterator
+
+from fedbus.jobs import JobFault, JobFile
+from fedbus.strategies.privacy_rules import cohort_fault
+from fedbus.text import counted
+from fedbus.wire.privacy import PrivacyTerms
+from fedbus_controller.rounds.cohort_planning import OWN_SELECTOR
+
+
+def private_job_faults(
+    job: JobFile, terms: PrivacyTerms | None, trainers: int
+) -> tuple[JobFault, ...]:
+    """Return why a job's rounds could not keep its terms; `trainers` agents are known to train."""
+    if terms is None:
+        return ()
+    faults = []
+    if fault := cohort_fault(job, trainers):
+        faults.append(fault)
+    selector = job.plugins.selector
+    if terms.sampling == "poisson" and selector != OWN_SELECTOR:
+        faults.append(
+            JobFault(
+                key="plugins.selector",
+                problem=f"{selector!r}, but Poisson sampling draws the agents itself, in secret",
+                hint="leave it out, or leave privacy-mechanisms.accounting.sampling out",
+            )
+        )
+    return tuple(faults)
+
+
+def private_job_warnings(job: JobFile, terms: PrivacyTerms, trainers: int) -> Iterator[str]:
+    """Yield what makes a private job worse than its file looks; `trainers` agents are known."""
+    chosen = job.privacy_mechanisms.chosen
+    written = None if chosen is None else getattr(chosen[1], "noise_multiplier", None)
+    local = terms.noise == "agents"
+    if terms.unit == "agent" and not local and written and written > terms.noise_multiplier > 0:
+        yield (
+            f"privacy-mechanisms.{terms.mechanism}: only a mean is divided by a fixed number of "
+            "agents; with this strategy's aggregator one agent may change the result by twice the "
+            f"clipping norm, so ε is that of the noise multiplier {terms.noise_multiplier:.3g}, "
+            f"not {written:.3g}; choose the aggregator mean for a smaller ε"
+        )
+    if terms.sampling == "poisson" and terms.population and terms.population != trainers:
+        mean = terms.rate * trainers
+        yield (
+            f"strategy.population is {terms.population}, but {counted(trainers, 'agent')} that can "
+            f"train {'is' if trainers == 1 else 'are'} known: rounds have {mean:.3g} agents on "
+            f"average, not {terms.cohort}; ε holds all the same"
+        )

@@ -1,0 +1,151 @@
+"""Submission of private jobs: what the known agents make of them."""
+
+from typing import Any
+
+import pytest
+
+from fedbus.jobs import parse
+from fedbus.strategies.resolution import resolve_job
+from fedbus.wire.messages import StoreJob
+from fedbus.wire.privacy import PrivacyTerms
+from fedbus_controller import keys
+from fedbus_controller.requests.private_submissions import (
+    private_job_faults,
+    private_job_warnings,
+)
+from tests.controller.harness import EVALUATOR, JOB, REPOSITORY, A, B, C, Harness, accepted, facts
+from tests.controller.harness import job_file as plain_job_file
+
+FIXED = {"noise_multiplier": 1.1, "clipping_norm": 1.0, "num_sampled_clients": 3}
+POISSON = {"dp-fixed": FIXED, "accounting": {"sampling": "poisson"}}
+
+
+def private_file(mechanisms: object = None, **changes: Any) -> bytes:  # noqa: ANN401 - any key
+    """Write a job file with a privacy mechanism for three agents."""
+    plain = {"round": {"deadline_seconds": 10}, "privacy-mechanisms": {"dp-fixed": FIXED}}
+    chosen = {} if mechanisms is None else {"privacy-mechanisms": mechanisms}
+    return plain_job_file(**(plain | chosen | changes))
+
+
+def terms_of(file: bytes) -> PrivacyTerms:
+    """Resolve the terms of a job file."""
+    terms = resolve_job(parse(file)).privacy
+    assert terms is not None
+    return terms
+
+
+def submit(file: bytes, *agents: str, **how: Any) -> Harness:  # noqa: ANN401 - as `Harness.submit`
+    """Submit a job file to a leading controller that knows some agents."""
+    harness = Harness()
+    harness.lead()
+    harness.introduce(*agents)
+    harness.submit(file, **how)
+    return harness
+
+
+def test_more_agents_than_are_known_cannot_be_sampled() -> None:
+    """The mean would be divided by a number that never comes."""
+    answer = submit(private_file(), A, B).answer()
+    assert not answer["accepted"]
+    (fault,) = answer["faults"]
+    assert fault["key"] == "privacy-mechanisms.dp-fixed.num_sampled_clients"
+    assert fault["problem"].startswith("3, but 2 agents that can train are known")
+
+
+def test_agents_that_are_offline_are_known() -> None:
+    """They may come back; the reply says that the job waits."""
+    harness = Harness()
+    harness.lead()
+    harness.introduce(A, B, C)
+    harness.introduce(C, online=False)
+    harness.submit(private_file())
+    stored = harness.asked(keys.JobStorage(JOB), StoreJob)
+    assert stored.strategy is not None
+    assert stored.strategy.privacy == terms_of(private_file())
+
+
+def test_a_request_that_was_delivered_before_is_not_judged_by_the_fleet() -> None:
+    """Its job may be stored and run; a restarted controller knows no agents yet."""
+    harness = submit(private_file(), redelivered=True)
+    assert keys.JobStorage(JOB) in harness.asks
+
+
+def test_a_job_without_a_mechanism_does_not_depend_on_the_known_agents() -> None:
+    """It waits for them."""
+    assert private_job_faults(parse(plain_job_file()), None, 0) == ()
+    assert keys.JobStorage(JOB) in submit(plain_job_file()).asks
+
+
+def test_poisson_sampling_has_no_other_selector() -> None:
+    """A selector would learn and choose the agents."""
+    file = private_file(POISSON, strategy={"population": 30}, plugins={"selector": "shy"})
+    (fault,) = private_job_faults(parse(file), terms_of(file), 3)
+    assert str(fault) == (
+        "plugins.selector: 'shy', but Poisson sampling draws the agents itself, in secret; leave "
+        "it out, or leave privacy-mechanisms.accounting.sampling out"
+    )
+    other = private_file(plugins={"selector": "shy"})
+    assert private_job_faults(parse(other), terms_of(other), 3) == ()
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (12, "12 agents that can train are known: rounds have 1.2 agents"),
+        (1, "1 agent that can train is known: rounds have 0.1 agents"),
+        (30, ""),
+    ],
+)
+def test_another_population_than_the_known_agents_gets_a_warning(known: int, said: str) -> None:
+    """Rounds have fewer or more agents than the file says."""
+    file = private_file(POISSON, strategy={"population": 30})
+    warnings = [*private_job_warnings(parse(file), terms_of(file), known)]
+    rest = "on average, not 3; ε holds all the same"
+    assert warnings == ([f"strategy.population is 30, but {said} {rest}"] if said else [])
+
+
+def test_an_aggregator_that_is_no_mean_gets_a_warning() -> None:
+    """Its ε is that of a sixth of the noise."""
+    file = private_file(strategy="median")
+    (warning,) = private_job_warnings(parse(file), terms_of(file), 3)
+    assert warning == (
+        "privacy-mechanisms.dp-fixed: only a mean is divided by a fixed number of agents; with "
+        "this strategy's aggregator one agent may change the result by twice the clipping norm, so "
+        "ε is that of the noise multiplier 0.183, not 1.1; choose the aggregator mean for a "
+        "smaller ε"
+    )
+
+
+@pytest.mark.parametrize(
+    "mechanisms",
+    [
+        {"dp-fixed": FIXED},
+        {"dp-fixed": {**FIXED, "server_side_noising": False}},
+        {"metric-privacy": FIXED},
+        {"ldp-laplace": {"epsilon": 8.0, "clipping_norm": 1.0, "num_sampled_clients": 3}},
+        {"dp-sgd": {"noise_multiplier": 1.0, "max_grad_norm": 1.0, "least_examples": 100}},
+    ],
+)
+def test_a_mean_gets_no_warning(mechanisms: object) -> None:
+    """Neither with noise of agents, nor where the mechanism has another meaning of the number."""
+    file = private_file(mechanisms)
+    assert [*private_job_warnings(parse(file), terms_of(file), 3)] == []
+
+
+def test_a_target_of_a_private_job_needs_an_agent_that_only_evaluates() -> None:
+    """Metrics of training do not exist, and agents that train do not evaluate it."""
+    file = private_file(stopping_target={"accuracy": 0.9})
+    for own, warned in (
+        (facts("train", "evaluate"), True),
+        (facts("evaluate"), False),
+    ):
+        harness = Harness()
+        harness.lead()
+        harness.introduce(A, B, C)
+        harness.introduce_as(EVALUATOR, own)
+        harness.submit(file)
+        harness.receive(REPOSITORY, accepted(file=file))
+        warnings = harness.answer().get("warnings", [])
+        assert [each[:66] for each in warnings] == (
+            ["stopping_target accuracy: no agent that only evaluates is online, "] if warned else []
+        )
