@@ -21,6 +21,7 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.documents import AgentFacts, ModelSpec, TensorSpec
 from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
+from fedbus.wire.privacy import PrivacyTerms
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.data_watch import WatchedData
@@ -153,8 +154,8 @@ class CheckingTaskRunner(FakeTaskRunner):
         self.trainers.check(trainer)
         self.source.check(overrides)
 
-    def check_strategy(self, params: TrainingParams) -> int:
-        return StrategyPlugins().check(params)
+    def check_strategy(self, params: TrainingParams, privacy: PrivacyTerms | None = None) -> int:
+        return StrategyPlugins().check(params, privacy)
 
     def rows(self, overrides: DataOverrides) -> RowFormat:
         pipeline = self.source.expected_pipeline(overrides)

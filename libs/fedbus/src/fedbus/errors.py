@@ -9,6 +9,7 @@
     ├── BusError          the broker is unreachable or refused this node
     ├── StoreError        the store cannot be read or written
     ├── TrainingError     data or parameters that a trainer cannot use
+    │   └── PrivacyError  a private training that cannot keep what the job promises
     ├── Stopped           work that was cancelled: no fault
     └── of fedbus.client: Failed, Unreachable, Refused and its kind JobRefused
 
@@ -55,6 +56,13 @@ class StoreError(FedbusError):
 
 class TrainingError(FedbusError):
     """A trainer cannot use these data or parameters."""
+
+
+class PrivacyError(TrainingError):
+    """A private training cannot keep what its job promises.
+
+    The message leaves the agent, so it has no figure that follows from the agent's data.
+    """
 
 
 class Stopped(FedbusError):  # noqa: N818 - a cancellation is not an error

@@ -104,13 +104,18 @@ class AgentCore(Core):
         return replace(facts, trouble=self._thread.trouble or self._data_watch.trouble)
 
     def active_jobs(self) -> dict[str, int]:
-        """Return the number of waiting and running trainings and evaluations of each job."""
-        tasks = (key.job for key in self._scheduler.tasks)
+        """Return the number of waiting and running trainings and evaluations of each job.
+
+        Private trainings are left out: that an agent takes part in one is secret.
+        """
+        tasks = (key.job for key, task in self._scheduler.tasks.items() if not task.private)
         return dict(Counter([*tasks, *self.standalone.active()]))
 
     def progress(self) -> float:
-        """Return the progress of the running task or round, 0 to 1."""
-        return self._thread.control.progress if self._thread.control else 0.0
+        """Return the progress of the running task or round, 0 to 1; 0 in a private training."""
+        if self._thread.control is None or self._scheduler.private:
+            return 0.0
+        return self._thread.control.progress
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Decide what follows from an event."""
@@ -252,10 +257,11 @@ class AgentCore(Core):
         if found.reason:
             yield from self._results.report(task, None, found.reason)
             return
+        self._inputs.models.use(task.ref, private=task.private)
         if isinstance(message, TrainTask) and message.inline is not None:
             self._inputs.unpack(message.base, message.inline)
         yield from self._scheduler.add(task, now)
 
     def _running_task(self) -> str:
-        key = self._scheduler.running()
+        key = None if self._scheduler.private else self._scheduler.running()
         return " ".join(map(str, key.parts())) if key else ""

@@ -52,6 +52,13 @@ class WorkScheduler:
         """Return whether a task to make features of a job waits or runs: it is the only one."""
         return any(isinstance(key, FeatureWork) and key.job == job for key in self.tasks)
 
+    @property
+    def private(self) -> bool:
+        """Whether a private training runs; with an idle thread, whether the oldest task is one."""
+        oldest = next((task.control for task in self.tasks.values()), None)
+        control = self.thread.control or oldest
+        return control is not None and control.private
+
     def add(self, task: Task, now: float) -> Iterator[Action]:
         """Begin with an accepted task."""
         self.tasks[task.key] = task

@@ -45,6 +45,7 @@ from fedbus.plugins.protocols import (
     TrainerFactory,
     Transform,
     TransformFactory,
+    UsesDpSgd,
     UsesLocalTerms,
 )
 from fedbus.plugins.strategy_protocols import (
@@ -118,6 +119,7 @@ __all__ = [
     "UpdateFacts",
     "UpdateTransform",
     "UpdateTransformFactory",
+    "UsesDpSgd",
     "UsesLocalTerms",
     "WeighsAll",
     "WeighsOne",

@@ -15,6 +15,7 @@ import numpy as np
 
 from fedbus.errors import PluginError
 from fedbus.model.layout import Weights
+from fedbus.plugins.privacy_protocols import PrivateUpdate
 from fedbus.plugins.strategy_protocols import LocalEnd
 from fedbus.scalars import IDENT
 from fedbus.text import listed
@@ -82,6 +83,29 @@ def checked_update(found: object, update: Weights) -> Weights:
                 f"transform_update: {name!r}: expected {array.dtype}, got {changed[name].dtype}"
             )
     return changed
+
+
+def checked_protection(found: object, update: Weights) -> PrivateUpdate:
+    """Return what a privacy mechanism made of an update.
+
+    Raises:
+        PluginError: Names, shapes or dtypes differ from those of `update`, a number is not finite,
+            or the norm bit is no finite number.
+    """
+    if not isinstance(found, PrivateUpdate):
+        raise PluginError(f"protect: expected a fedbus.plugins.PrivateUpdate, got {_shown(found)}")
+    arrays = _checked_arrays("protect", found.update, update)
+    for name, array in update.items():
+        if arrays[name].dtype != array.dtype:
+            raise PluginError(
+                f"protect: {name!r}: expected {array.dtype}, got {arrays[name].dtype}"
+            )
+    bit = found.norm_bit
+    if bit is None:
+        return PrivateUpdate(update=arrays)
+    if not _is_number(bit) or not math.isfinite(bit):
+        raise PluginError("protect: norm_bit: expected a finite number")
+    return PrivateUpdate(update=arrays, norm_bit=float(bit))
 
 
 def is_part_name(name: object) -> bool:

@@ -153,6 +153,29 @@ class CutsModel(Protocol):
 
 
 @runtime_checkable
+class UsesDpSgd(Protocol):
+    """A trainer whose `train` follows `TrainingParams.dp_sgd`.
+
+    Its steps are those of `fedbus.training.dp_sgd`: each draws every example with the same
+    probability and on its own, clips the gradient of each example, and adds noise to their sum,
+    from a cryptographic generator.
+    """
+
+    def check_dp_sgd(self, params: TrainingParams, examples: int, /) -> None:
+        """Check whether the next `train` can follow `params.dp_sgd`; called before it.
+
+        Args:
+            params: The parameters of the training.
+            examples: The number of the agent's examples.
+
+        Raises:
+            PrivacyError: The model, the parameters or the number of examples do not allow it, or
+                a package is missing. The message leaves the agent.
+        """
+        ...
+
+
+@runtime_checkable
 class Stateful(Protocol):
     """A trainer that can continue with the optimizer state of an earlier training.
 

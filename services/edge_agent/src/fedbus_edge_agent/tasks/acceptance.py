@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from fedbus.core.actions import Action
-from fedbus.errors import TrainingError
+from fedbus.errors import PrivacyError, TrainingError
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.host.data_watch import DataWatch
@@ -16,6 +16,7 @@ from fedbus_edge_agent.tasks.eligibility import (
     eligibility,
 )
 from fedbus_edge_agent.tasks.task import Task, TaskMessage
+from fedbus_edge_agent.training.private_task import check_private_task
 from fedbus_edge_agent.training.trainers import TaskChecker
 from fedbus_edge_agent.training.watchdog import TrainingThread
 
@@ -70,8 +71,14 @@ class TaskAcceptance:
     def _judge(self, message: TaskMessage, facts: AgentFacts) -> Eligibility:
         if self.thread.trouble:
             return Eligibility(facts.format, self.thread.trouble)
-        size, arrays = None, NO_ARRAYS
+        size, arrays, privacy = None, NO_ARRAYS, None
         if isinstance(message, TrainTask):
-            size, state = message.base.weights.size, message.state
+            size, state, privacy = message.base.weights.size, message.state, message.privacy
             arrays = StrategySizes(len(message.sections), 0 if state is None else state.size)
-        return eligibility(message.trainer, message.params, size, facts, self.checker, arrays)
+            try:
+                check_private_task(message)
+            except PrivacyError as error:
+                return Eligibility(facts.format, str(error))
+        return eligibility(
+            message.trainer, message.params, size, facts, self.checker, arrays, privacy
+        )

@@ -13,6 +13,7 @@ from fedbus.jobs.eligibility import RowFormat, batch_memory_reason, resources_re
 from fedbus.training.params import TrainingParams
 from fedbus.wire.announced_names import classes_in, columns_in
 from fedbus.wire.documents import AgentFacts
+from fedbus.wire.privacy import PrivacyTerms
 from fedbus_edge_agent.training.trainers import TaskChecker
 
 KEPT_STATES: Final = 2
@@ -48,6 +49,7 @@ def eligibility(  # noqa: PLR0913, PLR0917 - all that a judgement depends on
     facts: AgentFacts,
     checker: TaskChecker | None,
     arrays: StrategySizes = NO_ARRAYS,
+    privacy: PrivacyTerms | None = None,
 ) -> Eligibility:
     """Judge a training, or with no `weights_bytes` an evaluation, before it is accepted.
 
@@ -60,7 +62,8 @@ def eligibility(  # noqa: PLR0913, PLR0917 - all that a judgement depends on
         if checker is not None:
             checker.check(trainer, overrides)
             rows = rows if overrides is None else checker.rows(overrides)
-            copies = 0 if weights_bytes is None else checker.check_strategy(params)
+            if weights_bytes is not None:
+                copies = checker.check_strategy(params, privacy)
     except FedbusError as error:
         return Eligibility(rows.format, str(error))
     no_room = None

@@ -33,13 +33,22 @@ class CachedModels:
         self._choose = choose
         self._specs: OrderedDict[str, Model] = OrderedDict()  # by digest, with the fetched files
         self._weights = NewestBlobs(MAX_MODELS)  # by model
+        self._hidden: set[str] = set()  # digests of specs
 
     def sizes(self) -> dict[str, int]:
-        """Return the bytes of files of each model whose spec is cached, by name."""
+        """Return the bytes of files of each model whose spec is cached and shown, by name."""
         return {
             model.spec.model: sum(len(data) for data in model.files.values())
-            for model in self._specs.values()
+            for digest, model in self._specs.items()
+            if digest not in self._hidden
         }
+
+    def use(self, ref: ModelRef, *, private: bool) -> None:
+        """Show a task's model in `sizes`, unless only private trainings have used it here."""
+        if not private:
+            self._hidden.discard(ref.spec.digest)
+        elif ref.spec.digest not in self._specs:
+            self._hidden.add(ref.spec.digest)
 
     def spec(self, ref: ModelRef) -> ModelSpec | None:
         """Return a version's spec, if it is cached."""
@@ -120,4 +129,4 @@ class CachedModels:
 
     def _keep(self, most: int) -> None:
         while len(self._specs) > most:
-            self._specs.popitem(last=False)
+            self._hidden.discard(self._specs.popitem(last=False)[0])

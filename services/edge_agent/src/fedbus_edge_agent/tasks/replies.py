@@ -140,7 +140,7 @@ class TaskReplies:
         """Remove a stopped job's state, unless an adoption is under way that writes one again."""
         if job in self._stopped and all(key.job != job for key in self._settling):
             self._stopped.remove(job)
-            remove = partial(self._outbox.own_states.remove, job)
+            remove = partial(self._outbox.forget_job, job)
             yield Run(OwnStateRemoval(job), remove, brief=True)
 
     def discard(self, result: TrainingResult) -> Run:

@@ -27,15 +27,20 @@ class TaskResults:
     """Successful ones, the oldest first."""
 
     def report(self, task: Task, result: object, reason: str = "") -> Iterator[Action]:
-        """Report a result, or with a reason the failure of a task."""
+        """Report a result, or with a reason the failure of a task.
+
+        Private trainings are not counted: no reader of `/metrics` may know of them.
+        """
         message = task.message
-        self.counters.count(task.key.kind, "declined" if reason else "done")
+        if not task.private:
+            self.counters.count(task.key.kind, "declined" if reason else "done")
         if isinstance(message, FeatureTask):
             yield from self.features.report(task.controller, message, result, reason)
         elif isinstance(message, TrainTask):
             if isinstance(result, TrainingResult):
                 metrics = result.stored.offer.metrics
-                self.counters.record_metrics(message.job, message.round, metrics)
+                if not task.private:
+                    self.counters.record_metrics(message.job, message.round, metrics)
                 yield from self.replies.offer(result)
             else:
                 yield from self.replies.decline(message, reason)

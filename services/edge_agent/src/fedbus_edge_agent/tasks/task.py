@@ -45,10 +45,18 @@ class Task:
     inputs_complete: bool = False
     input_checked: bool = False
 
+    def __post_init__(self) -> None:
+        self.control.private = self.private
+
     @property
     def key(self) -> TaskKey:
         """Key of the task's messages, timers and runs."""
         return key_of(self.message)
+
+    @property
+    def private(self) -> bool:
+        """Whether no node may see that this agent takes part: a training with privacy terms."""
+        return isinstance(self.message, TrainTask) and self.message.privacy is not None
 
     @property
     def ref(self) -> ModelRef:

@@ -17,7 +17,8 @@ class TaskControl:
         batches_requested: Number of batches requested before cancellation; the watchdog reads it.
         steps: Batches of `data.steps` or `data.epochs` that the trainer took: optimizer steps.
         thread: Identifier of the thread that works; 0 before it has begun.
-        notes: Log events of faults that did not end the work, each with its reason.
+        private: Whether no other node may see that this work is done.
+        notes: Log events of faults, each with its reason; the work may go on after them.
     """
 
     stopped: bool = False
@@ -25,6 +26,7 @@ class TaskControl:
     batches_requested: int = 0
     steps: int = 0
     thread: int = 0
+    private: bool = False
     notes: list[tuple[str, str]] = field(default_factory=list)
 
     def begin(self) -> None:

@@ -1,13 +1,23 @@
-"""The agent's parts of a job's strategy: its objective, and the transforms of its update."""
+"""The agent's parts of a job: its objective, transforms of its update, its privacy mechanism."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import cast
 
 from fedbus import plugins
-from fedbus.errors import PluginError
-from fedbus.plugins import BUILTIN_PACKAGE, AfterTraining, Group, Objective, TransformsUpdate
+from fedbus.errors import PluginError, PrivacyError
+from fedbus.plugins import (
+    BUILTIN_PACKAGE,
+    AfterTraining,
+    Group,
+    Objective,
+    ProtectsCombined,
+    ProtectsUpdate,
+    TransformsUpdate,
+)
 from fedbus.training.params import PluginChoice, TrainingParams
+from fedbus.wire.privacy import PrivacyTerms
+from fedbus_edge_agent.training.private_task import update_mechanism
 
 OBJECTIVE_COPIES = 3
 """Copies of a model's bytes that an objective with arrays of its own has in memory beside those of
@@ -21,10 +31,12 @@ class LocalStrategy:
     Attributes:
         objective: What is added to the loss; None: nothing.
         transforms: Transforms of the update that have a half for agents, in their order.
+        mechanism: The privacy mechanism, which follows them; None: none.
     """
 
     objective: tuple[str, Objective] | None = None
     transforms: tuple[tuple[str, TransformsUpdate], ...] = ()
+    mechanism: tuple[str, ProtectsUpdate] | None = None
 
     @property
     def keeper(self) -> tuple[str, AfterTraining] | None:
@@ -40,7 +52,7 @@ class StrategyPlugins:
 
     allowed: Collection[str] | None = None
 
-    def check(self, params: TrainingParams) -> int:
+    def check(self, params: TrainingParams, privacy: PrivacyTerms | None = None) -> int:
         """Reject parts that the agent cannot use, before a task is accepted.
 
         Parts that fedbus ships are made; a third-party one is not imported before its task runs.
@@ -50,29 +62,38 @@ class StrategyPlugins:
 
         Raises:
             PluginError: A part is not installed or allowed, or does not take its parameters.
+            PrivacyError: A privacy mechanism is not the one of the terms, or not of fedbus.
         """
         copies = 0
         for group, choice in _choices(params):
-            plugin = plugins.find(group, choice.id, self.allowed)
-            made = self._make(group, choice) if plugin.package == BUILTIN_PACKAGE else None
-            if group == "objectives" and (made is None or isinstance(made, AfterTraining)):
+            package = plugins.find(group, choice.id, self.allowed).package
+            made = self._make(group, choice) if package == BUILTIN_PACKAGE else None
+            if group == "update_transforms":
+                _check_mechanism(choice, made, package, privacy)
+            elif made is None or isinstance(made, AfterTraining):
                 copies = OBJECTIVE_COPIES
         return copies
 
-    def load(self, params: TrainingParams) -> LocalStrategy:
+    def load(self, params: TrainingParams, privacy: PrivacyTerms | None = None) -> LocalStrategy:
         """Import and make the parts of a job.
 
         Raises:
-            PluginError: A part cannot be used; see `check`.
+            PluginError: A part cannot be used; see `check`, which is repeated for all parts.
+            PrivacyError: See `check`.
         """
-        objective, transforms = None, []
+        objective, transforms, mechanism = None, [], None
         for group, choice in _choices(params):
             made = self._make(group, choice)
             if group == "objectives":
                 objective = choice.id, cast("Objective", made)
+                continue
+            package = plugins.find(group, choice.id, self.allowed).package
+            _check_mechanism(choice, made, package, privacy)
+            if isinstance(made, ProtectsUpdate):
+                mechanism = choice.id, made
             elif isinstance(made, TransformsUpdate):
                 transforms.append((choice.id, made))
-        return LocalStrategy(objective, tuple(transforms))
+        return LocalStrategy(objective, tuple(transforms), mechanism)
 
     def _make(self, group: Group, choice: PluginChoice) -> object:
         factory = cast("Callable[..., object]", plugins.load(group, choice.id, self.allowed))
@@ -90,3 +111,29 @@ def _choices(params: TrainingParams) -> Iterator[tuple[Group, PluginChoice]]:
         yield "objectives", params.objective
     for choice in params.update_transforms:
         yield "update_transforms", choice
+
+
+def _check_mechanism(
+    choice: PluginChoice, made: object, package: str, privacy: PrivacyTerms | None
+) -> None:
+    """Raise PrivacyError for a transform that is wrongly a privacy mechanism, or wrongly none.
+
+    `made` is None for a third-party transform that is not imported yet.
+    """
+    if choice.id != update_mechanism(privacy):
+        if isinstance(made, ProtectsUpdate | ProtectsCombined):
+            raise PrivacyError(
+                f"update transform {choice.id!r} is a privacy mechanism, and the task's privacy "
+                "terms do not name it; a job chooses one by its key in privacy-mechanisms"
+            )
+        return
+    if package != BUILTIN_PACKAGE:
+        raise PrivacyError(
+            f"the privacy mechanism {choice.id!r} is of the package {package or 'unknown'!r}; an "
+            "agent lets none but those of fedbus protect its updates"
+        )
+    if not isinstance(made, ProtectsUpdate):
+        raise PrivacyError(
+            f"the privacy mechanism {choice.id!r} cannot protect an update: it has no method "
+            "protect"
+        )

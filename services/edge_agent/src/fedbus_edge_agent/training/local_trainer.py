@@ -1,6 +1,6 @@
 """Training and evaluation with this machine's trainer plug-ins; runs in the training thread."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,18 +8,19 @@ from numpy.typing import NDArray
 from fedbus.blobs.spool import Spool
 from fedbus.data import Dataset
 from fedbus.datasource.source import DataSource, InMemorySource
-from fedbus.errors import PluginError, StoreError
+from fedbus.errors import PluginError, PrivacyError, StoreError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs.eligibility import RowFormat
 from fedbus.model.blob import decode, encode_delta
 from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout, Weights
-from fedbus.plugins import Evaluates, TrainerFactory
+from fedbus.plugins import Evaluates, SecretNoise, TrainerFactory
+from fedbus.privacy.secret_noise import EphemeralNoise
 from fedbus.training.local_terms import LocalTerms
-from fedbus.training.params import DataOverrides, TrainingParams, Update
+from fedbus.training.params import DataOverrides, TrainingParams
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import EvaluateTask, FeatureTask, TrainTask
-from fedbus.wire.strategies import TrainingFacts
+from fedbus.wire.privacy import PrivacyTerms
 from fedbus_edge_agent.mistnet.feature_answers import NewFeatures
 from fedbus_edge_agent.mistnet.feature_training import FeatureTraining, prepare_cut
 from fedbus_edge_agent.training.cancellation import TaskControl
@@ -32,6 +33,18 @@ from fedbus_edge_agent.training.local_strategy import StrategyPlugins
 from fedbus_edge_agent.training.local_tensors import LocalTensors
 from fedbus_edge_agent.training.optimizer_state import OptimizerStates
 from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.private_offer import (
+    TrainingReport,
+    private_training,
+    training_report,
+    undisclosed,
+)
+from fedbus_edge_agent.training.private_task import (
+    check_private_layout,
+    check_private_task,
+    draws_noise,
+    protects_own_data,
+)
 from fedbus_edge_agent.training.round_files import RoundFiles
 from fedbus_edge_agent.training.task_runner import (
     EvaluationResult,
@@ -52,7 +65,8 @@ _AFTER_ALL_ROUNDS = 2**31
 class LocalTrainer:
     """Trains and evaluates on `data` with this machine's trainers (see `Trainers`).
 
-    `admission` decides which `.tflite` files are opened in this process.
+    `admission` decides which `.tflite` files are opened in this process, and `noise` makes the
+    source of noise of each private task.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all but three have a good default
@@ -63,9 +77,11 @@ class LocalTrainer:
         factories: Mapping[str, TrainerFactory] | None = None,
         allowed: Collection[str] | None = None,
         admission: Admission | None = None,
+        noise: Callable[[], SecretNoise] = EphemeralNoise,
     ) -> None:
         self.trainers = Trainers(preferred, factories, allowed)
         self._outbox = outbox
+        self._noise = noise
         self._local_tensors = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
         self.strategies = StrategyPlugins(allowed)
         self._source = InMemorySource(data) if isinstance(data, Dataset) else data
@@ -123,25 +139,34 @@ class LocalTrainer:
         spools: Sequence[Spool | None] | None,
     ) -> TrainingResult:
         control.begin()
+        check_private_task(task)
+        if protects_own_data(task):
+            check_private_layout(model.layout)
+            self._outbox.released.check(task)
         check_digest(base, task.base.weights)
         weights = self._initial_of(task, model, base, control)
         terms, data = task.feature_terms, None
         if terms is not None and spools is not None:
             data = self.features.data(task, terms, spools, control)
+        elif task.privacy is not None and not protects_own_data(task):
+            raise PrivacyError("the features that the task must train on are not here")
         strategy = self._strategy_of(task, model.layout, weights, state, control)
-        facts = FactsOfTask(task)
+        measured = FactsOfTask(task)
 
         def before(loaded: CachedTrainer, data: Dataset) -> LocalTerms | None:
             if terms is not None:
                 prepare_cut(loaded, terms)
-            facts.begin(loaded, weights, data)
+            measured.begin(loaded, weights, data)
             return strategy.terms(loaded)
 
-        update = self.weights_trainer.train(task, model, weights, control, before, data)
-        blob = encode_delta(update.weights, base, model.layout, strategy.update_layout)
-        with contain_exits():
-            own = strategy.finish(blob, facts.steps(control) if strategy.needs_steps else 0)
-        result = self._store(task, model.layout, blob, update, facts.end(control), own)
+        with undisclosed(task, control):
+            update = self.weights_trainer.train(task, model, weights, control, before, data)
+            blob = encode_delta(update.weights, base, model.layout, strategy.update_layout)
+            with contain_exits():
+                steps = measured.steps(control) if strategy.needs_steps else 0
+                finished = strategy.finish(blob, steps)
+            report = training_report(task, update, measured.end(control), finished.norm_bit)
+        result = self._store(task, model.layout, blob, report, finished.own)
         try:
             self._local_tensors.save(update.weights, model.layout, task.job, task.round)
         except StoreError as error:  # the update is stored, and counts
@@ -149,24 +174,23 @@ class LocalTrainer:
         self.weights_trainer.save_optimizer_state(task, control)
         return result
 
-    def _store(  # noqa: PLR0913, PLR0917 - the parts of an update
+    def _store(
         self,
         task: TrainTask,
         layout: Layout,
         blob: bytearray,
-        update: Update,
-        facts: TrainingFacts,
+        report: TrainingReport,
         own: NDArray[np.float32] | None,
     ) -> TrainingResult:
         """Write what the objective keeps, then the update: an offer never exists without it."""
-        examples, metrics, states = update.examples, update.metrics, self._outbox.own_states
+        if draws_noise(task):
+            self._outbox.released.record(task)
+        states, offered = self._outbox.own_states, (report.examples, report.metrics, report.facts)
         if own is None:
-            return store_update(self._outbox, task, blob, examples, metrics, facts)
+            return store_update(self._outbox, task, blob, *offered)
         states.save_pending(task, layout, own)
         try:
-            return store_update(
-                self._outbox, task, blob, examples, metrics, facts, keeps_state=True
-            )
+            return store_update(self._outbox, task, blob, *offered, keeps_state=True)
         except Exception:
             states.discard_pending(task)
             raise
@@ -180,7 +204,7 @@ class LocalTrainer:
         control: TaskControl,
     ) -> TaskStrategy:
         with contain_exits():
-            parts = self.strategies.load(task.params)
+            parts = self.strategies.load(task.params, task.privacy)
         own, reason = None, ""
         if parts.keeper is not None:
             if removed := self._outbox.own_states.make_room(task.job):
@@ -189,7 +213,8 @@ class LocalTrainer:
         if reason:
             control.notes.append(("own_state_reset", reason))
         start = start_of(task, layout, weights, own, state)
-        return TaskStrategy(parts, start, layout, task.sections)
+        private = private_training(task, self._noise())
+        return TaskStrategy(parts, start, layout, task.sections, private)
 
     def _initial_of(
         self, task: TrainTask, model: Model, base: Blob, control: TaskControl
@@ -230,9 +255,9 @@ class LocalTrainer:
         self.trainers.check(trainer)
         self._source.check(overrides)
 
-    def check_strategy(self, params: TrainingParams) -> int:
+    def check_strategy(self, params: TrainingParams, privacy: PrivacyTerms | None = None) -> int:
         """Reject parts of a strategy that the agent cannot use; see `StrategyPlugins.check`."""
-        return self.strategies.check(params)
+        return self.strategies.check(params, privacy)
 
     def rows(self, overrides: DataOverrides) -> RowFormat:
         """Return the format of a trainer's rows; see `DataSource.expected_pipeline`."""

@@ -18,6 +18,7 @@ from fedbus.wire import codec
 from fedbus.wire.identifiers import NodeName
 from fedbus.wire.messages import Offer
 from fedbus_edge_agent.training.own_state import OwnStates
+from fedbus_edge_agent.training.released_tasks import ReleasedTasks
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _LENGTH_BYTES = 4
@@ -44,6 +45,7 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.own_states = OwnStates(folder / "own")
+        self.released = ReleasedTasks(folder / "released")
         with os_errors_as_store_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -89,6 +91,11 @@ class Outbox:
         settled = self.own_states.settle(offer, counted=counted)
         self.remove(offer.job, offer.task)
         return settled
+
+    def forget_job(self, job: str) -> None:
+        """Remove what is kept of a job that has ended, as far as the disk allows it."""
+        self.own_states.remove(job)
+        self.released.forget(job)
 
     def load(self) -> list[tuple[StoredOffer, FileBlob]]:
         """Open the updates of an earlier process of this agent.

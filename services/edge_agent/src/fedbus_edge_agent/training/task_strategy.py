@@ -1,12 +1,13 @@
-"""The agent's half of a strategy in one task: terms of the loss, sections, transforms."""
+"""The agent's half of a strategy in one task: terms, sections, transforms, privacy mechanism."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.errors import PluginError, TrainingError
+from fedbus.errors import PluginError, PrivacyError, TrainingError
 from fedbus.model.blob import decode, writable_arrays
 from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Array, Layout, Weights
@@ -18,16 +19,34 @@ from fedbus.model.sections import (
     trained_tensors,
     update_layout,
 )
-from fedbus.plugins import LocalStart, UsesLocalTerms
-from fedbus.plugins.agent_part_checks import checked_local_end, checked_terms, checked_update
+from fedbus.plugins import LocalStart, PrivateTraining, UsesLocalTerms
+from fedbus.plugins.agent_part_checks import (
+    checked_local_end,
+    checked_protection,
+    checked_terms,
+    checked_update,
+)
 from fedbus.training.local_terms import LocalTerms
 from fedbus.wire.messages import TrainTask
-from fedbus_edge_agent.training.checks import check_digest
+from fedbus_edge_agent.training.checks import check_digest, check_finite
 from fedbus_edge_agent.training.local_strategy import LocalStrategy
 from fedbus_edge_agent.training.trainer_cache import CachedTrainer
 
 _TRANSFORM_SEED = 2
 """Makes the chance of update transforms another than that of shuffling and of data transforms."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedUpdate:
+    """What is left of a training beside its update.
+
+    Attributes:
+        own: The agent's own arrays for its next round, as one section; None: it keeps none.
+        norm_bit: What the privacy mechanism sends beside the update; None: nothing.
+    """
+
+    own: NDArray[np.float32] | None = None
+    norm_bit: float | None = None
 
 
 class TaskStrategy:
@@ -38,19 +57,26 @@ class TaskStrategy:
         start: What the objective knows before the training.
         layout: The model's.
         sections: Names of the arrays that the update must have beside the differences.
+        private: What the privacy mechanism knows; needed if there is one.
 
     Raises:
         TrainingError: No part makes a section.
     """
 
     def __init__(
-        self, parts: LocalStrategy, start: LocalStart, layout: Layout, sections: Sequence[str] = ()
+        self,
+        parts: LocalStrategy,
+        start: LocalStart,
+        layout: Layout,
+        sections: Sequence[str] = (),
+        private: PrivateTraining | None = None,
     ) -> None:
         self.update_layout = update_layout(layout, sections)
         self._parts = parts
         self._start = start
         self._layout = layout
         self._sections = sections
+        self._private = private
         self._trained = [tensor.name for tensor in trained_tensors(layout)]
         if sections and parts.keeper is None:
             objective = parts.objective[0] if parts.objective else "none"
@@ -86,18 +112,19 @@ class TaskStrategy:
         """Whether `finish` uses the number of steps."""
         return self._parts.keeper is not None
 
-    def finish(self, blob: bytearray, steps: int) -> NDArray[np.float32] | None:
-        """Add the sections to an update, then transform its differences, in place.
+    def finish(self, blob: bytearray, steps: int) -> FinishedUpdate:
+        """Add the sections to an update, transform its differences, protect them; all in place.
 
-        Return the agent's own arrays for its next round, as one section; None: it keeps none. The
-        objective gets the differences before they are transformed.
+        The objective gets the differences before they are transformed, the privacy mechanism after
+        that. If this raises, the update is not protected, and must not leave the agent.
 
         Raises:
-            TrainingError: What a plug-in returned does not fit the model or the task.
+            TrainingError: What a plug-in returned does not fit the model or the task, or the update
+                has no finite norm.
         """
         views = writable_arrays(blob, self.update_layout)
         differences = {name: views[name] for name in self._trained}
-        own = None
+        own, norm_bit = None, None
         if self._parts.keeper is not None:
             name, objective = self._parts.keeper
             end = objective.after(self._start, _read_only(differences), steps)
@@ -106,25 +133,44 @@ class TaskStrategy:
             own = join_section(end.own, self._layout) if end.own else None
             for section, arrays in end.sections.items():
                 views[SECTION_PREFIX + section][:] = join_section(arrays, self._layout)
+        memory = np.frombuffer(blob, np.uint8)
         if self._parts.transforms and differences:
-            self._transform(differences, np.frombuffer(blob, np.uint8))
-        return own
+            _overwrite(differences, self._transformed(differences), memory)
+        if self._parts.mechanism is not None:
+            norm_bit = self._protect(differences, memory)
+        return FinishedUpdate(own, norm_bit)
 
-    def _transform(self, differences: Weights, memory: Array) -> None:
-        """Overwrite the differences, whose memory this is, with transformed ones."""
+    def _transformed(self, differences: Weights) -> Weights:
         rng = np.random.default_rng((self._start.params.seed, 0, _TRANSFORM_SEED))
         update = _read_only(differences)
         for name, transform in self._parts.transforms:
             made = transform.transform_update(update, rng)
             with _naming(f"update transform {name!r}"):
                 update = _read_only(checked_update(made, differences))
-        # An array may be a view of another tensor's differences, which are overwritten below.
-        apart = {
-            name: array.copy() if np.may_share_memory(array, memory) else array
-            for name, array in update.items()
-        }
-        for name, array in differences.items():
-            np.copyto(array, apart[name])
+        return update
+
+    def _protect(self, differences: Weights, memory: Array) -> float | None:
+        """Overwrite the differences with protected ones, and return the norm bit."""
+        if self._parts.mechanism is None or self._private is None:
+            raise PrivacyError("the task has a privacy mechanism without a source of noise")
+        name, mechanism = self._parts.mechanism
+        check_finite(differences)
+        made = mechanism.protect(_read_only(differences), self._private)
+        with _naming(f"privacy mechanism {name!r}"):
+            made = checked_protection(made, differences)
+        _overwrite(differences, made.update, memory)
+        return made.norm_bit
+
+
+def _overwrite(differences: Weights, changed: Weights, memory: Array) -> None:
+    """Overwrite differences, whose memory this is, with changed ones."""
+    # An array may be a view of another tensor's differences, which are overwritten below.
+    apart = {
+        name: array.copy() if np.may_share_memory(array, memory) else array
+        for name, array in changed.items()
+    }
+    for name, array in differences.items():
+        np.copyto(array, apart[name])
 
 
 def start_of(

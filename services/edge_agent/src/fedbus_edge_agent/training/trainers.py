@@ -13,6 +13,7 @@ from fedbus.training.options import FRAMEWORKS
 from fedbus.training.params import DataOverrides, TrainingParams
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.identifiers import BASE
+from fedbus.wire.privacy import PrivacyTerms
 
 
 @runtime_checkable
@@ -22,12 +23,13 @@ class TaskChecker(Protocol):
     def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
         """Raise PluginError for a job's plug-in that is not installed, or not allowed."""
 
-    def check_strategy(self, params: TrainingParams) -> int:
+    def check_strategy(self, params: TrainingParams, privacy: PrivacyTerms | None = None) -> int:
         """Return the copies of the model's bytes that a job's objective needs in memory.
 
         Raises:
             PluginError: A part of the job's strategy is not installed or allowed, or does not take
                 its parameters.
+            PrivacyError: A privacy mechanism is not the one of the terms, or not of fedbus.
         """
 
     def rows(self, overrides: DataOverrides) -> RowFormat:

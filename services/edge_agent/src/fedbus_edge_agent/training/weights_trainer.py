@@ -9,10 +9,10 @@ from fedbus.data.dataset import joins_last_row
 from fedbus.datasource.config import LoadedData
 from fedbus.datasource.pipeline import Pipeline
 from fedbus.datasource.source import DataSource, InMemorySource
-from fedbus.errors import Stopped, TrainingError
+from fedbus.errors import PrivacyError, Stopped, TrainingError
 from fedbus.jobs.eligibility import RowFormat, batch_memory_reason
 from fedbus.model.layout import Weights
-from fedbus.plugins import Stateful, UsesLocalTerms
+from fedbus.plugins import Stateful, UsesDpSgd, UsesLocalTerms
 from fedbus.training.local_terms import LocalTerms
 from fedbus.training.params import TrainingParams, Update
 from fedbus_edge_agent.host.capabilities import memory_mb
@@ -90,6 +90,8 @@ class WeightsTrainer:
         with contain_exits(), self.loaded.use(model, training.trainer) as loaded:
             trainer = loaded.trainer
             control.check()
+            if params.dp_sgd is not None:
+                _check_dp_sgd(loaded, data, params)
             terms = before(loaded, data)
             data = control.watch(data)  # its progress and steps begin again
             rows, size = data.examples, params.batch_size
@@ -137,6 +139,15 @@ class WeightsTrainer:
         if reason := batch_memory_reason(rows, params, examples, memory_mb()):
             raise TrainingError(reason)
         return loaded
+
+
+def _check_dp_sgd(loaded: CachedTrainer, data: Dataset, params: TrainingParams) -> None:
+    if not isinstance(loaded.trainer, UsesDpSgd):
+        raise PrivacyError(
+            f"trainer {loaded.name} cannot train with DP-SGD: it has no method check_dp_sgd; the "
+            "trainer torch of fedbus can, if the model has an architecture for it"
+        )
+    loaded.trainer.check_dp_sgd(params, data.examples)
 
 
 def row_format(pipeline: Pipeline) -> RowFormat:

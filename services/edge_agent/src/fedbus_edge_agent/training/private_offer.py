@@ -1,0 +1,71 @@
+"""Reports of private trainings: what an offer and a decline leave out, since no noise covers it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from fedbus.errors import PrivacyError, Stopped, TrainingError
+from fedbus.plugins import PrivateTraining, SecretNoise
+from fedbus.training.params import Update
+from fedbus.wire.messages import TrainTask
+from fedbus.wire.strategies import NO_FACTS, TrainingFacts
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.errors import describe_error
+
+PRIVATE_FAILURE: Final = (
+    "the private training failed; why is in this agent's log, which stays on its machine"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """What an offer says beside the update."""
+
+    examples: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    facts: TrainingFacts = NO_FACTS
+
+
+def training_report(
+    task: TrainTask, update: Update, facts: TrainingFacts, norm_bit: float | None
+) -> TrainingReport:
+    """Return what the offer of a completed training says; of a private one, the norm bit at most.
+
+    Raises:
+        PrivacyError: The task needs a norm bit, and its mechanism sends none.
+    """
+    if task.privacy is None:
+        return TrainingReport(update.examples, update.metrics, facts)
+    if "norm_bit" not in task.facts:
+        return TrainingReport(1)
+    if norm_bit is None:
+        raise PrivacyError(
+            f"the strategy needs the norm bit, which the privacy mechanism "
+            f"{task.privacy.mechanism!r} does not send"
+        )
+    return TrainingReport(1, facts=TrainingFacts(norm_bit=norm_bit))
+
+
+def private_training(task: TrainTask, noise: SecretNoise) -> PrivateTraining | None:
+    """Return what a task's privacy mechanism knows; None if the task has none."""
+    if task.privacy is None:
+        return None
+    return PrivateTraining(noise=noise, numbers=task.numbers, cohort=task.privacy.cohort)
+
+
+@contextmanager
+def undisclosed(task: TrainTask, control: TaskControl) -> Iterator[None]:
+    """Keep the reason of a private training's failure on this machine.
+
+    A `PrivacyError` has no figure of the data, and passes.
+    """
+    try:
+        yield
+    except (PrivacyError, Stopped):
+        raise
+    except Exception as error:
+        if task.privacy is None:
+            raise
+        control.notes.append(("private_training_failed", describe_error(error)))
+        raise TrainingError(PRIVATE_FAILURE) from None
