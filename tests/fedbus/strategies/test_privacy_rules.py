@@ -82,7 +82,7 @@ ROWS: list[tuple[dict[str, Any], str]] = [
         "strategy.parameters.weighted: expected true or false, got 'perhaps'",
     ),
     (
-        {"strategy": {"update_transforms": ["dp-fixed"]}},
+        {"strategy": {"update_transforms": ["dp_fixed"]}},
         (
             "strategy.update_transforms[0]: dp-fixed is a privacy mechanism, which the accountant "
             "must "

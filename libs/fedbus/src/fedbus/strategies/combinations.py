@@ -185,6 +185,8 @@ def _all_count_equally(_: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFa
     objective, aggregator = resolved.strategy.objective, resolved.strategy.aggregator
     if objective is None or not (resolved.objective or {}).get("after"):
         return
+    if resolved.strategy.sections and resolved.strategy.privacy is not None:
+        return  # refused by `privacy_rules`
     if not resolved.aggregator.get("weighs_equally"):
         yield JobFault(
             key="strategy.aggregator",
