@@ -8,6 +8,12 @@ from pydantic.fields import FieldInfo
 
 from fedbus.jobs.field_types import JobFileObject
 from fedbus.jobs.foreign_keys import REFUSED_KEYS, SERVER_KEYS, STRATEGY_KEYS
+from fedbus.jobs.foreign_privacy import (
+    ALGORITHM_KEYS,
+    SERVER_PRIVACY_KEYS,
+    TRAINER_PRIVACY_KEYS,
+)
+from fedbus.jobs.key_translation import ForeignKey
 from fedbus.jobs.options import OptimizerConfig, SingleSchedulerConfig
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS
 from fedbus.jobs.unsupported import UNSUPPORTED_KEYS
@@ -84,7 +90,8 @@ FOREIGN_KEYS = """
 Files of aerOS and ASSIST-IoT have `strategy_conf` and `server_conf`, and the strategies of Flower
 and AI4OS take the same words as parameters: these keys are also read among `strategy.parameters`.
 Each becomes a key here; if a file has both, their values must be equal. Any other key of
-`strategy_conf` is a parameter of the strategy.
+`strategy_conf` is a parameter of the strategy. AI4OS's flags of privacy are read in `server_conf`,
+Plato's words about DP-SGD in `privacy-mechanisms.dp-sgd`, and Sedna's `algorithm` at the top.
 
 | key | becomes | how |
 |---|---|---|
@@ -226,8 +233,17 @@ def write() -> str:
     return "".join(parts)
 
 
+FOREIGN_TABLES: tuple[tuple[str, Mapping[str, ForeignKey]], ...] = (
+    ("server_conf", SERVER_KEYS),
+    ("server_conf", SERVER_PRIVACY_KEYS),
+    ("strategy_conf", STRATEGY_KEYS),
+    ("privacy-mechanisms.dp-sgd", TRAINER_PRIVACY_KEYS),
+    ("algorithm", ALGORITHM_KEYS),
+)
+
+
 def _foreign_rows() -> Iterator[str]:
-    for above, keys in (("server_conf", SERVER_KEYS), ("strategy_conf", STRATEGY_KEYS)):
+    for above, keys in FOREIGN_TABLES:
         for word, key in keys.items():
             yield _row(f"`{above}.{word}`", f"`{key.to}`" if key.to else "refused", key.note)
     for name, hint in REFUSED_KEYS.items():

@@ -7,26 +7,24 @@ a fault of it names the key as it was written.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from fedbus.jobs.faults import show
 from fedbus.jobs.field_types import number_of
+from fedbus.jobs.foreign_privacy import (
+    PRIVACY_OBJECTS,
+    SERVER_PRIVACY_KEYS,
+    translate_privacy,
+)
+from fedbus.jobs.key_translation import ForeignKey, Translation, are_equal, take_object
+from fedbus.jobs.mechanism_cohort import with_cohort
 from fedbus.jobs.schema import RoundSettings
 from fedbus.limits import MAX_COHORT_AGENTS
-from fedbus.wire.documents import JobFault
-from fedbus.wire.json_reader import InvalidValue, clip, path_of
+from fedbus.wire.json_reader import InvalidValue, clip
 
-FOREIGN_OBJECTS: Final = ("server_conf", "strategy_conf")
+FOREIGN_OBJECTS: Final = ("server_conf", "strategy_conf", *PRIVACY_OBJECTS)
 """Keys at the top of a file whose objects have foreign keys."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignKey:
-    """What a foreign key becomes: the key here, and how; a key that is only refused has no `to`."""
-
-    to: str = ""
-    note: str = ""
 
 
 _PARAMETERS: Final = "strategy.parameters."
@@ -92,50 +90,6 @@ _MIN_CLIENTS: Final = 2
 """Flower's default of `min_fit_clients`."""
 
 
-@dataclass(slots=True)
-class Translation:
-    """A job file in the keys of this job file.
-
-    Attributes:
-        tree: The file; foreign keys are replaced.
-        origins: The key as it was written, by the key here.
-        faults: Foreign keys that cannot be read, under the keys as written.
-    """
-
-    tree: dict[str, Any]
-    origins: dict[str, str] = field(default_factory=dict)
-    faults: list[JobFault] = field(default_factory=list)
-
-    def written(self, key: str) -> str:
-        """Return the key that a fault names, as the file has it."""
-        for here, origin in self.origins.items():
-            if key == here or key.startswith((f"{here}.", f"{here}[")):
-                return origin + key[len(here) :]
-        return key
-
-    def set(self, place: tuple[str, ...], value: object, origin: str) -> None:
-        """Set a key here, unless the file has it too: then both values must be equal."""
-        part, key = self.tree, path_of(place)
-        for name in place[:-1]:
-            below = {} if part.get(name) is None else part[name]
-            if name == "strategy" and isinstance(below, str):
-                below = {"id": below}
-            if not isinstance(below, dict):
-                return  # the schema refuses it
-            part[name] = dict(below)
-            part = part[name]
-        if part.get(place[-1]) is None:
-            part[place[-1]] = value
-            self.origins[key] = origin
-        elif not _equal(part[place[-1]], value):
-            other = self.origins.get(key, key)
-            self.refuse(origin, f"{show(value)}, but {other} says {show(part[place[-1]])}")
-
-    def refuse(self, key: str, problem: str, hint: str = "give one of them") -> None:
-        """Add a fault."""
-        self.faults.append(JobFault(key=key, problem=problem, hint=hint))
-
-
 def translate(tree: object) -> Translation:
     """Translate the foreign keys of a job file; a file that is no object is left as it is."""
     if not isinstance(tree, dict):
@@ -144,22 +98,31 @@ def translate(tree: object) -> Translation:
     for name, hint in REFUSED_KEYS.items():
         if done.tree.pop(name, None) is not None:
             done.refuse(name, "not a key here", hint)
-    for word, value in _taken(done, "server_conf").items():
+    server = take_object(done, "server_conf")
+    translate_privacy(done, server)
+    for word, value in server.items():
+        if word in SERVER_PRIVACY_KEYS:
+            continue
         origin = f"server_conf.{clip(word)}"
         if word in SERVER_KEYS:
             done.set(tuple(SERVER_KEYS[word].to.split(".")), value, origin)
         else:
-            done.refuse(origin, "unknown key", f"its keys are {', '.join(SERVER_KEYS)}")
+            done.refuse(
+                origin,
+                "unknown key",
+                f"its keys are {', '.join((*SERVER_KEYS, *SERVER_PRIVACY_KEYS))}",
+            )
     words = _words_among_parameters(done)
-    for word, value in _taken(done, "strategy_conf").items():
+    for word, value in take_object(done, "strategy_conf").items():
         origin = f"strategy_conf.{clip(word)}"
         if word not in ROUND_WORDS:
             done.set(("strategy", "parameters", word), value, origin)
         elif word not in words:
             words[word] = _Word(origin, value)
-        elif not _equal(words[word].value, value):
+        elif not are_equal(words[word].value, value):
             other = words[word]
             done.refuse(origin, f"{show(value)}, but {other.key} says {show(other.value)}")
+    done.tree = with_cohort(done.tree)
     _Rounds(done, words).set()
     return done
 
@@ -168,21 +131,6 @@ def translate(tree: object) -> Translation:
 class _Word:
     key: str
     value: object
-
-
-def _taken(done: Translation, name: str) -> dict[str, object]:
-    """Take an object with foreign keys out of the file; null equals leaving out, here too."""
-    found = done.tree.pop(name, None)
-    if found is None or isinstance(found, InvalidValue):
-        return {}
-    if not isinstance(found, dict):
-        done.refuse(name, f"expected an object, got {show(found)}", "")
-        return {}
-    return {
-        word: value
-        for word, value in found.items()
-        if value is not None and not isinstance(value, InvalidValue)
-    }
 
 
 def _words_among_parameters(done: Translation) -> dict[str, _Word]:
@@ -272,8 +220,3 @@ class _Rounds:
             self._done.refuse(key, f"expected 0 to {most:g}, got {show(value)}", "")
             return None
         return number
-
-
-def _equal(one: object, other: object) -> bool:
-    numbers = number_of(one), number_of(other)
-    return numbers[0] == numbers[1] if None not in numbers else one == other

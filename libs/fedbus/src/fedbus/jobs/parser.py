@@ -15,7 +15,6 @@ from fedbus.jobs.faults import MAX_FAULTS, JobFileError, nearest, show
 from fedbus.jobs.foreign_keys import FOREIGN_OBJECTS, translate
 from fedbus.jobs.framework_checks import argument_faults, valid_part_of
 from fedbus.jobs.json_tree import read
-from fedbus.jobs.mechanism_cohort import with_cohort
 from fedbus.jobs.privacy_consistency import privacy_faults
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS, JobFile
 from fedbus.jobs.unsupported import unsupported_faults
@@ -102,7 +101,6 @@ def _validated(
     """Return the job, if its form is valid, and its faults beside those that are known."""
     found = [*faults]
     job: JobFile | None = None
-    tree = with_cohort(tree)
     try:
         job = JobFile.model_validate(tree)
     except ValidationError as error:
