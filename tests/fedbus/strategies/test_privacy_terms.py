@@ -77,7 +77,7 @@ def test_a_job_without_a_mechanism_promises_nothing() -> None:
                 "release": "gaussian",
                 "relation": "replace-one",
                 "noise": "agents",
-                "noise_multiplier": 1.1,
+                "noise_multiplier": 0.55,
             },
         ),
         (
@@ -168,7 +168,7 @@ def test_the_default_of_delta_is_below_the_inverse_of_the_number_of_units(
         ({"dp-adaptive": {"num_sampled_clients": 20}}, 1 / 40),
         ({"dp-banded": BANDED}, 1.1 / 40),
         ({"metric-privacy": FIXED}, 0),
-        ({"ldp-gaussian": FIXED}, 1.1),
+        ({"ldp-gaussian": FIXED}, 0.55),
         ({"ldp-laplace": EPSILON}, 0.125),
     ],
 )

@@ -109,8 +109,8 @@ class LdpGaussian(OfCohort):
     """Local differential privacy: each agent adds Gaussian noise to its update."""
 
     noise_multiplier: Multiplier = Field(
-        description="Standard deviation of the noise in an update, divided by twice the clipping "
-        "norm, by which two updates may differ."
+        description="Standard deviation of the noise in an update, divided by the clipping norm; "
+        "half of it counts, since two updates may differ by twice the clipping norm."
     )
     clipping_norm: Norm = Field(description=_L2)
 

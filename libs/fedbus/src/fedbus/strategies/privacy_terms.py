@@ -131,7 +131,8 @@ def _ldp_laplace(_: JobFile, mechanism: LdpLaplace) -> dict[str, Any]:
 
 
 def _ldp_gaussian(_: JobFile, mechanism: LdpGaussian) -> dict[str, Any]:
-    return _local("gaussian", mechanism.noise_multiplier)
+    """Return the terms of noise in one update: two updates differ by twice the clipping norm."""
+    return _local("gaussian", mechanism.noise_multiplier / 2)
 
 
 def _ldp_randomized_response(_: JobFile, mechanism: LdpRandomizedResponse) -> dict[str, Any]:
