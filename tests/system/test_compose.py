@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.cluster.members import NOISE_KEY
 from fedbus.deploy.prepare import OWNERS, SERVICES, SLOTS
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,13 @@ def test_every_account_is_prepared() -> None:
     accounts = set(re.findall(r"mqtt://([\w.{}]+)@broker", COMPOSE))
     known = {*SERVICES, "agent.{slot}", *(f"{role}.{{slot}}" for role in SLOTS)}
     assert accounts == known
+
+
+def test_all_collectors_read_the_noise_key_that_is_prepared() -> None:
+    """No other service mounts the volume that it is in."""
+    assert f"FEDBUS_NOISE_KEY: /collectors/{NOISE_KEY}\n" in _services()["collector"]
+    mounting = [name for name, text in _services().items() if "collectors:/" in text]
+    assert mounting == ["collector", "prepare"]
 
 
 def test_only_the_broker_has_a_port_and_only_on_this_machine() -> None:

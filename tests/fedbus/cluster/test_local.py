@@ -8,12 +8,13 @@ import pytest
 
 from fedbus.cluster import local, ports
 from fedbus.cluster.local import LocalCluster
-from fedbus.cluster.members import ClusterPlan, Member
+from fedbus.cluster.members import NOISE_KEY, ClusterPlan, Member
 from fedbus.cluster.process import Process
-from fedbus.errors import StoreError
+from fedbus.errors import SettingsError, StoreError
 from fedbus.mqtt import mosquitto
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.mosquitto import PortTaken, free_port
+from fedbus.privacy.noise_key import read_noise_key
 
 
 async def test_of_two_clusters_that_want_the_usual_port_the_second_takes_another(
@@ -81,4 +82,20 @@ async def test_a_home_without_room_is_a_sentence(
     cluster = LocalCluster(ClusterPlan(home=tmp_path / "home"))
     with pytest.raises(StoreError, match="home: No space left on device"):
         async with cluster:
+            cluster.start_broker()
+
+
+async def test_a_cluster_makes_one_noise_key_and_keeps_it(tmp_path: Path) -> None:
+    """A job that runs when the cluster ends goes on with it; a key that others can read ends it."""
+    plan = ClusterPlan(home=tmp_path / "home")
+    path = plan.home / NOISE_KEY
+    keys = []
+    for _ in range(2):
+        async with LocalCluster(plan) as cluster:
+            cluster.start_broker()
+            keys.append(read_noise_key(path))
+    assert keys[0] == keys[1]
+    path.chmod(0o604)
+    async with LocalCluster(plan) as cluster:
+        with pytest.raises(SettingsError, match=r"noise\.key: its mode is 0604"):
             cluster.start_broker()

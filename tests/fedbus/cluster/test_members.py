@@ -25,6 +25,13 @@ def test_a_cluster_has_four_services_the_agents_and_one_that_evaluates() -> None
     assert nodes == [*services, "agent.1", "agent.2", "agent.evaluator"]
 
 
+def test_only_the_collector_is_told_where_the_noise_key_is() -> None:
+    """In the home, which only its owner can enter."""
+    told = {m.node: m.settings for m in members(ClusterPlan(home=HOME), ["1"], HOME / "data")}
+    assert [node for node, settings in told.items() if "noise_key" in settings] == ["collector.1"]
+    assert told["collector.1"]["noise_key"] == "/home/of/it/noise.key"
+
+
 def test_only_the_evaluator_sees_what_is_held_out() -> None:
     """A model that was trained on its exam proves nothing."""
     told = {m.node: m.settings for m in members(ClusterPlan(home=HOME), ["1"], HOME / "data")}

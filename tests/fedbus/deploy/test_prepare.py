@@ -19,6 +19,7 @@ from fedbus.deploy.prepare import (
     prepare,
 )
 from fedbus.mqtt.mosquitto_config import password_line
+from fedbus.privacy.noise_key import read_noise_key
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 
@@ -51,6 +52,16 @@ def test_passwords_are_those_the_broker_knows(folders: Folders) -> None:
     line = next(line for line in lines if line.startswith("agent.1:"))
     salt = base64.b64decode(line.split("$")[3])
     assert password_line("agent.1", password, salt).strip() == line
+
+
+def test_the_collectors_have_one_noise_key_for_good(folders: Folders) -> None:
+    """A job's rounds need the key that its first one had, also after `docker compose up`."""
+    prepare(folders, agents=1)
+    path = folders.home / "collectors" / "noise.key"
+    key = read_noise_key(path)
+    prepare(folders, agents=2)
+    assert read_noise_key(path) == key
+    assert S_IMODE(path.stat().st_mode) == 0o400
 
 
 def test_only_the_owner_can_read(folders: Folders) -> None:

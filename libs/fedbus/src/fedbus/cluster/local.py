@@ -15,7 +15,16 @@ from types import TracebackType
 from typing import Self
 
 from fedbus.cluster import partitions, ports, saved_state
-from fedbus.cluster.members import UP_USER, USER, ClusterPlan, Member, accounts, members, rules
+from fedbus.cluster.members import (
+    NOISE_KEY,
+    UP_USER,
+    USER,
+    ClusterPlan,
+    Member,
+    accounts,
+    members,
+    rules,
+)
 from fedbus.cluster.ports import HOST
 from fedbus.cluster.process import Process, die_with_parent_prefix
 from fedbus.cluster.registry import RunningCluster
@@ -25,6 +34,7 @@ from fedbus.core import clock
 from fedbus.errors import StoreError
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.mosquitto import LocalBroker, PortTaken, free_port
+from fedbus.privacy.noise_key import keep_noise_key
 from fedbus.wire.identifiers import role_of
 
 DEFAULT_AGENTS = 8
@@ -125,6 +135,7 @@ class LocalCluster:
 
         Raises:
             BusError: it does not start.
+            SettingsError: the file of the noise key cannot be used.
             StoreError: its files cannot be written.
         """
         with self._writing():
@@ -134,6 +145,7 @@ class LocalCluster:
     def _start_broker(self) -> None:
         self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.plan.home / "agents").mkdir(exist_ok=True, mode=0o700)
+        keep_noise_key(self.plan.home / NOISE_KEY)
         self._start_on_free_port()
         at = BrokerAddress(HOST, self.broker.port)
         for member in self.members:

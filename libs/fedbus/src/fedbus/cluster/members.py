@@ -13,6 +13,8 @@ from fedbus.wire.topics import NODE_STATE, ROOT
 
 EVALUATOR = "evaluator"
 USER = "user.cli"
+NOISE_KEY = "noise.key"
+"""File of the collectors' noise key in the cluster's home."""
 UP_USER = "user.up"
 """Account of `fedbus up`, which clears the retained node states of a killed cluster."""
 PASSED_ON = ("FEDBUS_LOG_LEVEL", "FEDBUS_PLUGINS")
@@ -70,7 +72,7 @@ def members(plan: ClusterPlan, names: Iterable[str], data: Path) -> list[Member]
     return [
         _member(plan, "repository.1", {"data": str(plan.home / "repository")}),
         _member(plan, "controller.1", {}),
-        _member(plan, "collector.1", {}),
+        _member(plan, "collector.1", {"noise_key": str(plan.home / NOISE_KEY)}),
         _member(plan, "inference.1", {"home": str(plan.home / "inference")}),
         *(_member(plan, f"agent.{name}", settings) for name, settings in agents.items()),
         _member(plan, f"agent.{EVALUATOR}", held_out),

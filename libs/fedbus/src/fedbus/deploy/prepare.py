@@ -6,13 +6,13 @@ FOLDER gets a volume for each kind of reader:
 
     broker/       passwords (hashed), acl              the broker
     services/     controller.1/password …              one folder for each service
-    collectors/   1/password, 2/ …                     slots of replicas: see slot.py
+    collectors/   1/password, 2/ …, noise.key          slots of replicas: see slot.py; their key
     inferences/   1/password, 2/ …                     the same
     agents/       1/password, 1/data.npz, 2/ …         the same, with data
     users/        me/password, 1/password …            the user, and the slots of commands
 
-It runs at every start. Existing passwords and data are kept; the access rules are rewritten from
-the topic table of this version.
+It runs at every start. Existing passwords, the noise key and data are kept; the access rules are
+rewritten from the topic table of this version.
 """
 
 import argparse
@@ -25,12 +25,14 @@ from pathlib import Path
 import numpy as np
 
 from fedbus.atomic_write import open_atomic
+from fedbus.cluster.members import NOISE_KEY
 from fedbus.data.digits import SEED, digits
 from fedbus.data.partition import dirichlet
 from fedbus.data.partition.row_assignment import hold_out
 from fedbus.errors import FedbusError
 from fedbus.model.layout import Array
 from fedbus.mqtt.mosquitto_config import acl_file, new_password, password_file
+from fedbus.privacy.noise_key import NOISE_KEY_BYTES
 
 OWNERS = {
     "broker": 1883,
@@ -102,6 +104,9 @@ def prepare(folders: Folders, agents: int) -> None:
     broker.mkdir(exist_ok=True, parents=True)
     folders.write(broker / "passwords", password_file(passwords).encode(), "broker")
     folders.write(broker / "acl", acl_file(passwords).encode(), "broker")
+    key = folders.home / "collectors" / NOISE_KEY
+    if not key.exists():
+        folders.write(key, os.urandom(NOISE_KEY_BYTES), "collector")
     without_data = {
         node: path
         for node in nodes

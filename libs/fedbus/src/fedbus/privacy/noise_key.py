@@ -109,6 +109,16 @@ def create_noise_key(path: Path, random_bytes: Callable[[int], bytes] = os.urand
     return key
 
 
+def keep_noise_key(path: Path) -> NoiseKey:
+    """Read the noise key of a file, or create the file if there is none.
+
+    Raises:
+        SettingsError: The file is no key, or other users can read it.
+        StoreError: It cannot be written.
+    """
+    return read_noise_key(path) if path.exists() else create_noise_key(path)
+
+
 def _fault_of(status: os.stat_result, path: Path) -> str:
     mode = stat.S_IMODE(status.st_mode)
     if not stat.S_ISREG(status.st_mode):

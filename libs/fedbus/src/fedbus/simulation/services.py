@@ -15,6 +15,7 @@ from fedbus.simulation.host import RunningService, ServiceFactory
 from fedbus.strategies.resolution import resolve_job
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.timestamps import format_timestamp
+from fedbus_collector.app import watch_of
 from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
@@ -83,11 +84,17 @@ def controller(heartbeat_seconds: float, utc: Callable[[], str] = fixed_time) ->
     return start
 
 
-def collector(parts: PartsFactory = ANY_PARTS) -> ServiceFactory:
-    """Return the factory of a collector; `parts` makes the parts of a strategy."""
+def collector(parts: PartsFactory = ANY_PARTS, noise_key: Path | None = None) -> ServiceFactory:
+    """Return the factory of a collector.
+
+    Args:
+        parts: Makes the parts of a strategy.
+        noise_key: File of the key that private jobs need; it is read at each start.
+    """
 
     def start(identity: Identity) -> RunningService:
-        resources = RoundResources(Spools(_MEMORY), ModelCache(), parts)
+        spools = Spools(_MEMORY)
+        resources = RoundResources(spools, ModelCache(), parts, watch_of(noise_key))
         return RunningService(CollectorCore(identity.incarnation, REPOSITORY, resources))
 
     return start

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fedbus.client.packing import PackedModel
 from fedbus.client.repository import Push
+from fedbus.cluster.members import NOISE_KEY
 from fedbus.data import Dataset
 from fedbus.datasource.config import DataConfig
 from fedbus.datasource.source import DataSource, InMemorySource
@@ -20,6 +21,7 @@ from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs import JobFileError, parse, read_refusal
 from fedbus.mqtt.bus import Packet
 from fedbus.plugins import TrainerFactory
+from fedbus.privacy.noise_key import create_noise_key
 from fedbus.simulation import services
 from fedbus.simulation.host import RunningService
 from fedbus.simulation.network_faults import MessageCounts, NetworkFaults
@@ -116,7 +118,8 @@ class SimulatedJob:
         ring.add("user.pusher", lambda _: RunningService(self._pusher(model)))
         ring.run(self._has_model)
         ring.add(services.CONTROLLER, services.controller(heartbeat, self._utc))
-        ring.add(services.COLLECTOR, services.collector())
+        create_noise_key(folder / NOISE_KEY)
+        ring.add(services.COLLECTOR, services.collector(noise_key=folder / NOISE_KEY))
         for name, dataset in data.items():
             self._add_agent(f"agent.{name.removeprefix('agent.')}", dataset, "train", own)
         if held_out is not None:

@@ -14,7 +14,6 @@ from fedbus.core.actions import Action, Ask, Note
 from fedbus.errors import FedbusError, LayoutError, SettingsError, StoreError
 from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
 from fedbus.privacy.ledger_entries import entry_of_round, is_drawn_by_collector
-from fedbus.privacy.noise import KeyedNoise
 from fedbus.privacy.noise_key import NoiseKey
 from fedbus.text import listed
 from fedbus.wire.messages import NoiseRecorded, RecordNoise
@@ -141,6 +140,8 @@ class RoundPrivacy:
         if mechanism.draws_noise:
             if self._key is None or self.spent is None:
                 raise FedbusError("no noise may be drawn before the ledger has its entry")
+            from fedbus.privacy.noise import KeyedNoise  # noqa: PLC0415 - cryptography is large
+
             noise = KeyedNoise(self._key, self._progress.plan.job, self._steps)
         return PrivateStep(mechanism=mechanism, noise=noise, cohort=self.terms.cohort)
 
