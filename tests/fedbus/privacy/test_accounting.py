@@ -191,7 +191,9 @@ def test_one_random_bit_costs_its_pure_epsilon() -> None:
     bit = {**BITS, "noise_multiplier": 2 / (exp(1.1) + 1), "delta": 0.0}
     assert epsilon(1, 1, **bit) == 1.1
     assert epsilon(9, 4, **bit) == 4.4
-    assert epsilon(9, 4, **{**bit, "noise_multiplier": 1.0}) == 0
+    for delta in (0.0, 1e-5):
+        assert epsilon(9, 4, **{**bit, "noise_multiplier": 1.0, "delta": delta}) == 0
+        assert epsilon(9, 4, **{**bit, "noise_multiplier": 1.5, "delta": delta}) is None
     assert epsilon(9, 4, **{**bit, "noise_multiplier": 0.0}) is None
 
 

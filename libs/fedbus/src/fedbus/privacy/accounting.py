@@ -39,7 +39,7 @@ _ROUNDING: Final = 1e-9
 _PURE_ROUNDING: Final = 1e-12
 """More than the relative rounding error of a sum of pure ε."""
 _FINEST_INTERVAL: Final = 1e-4
-_MOST_PLD_POINTS: Final = 150_000
+_MOST_PLD_POINTS: Final = 50_000
 _MOST_COMPOSED_POINTS: Final = 1_000_000
 _TAIL: Final = 8.5
 """Standard deviations beyond which a normal distribution has less than 1e-16."""
@@ -139,6 +139,8 @@ def _steps(terms: PrivacyTerms, made: Composition) -> _Steps | None:
             found = ((_Noise("gaussian", made.multipliers[0][0]), 1),) if made.entries else ()
         case "dp-sgd":
             found = ((_Noise("gaussian", sigma, terms.rate), times),)
+        case "randomized-response" if sigma >= 1:  # all bits are drawn at random
+            return () if sigma == 1 else None
         case "laplace" | "randomized-response":
             found = ((_Noise(terms.release, sigma), times),)
         case "features":
