@@ -1,6 +1,7 @@
 """Privacy mechanisms as the last update transform of a strategy, and the weights of its mean."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -151,6 +152,27 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
         ],
     ),
 ]
+
+
+def test_a_budget_that_the_first_round_exceeds_is_refused() -> None:
+    """Where ε can be computed; of random bits it depends on the model, which is not known here."""
+    accounting = {"target_epsilon": 3, "delta": 1e-5}
+    assert faults({"dp-fixed": FIXED, "accounting": accounting}) == [
+        (
+            "privacy-mechanisms.accounting.target_epsilon: the privacy budget of ε 3 is too "
+            "small: the first round would give 3.93; give a greater one, or more noise in "
+            "privacy-mechanisms.dp-fixed"
+        )
+    ]
+    job({"dp-fixed": FIXED, "accounting": {**accounting, "target_epsilon": 4}})
+    job({"ldp-randomized-response": EPSILON, "accounting": accounting})
+
+
+def test_without_the_accountant_the_repository_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It computes ε before each round."""
+    monkeypatch.setitem(sys.modules, "dp_accounting", None)
+    odd = {**FIXED, "noise_multiplier": 1.5432}  # no other test computes its ε
+    job({"dp-fixed": odd, "accounting": {"target_epsilon": 0.1}})
 
 
 @pytest.mark.parametrize(("mechanisms", "keys", "expected"), REFUSED)

@@ -115,6 +115,13 @@ ROWS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+def test_a_warm_up_may_not_decide_by_metrics_either() -> None:
+    """It is a scheduler, too."""
+    warmup = {"warmup_epochs": 2, "scheduler": "reducelronplateau"}
+    (found,) = faults(warmup_config=warmup)
+    assert found.startswith("warmup_config.scheduler: 'reducelronplateau', but it decides by metr")
+
+
 @pytest.mark.parametrize(("keys", "sentence"), ROWS)
 def test_what_breaks_the_promise_is_refused(keys: dict[str, Any], sentence: str) -> None:
     """With the key, the reason and what would work."""

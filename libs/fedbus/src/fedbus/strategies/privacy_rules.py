@@ -6,9 +6,13 @@ Each rule is one function in `PRIVACY_RULES`, as those of `combinations`.
 from collections.abc import Iterator
 from typing import Final
 
+from fedbus.errors import PluginError
 from fedbus.jobs import JobFault, JobFile
 from fedbus.jobs.mechanism_cohort import POISSON
 from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY
+from fedbus.privacy.budget import budget_fault
+from fedbus.privacy.ledger import Composition, planned_composition
+from fedbus.strategies.privacy_terms import UNKNOWN_STEPS
 from fedbus.strategies.resolution import ResolvedStrategy
 from fedbus.text import counted, listed
 from fedbus.wire.privacy import PrivacyTerms
@@ -29,6 +33,7 @@ def privacy_rule_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator[Jo
     yield from _sections(resolved, terms)
     yield from _facts(resolved, terms)
     yield from _empty_rounds(resolved, terms)
+    yield from _budget_of_one_round(terms)
     if terms.mechanism == "dp-sgd":
         yield from _trained_by_torch(job)
         yield from _accounted_gradients(job)
@@ -93,6 +98,22 @@ def _empty_rounds(resolved: ResolvedStrategy, terms: PrivacyTerms) -> Iterator[J
         )
 
 
+def _budget_of_one_round(terms: PrivacyTerms) -> Iterator[JobFault]:
+    """Yield a fault if no round is possible; where ε cannot be computed, the repository decides."""
+    if terms.target_epsilon is None or terms.steps == UNKNOWN_STEPS:
+        return
+    try:
+        reason = budget_fault(terms, Composition(), planned_composition(terms, 1, 1))
+    except PluginError:
+        return
+    if reason is not None:
+        yield JobFault(
+            key=f"{ACCOUNTING}.target_epsilon",
+            problem=reason,
+            hint=f"give a greater one, or more noise in {_key(terms)}",
+        )
+
+
 def _trained_by_torch(job: JobFile) -> Iterator[JobFault]:
     if job.plugins.trainer not in {None, "torch"}:
         yield JobFault(
@@ -104,7 +125,11 @@ def _trained_by_torch(job: JobFile) -> Iterator[JobFault]:
 
 def _accounted_gradients(job: JobFile) -> Iterator[JobFault]:
     """Yield faults of a training that sees more of the data than its noisy gradients."""
-    optimizer, scheduler = job.optimizer_config.optimizer, job.scheduler_config.scheduler
+    optimizer = job.optimizer_config.optimizer
+    schedulers = {
+        "scheduler_config.scheduler": job.scheduler_config.scheduler,
+        "warmup_config.scheduler": job.warmup_config.scheduler,
+    }
     if optimizer in _SEVERAL_GRADIENTS:
         yield JobFault(
             key="optimizer_config.optimizer",
@@ -112,10 +137,11 @@ def _accounted_gradients(job: JobFile) -> Iterator[JobFault]:
             "accountant of dp-sgd counts one",
             hint="choose sgd or adam",
         )
-    if scheduler in _BY_METRICS:
-        yield JobFault(
-            key="scheduler_config.scheduler",
-            problem=f"'{scheduler}', but it decides by metrics of the training data, which have no "
-            "noise",
-            hint="choose one that counts steps, such as steplr",
-        )
+    for key, scheduler in schedulers.items():
+        if scheduler in _BY_METRICS:
+            yield JobFault(
+                key=key,
+                problem=f"'{scheduler}', but it decides by metrics of the training data, which "
+                "have no noise",
+                hint="choose one that counts steps, such as steplr",
+            )

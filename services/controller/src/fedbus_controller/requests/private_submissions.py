@@ -30,18 +30,8 @@ def private_job_faults(
     return tuple(faults)
 
 
-def private_job_warnings(job: JobFile, terms: PrivacyTerms, trainers: int) -> Iterator[str]:
-    """Yield what makes a private job worse than its file looks; `trainers` agents are known."""
-    chosen = job.privacy_mechanisms.chosen
-    written = None if chosen is None else getattr(chosen[1], "noise_multiplier", None)
-    local = terms.noise == "agents"
-    if terms.unit == "agent" and not local and written and written > terms.noise_multiplier > 0:
-        yield (
-            f"privacy-mechanisms.{terms.mechanism}: only a mean is divided by a fixed number of "
-            "agents; with this strategy's aggregator one agent may change the result by twice the "
-            f"clipping norm, so ε is that of the noise multiplier {terms.noise_multiplier:.3g}, "
-            f"not {written:.3g}; choose the aggregator mean for a smaller ε"
-        )
+def private_job_warnings(terms: PrivacyTerms, trainers: int) -> Iterator[str]:
+    """Yield what makes rounds other than the file says; `trainers` agents are known to train."""
     if terms.sampling == "poisson" and terms.population and terms.population != trainers:
         mean = terms.rate * trainers
         yield (

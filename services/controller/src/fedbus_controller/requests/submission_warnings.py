@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedbus.jobs import JobFile, parse, training_params_of
+from fedbus.strategies.privacy_warnings import privacy_warnings
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
 from fedbus.wire.privacy import PrivacyTerms
@@ -34,7 +35,8 @@ def submission_warnings(
     job = parse(payload)
     yield from unmeasurable_metrics(job, online.trainers)
     if terms is not None:
-        yield from private_job_warnings(job, terms, online.known_to_train)
+        yield from privacy_warnings(job, terms)
+        yield from private_job_warnings(terms, online.known_to_train)
     if job.targets and terms is not None and not online.only_evaluating:
         yield (
             f"stopping_target {listed(job.targets)}: no agent that only evaluates is online, and a "

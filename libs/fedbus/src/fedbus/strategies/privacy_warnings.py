@@ -1,0 +1,74 @@
+"""Warnings about a private job that is accepted: its ε as planned, and what makes it greater."""
+
+from collections.abc import Iterator
+
+from fedbus.errors import PluginError
+from fedbus.jobs import JobFile
+from fedbus.number_text import format_conservatively
+from fedbus.privacy.accounting import depends_on_participations, epsilon_of
+from fedbus.privacy.ledger import planned_composition
+from fedbus.strategies.privacy_terms import UNKNOWN_STEPS
+from fedbus.text import counted
+from fedbus.wire.privacy import PrivacyTerms
+
+
+def privacy_warnings(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
+    """Yield warnings about what a job promises.
+
+    The first ε that a process computes takes two seconds: `dp_accounting` is imported for it. Where
+    that is not installed, there is no warning about ε.
+    """
+    yield from _other_aggregator(job, terms)
+    yield from _default_delta(job, terms)
+    yield from _planned_epsilon(job, terms)
+
+
+def _other_aggregator(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
+    """Warn of an aggregator whose combined update one agent may change by twice the norm."""
+    chosen = job.privacy_mechanisms.chosen
+    if chosen is None or terms.noise == "agents" or terms.release == "metric":
+        return
+    given = getattr(chosen[1], "noise_multiplier", terms.noise_multiplier)
+    if terms.noise_multiplier < given:
+        yield (
+            f"privacy-mechanisms.{terms.mechanism}: one agent may change what this strategy's "
+            f"aggregator returns by twice the clipping norm, and not only by 1/{terms.cohort} of "
+            f"it as with mean, so ε is that of the noise multiplier {terms.noise_multiplier:.3g}, "
+            f"not of {given:.3g}; choose the aggregator mean for a smaller ε"
+        )
+
+
+def _default_delta(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
+    accounting = job.privacy_mechanisms.accounting
+    if terms.delta and (accounting is None or accounting.delta is None):
+        yield (
+            f"privacy-mechanisms.accounting.delta: none is given, so ε is computed for δ = "
+            f"{terms.delta:.3g}"
+        )
+
+
+def _planned_epsilon(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
+    key = f"privacy-mechanisms.{terms.mechanism}"
+    if terms.release == "metric":
+        yield f"{key}: it has no ε: what its noise hides depends on how far the updates are apart"
+        return
+    if terms.steps == UNKNOWN_STEPS:
+        yield f"{key}: its ε is that of one bit, times the number of bits that an agent sends"
+        return
+    rounds = job.num_rounds
+    most = min(rounds, terms.max_participations or rounds)
+    try:
+        epsilon = epsilon_of(terms, planned_composition(terms, rounds, most))
+    except PluginError:
+        return
+    whose = f" for an agent that takes part in {most} of them" * depends_on_participations(terms)
+    shown = (
+        "there is no finite ε"
+        if epsilon is None
+        else f"ε is {format_conservatively(epsilon, 3, lower_is_better=True)}"
+    )
+    target = terms.target_epsilon
+    ends = ""
+    if target is not None and (epsilon is None or epsilon > target):
+        ends = f"; the job ends before that, since target_epsilon is {target:g}"
+    yield f"{key}: after {counted(rounds, 'round')} {shown}{whose} (δ = {terms.delta:.3g}){ends}"
