@@ -30,8 +30,11 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
 from fedbus.mqtt.mosquitto import LocalBroker, free_port
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.documents import ModelLatest
 from fedbus.wire.messages import ModelsListed
 from fedbus.wire.topics import ROOT as TOPICS
+from tests.fedbus.cli.output.spent_privacy import job, shown, spent
 from tests.page_commands import ROOT
 
 ACCOUNTS = {"controller.1": "c", "inference.1": "i", "repository.1": "r", "user.me": "u"}
@@ -410,6 +413,60 @@ async def test_a_request_with_blobs_outlives_a_login_of_another_program(
         assert models.result() == ()
         hearing.cancel()
         await asyncio.wait({hearing})
+
+
+async def test_what_was_spent_comes_from_the_repository(broker: LocalBroker) -> None:
+    """That of a version is in the document that the broker retains of it."""
+    blob = BlobRef(digest="a" * 64, size=10)
+    refs = [
+        ModelRef(model=name, version=2, weights=blob, spec=blob, source="repository.1")
+        for name in ("m", "n", "o")
+    ]
+    here = spent()
+    documents = [
+        ModelLatest(
+            model=name,
+            version=version,
+            digest=blob.digest,
+            size=10,
+            spec=blob,
+            source="repository.1",
+            metrics={},
+            parent=1,
+            job="j",
+            round=1,
+            privacy=here,
+        )
+        for name, version in (("m", 2), ("n", 1))
+    ]
+    answers = {
+        "list_models": ModelsListed(models=tuple(refs)),
+        "show_privacy": shown(job(), epsilon=1.0),
+    }
+
+    async def serve(bus: Bus) -> None:
+        async for packet in bus:
+            kind = packet.topic.rpartition("/")[2]
+            topic = {"list_models": "models_listed", "show_privacy": "privacy_shown"}[kind]
+            payload = codec.pack(answers[kind])
+            await bus.publish(Packet(f"{TOPICS}/link/repository.1/user.me/{topic}", payload))
+
+    listen = [f"{TOPICS}/link/user.me/repository.1/+"]
+    address = broker.address("repository.1")
+    async with (
+        mqtt.connect(address, name="repository.1", listen=listen) as repository,
+        fedbus.connect(url(broker)) as fed,
+        asyncio.timeout(LONG),
+    ):
+        for each in documents:
+            topic = f"{TOPICS}/models/{each.model}/latest"
+            await repository.publish(Packet(topic, codec.to_json(each), retain=True))
+        serving = asyncio.create_task(serve(repository))
+        listed = {each.model: each.privacy for each in await fed.models()}
+        assert listed == {"m": here, "n": None, "o": None}
+        assert await fed.privacy("digits") == answers["show_privacy"]
+        serving.cancel()
+        await asyncio.wait({serving})
 
 
 async def test_a_silent_service_is_named(broker: LocalBroker) -> None:

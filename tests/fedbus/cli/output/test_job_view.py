@@ -9,10 +9,17 @@ import pytest
 from rich.console import Console
 
 from fedbus.cli.output import display, job_view
-from fedbus.cli.output.job_view import JsonView, LinesView, ProgressBarView, round_line
+from fedbus.cli.output.job_view import (
+    JsonView,
+    LinesView,
+    ProgressBarView,
+    report_end,
+    round_line,
+)
 from fedbus.client.results import Awaiting, JobNews
 from fedbus.wire import codec
 from fedbus.wire.documents import JobPhase, JobState, RoundState
+from tests.fedbus.cli.output.spent_privacy import spent
 
 
 def state(phase: JobPhase = "running", round: int = 0, reason: str = "") -> JobState:
@@ -46,6 +53,38 @@ def done(round: int) -> RoundState:
 def test_a_round_is_one_line_of_what_was_held_out() -> None:
     """Who contributed, who did not, and how good it is."""
     assert round_line(done(7)) == "round   7  accuracy 50.0 %  2 agents, 1 refused, 70 examples"
+
+
+def test_a_private_round_is_one_line_of_what_its_job_has_spent() -> None:
+    """It names no agents, so there is nothing to count."""
+    private = replace(done(7), contributors=(), refusals={}, examples=0, privacy=spent())
+    assert round_line(private) == (
+        "round   7  accuracy 50.0 %  ε 3.21 of 4, δ 1e-05 (dp-fixed, 12 ledger entries)"
+    )
+
+
+def test_a_private_job_ends_with_what_it_has_spent(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also without any metric."""
+    end = replace(state("finished", 3, "all 3 rounds are done"), metrics={}, privacy=spent())
+    report_end(end, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "job j finished: all 3 rounds are done",
+        "m version None: ε 3.21 of 4, δ 1e-05 (dp-fixed, 12 ledger entries)",
+    ]
+    report_end(replace(end, metrics={"accuracy": 0.5}, privacy=None), as_json=False)
+    assert capsys.readouterr().out.splitlines()[1] == "m version None: accuracy 50.0 %"
+    report_end(end, as_json=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bar_shows_the_epsilon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the accuracy."""
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=200, color_system=None)
+    monkeypatch.setattr(display, "out", lambda: console)
+    with ProgressBarView() as bar:
+        bar.state(replace(state(round=1), privacy=spent()))
+    assert "accuracy 50.0 %  ε 3.21" in terminal.getvalue()
 
 
 def test_lines_tell_each_thing_once(capsys: pytest.CaptureFixture[str]) -> None:

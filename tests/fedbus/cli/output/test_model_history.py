@@ -19,6 +19,7 @@ from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel, VersionFacts
 from fedbus.wire.round_records import Contributor, Refusal, RoundRecord
 from fedbus.wire.strategies import Strategy, TrainingFacts
+from tests.fedbus.cli.output.spent_privacy import spent
 
 HERE = BrokerLogin(BrokerAddress("h"), "user.cli")
 BLOB = BlobRef(digest="a" * 64, size=10)
@@ -119,6 +120,39 @@ def test_what_is_left_off_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1] == "kept     239, 241-242 (newest); 217 (best); 1 (pushed)"
     assert "made     2026-11-29 08:53:28 UTC" in lines
     assert "answers  probabilities" in lines
+
+
+def test_versions_of_private_jobs_have_an_epsilon(capsys: pytest.CaptureFixture[str]) -> None:
+    """That of the model, with all jobs before; agents are neither counted nor shown."""
+    whole = shown(3, 3)
+    private = replace(whole.history[0], privacy=spent(), contributors=0)
+    record = RoundRecord(
+        job="j",
+        round=2,
+        task=2,
+        model="m",
+        parent=2,
+        spec=BLOB,
+        strategy=Strategy(id="fedavg", aggregator=PluginChoice(id="mean")),
+        contributors=(),
+        refusals=(),
+        metrics={},
+        seconds={},
+        privacy=spent(),
+    )
+    answer = replace(whole, history=(private, *whole.history[1:]), record=record)
+    lines = printed(lambda: print_history(answer, "quantities", contributors=True), capsys)
+    assert lines[0].endswith("\tMETRICS\tEPSILON")
+    assert lines[1].endswith("\taccuracy 50.0 %\t")
+    assert lines[2].split("\t")[4] == "3"
+    assert lines[3].split("\t")[4] == ""
+    assert lines[3].endswith("\taccuracy 50.0 %\t5.1")
+    assert (
+        "privacy  ε 5.1, δ 2e-05 with all jobs before; `fedbus privacy show m` explains it" in lines
+    )
+    assert lines[-1] == (
+        "round 2 of job j: its agents are not shown, since the job has a privacy mechanism"
+    )
 
 
 def test_a_whole_trail_leaves_nothing_off(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from fedbus.client.sync_client import SyncClient, connect_sync
     from fedbus.wire.blobs import ModelRef
     from fedbus.wire.documents import AgentFacts, JobFault, JobState, ModelSpec, RoundState
+    from fedbus.wire.messages import PrivacyShown
+    from fedbus.wire.privacy import PrivacySpent
 
 __all__ = [
     "AgentFacts",
@@ -59,6 +61,8 @@ __all__ = [
     "ModelSpec",
     "NodeStatus",
     "PackedModel",
+    "PrivacyShown",
+    "PrivacySpent",
     "PulledModel",
     "PushedModel",
     "Refused",
@@ -88,6 +92,8 @@ _MODULES = {
     "NodeStatus": "fedbus.client.results",
     "PackedModel": "fedbus.client.packing",
     "InferenceResult": "fedbus.client.results",
+    "PrivacyShown": "fedbus.wire.messages",
+    "PrivacySpent": "fedbus.wire.privacy",
     "PulledModel": "fedbus.client.results",
     "PushedModel": "fedbus.client.results",
     "Refused": "fedbus.client.failures",

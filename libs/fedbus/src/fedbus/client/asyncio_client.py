@@ -32,6 +32,7 @@ from fedbus.client.stored_models import VERSIONS, Progress
 from fedbus.errors import SettingsError
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
+from fedbus.wire.messages import PrivacyShown
 
 
 @asynccontextmanager
@@ -301,6 +302,18 @@ class Client:
             Unreachable: the repository did not answer.
         """
         return await stored_models.history(self.connection, model_name(model), version, limit)
+
+    async def privacy(self, model: str) -> PrivacyShown:
+        """Fetch what each job that trained a model has spent of its agents' privacy, and the sum.
+
+            shown = await fed.privacy("digits")
+            print(shown.epsilon, [(each.job, each.spent) for each in shown.jobs])
+
+        Raises:
+            Refused: there is no such model.
+            Unreachable: the repository did not answer.
+        """
+        return await stored_models.privacy(self.connection, model_name(model))
 
     async def pull(
         self, model: str, version: int | None = None, *, progress: Progress = lambda _: None

@@ -21,6 +21,7 @@ from fedbus.wire.documents import (
 )
 from fedbus.wire.identifiers import role_of
 from fedbus.wire.messages import ModelShown, VersionFacts
+from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import RoundRecord
 
 Outputs = Array | dict[str, Array]
@@ -110,10 +111,13 @@ class StoredModel:
     Attributes:
         ref: Its name, its version, and its blobs with digests and sizes in bytes.
         created: When it was stored, as RFC 3339 in UTC; None where the repository does not know.
+        privacy: What its job had spent with it, `model_epsilon` with all jobs before; None without
+            a privacy mechanism.
     """
 
     ref: ModelRef
     created: str | None
+    privacy: PrivacySpent | None = None
 
     @property
     def model(self) -> str:

@@ -18,15 +18,18 @@ from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
 from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.documents import ModelSpec
+from fedbus.wire.documents import ModelLatest, ModelSpec
 from fedbus.wire.messages import (
     KeptVersion,
     ListModels,
     ModelPushed,
     ModelShown,
     ModelsListed,
+    PrivacyShown,
     ShowModel,
+    ShowPrivacy,
 )
+from fedbus.wire.topics import MODEL_LATEST
 
 IN_MEMORY_BYTES = 256 * 2**20
 """Of blobs that are being pulled; larger ones are in unnamed files until they are read."""
@@ -43,12 +46,38 @@ def repository_node() -> str:
 
 
 async def models(connection: ClientConnection) -> tuple[StoredModel, ...]:
-    """Fetch the latest version of every model, the oldest first."""
+    """Fetch the latest version of every model, the oldest first, and what its job has spent.
+
+    The repository lists versions; what was spent is in the documents that the broker retains.
+    """
     listed = await _run(
         connection, RepositoryQuery(repository_node(), ListModels(), ModelsListed, "models")
     )
-    stored = (StoredModel(ref, listed.made.get(ref.model)) for ref in listed.models)
+    packets = await connection.retained(connection.login.topic(MODEL_LATEST, model="+"))
+    latest = (codec.from_json(ModelLatest, packet.payload) for packet in packets)
+    spent = {(each.model, each.version): each.privacy for each in latest}
+    stored = (
+        StoredModel(ref, listed.made.get(ref.model), spent.get((ref.model, ref.version)))
+        for ref in listed.models
+    )
     return tuple(sorted(stored, key=lambda each: each.created or ""))
+
+
+async def privacy(connection: ClientConnection, model: str) -> PrivacyShown:
+    """Fetch what the jobs that trained a model have spent.
+
+    Raises:
+        Refused: there is no such model.
+        Unreachable: the repository does not answer.
+    """
+
+    def fits(answer: PrivacyShown) -> bool:
+        return answer.model == model
+
+    question = ShowPrivacy(model=model)
+    return await _run(
+        connection, RepositoryQuery(repository_node(), question, PrivacyShown, model, fits)
+    )
 
 
 async def show(

@@ -33,6 +33,7 @@ from fedbus.client.stored_models import VERSIONS, Progress
 from fedbus.errors import BusError
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
+from fedbus.wire.messages import PrivacyShown
 
 R = TypeVar("R")
 
@@ -152,6 +153,10 @@ class SyncClient:
     ) -> ModelHistory:
         """Fetch the facts of a version, of those before it, and its spec; see `Client.model`."""
         return self._run(self._client.model(model, version, limit=limit))
+
+    def privacy(self, model: str) -> PrivacyShown:
+        """Fetch what each job that trained a model has spent; see `Client.privacy`."""
+        return self._run(self._client.privacy(model))
 
     def pull(
         self, model: str, version: int | None = None, *, progress: Progress = lambda _: None

@@ -14,6 +14,7 @@ from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.inputs.job_argument import read_job_file
 from fedbus.cli.output import display
+from fedbus.cli.output.epsilon_text import format_job_epsilon, format_spent
 from fedbus.cli.output.job_refusal import refused_by_controller
 from fedbus.cli.output.job_view import report_end, round_line, watch
 from fedbus.cli.output.times import format_age, format_time
@@ -152,8 +153,13 @@ def list_jobs(
     if as_json:
         display.print_json([codec.to_plain(state) for state in wanted])
         return
+    private = any(state.privacy is not None for state in wanted)
     display.print_table(
-        ("JOB", "MODEL", "PHASE", "ROUND", "AGE", "METRICS", "REASON"),
+        (
+            *("JOB", "MODEL", "PHASE", "ROUND", "AGE", "METRICS"),
+            *(("EPSILON",) * private),
+            "REASON",
+        ),
         (
             (
                 state.job,
@@ -162,6 +168,7 @@ def list_jobs(
                 f"{state.round}/{state.num_rounds}",
                 format_age(state.submitted),
                 display.format_held_out(state.metrics),
+                *((format_job_epsilon(state.privacy),) * private),
                 state.reason,
             )
             for state in wanted
@@ -195,6 +202,8 @@ def show_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
         display.show(f"ended      {format_time(state.ended)}{_ago(state.ended)}")
     display.show(f"round      {state.round} of {state.num_rounds}")
     display.show(f"metrics    {display.format_metrics(state.metrics) or 'none yet'}")
+    if state.privacy is not None:
+        display.show(f"privacy    {format_spent(state.privacy)}")
     for done in rounds:
         display.show(round_line(done) + (f", {format_time(done.at)}" if done.at else ""))
     if len(rounds) < state.round:

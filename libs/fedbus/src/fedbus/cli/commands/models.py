@@ -19,6 +19,7 @@ from fedbus.cli.inputs.model_argument import (
 from fedbus.cli.inputs.model_options import read_classes
 from fedbus.cli.interruptible import run_interruptible
 from fedbus.cli.output import display, memory_needed
+from fedbus.cli.output.epsilon_text import format_model_epsilon
 from fedbus.cli.output.model_history import DEFAULT_VERSIONS, print_history
 from fedbus.cli.output.times import format_age
 from fedbus.cli.output_files import check_writable
@@ -44,10 +45,20 @@ def list_them(ctx: typer.Context, as_json: AsJson = False) -> None:
     """List the latest version of every model."""
     found = call(broker_of(ctx), lambda fed: fed.models())
     if as_json:
-        display.print_json([{**codec.to_plain(each.ref), "at": each.created} for each in found])
+        display.print_json(
+            [
+                {
+                    **codec.to_plain(each.ref),
+                    "at": each.created,
+                    "privacy": None if each.privacy is None else codec.to_plain(each.privacy),
+                }
+                for each in found
+            ]
+        )
         return
+    private = any(each.privacy is not None for each in found)
     display.print_table(
-        ("MODEL", "VERSION", "AGE", "WEIGHTS", "DIGEST", "SOURCE"),
+        ("MODEL", "VERSION", "AGE", "WEIGHTS", "DIGEST", "SOURCE", *(("EPSILON",) * private)),
         (
             (
                 each.model,
@@ -56,6 +67,7 @@ def list_them(ctx: typer.Context, as_json: AsJson = False) -> None:
                 display.format_size(each.ref.weights.size),
                 each.ref.weights.digest[:12],
                 each.ref.source,
+                *((format_model_epsilon(each.privacy),) * private),
             )
             for each in found
         ),
@@ -79,8 +91,9 @@ def show_model(
 
     The repository keeps the weights of the newest versions, of the best one and of pushed ones; it
     keeps the metrics of all. With --version it also shows whose updates the version combines, and
-    with which coefficients. --json prints the newest first, and without --limit or --all as many as
-    fit into one answer; "versions" is the number of all, "record" is the round of the version.
+    with which coefficients, unless its job has a privacy mechanism. --json prints the newest first,
+    and without --limit or --all as many as fit into one answer; "versions" is the number of all,
+    "record" is the round of the version.
     """
     wanted = None if everything else limit or (VERSIONS if as_json else DEFAULT_VERSIONS)
     report = call(broker_of(ctx), lambda fed: fed.model(model, version, limit=wanted))

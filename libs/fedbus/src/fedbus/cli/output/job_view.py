@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 from fedbus.cli.output import display
+from fedbus.cli.output.epsilon_text import format_epsilon, format_spent
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.failures import Failed
@@ -86,6 +87,8 @@ class ProgressBarView:
             )
         news = state.reason or (counted(state.agents, "agent") if state.agents else "")
         ended = state.phase in ENDED_PHASES  # then the caller prints the reason
+        spent = state.privacy
+        epsilon = "" if spent is None else f"ε {format_epsilon(spent.epsilon)}"
         self._news = state.phase if ended else news
         self._waits = bool(state.reason) and not ended
         self._progress.update(
@@ -93,7 +96,7 @@ class ProgressBarView:
             total=state.num_rounds,
             completed=state.num_rounds if ended else state.round,
             rounds=f"round {state.round} of {state.num_rounds}",
-            accuracy=display.format_held_out(state.metrics),
+            accuracy="  ".join(filter(None, (display.format_held_out(state.metrics), epsilon))),
         )
         self.awaiting(self._awaited)
 
@@ -157,8 +160,10 @@ class JsonView:
 
 def round_line(done: RoundState) -> str:
     """Format one finished round."""
-    refused = f", {len(done.refusals)} refused" if done.refusals else ""
     metrics = display.format_held_out(done.metrics) or "no metrics"
+    if done.privacy is not None:
+        return f"round {done.round:>3}  {metrics}  {format_spent(done.privacy)}"
+    refused = f", {len(done.refusals)} refused" if done.refusals else ""
     return (
         f"round {done.round:>3}  {metrics}  "
         f"{counted(len(done.contributors), 'agent')}{refused}, {counted(done.examples, 'example')}"
@@ -175,7 +180,9 @@ def report_end(end: JobState, *, as_json: bool) -> None:
         raise Failed(f"job {end.job} {end.phase}: {end.reason}")
     if not as_json:
         display.show(f"job {end.job} finished: {end.reason}")
-        display.show(f"{end.model} version {end.version}: {display.format_metrics(end.metrics)}")
+        parts = [display.format_metrics(end.metrics)]
+        parts += [] if end.privacy is None else [format_spent(end.privacy)]
+        display.show(f"{end.model} version {end.version}: {'  '.join(filter(None, parts))}")
 
 
 async def watch(

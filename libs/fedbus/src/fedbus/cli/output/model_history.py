@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Final
 
 from fedbus.cli.output import display
+from fedbus.cli.output.epsilon_text import format_epsilon, format_model_epsilon
 from fedbus.cli.output.times import format_age, format_time
 from fedbus.client.stored_models import kept_line, spans
 from fedbus.wire.messages import ModelShown, VersionFacts
@@ -31,9 +32,19 @@ def print_history(shown: ModelShown, answers: str, *, contributors: bool = False
             f"{count} of {shown.versions} versions; 1 to {first - 1} are hidden: --limit N shows "
             "N, --all shows all"
         )
+    private = any(each.privacy is not None for each in shown.history)
     display.print_table(
-        ("VERSION", "FROM", "JOB", "ROUND", "AGENTS", "AGE", "WEIGHTS", "METRICS"),
-        (_row(each, kept.get(each.version), shown.best) for each in reversed(shown.history)),
+        (
+            *("VERSION", "FROM", "JOB", "ROUND", "AGENTS", "AGE", "WEIGHTS", "METRICS"),
+            *(("EPSILON",) * private),
+        ),
+        (
+            (
+                *_row(each, kept.get(each.version), shown.best),
+                *((format_model_epsilon(each.privacy),) * private),
+            )
+            for each in reversed(shown.history)
+        ),
         nothing="no history",
     )
     if ref.version < shown.versions:
@@ -45,6 +56,12 @@ def print_history(shown: ModelShown, answers: str, *, contributors: bool = False
     display.show(f"spec     blake3 {ref.spec.digest}")
     display.show(f"answers  {answers}")
     display.show(f"kept     {kept_line(shown.kept)}")
+    spent = facts[ref.version].privacy if ref.version in facts else None
+    if spent is not None:
+        display.show(
+            f"privacy  ε {format_epsilon(spent.model_epsilon)}, δ {spent.model_delta:.3g} with all "
+            f"jobs before; `fedbus privacy show {ref.model}` explains it"
+        )
     for line in _strategy_lines(shown.history):
         display.show(line)
     if contributors and shown.record is not None:
@@ -62,6 +79,12 @@ def _strategy_lines(history: Iterable[VersionFacts]) -> Iterator[str]:
 
 
 def _print_contributors(record: RoundRecord) -> None:
+    if record.privacy is not None:
+        display.show(
+            f"\nround {record.round} of job {record.job}: its agents are not shown, since the job "
+            "has a privacy mechanism"
+        )
+        return
     display.show(f"\nround {record.round} of job {record.job}:")
     facts = [name for name in TRAINING_FACTS if name in record.strategy.facts]
     display.print_table(
@@ -93,7 +116,7 @@ def _row(facts: VersionFacts, why: str | None, best: int | None) -> tuple[object
         facts.parent,
         facts.job or "pushed",
         facts.round if facts.job else "",
-        facts.contributors if facts.job else "",
+        facts.contributors if facts.job and facts.privacy is None else "",
         format_age(facts.at),
         f"{kept}, {reason}" if reason else kept,
         display.format_metrics(facts.metrics),

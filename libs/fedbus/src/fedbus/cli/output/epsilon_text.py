@@ -1,0 +1,91 @@
+"""Text for people about ε: what a job has spent, and what that means for one unit. Pure."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from fedbus.number_text import format_conservatively
+from fedbus.text import in_given_order
+from fedbus.wire.messages import PrivacyShown
+from fedbus.wire.privacy import JobPrivacy, PrivacySpent, Relation
+
+_DIGITS: Final = 3
+_LARGEST_FACTOR: Final = 1e6
+"""Factor from which on a sentence says that ε promises nothing that can be felt."""
+_NEIGHBOURS: Final[Mapping[Relation, str]] = {
+    "add-or-remove-one": "compared with a training without it",
+    "zero-out": "compared with a training in which its updates are zero",
+    "replace-one": "compared with a training on any other data of it",
+}
+
+
+def format_epsilon(epsilon: float | None) -> str:
+    """Format ε with three digits, rounded up; `none` if there is no finite one."""
+    if epsilon is None:
+        return "none"
+    return format_conservatively(epsilon, _DIGITS, lower_is_better=True)
+
+
+def format_job_epsilon(spent: PrivacySpent | None) -> str:
+    """Format the ε of a job; "" if it has no privacy mechanism, or no noise yet."""
+    return "" if spent is None else format_epsilon(spent.epsilon)
+
+
+def format_model_epsilon(spent: PrivacySpent | None) -> str:
+    """Format the ε of a version and all before it; "" if its job had no privacy mechanism."""
+    return "" if spent is None else format_epsilon(spent.model_epsilon)
+
+
+def format_spent(spent: PrivacySpent) -> str:
+    """Format what a job has spent: `ε 3.21 of 4, δ 1e-05 (dp-fixed, 12 ledger entries)`."""
+    most = "" if spent.target_epsilon is None else f" of {spent.target_epsilon:g}"
+    entries = "entry" if spent.entries == 1 else "entries"
+    how = f"({spent.mechanism}, {spent.entries} ledger {entries})"
+    if spent.epsilon is None:
+        return f"no finite ε {how}"
+    return f"ε {format_epsilon(spent.epsilon)}{most}, δ {spent.delta:.3g} {how}"
+
+
+def describe_privacy(shown: PrivacyShown) -> str:
+    """Describe in plain words what versions of a model tell about one unit."""
+    private = [each for each in shown.jobs if each.spent is not None]
+    if not private:
+        return f"no job with a privacy mechanism has trained {shown.model}: it has no ε"
+    if shown.epsilon is None:
+        return f"{shown.model} as a whole has no ε: {_why_none(shown.jobs)}"
+    units = {each.spent.unit for each in private if each.spent is not None}
+    relations = {each.spent.relation for each in private if each.spent is not None}
+    of = "training example" if units == {"example"} else "agent"
+    if len(units) > 1:
+        of = "agent, or any one training example where a job protects those"
+    neighbours = [_NEIGHBOURS[each] for each in _NEIGHBOURS if each in relations]
+    bound = f"ε {format_epsilon(shown.epsilon)} and δ {shown.delta:.3g}"
+    return (
+        f"A person who has every version up to {shown.version} of {shown.model} learns at most "
+        f"{bound} about any one {of}: {_factor(shown.epsilon)}, but for a probability of "
+        f"{shown.delta:.3g}; {' or '.join(neighbours)}."
+    )
+
+
+def _why_none(jobs: Iterable[JobPrivacy]) -> str:
+    bare = [each.job for each in jobs if each.spent is None]
+    without = [
+        f"{each.job} ({each.spent.mechanism})"
+        for each in jobs
+        if each.spent is not None and each.spent.epsilon is None
+    ]
+    reasons = []
+    if bare:
+        trained = "it has been trained without a privacy mechanism by"
+        reasons.append(f"{trained} {in_given_order(bare)}")
+    if without:
+        reasons.append(f"there is no finite ε of {in_given_order(without)}")
+    return "; ".join(reasons) or "the ε of one of its jobs is unknown"
+
+
+def _factor(epsilon: float) -> str:
+    factor = math.exp(epsilon) if epsilon < math.log(_LARGEST_FACTOR) else math.inf
+    if factor > _LARGEST_FACTOR:
+        return "so large an ε bounds nothing in practice"
+    shown = format_conservatively(factor, _DIGITS, lower_is_better=True)
+    return f"no conclusion becomes more than {shown} times as likely by its data"
