@@ -14,15 +14,19 @@ from fedbus.core.keys import Key
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
 from fedbus.model.sections import state_layout
+from fedbus.privacy.budget import spent_of
+from fedbus.privacy.ledger import planned_composition
+from fedbus.privacy.ledger_entries import entry_of_round
 from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
-from fedbus.wire.privacy import PrivacySpent, PrivacyTerms
+from fedbus.wire.privacy import LedgerEntry, PrivacySpent, PrivacyTerms
 from fedbus.wire.round_records import Contributor, Plan, RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store, Upload
+from fedbus_repository.stores.ledger_records import RecordedNoise
 from fedbus_repository.stores.records import HistoryEntry, StoredJob, Version
 
 MODEL, JOB = "digits", "digits-1"
@@ -49,6 +53,8 @@ PRIVATE = replace(
     privacy=TERMS,
 )
 """A strategy whose collector draws noise."""
+KEY = "a" * 64
+"""Digest of the key that collectors draw noise with."""
 FILE = b"the architecture of a model, as some framework reads it"
 
 
@@ -119,12 +125,16 @@ def push(store: Store, value: float = 0.0, model: str = MODEL) -> Version:
 
 
 def begin(
-    store: Store, job: str = JOB, model: str = MODEL, continued: Strategy | None = None
+    store: Store,
+    job: str = JOB,
+    model: str = MODEL,
+    continued: Strategy | None = None,
+    private: Strategy | None = None,
 ) -> StoredJob:
     """Push a model if there is none, and store a job for it."""
     if not any(version.model == model for version in store.latest()):
         push(store, model=model)
-    stored = store.store_job(0, job, model, b"{}", continued=continued)
+    stored = store.store_job(0, job, model, b"{}", continued=continued, private=private)
     assert isinstance(stored, StoredJob)
     return stored
 
@@ -141,6 +151,7 @@ def plan_of(job: StoredJob, task: int | None = None, **changes: object) -> Plan:
         "quorum": 1,
         "deadline_seconds": 60.0,
         "state": job.state,
+        "noise_key": KEY if job.terms is not None and job.terms.noise == "collector" else None,
     }
     return Plan(**(stated | changes))
 
@@ -188,23 +199,13 @@ def contributor(
     )
 
 
-def spent_of(terms: PrivacyTerms = TERMS, **changes: object) -> PrivacySpent:
-    """What a job has spent after its first ledger entry; `changes` replace its fields."""
-    stated: dict[str, Any] = {
-        "mechanism": terms.mechanism,
-        "unit": terms.unit,
-        "relation": terms.relation,
-        "sampling": terms.sampling,
-        "accountant": terms.accountant,
-        "epsilon": 1.5,
-        "delta": terms.delta,
-        "target_epsilon": terms.target_epsilon,
-        "entries": 1,
-        "participations": 1,
-        "model_epsilon": 1.5,
-        "model_delta": terms.delta,
-    }
-    return PrivacySpent(**(stated | changes))
+def spent_with(terms: PrivacyTerms = TERMS, entries: int = 1, **changes: object) -> PrivacySpent:
+    """What a job has spent after entries in all of which one agent took part.
+
+    `changes` replace its fields.
+    """
+    spent = spent_of(terms, planned_composition(terms, entries, entries), ())
+    return replace(spent, **changes)  # type: ignore[arg-type]  # any of its fields
 
 
 def load(store: Store, job: str = JOB) -> StoredJob:
@@ -236,6 +237,29 @@ def commit_state(store: Store, value: float, job: str = JOB) -> HistoryEntry:
     kept = state_after(rounds, momentum(value))
     put(store, momentum(value))
     record = record_of(plan, strategy=FEDAVGM, state=kept)
+    done = store.commit(record, put(store, weights(value)))
+    assert isinstance(done, HistoryEntry)
+    return done
+
+
+def entry_for(
+    plan: Plan, agents: Sequence[str] = AGENTS, terms: PrivacyTerms = TERMS
+) -> LedgerEntry:
+    """The ledger entry of the updates that `record_of` combines."""
+    return entry_of_round(plan, terms, {agent: blob_ref_of(b"").digest for agent in agents})
+
+
+def commit_private(
+    store: Store, value: float, job: str = JOB, agents: Sequence[str] = AGENTS
+) -> HistoryEntry:
+    """Plan a round of a private job, store its ledger entry, and commit it."""
+    plan = plan_next(store, job)
+    private = load(store, job).private
+    assert private is not None
+    assert private.privacy is not None
+    noise = store.record_noise(entry_for(plan, agents, private.privacy))
+    assert isinstance(noise, RecordedNoise)
+    record = record_of(plan, agents, strategy=private, privacy=noise.spent)
     done = store.commit(record, put(store, weights(value)))
     assert isinstance(done, HistoryEntry)
     return done

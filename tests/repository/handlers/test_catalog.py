@@ -22,10 +22,11 @@ from tests.repository.harness import (
     Harness,
     begin,
     commit_next,
+    commit_private,
     commit_state,
     push,
     ref_of,
-    spent_of,
+    spent_with,
 )
 
 
@@ -114,9 +115,9 @@ def test_a_version_is_shown_with_its_round_if_it_is_asked_for(
 
 def test_no_agent_of_a_private_round_is_shown_to_users(harness: Harness, store: Store) -> None:
     """Nor is a figure of training, nor how many took part; the repository keeps the record."""
-    begin(store)
-    spent = spent_of()
-    done = commit_next(store, 1.0, strategy=PRIVATE, privacy=spent)
+    begin(store, private=PRIVATE)
+    spent = spent_with()
+    done = commit_private(store, 1.0)
     assert done.record is not None
     store.store_evaluation(0, JOB, 1, {"accuracy": 0.5, "train_accuracy": 0.75})
     harness.connect()

@@ -58,6 +58,7 @@ def make_older(folder: Path, schema: int) -> None:
     """Remove from a store what later schemas than 4 or 3 have added."""
     db = sqlite3.connect(folder / "repository.db", isolation_level=None)
     db.execute("DROP TABLE ledger")
+    db.execute("DROP INDEX model_jobs")
     columns = [("jobs", "strategy"), ("jobs", "noise_key"), ("versions", "privacy")]
     if schema < 4:
         db.execute("DROP INDEX kept_arrays")

@@ -20,11 +20,21 @@ from fedbus.core.events import (
     Woke,
 )
 from fedbus.core.interface import Core
-from fedbus.wire.messages import Commit, ListModels, LookUp, PushModel, ShowModel, TakeLease
+from fedbus.wire.messages import (
+    Commit,
+    ListModels,
+    LookUp,
+    PushModel,
+    RecordNoise,
+    ShowModel,
+    ShowPrivacy,
+    TakeLease,
+)
 from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.commits import CommitHandler
 from fedbus_repository.handlers.jobs import JobHandler, JobRequest
 from fedbus_repository.handlers.leases import LeaseHandler
+from fedbus_repository.handlers.ledgers import LedgerHandler
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.handlers.pushes import PushHandler
 from fedbus_repository.keys import AnnouncementTimer, RequestRun, UploadFetch
@@ -44,6 +54,7 @@ class RepositoryCore(Core):
         specs = SpecReader(store)
         self._jobs = JobHandler(store, self._requests, self._catalog, specs, lease_seconds)
         self._commits = CommitHandler(store, self._requests, self._catalog, specs)
+        self._ledgers = LedgerHandler(store, self._requests)
         self._pushes = PushHandler(store, self._requests, self._catalog, specs)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
@@ -79,6 +90,10 @@ class RepositoryCore(Core):
                 yield from self._jobs.handle(sender, message)
             case Commit():
                 yield from self._commits.commit(sender, message)
+            case RecordNoise():
+                yield from self._ledgers.record_noise(sender, message)
+            case ShowPrivacy():
+                yield from self._ledgers.show_privacy(sender, message)
             case LookUp():
                 yield from self._commits.look_up(sender, message)
             case PushModel():

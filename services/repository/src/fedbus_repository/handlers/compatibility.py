@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from fedbus.frameworks.outputs import loss_contradiction, matching_loss
 from fedbus.jobs import JobFile, JobFileError, framework_faults, parse, training_params_of
+from fedbus.model.layout import Layout
 from fedbus.strategies.part_factories import is_shipped
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
@@ -11,6 +12,7 @@ from fedbus.training.params import PluginChoice
 from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.identifiers import BASE
 from fedbus.wire.messages import JobFault
+from fedbus.wire.strategies import Strategy
 from fedbus_repository.handlers.pushed_contents import TFLITE
 
 
@@ -70,6 +72,33 @@ def terms_fault(objective: PluginChoice, model: str) -> JobFault | None:
     )
     hint = "push the model again: `fedbus models push package.module:factory --local-terms`"
     return JobFault(key="strategy", problem=problem, hint=hint)
+
+
+def unprotected_fault(layout: Layout, strategy: Strategy, model: str) -> JobFault | None:
+    """Return the fault of a model whose agents would send tensors that no noise protects.
+
+    Those are statistics and whole numbers: a mechanism clips and noises differences of trained
+    floating-point tensors only. Features are sent instead of tensors.
+    """
+    if strategy.privacy is None or strategy.privacy.release == "features":
+        return None
+    bare = [
+        tensor.name
+        for tensor in layout.tensors
+        if tensor.role == "statistic"
+        or (tensor.role == "weight" and not tensor.dtype.startswith("float"))
+    ]
+    if not bare:
+        return None
+    problem = (
+        f"agents would send {listed(bare)} of model {model} without noise: "
+        f"{strategy.privacy.mechanism} protects trained floating-point tensors only"
+    )
+    hint = (
+        "train a model with GroupNorm or LayerNorm instead of BatchNorm, or give these tensors the"
+        " role local and push the model again"
+    )
+    return JobFault(key="privacy-mechanisms", problem=problem, hint=hint)
 
 
 def _loss_faults(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:

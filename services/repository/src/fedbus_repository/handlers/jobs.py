@@ -35,11 +35,18 @@ from fedbus_repository.handlers.compatibility import (
     terms_fault,
     trains_by_tflite_alone,
 )
+from fedbus_repository.handlers.ledgers import plan_refused, with_ledger
 from fedbus_repository.handlers.model_specs import SpecReader
+from fedbus_repository.handlers.private_jobs import (
+    private_job_faults,
+    private_job_warnings,
+    private_strategy,
+)
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps, Steps
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.commit_rules import CONTINUE_STATE, continuation_fault
+from fedbus_repository.stores.ledger_records import PlanRefusal
 from fedbus_repository.stores.records import (
     JobEnd,
     ModelView,
@@ -93,7 +100,8 @@ class JobHandler:
                 return (), partial(store.list_jobs, epoch)
             case StoreJob(job=job, model=model, file=file):
                 origin, continued = self._origin(message), _continued(message)
-                store_job = partial(store.store_job, continued=continued)
+                private = private_strategy(message)
+                store_job = partial(store.store_job, continued=continued, private=private)
                 return (job,), partial(store_job, epoch, job, model, file, origin)
             case EndJob(job=job, phase=phase, reason=reason):
                 return (job,), partial(store.end_job, epoch, job, phase, reason)
@@ -106,7 +114,7 @@ class JobHandler:
         result = yield Call(call)
         answer = self._message_for(message, result)
         if isinstance(answer, JobLoaded):
-            answer = yield from self._with_needs(answer)
+            answer = yield from self._completed(answer)
         sent = () if answer is None else (Send(sender, answer),)
         if isinstance(result, Version):
             return (*sent, *self._catalog.evaluated(result))
@@ -119,6 +127,8 @@ class JobHandler:
             faults = yield Call(partial(self._check, incompatibilities, message))
             faults = (*faults, *(yield Call(partial(self._state_faults, message))))
             faults = (*faults, *(yield Call(partial(self._terms_faults, message))))
+            check = partial(private_job_faults, self._store, self._specs, message)
+            faults = (*faults, *(yield Call(check)))
             if faults:
                 return (Send(sender, JobFileRefused(job=message.job, faults=faults)),)
         result = yield Call(call)
@@ -130,14 +140,16 @@ class JobHandler:
         )
         if not acceptance.known:
             warnings = yield Call(partial(self._check, compatibility_warnings, message))
-            acceptance = replace(acceptance, warnings=warnings)
-        loaded = yield from self._with_needs(self._loaded(result))
+            lost = yield Call(partial(private_job_warnings, self._store, message))
+            acceptance = replace(acceptance, warnings=(*warnings, *lost))
+        loaded = yield from self._completed(self._loaded(result))
         return (Send(sender, replace(loaded, acceptance=acceptance)),)
 
-    def _with_needs(self, loaded: JobLoaded) -> Steps[JobLoaded]:
-        """Add what the model's spec requires of an agent."""
+    def _completed(self, loaded: JobLoaded) -> Steps[JobLoaded]:
+        """Add what the model's spec requires of an agent, and what the job's ledger says."""
         needs = yield Call(partial(self._specs.needs, loaded.latest.spec))
-        return replace(loaded, needs=needs)
+        ledger = yield Call(partial(self._store.job_ledger, loaded.job))
+        return with_ledger(replace(loaded, needs=needs), ledger)
 
     def _origin(self, message: StoreJob) -> Origin | None:
         if message.origin is None:
@@ -190,6 +202,8 @@ class JobHandler:
             case StoreRefusal(reason, key) if not isinstance(message, ListJobs):
                 job = message.plan.job if isinstance(message, StorePlan) else message.job
                 answer = JobFileRefused(job=job, faults=(JobFault(key=key, problem=reason),))
+            case PlanRefusal() if isinstance(message, StorePlan):
+                answer = plan_refused(message.plan.job, message.plan.task, result)
             case JobEnd(job=job, phase=phase, reason=reason, at=at):
                 answer = JobEnded(job=job, phase=phase, reason=reason, at=at)
             case Plan(job=job, task=task):

@@ -2,9 +2,9 @@
 
 Every method is one atomic change or one consistent read. Methods are called in worker threads,
 several at a time. A document database changes one document atomically: there, a job and its plan
-are one document, and a version and its round are another; no method needs more. `rules.py` and
-`commit_rules.py` decide what a method refuses, so that all stores refuse alike. A fault of the disk
-raises StoreError and changes nothing.
+are one document, a version and its round are another, and so is a ledger entry; no method needs
+more. `rules.py`, `commit_rules.py` and `privacy_rules.py` decide what a method refuses, so that all
+stores refuse alike. A fault of the disk raises StoreError and changes nothing.
 """
 
 from collections.abc import Iterable
@@ -14,8 +14,15 @@ from fedbus.core.blob_io import BlobSource
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics
+from fedbus.wire.privacy import LedgerEntry
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy
+from fedbus_repository.stores.ledger_records import (
+    JobLedger,
+    ModelPrivacy,
+    PlanAnswer,
+    RecordedNoise,
+)
 from fedbus_repository.stores.records import (
     HistoryEntry,
     JobAnswer,
@@ -80,6 +87,7 @@ class Store(Protocol):
         origin: Origin | None = None,
         *,
         continued: Strategy | None = None,
+        private: Strategy | None = None,
     ) -> JobAnswer:
         """Store a job with a new secret; the same id with an equal file is the same job.
 
@@ -91,16 +99,36 @@ class Store(Protocol):
 
         With `continued`, its strategy, a new job's first round continues the state that the latest
         version is stored with; refused if another strategy made that version, or it has no state.
+
+        With `private`, its strategy, which has a privacy mechanism, it is stored with the job and
+        its rounds are judged by it; refused if the ε of the model is unknown.
         """
 
-    def store_plan(
-        self, epoch: int, plan: Plan
-    ) -> Plan | JobEnd | StoreRefusal | StaleLease | None:
+    def store_plan(self, epoch: int, plan: Plan) -> PlanAnswer:
         """Store a plan; None: a later plan, or another one of this task, is stored.
 
-        Refused if its state is not the one that is stored with its base. StoreError if the arrays
-        of that state are missing: the message says how to mend it.
+        Refused if its state is not the one that is stored with its base, or if it breaks the job's
+        privacy terms. StoreError if the arrays of that state are missing: the message says how to
+        mend it. If the agents of the plan protect their own data, their ledger entry is stored in
+        the same change; a document database stores it before the plan.
         """
+
+    def record_noise(self, entry: LedgerEntry) -> RecordedNoise | StoreRefusal:
+        """Append an entry to a job's ledger, unless it is there already.
+
+        It is never deleted, and durable before this returns: its noise may be drawn then. A
+        document database needs unique keys on (job, task) and (job, number): the second insert
+        fails, and the rules are applied again.
+        """
+
+    def job_ledger(self, job: str) -> JobLedger:
+        """Return what a job has spent, and who took part in it, by `ordered_by_use`."""
+
+    def model_privacy(self, model: str) -> ModelPrivacy | StoreRefusal:
+        """Return what jobs have spent on a model since its weights were pushed last."""
+
+    def check_private_job(self, model: str, private: Strategy) -> StoreRefusal | None:
+        """Return why a new job with this strategy, which has a privacy mechanism, is refused."""
 
     def store_evaluation(
         self, epoch: int, job: str, round: int, metrics: Metrics

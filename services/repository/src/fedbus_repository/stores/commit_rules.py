@@ -13,6 +13,8 @@ from fedbus.training.options import impossible_metric
 from fedbus.wire.round_records import Contributor, Plan, RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus.wire.strategy_text import strategy_differences
+from fedbus_repository.stores.ledger_records import EntryFacts
+from fedbus_repository.stores.privacy_rules import private_commit_fault
 from fedbus_repository.stores.records import JobEnd, StoredJob, Version
 
 CONTINUE_STATE = "strategy.continue_state"
@@ -30,6 +32,8 @@ class CommitContext:
         latest: The latest version of the model.
         strategy: The strategy of the job's last round; None before its first one.
         counted: The job's updates for the record's task.
+        private: The strategy that the job was stored with, if it has a privacy mechanism.
+        entry: The ledger entry of the record's task.
     """
 
     model: str
@@ -38,6 +42,8 @@ class CommitContext:
     latest: Version
     strategy: Strategy | None
     counted: Collection[CountedUpdate]
+    private: Strategy | None = None
+    entry: EntryFacts | None = None
 
 
 def commit_fault(record: RoundRecord, context: CommitContext) -> str | None:
@@ -53,6 +59,7 @@ def commit_fault(record: RoundRecord, context: CommitContext) -> str | None:
         or _parent_fault(record, context.latest)
         or _contributor_fault(record, context.plan, context.counted)
         or _strategy_fault(record, context.strategy)
+        or private_commit_fault(record, context.private, context.entry)
         or _state_fault(record, context.plan.state)
         or impossible_metric(record.metrics)
         or None

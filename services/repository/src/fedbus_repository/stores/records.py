@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics, Timestamp
-from fedbus.wire.privacy import PrivacySpent
+from fedbus.wire.privacy import PrivacySpent, PrivacyTerms
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState
 
@@ -100,6 +100,8 @@ class StoredJob:
         rounds: The number of its last committed round.
         continues_state: Its first round continues the state that its base was stored with.
         forgotten: It is no longer listed.
+        private: Its strategy as it was submitted, if it has a privacy mechanism.
+        noise_key: Digest of the key in its first plan that has one.
     """
 
     job: str
@@ -114,6 +116,13 @@ class StoredJob:
     submitted: Timestamp | None = field(default=None, compare=False)
     continues_state: bool = False
     forgotten: bool = False
+    private: Strategy | None = None
+    noise_key: str | None = None
+
+    @property
+    def terms(self) -> PrivacyTerms | None:
+        """What it promises; None without a privacy mechanism."""
+        return None if self.private is None else self.private.privacy
 
     @property
     def state(self) -> StrategyState | None:

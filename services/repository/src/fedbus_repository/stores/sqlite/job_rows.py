@@ -10,6 +10,7 @@ import sqlite3
 from fedbus.wire import codec
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.round_records import Plan
+from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.records import JobEnd, Lease, Origin, StoredJob, Version
 from fedbus_repository.stores.rules import EarlierSubmission
 from fedbus_repository.stores.sqlite import version_rows
@@ -35,13 +36,13 @@ def job(db: sqlite3.Connection, name: str) -> StoredJob | None:
     """Read a job with its base and its latest version."""
     row = db.execute(
         "SELECT model, file, secret, phase, reason, base, plan, created, ended, continues,"
-        " forgotten FROM jobs WHERE job = ?",
+        " forgotten, strategy, noise_key FROM jobs WHERE job = ?",
         (name,),
     ).fetchone()
     if row is None:
         return None
-    model, file, secret, phase, reason, base_version, plan, created, ended, *flags = row
-    continues, forgotten = flags
+    model, file, secret, phase, reason, base_version, plan, created, ended, *rest = row
+    continues, forgotten, private, noise_key = rest
     end = None if phase == "running" else JobEnd(job=name, phase=phase, reason=reason, at=ended)
     base = version_rows.version(db, model, base_version)
     assert base is not None  # noqa: S101 - version rows are never deleted
@@ -59,6 +60,8 @@ def job(db: sqlite3.Connection, name: str) -> StoredJob | None:
         submitted=created,
         continues_state=bool(continues),
         forgotten=bool(forgotten),
+        private=None if private is None else codec.unpack(Strategy, private),
+        noise_key=noise_key,
     )
 
 
@@ -120,11 +123,20 @@ def set_continues_state(db: sqlite3.Connection, name: str) -> None:
     db.execute("UPDATE jobs SET continues = 1 WHERE job = ?", (name,))
 
 
+def set_private(db: sqlite3.Connection, name: str, private: Strategy) -> None:
+    """Write the strategy of a job with a privacy mechanism, by which its rounds are judged."""
+    db.execute("UPDATE jobs SET strategy = ? WHERE job = ?", (codec.pack(private), name))
+
+
 def set_plan(db: sqlite3.Connection, epoch: int, plan: Plan) -> None:
-    """Write a job's plan; a request that was submitted in this epoch is settled by it."""
+    """Write a job's plan; a request that was submitted in this epoch is settled by it.
+
+    The first noise key stays that of the job.
+    """
     db.execute(
-        "UPDATE jobs SET plan = ?, unsettled = NULLIF(unsettled, ?) WHERE job = ?",
-        (codec.pack(plan), epoch, plan.job),
+        "UPDATE jobs SET plan = ?, unsettled = NULLIF(unsettled, ?),"
+        " noise_key = COALESCE(noise_key, ?) WHERE job = ?",
+        (codec.pack(plan), epoch, plan.noise_key, plan.job),
     )
 
 

@@ -3,13 +3,17 @@
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from fedbus.privacy.budget import budget_fault
+from fedbus.privacy.ledger_entries import entry_of_plan, is_entered_with_plan
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
-from fedbus_repository.stores import commit_rules, rules
+from fedbus_repository.stores import commit_rules, privacy_rules, rules
 from fedbus_repository.stores.files import BlobFolder
+from fedbus_repository.stores.ledger_records import JobLedger, PlanAnswer, PlanRefusal, Release
 from fedbus_repository.stores.records import (
     JobAnswer,
     JobEnd,
@@ -20,17 +24,24 @@ from fedbus_repository.stores.records import (
     StoreRefusal,
     Version,
 )
-from fedbus_repository.stores.sqlite import job_rows, version_rows
+from fedbus_repository.stores.sqlite import job_rows, ledger_rows, version_rows
 from fedbus_repository.stores.sqlite.database import Database
+from fedbus_repository.stores.sqlite.ledger_store import (
+    Accountant,
+    SqliteLedgers,
+    private_job_refusal,
+    unknown_model,
+)
 
 
-def unknown_model(db: sqlite3.Connection, model: str) -> StoreRefusal:
-    """Return the refusal of a model that no version exists of."""
-    known = (each.model for each in version_rows.latest_of_all(db))
-    return StoreRefusal(rules.unknown_model(model, known), "model_name")
+@dataclass(frozen=True, slots=True)
+class AllowedPlan:
+    """A plan that may be stored, if the ε of its release allows it; None: it releases nothing."""
+
+    release: Release | None = None
 
 
-class SqliteJobs:
+class SqliteJobs(SqliteLedgers):
     """The part of a `Store` that concerns the lease and the jobs."""
 
     def __init__(
@@ -39,8 +50,10 @@ class SqliteJobs:
         blobs: BlobFolder,
         secret: Callable[[], bytes],
         now: Callable[[], Timestamp],
+        accountant: Accountant,
     ) -> None:
-        self._database, self._blobs, self._secret, self._now = database, blobs, secret, now
+        super().__init__(database, accountant)
+        self._blobs, self._secret, self._now = blobs, secret, now
 
     def take_lease(self, holder: str, incarnation: int, *, expired: int | None = None) -> Lease:
         with self._database.writing("granting the lease") as db:
@@ -62,6 +75,7 @@ class SqliteJobs:
         origin: Origin | None = None,
         *,
         continued: Strategy | None = None,
+        private: Strategy | None = None,
     ) -> JobAnswer:
         with self._database.writing(f"storing job {job}") as db:
             found = _find_submitted(db, epoch, job, origin, self._now())
@@ -76,33 +90,67 @@ class SqliteJobs:
             base = version_rows.latest(db, model)
             if base is None:
                 return unknown_model(db, model)
-            if (refusal := _new_job_refusal(db, base, continued)) is not None:
+            if (refusal := _new_job_refusal(db, base, continued, private)) is not None:
                 return refusal
             job_rows.insert_job(db, job, base, file, self._secret(), self._now())
             if continued is not None:
                 job_rows.set_continues_state(db, job)
+            if private is not None:
+                job_rows.set_private(db, job, private)
             if origin is not None:
                 job_rows.set_origin(db, job, epoch, origin)
             return _find_job(db, epoch, job)
 
-    def store_plan(
-        self, epoch: int, plan: Plan
-    ) -> Plan | JobEnd | StoreRefusal | StaleLease | None:
-        with self._database.writing(f"storing a plan of job {plan.job}") as db:
-            found = _find_job(db, epoch, plan.job)
-            if not isinstance(found, StoredJob):
-                return found
-            if found.ended is not None:
-                return found.ended
-            if found.plan is not None and plan.task <= found.plan.task:
-                return plan if plan == found.plan else None
-            base = version_rows.version(db, found.model, plan.base.version)
-            if fault := commit_rules.plan_fault(plan, found, base):
-                return StoreRefusal(fault)
-            if plan.state is not None and plan.state.arrays is not None:
-                self._blobs.require(plan.state.arrays, _arrays_of(plan.base.version, found.model))
-            job_rows.set_plan(db, epoch, plan)
-            return plan
+    def store_plan(self, epoch: int, plan: Plan) -> PlanAnswer:
+        checked, spent = None, None
+        while True:
+            with self._database.writing(f"storing a plan of job {plan.job}") as db:
+                answer = self._plan_answer(db, epoch, plan)
+                if not isinstance(answer, AllowedPlan):
+                    return answer
+                release = answer.release
+                if release is None or release == checked:
+                    job_rows.set_plan(db, epoch, plan)
+                    if release and spent and is_entered_with_plan(release.terms):
+                        ledger_rows.append(db, entry_of_plan(plan, release.terms), spent)
+                    return plan
+            if fault := budget_fault(release.terms, release.before, release.after):
+                return PlanRefusal(reason=fault, budget_spent=True, ledger=JobLedger())
+            checked, spent = release, self._spent_after(release)
+
+    def _plan_answer(
+        self, db: sqlite3.Connection, epoch: int, plan: Plan
+    ) -> PlanAnswer | AllowedPlan:
+        found = _find_job(db, epoch, plan.job)
+        if not isinstance(found, StoredJob):
+            return found
+        if found.ended is not None:
+            return found.ended
+        if found.plan is not None and plan.task <= found.plan.task:
+            return plan if plan == found.plan else None
+        base = version_rows.version(db, found.model, plan.base.version)
+        if fault := commit_rules.plan_fault(plan, found, base):
+            return StoreRefusal(fault)
+        if plan.state is not None and plan.state.arrays is not None:
+            self._blobs.require(plan.state.arrays, _arrays_of(plan.base.version, found.model))
+        return self._terms_answer(db, plan, found)
+
+    def _terms_answer(
+        self, db: sqlite3.Connection, plan: Plan, job: StoredJob
+    ) -> StoreRefusal | PlanRefusal | AllowedPlan:
+        """Return the refusal of a plan that breaks its job's terms, or what it would release."""
+        if job.terms is None:
+            fault = privacy_rules.cohort_fault(plan, None)
+            return StoreRefusal(fault) if fault else AllowedPlan()
+        ledger = self._ledger(db, job.job)
+        asked = ledger_rows.asked_agents(db, job.job)
+        full = privacy_rules.full_ledger(plan, job.terms, ledger.entries, asked)
+        fault = full or privacy_rules.private_plan_fault(plan, job, job.terms, ledger)
+        if fault:
+            summary = self._summary(db, job.job, job.terms)
+            return PlanRefusal(reason=fault, budget_spent=full is not None, ledger=summary)
+        after = privacy_rules.composition_after(plan, job.terms, ledger)
+        return AllowedPlan(self._release(db, job, job.terms, ledger.composition(), after))
 
     def store_evaluation(
         self, epoch: int, job: str, round: int, metrics: Metrics
@@ -145,13 +193,13 @@ class SqliteJobs:
 
 
 def _new_job_refusal(
-    db: sqlite3.Connection, base: Version, continued: Strategy | None
+    db: sqlite3.Connection, base: Version, continued: Strategy | None, private: Strategy | None
 ) -> StoreRefusal | None:
     if (other := job_rows.running_job(db, base.model)) is not None:
         return StoreRefusal(rules.model_in_training(base.model, other), "model_name")
     if continued is not None and (fault := commit_rules.continuation_fault(continued, base)):
         return StoreRefusal(fault, commit_rules.CONTINUE_STATE)
-    return None
+    return None if private is None else private_job_refusal(db, base.model, private)
 
 
 def _arrays_of(version: int, model: str) -> str:

@@ -12,6 +12,7 @@ from secrets import token_bytes
 from fedbus.core import clock
 from fedbus.core.blob_io import BlobSource
 from fedbus.errors import StoreError
+from fedbus.privacy.budget import spent_of
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.round_records import RoundRecord
@@ -28,9 +29,10 @@ from fedbus_repository.stores.records import (
     blobs_of,
 )
 from fedbus_repository.stores.retention import best, outdated, retained
-from fedbus_repository.stores.sqlite import job_rows, version_rows
+from fedbus_repository.stores.sqlite import job_rows, ledger_rows, version_rows
 from fedbus_repository.stores.sqlite.database import Database
-from fedbus_repository.stores.sqlite.job_store import SqliteJobs, unknown_model
+from fedbus_repository.stores.sqlite.job_store import SqliteJobs
+from fedbus_repository.stores.sqlite.ledger_store import Accountant, unknown_model
 
 
 class SqliteStore(SqliteJobs):
@@ -42,6 +44,7 @@ class SqliteStore(SqliteJobs):
         on_step: Called before each step on the disk, for fault tests.
         secret: Returns the secret of a new job.
         now: Clock that timestamps jobs and versions.
+        accountant: Computes what a job has spent.
     """
 
     def __init__(  # noqa: PLR0913 - all but the folder have defaults, and are for tests
@@ -53,6 +56,7 @@ class SqliteStore(SqliteJobs):
         on_step: OnStep = lambda _: None,
         secret: Callable[[], bytes] = lambda: token_bytes(32),
         now: Callable[[], Timestamp] = clock.utc,
+        accountant: Accountant = spent_of,
     ) -> None:
         database = Database(folder, durable=durable, on_step=on_step)
         try:
@@ -63,7 +67,7 @@ class SqliteStore(SqliteJobs):
         except StoreError:
             database.close()
             raise
-        super().__init__(database, blobs, secret, now)
+        super().__init__(database, blobs, secret, now, accountant)
         self.folder = folder
         self._keep = keep
 
@@ -198,6 +202,8 @@ def _commit_answer(
         plan=job.plan,
         latest=version_rows.latest(db, job.model) or job.base,
         strategy=job.latest.strategy if job.rounds else None,
+        private=job.private,
+        entry=ledger_rows.entry_of(db, record.job, record.task),
         counted=version_rows.counted_updates(db, record.job, record.task),
     )
     reason = commit_rules.commit_fault(record, context)

@@ -13,6 +13,7 @@ _LEDGER = """CREATE TABLE ledger (
     job TEXT NOT NULL, number INTEGER NOT NULL, task INTEGER NOT NULL, agents INTEGER NOT NULL,
     spent BLOB NOT NULL, entry BLOB NOT NULL,
     PRIMARY KEY (job, number), UNIQUE (job, task))"""
+_MODEL_JOBS = "CREATE INDEX model_jobs ON jobs (model, base)"
 
 TABLES = (
     """CREATE TABLE lease (
@@ -40,6 +41,7 @@ TABLES = (
         PRIMARY KEY (job, task, agent)) WITHOUT ROWID""",
     "CREATE TABLE files (digest TEXT PRIMARY KEY) WITHOUT ROWID",
     _LEDGER,
+    _MODEL_JOBS,
 )
 
 UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
@@ -67,6 +69,7 @@ UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
         "ALTER TABLE jobs ADD COLUMN noise_key TEXT",
         "ALTER TABLE versions ADD COLUMN privacy BLOB",
         _LEDGER,
+        _MODEL_JOBS,
     ),
 }
 """Statements and functions that upgrade the tables of a schema to the next one."""

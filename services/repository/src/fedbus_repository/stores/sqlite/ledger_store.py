@@ -1,0 +1,159 @@
+# ruff: noqa: D102 - the methods are documented in Store
+"""Ledgers of the embedded store: entries, and what jobs have spent.
+
+The ε of a release takes up to a second to compute, so that is done between two transactions: the
+first one decides what would be released, and the second one stores it if that is still so.
+"""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
+
+from fedbus.errors import PluginError
+from fedbus.privacy.budget import budget_fault
+from fedbus.privacy.ledger import Composition, Ledger
+from fedbus.wire.privacy import LedgerEntry, PrivacySpent, PrivacyTerms
+from fedbus.wire.strategies import Strategy
+from fedbus_repository.stores import privacy_rules, rules
+from fedbus_repository.stores.ledger_records import (
+    JobLedger,
+    ModelPrivacy,
+    RecordedNoise,
+    Release,
+    Spent,
+)
+from fedbus_repository.stores.model_epsilon import new_job_fault, spent_by_each
+from fedbus_repository.stores.records import StoredJob, StoreRefusal
+from fedbus_repository.stores.sqlite import job_rows, ledger_rows, version_rows
+from fedbus_repository.stores.sqlite.database import Database
+
+MAX_CACHED_LEDGERS: Final = 16
+"""Ledgers in memory; another one is read again from its rows."""
+
+Accountant: TypeAlias = Callable[[PrivacyTerms, Composition, Iterable[Spent]], PrivacySpent]
+"""Computes what a job has spent, of its terms, its ledger and what other jobs have spent on the
+model; raises PluginError if it cannot."""
+
+
+class SqliteLedgers:
+    """The part of a `Store` that concerns the ledgers of jobs."""
+
+    def __init__(self, database: Database, accountant: Accountant) -> None:
+        self._database, self._accountant = database, accountant
+        self._cached: OrderedDict[str, Ledger] = OrderedDict()
+
+    def record_noise(self, entry: LedgerEntry) -> RecordedNoise | StoreRefusal:
+        what = f"storing a ledger entry of job {entry.job}"
+        with self._database.reading(what) as db:
+            answer = self._noise_answer(db, entry)
+        while isinstance(answer, Release):
+            allowed = answer
+            if fault := budget_fault(answer.terms, answer.before, answer.after):
+                return StoreRefusal(fault)
+            spent = self._spent_after(answer)
+            with self._database.writing(what) as db:
+                answer = self._noise_answer(db, entry)
+                if answer == allowed:
+                    ledger_rows.append(db, entry, spent)
+            if answer == allowed:
+                with self._database.reading(what) as db:
+                    answer = self._noise_answer(db, entry)
+        return answer
+
+    def job_ledger(self, job: str) -> JobLedger:
+        with self._database.reading(f"reading the ledger of job {job}") as db:
+            found = job_rows.job(db, job)
+            if found is None or found.terms is None:
+                return JobLedger()
+            return self._summary(db, found.job, found.terms)
+
+    def model_privacy(self, model: str) -> ModelPrivacy | StoreRefusal:
+        with self._database.reading(f"reading what was spent on model {model}") as db:
+            latest = version_rows.latest(db, model)
+            if latest is None:
+                return unknown_model(db, model)
+            return ModelPrivacy(version=latest.version, jobs=ledger_rows.jobs_since_push(db, model))
+
+    def check_private_job(self, model: str, private: Strategy) -> StoreRefusal | None:
+        with self._database.reading(f"checking what was spent on model {model}") as db:
+            if refusal := private_job_refusal(db, model, private):
+                return refusal
+        assert private.privacy is not None  # noqa: S101 - it is the strategy of a private job
+        first = privacy_rules.first_release(private.privacy)
+        try:
+            self._spent_after(first)
+            fault = budget_fault(first.terms, first.before, first.after)
+        except PluginError as error:
+            return StoreRefusal(str(error), privacy_rules.PRIVACY_KEY)
+        return StoreRefusal(fault, privacy_rules.TARGET_KEY) if fault else None
+
+    def _noise_answer(
+        self, db: sqlite3.Connection, entry: LedgerEntry
+    ) -> RecordedNoise | StoreRefusal | Release:
+        """Return the answer to an entry; a release: the entry may be stored if its ε allows it."""
+        job = job_rows.job(db, entry.job)
+        if job is None:
+            return StoreRefusal(rules.unknown_job(entry.job))
+        ledger = self._ledger(db, entry.job)
+        if ledger.has(entry) and job.terms is not None:
+            found = ledger_rows.entry_of(db, entry.job, entry.task)
+            assert found is not None  # noqa: S101 - ledger rows are never deleted
+            steps = ledger.steps() if job.terms.release == "banded" else ()
+            return RecordedNoise(spent=found.spent, steps=steps)
+        fault = privacy_rules.noise_fault(entry, job, ledger)
+        if fault or job.terms is None:
+            return StoreRefusal(fault or "")
+        after = ledger.composition_with(entry.agents, entry.noise_multiplier)
+        return self._release(db, job, job.terms, ledger.composition(), after)
+
+    def _release(
+        self,
+        db: sqlite3.Connection,
+        job: StoredJob,
+        terms: PrivacyTerms,
+        before: Composition,
+        after: Composition,
+    ) -> Release:
+        jobs = ledger_rows.jobs_since_push(db, job.model)
+        others = [each for each in jobs if each.job != job.job]
+        spent = spent_by_each(others, terms.unit)
+        return Release(terms=terms, before=before, after=after, earlier=spent)
+
+    def _spent_after(self, release: Release) -> PrivacySpent:
+        """Return what a job has spent after a release; slow, so called outside transactions."""
+        return self._accountant(release.terms, release.after, release.earlier)
+
+    def _summary(self, db: sqlite3.Connection, job: str, terms: PrivacyTerms) -> JobLedger:
+        ledger = self._ledger(db, job)
+        spent, entries = ledger_rows.spent_by(db, job), ledger.entries
+        ordered = privacy_rules.ordered_by_use(terms, ledger.participations(), entries)
+        return JobLedger(spent=spent, entries=entries, participations=ordered)
+
+    def _ledger(self, db: sqlite3.Connection, job: str) -> Ledger:
+        """Return a job's ledger, with the entries that were stored since it was read last.
+
+        Not to be called after an entry was written in the same transaction, which may still fail.
+        """
+        ledger = self._cached.setdefault(job, Ledger())
+        self._cached.move_to_end(job)
+        while len(self._cached) > MAX_CACHED_LEDGERS:
+            self._cached.popitem(last=False)
+        for entry in ledger_rows.entries_after(db, job, ledger.entries):
+            ledger.append(entry)
+        return ledger
+
+
+def unknown_model(db: sqlite3.Connection, model: str) -> StoreRefusal:
+    """Return the refusal of a model that no version exists of."""
+    known = (each.model for each in version_rows.latest_of_all(db))
+    return StoreRefusal(rules.unknown_model(model, known), "model_name")
+
+
+def private_job_refusal(
+    db: sqlite3.Connection, model: str, private: Strategy
+) -> StoreRefusal | None:
+    """Return the refusal of a job whose mechanism cannot continue a model's ε."""
+    assert private.privacy is not None  # noqa: S101 - it is the strategy of a private job
+    fault = new_job_fault(private.privacy, model, ledger_rows.jobs_since_push(db, model))
+    return StoreRefusal(fault, privacy_rules.PRIVACY_KEY) if fault else None
