@@ -8,6 +8,7 @@ import pytest
 
 from fedbus.core.actions import Run
 from fedbus.core.events import Ran, Woke
+from fedbus.errors import FedbusError
 from fedbus.model.layout import Layout
 from fedbus.privacy.ledger_entries import entry_of_plan, entry_of_round
 from fedbus.privacy.update_set import digest_of_update_set
@@ -24,7 +25,9 @@ from fedbus.wire.messages import (
 from fedbus.wire.privacy import NoiseStep
 from fedbus.wire.strategies import StrategyState
 from fedbus_collector import keys
-from fedbus_collector.rounds.progress import RoundPhase
+from fedbus_collector.noise_key_watch import NoiseKeyWatch
+from fedbus_collector.rounds.progress import RoundPhase, RoundProgress
+from fedbus_collector.rounds.round_privacy import RoundPrivacy
 from tests.collector.aggregation.private_parts import AddsNoise
 from tests.collector.harness import (
     BASE,
@@ -349,15 +352,26 @@ def test_a_private_round_is_not_in_the_progress_of_its_collector(tmp_path: Path)
     assert round_.core.progress() == pytest.approx(1 / 3)
 
 
-def test_a_model_with_statistics_has_no_private_round(tmp_path: Path) -> None:
-    """They would be sent without noise; the repository has refused the job, too."""
+@pytest.mark.parametrize("release", ["gaussian", "dp-sgd", "features"])
+def test_a_model_with_statistics_has_no_private_round(tmp_path: Path, release: str) -> None:
+    """They would be sent without noise; the repository has refused the job, too.
+
+    Features have their noise before any training.
+    """
     base = arrays(1.0)
     layout = Layout.of(base, {"b": "statistic"})
     spec = spec_with_roles(layout)
-    round_ = PrivateRound(tmp_path)
-    round_.receive(CONTROLLER, round_.order(base=version(spec=spec)))
+    noise = "collector" if release == "gaussian" else "agents"
+    parts = None if release == "gaussian" else PrivateParts(part=None)
+    round_ = PrivateRound(tmp_path, parts=parts)
+    ordered = round_.order(base=version(spec=spec), terms={"release": release, "noise": noise})
+    round_.receive(CONTROLLER, ordered)
     round_.complete_fetch(keys.LayoutFetch(*KEY), spec)
-    assert round_.ended.reason.startswith("a private job cannot share b: only trained floating-")
+    if release == "features":
+        assert keys.RoundEndReport(*KEY) not in round_.asks
+    else:
+        why = "a private job cannot share b: only trained floating-"
+        assert round_.ended.reason.startswith(why)
 
 
 def spec_with_roles(layout: Layout) -> bytes:
@@ -388,6 +402,17 @@ def test_a_round_without_an_agent_commits_noise_at_once(tmp_path: Path) -> None:
     assert record.privacy == SPENT
     round_.confirm()
     assert round_.ended.version is not None
+
+
+def test_a_round_without_an_agent_waits_for_its_model(tmp_path: Path) -> None:
+    """Its base may arrive before the spec, without which its parts are not made."""
+    round_ = PrivateRound(tmp_path)
+    round_.receive(CONTROLLER, round_.order(cohort=(), quorum=0))
+    round_.complete_fetch(keys.BaseFetch(*KEY), BASE)
+    round_.run_calls()
+    assert keys.LedgerRequest(*KEY) not in round_.asks
+    round_.complete_fetch(keys.LayoutFetch(*KEY), spec_of())
+    assert round_.entry.agents == ()
 
 
 def test_with_quorum_0_the_deadline_closes_a_round_with_what_came(tmp_path: Path) -> None:
@@ -437,6 +462,18 @@ def test_a_round_that_ends_while_its_key_is_read_is_freed_later(tmp_path: Path) 
     assert used > 0
     round_.handle(Ran(read.key, read.call()))
     assert round_.spools.used == 0
+
+
+def test_no_noise_can_be_drawn_without_the_ledgers_entry(tmp_path: Path) -> None:
+    """Whatever else goes wrong in the order of the steps."""
+    round_ = PrivateRound(tmp_path)
+    privacy = RoundPrivacy(RoundProgress(round_.order(), 0.0), NoiseKeyWatch())
+    parts = PrivateParts().make(strategy())
+    with pytest.raises(FedbusError, match="no noise may be drawn before the ledger has its entry"):
+        privacy.step(parts.mechanism)
+    privacy.key_read(round_.noise_key)
+    with pytest.raises(FedbusError, match="no noise may be drawn before the ledger has its entry"):
+        privacy.step(parts.mechanism)
 
 
 def test_a_plan_without_a_key_fails(tmp_path: Path) -> None:

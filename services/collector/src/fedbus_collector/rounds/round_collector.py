@@ -171,19 +171,18 @@ class RoundCollector:
             case CloseDecision.FAIL:
                 yield from self.fail(self.progress.shortfall())
             case CloseDecision.CLOSE if self._inputs.complete and self._privacy.ready:
-                yield from self._close(now)
+                if self._parts is not None:  # else a round that asks no agent closes later
+                    yield from self._close(self._parts, now)
 
-    def _close(self, now: float) -> Iterator[Action]:
+    def _close(self, parts: StrategyParts, now: float) -> Iterator[Action]:
         """Aggregate the updates that count; with privacy terms, after the ledger has their entry.
 
         There is room for the aggregate before the entry is paid for.
         """
-        if self._parts is None:
-            return  # a round that asks no agent may close as soon as they are made
         self.progress.seconds["collected"] = now - self.progress.opened
         self._aggregate.reserve(self._inputs, self._updates)
         if self._privacy.terms is None:
-            yield from self._start_aggregate(self._parts)
+            yield from self._start_aggregate(parts)
         else:
             self.progress.phase = RoundPhase.RECORDING
             yield from self._privacy.ask()

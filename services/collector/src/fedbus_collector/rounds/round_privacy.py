@@ -59,10 +59,11 @@ class RoundPrivacy:
 
     @property
     def passes(self) -> int:
-        """How often drawing noise takes as long as reading the model once."""
-        if self.terms is None or not self.needs_key:
-            return 0
-        return _NOISE_COST * min(self.terms.bands, len(self._steps))
+        """How often drawing noise takes as long as reading the model once.
+
+        Banded noise is drawn again for each step of the ledger.
+        """
+        return _NOISE_COST * len(self._steps) if self.needs_key else 0
 
     def begin(self) -> Iterator[Action]:
         """Have the key read, if the round needs one.
@@ -74,25 +75,32 @@ class RoundPrivacy:
             return
         if self._progress.plan.noise_key is None:
             raise SettingsError("the plan names no noise key, and this job's collectors draw noise")
-        yield self._watch.read(keys.NoiseKeyRead(*self._progress.key))
+        run = self._watch.read(keys.NoiseKeyRead(*self._progress.key))
         self.reading = True
+        yield run
 
     def key_read(self, key: NoiseKey) -> None:
         """Keep the key; raise SettingsError if it is not the plan's."""
         self.reading = False
         planned = self._progress.plan.noise_key
-        if planned is None or (fault := self._watch.fault(key, planned)):
+        assert planned is not None  # noqa: S101 - `begin` has checked it
+        if fault := self._watch.fault(key, planned):
             raise SettingsError(fault)
         self._key = key
 
     def check_layout(self, runs: UpdateRuns) -> None:
-        """Raise LayoutError if a shared tensor of a private job would get no noise."""
+        """Raise LayoutError if a shared tensor of a private job would get no noise.
+
+        Features have theirs before any training, so the model may have any tensors.
+        """
+        if self.terms is None or self.terms.release == "features":
+            return
         bare = [
             tensor.name
             for tensor in runs.layout.shared
             if tensor.role != "weight" or np.dtype(tensor.dtype).kind != "f"
         ]
-        if self.terms is not None and bare:
+        if bare:
             raise LayoutError(
                 f"a private job cannot share {listed(bare)}: only trained floating-point tensors"
                 " have noise; replace batch normalization, or give them the role local"
