@@ -14,6 +14,7 @@ from fedbus.wire.identifiers import BASE
 from fedbus.wire.messages import JobFault
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.handlers.pushed_contents import TFLITE
+from fedbus_repository.stores.privacy_rules import PRIVACY_KEY
 
 
 def compatibility_warnings(file: bytes, needs: ModelNeeds | None) -> tuple[str, ...]:
@@ -98,7 +99,7 @@ def unprotected_fault(layout: Layout, strategy: Strategy, model: str) -> JobFaul
         "train a model with GroupNorm or LayerNorm instead of BatchNorm, or give these tensors the"
         " role local and push the model again"
     )
-    return JobFault(key="privacy-mechanisms", problem=problem, hint=hint)
+    return JobFault(key=PRIVACY_KEY, problem=problem, hint=hint)
 
 
 def _loss_faults(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:

@@ -11,6 +11,7 @@ from fedbus.number_text import format_against
 from fedbus.privacy.ledger import Composition, Ledger, eligible, planned_composition
 from fedbus.privacy.ledger_entries import (
     entry_of_plan,
+    is_drawn_by_collector,
     is_entered_with_plan,
     noise_multiplier_of,
 )
@@ -147,7 +148,7 @@ def ordered_by_use(
 
 
 def _key_fault(plan: Plan, job: StoredJob, terms: PrivacyTerms) -> str | None:
-    if terms.noise != "collector":
+    if not is_drawn_by_collector(terms):
         return None
     if plan.noise_key is None:
         return (

@@ -1,0 +1,190 @@
+"""Jobs with a privacy mechanism, checked against their model before they are stored."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fedbus.model.layout import Layout, Role, Tensor
+from fedbus.wire.documents import TensorSpec
+from fedbus.wire.messages import JobFault, JobFileRefused, JobLoaded, StoreJob
+from fedbus.wire.strategies import Strategy
+from fedbus_repository.handlers.compatibility import unprotected_fault
+from fedbus_repository.stores.base import Store
+from tests.repository.harness import (
+    CONTROLLER,
+    FEDAVG,
+    JOB,
+    LAYOUT,
+    MODEL,
+    PRIVATE,
+    TERMS,
+    Harness,
+    begin,
+    commit_next,
+    commit_private,
+    load,
+    push,
+    put,
+    spec,
+    weights,
+)
+
+DP_FIXED = {"noise_multiplier": 2.0, "clipping_norm": 1.0, "num_sampled_clients": 3}
+
+
+def store_job(strategy: Strategy | None = PRIVATE, job: str = JOB, **keys: Any) -> StoreJob:  # noqa: ANN401 - keys of a job file
+    """A job file with a mechanism, and its strategy; `keys` replace keys of the file."""
+    file = {
+        "training_id": job,
+        "model_name": MODEL,
+        "num_rounds": 1,
+        "privacy-mechanisms": {"dp-fixed": DP_FIXED, "accounting": {"delta": 1e-5}},
+    }
+    content = json.dumps(file | keys).encode()
+    return StoreJob(epoch=0, job=job, model=MODEL, file=content, strategy=strategy)
+
+
+NO_MECHANISM: dict[str, Any] = {"privacy-mechanisms": {}}
+OPEN = store_job(FEDAVG, **NO_MECHANISM)
+
+
+def test_a_private_job_is_stored_with_its_strategy(harness: Harness, store: Store) -> None:
+    """And is the same job if it is sent again."""
+    push(store)
+    [loaded] = harness.receive(CONTROLLER, store_job())
+    assert isinstance(loaded, JobLoaded)
+    assert (loaded.privacy, loaded.participations) == (None, ())
+    assert load(store).private == PRIVATE
+    [again] = harness.receive(CONTROLLER, store_job())
+    assert again.acceptance.known
+
+
+def test_a_job_of_an_unknown_model_is_refused_by_that(harness: Harness) -> None:
+    """There is no spec to check."""
+    [refused] = harness.receive(CONTROLLER, store_job())
+    assert [each.key for each in refused.faults] == ["model_name"]
+
+
+@pytest.mark.parametrize(
+    ("message", "asked", "resolved"),
+    [
+        (store_job(FEDAVG), "dp-fixed", "none"),
+        (store_job(None), "dp-fixed", "none"),
+        (replace(OPEN, strategy=PRIVATE), "none", "dp-fixed"),
+    ],
+    ids=["resolved into none", "not resolved", "only resolved"],
+)
+def test_a_mechanism_that_was_not_resolved_is_refused(
+    harness: Harness, store: Store, message: StoreJob, asked: str, resolved: str
+) -> None:
+    """An older controller would run the job without it."""
+    push(store)
+    [refused] = harness.receive(CONTROLLER, message)
+    fault = JobFault(
+        key="privacy-mechanisms",
+        problem=f"the file has the mechanism {asked}, and the controller resolved it into "
+        f"{resolved}",
+        hint="run the same version of fedbus at controllers and repository",
+    )
+    assert refused == JobFileRefused(job=JOB, faults=(fault,))
+
+
+def test_a_private_job_on_a_model_of_unknown_epsilon_is_refused(
+    harness: Harness, store: Store
+) -> None:
+    """With the mend."""
+    begin(store, "a")
+    commit_next(store, 1.0, "a")
+    store.end_job(0, "a", "finished", "")
+    [refused] = harness.receive(CONTROLLER, store_job())
+    [fault] = refused.faults
+    assert (fault.key, "fedbus models push --reset" in fault.problem) == (
+        "privacy-mechanisms",
+        True,
+    )
+
+
+def test_a_budget_below_one_round_is_refused(harness: Harness, store: Store) -> None:
+    """At the key that has it."""
+    push(store)
+    small = replace(PRIVATE, privacy=replace(TERMS, target_epsilon=1.0))
+    [refused] = harness.receive(CONTROLLER, store_job(small))
+    [fault] = refused.faults
+    assert fault.key == "privacy-mechanisms.accounting.target_epsilon"
+    assert fault.problem.endswith("is too small: the first round would give 2")
+
+
+def test_a_job_without_a_mechanism_on_a_private_model_is_warned_of(
+    harness: Harness, store: Store
+) -> None:
+    """It is accepted: that the ε ends is the user's choice."""
+    begin(store, "a", private=PRIVATE)
+    commit_private(store, 1.0, "a")
+    store.end_job(0, "a", "finished", "")
+    [loaded] = harness.receive(CONTROLLER, OPEN)
+    [warning] = loaded.acceptance.warnings
+    assert warning.startswith("model 'digits' has an ε of 1.993, and this job has no privacy")
+
+
+# ── tensors ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def layout(**roles: Role) -> Layout:
+    """The layout of the harness, with further tensors of these roles."""
+    return Layout(
+        (
+            *LAYOUT.tensors,
+            *(Tensor(name, (3,), "float32", role) for name, role in roles.items()),
+        )
+    )
+
+
+def test_a_model_with_statistics_is_refused(harness: Harness, store: Store) -> None:
+    """They would leave the agent as they are."""
+    found = layout(mean="statistic", var="statistic")
+    tensors = tuple(
+        TensorSpec(name=each.name, shape=each.shape, dtype=each.dtype, role=each.role)
+        for each in found.tensors
+    )
+    store.push(MODEL, put(store, spec(layout=tensors)), put(store, weights(0.0)), ())
+    [refused] = harness.receive(CONTROLLER, store_job())
+    assert refused.faults == (
+        JobFault(
+            key="privacy-mechanisms",
+            problem="agents would send mean, var of model digits without noise: dp-fixed protects "
+            "trained floating-point tensors only",
+            hint="train a model with GroupNorm or LayerNorm instead of BatchNorm, or give these "
+            "tensors the role local and push the model again",
+        ),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "uint8"])
+def test_whole_numbers_are_refused(dtype: str) -> None:
+    """A count of batches tells how many examples an agent has."""
+    counts = Layout((*LAYOUT.tensors, Tensor("batches", (), dtype)))
+    fault = unprotected_fault(counts, PRIVATE, MODEL)
+    assert fault is not None
+    assert "would send batches of model digits" in fault.problem
+
+
+def test_what_does_not_leave_an_agent_needs_no_protection() -> None:
+    """Local tensors, features instead of tensors, and a job without a mechanism."""
+    assert unprotected_fault(LAYOUT, PRIVATE, MODEL) is None
+    assert unprotected_fault(layout(mean="local"), PRIVATE, MODEL) is None
+    features = replace(PRIVATE, privacy=replace(TERMS, release="features"))
+    for strategy in (features, FEDAVG):
+        assert unprotected_fault(layout(mean="statistic"), strategy, MODEL) is None
+
+
+def test_a_spec_that_cannot_be_read_is_refused(harness: Harness, store: Store) -> None:
+    """Then it is unknown what agents would send."""
+    bad = put(store, b"no spec")
+    pushed = push(store)
+    store.push(MODEL, bad, pushed.weights, ())
+    [refused] = harness.receive(CONTROLLER, store_job())
+    [fault] = refused.faults
+    assert fault.key == "model_name"
+    assert fault.problem.startswith("the spec of model digits cannot be read: ")
