@@ -1,4 +1,4 @@
-"""`fedbus job`: submit, list, show, watch, cancel, forget."""
+"""`fedbus job`: submit, check, list, show, watch, cancel, forget."""
 
 import asyncio
 from contextlib import suppress
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fedbus.cli import exit_codes
+from fedbus.cli.commands.job_check import check
 from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.inputs.job_argument import read_job_file
@@ -32,9 +33,11 @@ from fedbus.wire.documents import ENDED_PHASES
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Submit, list, show, watch, cancel and forget jobs.",
+    help="Submit, check, list, show, watch, cancel and forget jobs.",
     epilog=exit_codes.TABLE,
 )
+
+app.command("check")(check)
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's training_id.", callback=job_id)]
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from fedbus.cli.cluster_start import digits_model
+from fedbus.cli.commands.job_check import warnings_about
 from fedbus.cli.context import AsJson
 from fedbus.cli.inputs.dataset_option import Options, read_options
 from fedbus.cli.inputs.job_argument import read_job_file
@@ -45,11 +46,9 @@ from fedbus.jobs import (
     JobFile,
     JobFileError,
     parse,
-    training_params_of,
 )
 from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.text import counted
-from fedbus.training.options.inactive_schedulers import inactive_reason
 from fedbus.wire import codec
 
 
@@ -106,14 +105,15 @@ def simulate(
     from fedbus.simulation.run import SimulationFailed, SimulationStuck
     from fedbus.simulation.run import simulate as run_simulation
     from fedbus.strategies.combinations import strategy_faults
+    from fedbus.strategies.resolution import resolve_job
 
     payload = read_job_file(str(job))
     try:
         parsed = parse(payload, strategy_faults)
     except JobFileError as error:
         raise refused_before_start(job, error.faults, as_json=as_json) from error
-    if reason := inactive_reason(training_params_of(parsed)):
-        display.warn(reason)
+    for warning in warnings_about(parsed, resolve_job(parsed)):
+        display.warn(warning)
     check_split(split, data)
     if output is not None:
         check_writable(output)

@@ -1,0 +1,58 @@
+"""`fedbus job check`, as a person and as a program use it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from fedbus.cli.main import app
+from fedbus.wire import codec
+from fedbus.wire.strategies import Strategy
+
+RUNNER = CliRunner()
+FIXED: dict[str, Any] = {"noise_multiplier": 1.1, "clipping_norm": 2, "num_sampled_clients": 20}
+
+
+def written(folder: Path, **keys: Any) -> str:  # noqa: ANN401 - whatever a job holds
+    """Write a job file; return its path."""
+    path = folder / "job.json"
+    path.write_text(json.dumps({"model_name": "m", "num_rounds": 10, **keys}))
+    return str(path)
+
+
+def test_a_private_job_is_shown_with_what_it_promises(tmp_path: Path) -> None:
+    """Its ε is among the warnings, so that one looks at it before the job is submitted."""
+    path = written(tmp_path, **{"privacy-mechanisms": {"dp-fixed": FIXED}})
+    shown = RUNNER.invoke(app, ["job", "check", path])
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.splitlines()[0] == f"{path} has no faults"
+    text = " ".join(shown.stdout.split())
+    assert "privacy of each agent (dp-fixed): Gaussian noise of the collector with the" in text
+    said = " ".join(shown.stderr.split())
+    assert "none is given, so ε is computed for δ = 1e-05" in said
+    assert "after 10 rounds ε is 15.8 for an agent that takes part in 10 of them" in said
+
+
+def test_a_job_that_promises_nothing_has_no_such_warnings(tmp_path: Path) -> None:
+    """For programs, the strategy is the message that services send."""
+    path = written(tmp_path, scheduler_config={"scheduler": "steplr", "step_size": 9})
+    shown = RUNNER.invoke(app, ["job", "check", path, "--json"])
+    found = json.loads(shown.stdout)
+    text = json.dumps(found["strategy"]).encode()
+    assert codec.from_json(Strategy, text).id == "fedavg"
+    (warning,) = found["warnings"]
+    assert warning.startswith("scheduler_config: steplr starts again in every round")
+
+
+def test_faults_end_with_exit_code_2(tmp_path: Path) -> None:
+    """The same as when it is submitted, before anything is sent."""
+    broken = {**FIXED, "noise_multiplier": 0}
+    path = written(tmp_path, **{"privacy-mechanisms": {"dp-fixed": broken}})
+    shown = RUNNER.invoke(app, ["job", "check", path])
+    assert shown.exit_code == 2
+    assert "privacy-mechanisms.dp-fixed.noise_multiplier: expected more than 0, got 0" in (
+        " ".join(shown.stderr.split())
+    )
+    as_json = RUNNER.invoke(app, ["job", "check", path, "--json"])
+    assert json.loads(as_json.stdout)["faults"][0]["key"].endswith("noise_multiplier")
