@@ -8,7 +8,6 @@ import pytest
 
 from fedbus.errors import PrivacyError
 from fedbus.model.layout import Layout
-from fedbus.training.dp_sgd import DpSgdSteps, dp_sgd_steps
 from fedbus.training.params import PluginChoice, TrainingParams
 from fedbus.wire.features import FeatureTerms
 from fedbus.wire.messages import TrainTask
@@ -121,16 +120,6 @@ def test_a_model_that_shares_what_no_mechanism_bounds_is_declined() -> None:
         check_private_layout(Layout.of(arrays))
     with pytest.raises(PrivacyError, match=r"shares 'a', 'b', 'c' and 1 more; use GroupNorm"):
         check_private_layout(Layout.of(arrays, dict.fromkeys(("a", "b", "c"), "statistic")))
-
-
-def test_the_steps_of_dp_sgd_follow_from_the_job_alone() -> None:
-    """So that one ε holds for all agents: the rate is that of the fewest examples allowed."""
-    params = TrainingParams(batch_size=32, epochs=3)
-    assert dp_sgd_steps(params, 100) == DpSgdSteps(4, 3, 0.25)
-    assert dp_sgd_steps(params, 100).total == 12
-    assert dp_sgd_steps(replace(params, steps_per_epoch=2), 100) == DpSgdSteps(2, 3, 0.25)
-    assert dp_sgd_steps(replace(params, steps_per_epoch=9), 100) == DpSgdSteps(4, 3, 0.25)
-    assert dp_sgd_steps(params, 1) == DpSgdSteps(1, 3, 1.0)
 
 
 PARTS = """

@@ -1,19 +1,22 @@
 """Private trainings: what leaves the agent is protected, and nothing else leaves it."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fedbus.data import Dataset
+from fedbus import demo_data
+from fedbus.data import Dataset, from_arrays
 from fedbus.errors import FedbusError, PluginError, PrivacyError, TrainingError
 from fedbus.model.blob import decode, encode
 from fedbus.model.layout import Layout, Weights
 from fedbus.plugins import PrivateUpdate
 from fedbus.plugins.agent_part_checks import checked_protection
 from fedbus.training.params import Architecture, PluginChoice, TrainingParams, Update
+from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelSpec, TensorSpec
 from fedbus.wire.features import FeatureTerms
@@ -328,3 +331,25 @@ def test_terms_of_features_do_not_allow_a_training_on_own_examples(tmp_path: Pat
     task = task_of(privacy=terms, feature_terms=cut)
     with pytest.raises(PrivacyError, match="the features that the task must train on are not here"):
         agent(tmp_path, LocalStrategy()).train(task, MODEL, BASE, TaskControl())
+
+
+@pytest.mark.skipif(find_spec("opacus") is None, reason="no opacus")
+def test_the_trainer_of_pytorch_trains_with_dp_sgd(tmp_path: Path) -> None:
+    """With fresh noise in each task, and without a figure in the offer."""
+    spec = codec.from_json(ModelSpec, demo_data.read("model.json"))
+    layout = Layout.read(spec.layout)
+    model = Model(spec, layout, {})
+    images = np.random.default_rng(1).uniform(-1, 1, (EXAMPLES, 64)).astype(np.float32)
+    data = from_arrays(images, np.arange(EXAMPLES) % 10)
+    trainer = LocalTrainer(Outbox(tmp_path), data, "torch")
+    base = bytes(encode(trainer.weights_trainer.initial_weights(model, "torch"), layout))
+    updates = []
+    for number in (1, 2):
+        task = with_dp_sgd(task_of(base, task=number, trainer="torch"))
+        result = trainer.train(task, model, base, TaskControl())
+        offer = result.stored.offer
+        assert (offer.examples, offer.metrics, offer.facts) == (1, {}, NO_FACTS)
+        updates.append(decode(result.source.read(0, result.source.size), layout, "delta"))
+    first, second = updates
+    assert all(np.isfinite(array).all() for array in first.values())
+    assert not any((first[name] == second[name]).any() for name in first)

@@ -16,6 +16,9 @@ Batch = tuple[Array, Array]
 SHUFFLE_BUFFER_BYTES = 8 * 2**20
 """Size of the shuffle buffer, in bytes of inputs: a large data set is never in memory twice."""
 
+_DRAWN_SEED = 3
+"""Makes the chance of transforms in `drawn_steps` another than that of shuffled epochs."""
+
 BatchTransform = Callable[[Batch, np.random.Generator], Batch]
 """Transform of a batch before a trainer gets it; the generator is its only randomness."""
 
@@ -123,6 +126,55 @@ class Dataset:
         whole = self._batches_of(params.batch_size)
         return min(whole, params.steps_per_epoch or whole)
 
+    def drawn_steps(
+        self, steps: int, draw: Callable[[int], Array], size: int, seed: int
+    ) -> Iterator[Iterator[Batch]]:
+        """Iterate over steps, each of which draws its rows from all rows; finish each one.
+
+        A step passes over all rows, and has batches of at most `size` of those that it draws; none,
+        if it draws none. Rows are transformed one by one, so that none depends on another.
+
+        Args:
+            steps: How many.
+            draw: Given a number of rows, returns which of them are drawn, shape (rows,), bool.
+            size: Rows of a batch, at most.
+            seed: Seeds the chance of the transform.
+
+        Raises:
+            Stopped: the task is to stop; raised at the next batch.
+        """
+        self._planned = self.examples * steps
+        rng = np.random.default_rng((seed, 0, _DRAWN_SEED))
+        return (self._drawn(draw, size, rng) for _ in range(steps))
+
+    def _drawn(
+        self, draw: Callable[[int], Array], size: int, rng: np.random.Generator
+    ) -> Iterator[Batch]:
+        self._on_step()
+        held: list[Batch] = []
+        rows = 0
+        for x, y in self._batches():
+            self.check_stop()
+            marked = draw(len(x))
+            self._seen += len(x)
+            held.append((x[marked], y[marked]))
+            rows += int(marked.sum())
+            while rows >= size:
+                full, rest = _split(held, size)
+                held, rows = [rest], rows - size
+                yield self._one_by_one(full, rng)
+        if rows:
+            yield self._one_by_one(_split(held, rows)[0], rng)
+
+    def _one_by_one(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Transform each row as a batch of its own."""
+        transform = self._transform
+        if transform is None:
+            return batch
+        x, y = batch
+        rows = [transform((x[i : i + 1], y[i : i + 1]), rng) for i in range(len(x))]
+        return np.concatenate([x for x, _ in rows]), np.concatenate([y for _, y in rows])
+
     def _rows_in_epoch(self, params: TrainingParams) -> int:
         steps = self.steps_in_epoch(params)
         whole = steps == self._batches_of(params.batch_size)
@@ -153,6 +205,13 @@ class Dataset:
             self.check_stop()
             yield x, y
             self._seen += len(x)
+
+
+def _split(held: list[Batch], size: int) -> tuple[Batch, Batch]:
+    """Return the first `size` of the held rows, and the others."""
+    x = np.concatenate([x for x, _ in held])
+    y = np.concatenate([y for _, y in held])
+    return (x[:size], y[:size]), (x[size:], y[size:])
 
 
 def joins_last_row(examples: int, size: int) -> bool:

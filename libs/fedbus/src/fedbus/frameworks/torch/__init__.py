@@ -11,6 +11,7 @@ losses.py          losses by name, and outputs and targets in the form they take
 metrics.py         metrics by name
 optimizer_state.py state of an optimizer and a schedule as arrays
 predictions.py     outputs as arrays by name
+example_gradients.py dp_sgd_checks.py private_steps.py    DP-SGD, with Opacus
 trainer.py         the trainer
 model_export.py    a user's module exported for agents
 loading.py         weights into a user's module

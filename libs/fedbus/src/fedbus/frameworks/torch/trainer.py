@@ -15,12 +15,14 @@ from fedbus.frameworks.stateful import StatefulTrainer
 from fedbus.frameworks.torch.architectures import build, embeddings
 from fedbus.frameworks.torch.cut import cut, features
 from fedbus.frameworks.torch.devices import device, has_bfloat16
+from fedbus.frameworks.torch.dp_sgd_checks import check_dp_sgd_training
 from fedbus.frameworks.torch.losses import LOSSES, aligned
 from fedbus.frameworks.torch.metrics import MetricSums
 from fedbus.frameworks.torch.optimizer_state import restore_state, state_arrays
 from fedbus.frameworks.torch.optimizers import optimizer_of, step
 from fedbus.frameworks.torch.output_layer import declared_loss, output_activation_of
 from fedbus.frameworks.torch.predictions import array_of, tensors_of
+from fedbus.frameworks.torch.private_steps import PrivateSteps
 from fedbus.frameworks.torch.schedules import Schedule
 from fedbus.frameworks.torch.tensors import (
     first_dtype,
@@ -33,6 +35,9 @@ from fedbus.frameworks.torch.tensors import (
 )
 from fedbus.frameworks.torch.term_gradients import TermGradients
 from fedbus.model.layout import Array, Layout, Role, Weights
+from fedbus.plugins import SecretNoise
+from fedbus.privacy.secret_noise import EphemeralNoise
+from fedbus.training.dp_sgd import dp_sgd_steps
 from fedbus.training.local_terms import LocalTerms
 from fedbus.training.options import check_supported
 from fedbus.training.params import Architecture, TrainingParams, Update
@@ -56,6 +61,8 @@ class TorchTrainer(StatefulTrainer):
 
     output_activation: OutputActivation | None = None
     """The model's last operation; None until it has run once."""
+    noise: SecretNoise = EphemeralNoise()
+    """Noise of DP-SGD, and its choice of examples."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -109,8 +116,17 @@ class TorchTrainer(StatefulTrainer):
         cut(self._net, cut_layer)
         self._cut_layer = cut_layer
 
+    def check_dp_sgd(self, params: TrainingParams, examples: int) -> None:
+        """Decline a training that cannot follow `params.dp_sgd`; see `fedbus.plugins.UsesDpSgd`."""
+        check_dp_sgd_training(self._net, params, examples)
+
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
-        """Train one step for each batch; metrics are means over all batches of the training."""
+        """Train one step for each batch; metrics are means over all batches of the training.
+
+        With `params.dp_sgd` the steps are those of DP-SGD, with fresh noise: the same call returns
+        another update each time, and no metrics.
+        """
+        self.check_dp_sgd(params, data.examples)
         found = self._take_loaded_state()
         terms, self._terms = self._terms, None
         cut_layer, self._cut_layer = self._cut_layer, 0
@@ -122,18 +138,23 @@ class TorchTrainer(StatefulTrainer):
         if found is None:
             epochs = (params.round - 1) * params.epochs
             optimizer = optimizer_of(self._net, params)
-            schedule = Schedule(optimizer, params, epochs, epochs * data.steps_in_epoch(params))
+            schedule = Schedule(optimizer, params, epochs, epochs * _steps_in_epoch(data, params))
         else:
             optimizer, schedule = restore_state(self._net, params, found)
         del found  # as large as the optimizer state
         try:
             with self._seeded(params.seed), self._cut_at(cut_layer):
-                sums = self._walk(data, params, optimizer, schedule, terms)
+                if params.dp_sgd is None:
+                    metrics = self._walk(data, params, optimizer, schedule, terms).metrics()
+                else:
+                    steps = self._private_steps(params, optimizer, schedule, terms)
+                    steps.walk(data, params, params.dp_sgd, self.noise)
+                    metrics = {}
         finally:
             self._net.zero_grad()  # gradients are as large as the model
         if params.keep_optimizer_state:
             self._offer_state(lambda: state_arrays(self._net, optimizer, schedule, params))
-        return Update(weights_of(self._net), data.examples, sums.metrics())
+        return Update(weights_of(self._net), data.examples, metrics)
 
     def evaluate(
         self, weights: Weights, data: Dataset, params: TrainingParams
@@ -189,6 +210,22 @@ class TorchTrainer(StatefulTrainer):
             schedule.after_epoch(epoch.metrics())
             whole.include(epoch)
         return whole
+
+    def _private_steps(
+        self,
+        params: TrainingParams,
+        optimizer: optim.Optimizer,
+        schedule: Schedule,
+        terms: TermGradients | None,
+    ) -> PrivateSteps:
+        def answer(x: Array) -> Tensor:
+            with self._seeded(0):
+                return self._answer(x)
+
+        def score(x: Array, y: Array) -> Tensor:
+            return self._score(x, y, params, None)
+
+        return PrivateSteps(self._net, optimizer, schedule, answer, score, terms)
 
     def _trainable(self, x: Array, y: Array, data: Dataset) -> Batch:
         """Return a batch that every layer accepts: a single row of a data set is repeated."""
@@ -263,3 +300,9 @@ class TorchTrainer(StatefulTrainer):
         if (words != x).any() or words.min() < 0 or words.max() >= self._words:
             raise TrainingError(f"x holds other than the words 0 to {self._words - 1}")
         return torch.from_numpy(words).to(self._device)
+
+
+def _steps_in_epoch(data: Dataset, params: TrainingParams) -> int:
+    if params.dp_sgd is None:
+        return data.steps_in_epoch(params)
+    return dp_sgd_steps(params, params.dp_sgd.least_examples).in_epoch

@@ -1,0 +1,51 @@
+"""DP-SGD in a job: its steps, and the parameters that it cannot keep."""
+
+from dataclasses import replace
+
+import pytest
+
+from fedbus.training.dp_sgd import DpSgdSteps, dp_sgd_fault, dp_sgd_steps
+from fedbus.training.params import SchedulerParams, SchedulerPart, TrainingParams, WarmupParams
+
+BY_LOSS = SchedulerParams("reducelronplateau")
+
+
+def test_the_steps_of_dp_sgd_follow_from_the_job_alone() -> None:
+    """So that one ε holds for all agents: the rate is that of the fewest examples allowed."""
+    params = TrainingParams(batch_size=32, epochs=3)
+    assert dp_sgd_steps(params, 100) == DpSgdSteps(4, 3, 0.25)
+    assert dp_sgd_steps(params, 100).total == 12
+    assert dp_sgd_steps(replace(params, steps_per_epoch=2), 100) == DpSgdSteps(2, 3, 0.25)
+    assert dp_sgd_steps(replace(params, steps_per_epoch=9), 100) == DpSgdSteps(4, 3, 0.25)
+    assert dp_sgd_steps(params, 1) == DpSgdSteps(1, 3, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({}, ""),
+        ({"optimizer": "adam", "scheduler": SchedulerParams("steplr")}, ""),
+        ({"warmup": WarmupParams(epochs=1)}, ""),
+        ({"optimizer": "lbfgs"}, "the optimizer lbfgs computes the gradients of a batch many"),
+        ({"optimizer": "sparseadam"}, "the optimizer sparseadam changes only the numbers that an"),
+        ({"scheduler": BY_LOSS}, "the scheduler reducelronplateau follows the loss"),
+        (
+            {
+                "scheduler": SchedulerParams(
+                    "chainedscheduler", parts=(SchedulerPart("reducelronplateau"),)
+                )
+            },
+            "the scheduler reducelronplateau follows the loss",
+        ),
+        (
+            {"warmup": WarmupParams(epochs=1, scheduler=BY_LOSS)},
+            "the scheduler reducelronplateau follows the loss",
+        ),
+        ({"precision": "mixed"}, "DP-SGD computes in full precision only"),
+    ],
+)
+def test_what_dp_sgd_cannot_keep_is_a_fault(changes: dict[str, object], fault: str) -> None:
+    """Its gradients would be used without noise, or not as they are accounted for."""
+    found = dp_sgd_fault(TrainingParams(**changes))  # type: ignore[arg-type]  # parameters
+    assert found.startswith(fault)
+    assert bool(found) == bool(fault)
