@@ -7,6 +7,7 @@ from tests.controller.harness import COLLECTOR, JOB, A, B, C, job_file
 from tests.controller.private_jobs import (
     begin_privately,
     committed_privately,
+    poisson_terms,
     private_job,
     spent,
     terms,
@@ -29,7 +30,7 @@ def test_an_agent_is_free_after_the_least_separation() -> None:
     assert (checked.allowed, checked.resting, checked.spent) == ([B, D], [C], [A])
     assert checked.reasons == (
         "; 1 agent took part within the last 2 steps (min_separation 3), the first is free after "
-        "1 more step; 1 agent has taken part 2 times (max_participations)"
+        "1 more step; 1 agent has taken part as often as max_participations allows"
     )
 
 
@@ -39,7 +40,7 @@ def test_several_agents_that_rest_or_are_spent_are_counted() -> None:
     ledger.load(6, (*took_part(2, 1, A, B), *took_part(1, 5, C), *took_part(1, 6, D)))
     assert ledger.check((A, B, C, D)).reasons == (
         "; 2 agents took part within the last 2 steps (min_separation 3), the first is free after "
-        "1 more step; 2 agents have taken part 2 times (max_participations)"
+        "1 more step; 2 agents have taken part as often as max_participations allows"
     )
 
 
@@ -77,6 +78,28 @@ def test_a_committed_round_is_an_entry() -> None:
         assert ledger.check((A, B)).allowed == [A]
 
 
+def test_agents_whose_epsilon_is_spent_are_not_asked_again() -> None:
+    """All that have taken part as often as the one with most of the refused cohort."""
+    of = terms(target_epsilon=4.0)
+    ledger = Participations(of, spent(of, 5, 2), (*took_part(2, 5, A, C), *took_part(1, 3, B)))
+    assert ledger.check((A, B, C, D)).allowed == [A, B, C, D]
+    assert ledger.lower_limit((A, B), "ε is spent")
+    checked = ledger.check((A, B, C, D))
+    assert (checked.allowed, checked.spent) == ([B, D], [A, C])
+    assert checked.reasons == "; 2 agents have taken part as often as target_epsilon allows"
+    assert ledger.lower_limit((B, D), "ε is spent")
+    assert ledger.check((A, B, C, D)).allowed == [D]
+
+
+def test_where_epsilon_is_that_of_the_job_no_other_cohort_helps() -> None:
+    """With banded noise, Poisson sampling, or agents that have not taken part at all."""
+    for of in (BANDED, poisson_terms()):
+        ledger = Participations(of, spent(of, 1), took_part(1, 1, A))
+        assert not ledger.lower_limit((A,), "ε is spent")
+    assert not Participations(terms(), None, ()).lower_limit((A, B), "ε is spent")
+    assert not Participations(None, None, took_part(1, 1, A)).lower_limit((A,), "ε is spent")
+
+
 def test_a_cohort_has_no_agent_that_rests() -> None:
     """The job goes on with others, as many as it wants."""
     harness = begin_privately(private_job(BANDED), A, B, C, D, E, F)
@@ -109,8 +132,8 @@ def test_a_job_ends_when_all_known_agents_are_spent() -> None:
     job = private_job(BANDED, privacy=spent(BANDED, 9, 2), participations=participations)
     harness = begin_privately(job)
     assert harness.state().reason == (
-        "waiting for agents: 3 are online, 3 wanted, 2 needed; 2 agents have taken part 2 times "
-        "(max_participations)"
+        "waiting for agents: 3 are online, 3 wanted, 2 needed; 2 agents have taken part as often "
+        "as max_participations allows"
     )
     harness.wait(6.0)
     end = harness.asks[keys.JobEnding(JOB)].message
@@ -130,8 +153,8 @@ def test_a_job_waits_for_an_agent_that_is_offline_and_not_spent() -> None:
     harness.wait(6.0)
     assert keys.JobEnding(JOB) not in harness.asks
     assert harness.state_now().reason == (
-        "waiting for agents: 3 are online, 3 wanted, 2 needed; 2 agents have taken part 2 times "
-        "(max_participations); offline: agent.d"
+        "waiting for agents: 3 are online, 3 wanted, 2 needed; 2 agents have taken part as often "
+        "as max_participations allows; offline: agent.d"
     )
 
 

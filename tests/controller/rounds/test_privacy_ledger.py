@@ -186,6 +186,30 @@ def test_a_job_without_budget_is_finished(said: str, reason: str) -> None:
     ]
 
 
+def test_a_job_goes_on_with_agents_whose_epsilon_is_not_spent() -> None:
+    """It ends with the repository's reason once too few of all known agents are left."""
+    of = terms(target_epsilon=4.0)
+    entries = (*took_part(3, 4, A, B), *took_part(1, 3, C, D))
+    job = private_job(of, privacy=spent(of, 4, 3), participations=entries)
+    harness = begin_privately(job, A, B, C, D)
+    first = harness.planned
+    assert {A, B} & set(first.cohort)
+    harness.receive(REPOSITORY, refusal(reason="ε 3.9 of 4", budget_spent=True))
+    assert keys.JobEnding(JOB) not in harness.asks
+    harness.wait(1.0)
+    assert harness.state_now().reason == (
+        "waiting for agents: 4 are online, 3 wanted, 2 needed; 2 agents have taken part as often "
+        "as target_epsilon allows"
+    )
+    harness.wait(6.0)
+    second = harness.planned
+    assert (second.task, sorted(second.cohort)) == (2, [C, D])
+    harness.receive(REPOSITORY, refusal(task=2, reason="ε 3.8 of 4", budget_spent=True))
+    harness.wait(8.0)
+    end = harness.asks[keys.JobEnding(JOB)].message
+    assert (end.phase, end.reason) == ("finished", "the privacy budget is spent: ε 3.8 of 4")
+
+
 def test_a_refused_plan_is_made_again_with_what_the_ledger_says() -> None:
     """The sentence names no agent: the job's state is public."""
     harness = begin_limited()

@@ -133,19 +133,16 @@ class RunningJob:
             yield from self._open_round(plan, now)
 
     def plan_refused(self, refused: PlanRefused, now: float) -> Iterator[Action]:
-        """Plan another cohort; end the job if no further round is possible within its ε."""
+        """Plan another cohort; end the job if none is possible within its ε."""
         plan, progress = self.progress.plan, self.progress
         if progress.stage is not JobStage.PLANNING or plan is None or plan.task != refused.task:
             return
         yield from self._cancel_asks()
         facts = {"job": self.id, "round": plan.round, "task": plan.task}
         yield Note("plan_refused", {**facts, "budget_spent": refused.budget_spent})
-        if refused.budget_spent:
-            said = refused.reason.startswith("the privacy budget")
-            reason = refused.reason if said else f"the privacy budget is spent: {refused.reason}"
-            yield from self.end("finished", reason)
+        if done := self._planner.refused(refused, plan):
+            yield from self.end("finished", done)
             return
-        self._planner.participations.load(refused.entries, refused.participations)
         progress.stage = JobStage.WAITING
         yield from progress.explain("the cohort broke the job's privacy terms; planning another")
         yield WakeAt(keys.PlanningRetry(self.id), now + CHECK_SECONDS)

@@ -220,6 +220,8 @@ class CohortPlanner:
         spent = sum(self.participations.is_spent(agent) for agent in known)
         if not spent or len(known) - spent >= self.quorum:
             return ""
+        if self.participations.over_budget:
+            return self.participations.over_budget
         return (
             f"the participations are spent: {spent} of the {len(known)} known agents have taken "
             f"part as often as max_participations allows, and a round needs {self.quorum}; more "

@@ -3,12 +3,17 @@
 The repository's ledger decides. A controller keeps a copy, so that it plans no cohort that the
 repository would refuse: loaded with the job, advanced by each committed round. After a failed round
 only the repository knows whether noise was drawn: then the copy is outdated until it is loaded.
+
+Where ε is that of the agent with most participations, the repository refuses a cohort with an agent
+whose ε would exceed the budget. Agents with as many participations are then not asked any more, and
+the job goes on with the others.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fedbus.privacy import ledger
+from fedbus.privacy.accounting import depends_on_participations
 from fedbus.text import counted
 from fedbus.wire.privacy import Participation, PrivacySpent, PrivacyTerms
 
@@ -29,12 +34,19 @@ class AllowedAgents:
 
 
 class Participations:
-    """The copy of a job's ledger; `outdated` if the repository may know of further entries."""
+    """The copy of a job's ledger.
+
+    Attributes:
+        outdated: Whether the repository may know of further entries.
+        over_budget: Why the repository refused a cohort for its ε; "" if it did not.
+    """
 
     def __init__(
         self, terms: PrivacyTerms | None, spent: PrivacySpent | None, of: Iterable[Participation]
     ) -> None:
         self._terms = terms
+        self._most = None if terms is None else terms.max_participations
+        self.over_budget = ""
         self.load(0 if spent is None else spent.entries, of)
 
     def load(self, entries: int, of: Iterable[Participation]) -> None:
@@ -64,8 +76,18 @@ class Participations:
 
     def is_spent(self, agent: str) -> bool:
         """Return whether an agent has taken part as often as the job allows."""
-        most = None if self._terms is None else self._terms.max_participations
-        return most is not None and agent in self._of and self._of[agent].count >= most
+        return self._most is not None and agent in self._of and self._of[agent].count >= self._most
+
+    def lower_limit(self, refused: Iterable[str], reason: str) -> bool:
+        """Ask no agent any more that has taken part as often as the one with most of a cohort.
+
+        The repository refused that cohort for its ε. Return whether other agents may be possible.
+        """
+        most = max((self._of[agent].count for agent in refused if agent in self._of), default=0)
+        if self._terms is None or not depends_on_participations(self._terms) or not most:
+            return False
+        self._most, self.over_budget = most, reason
+        return True
 
     def check(self, agents: Iterable[str]) -> AllowedAgents:
         """Separate the agents that may take part in the next entry from the others."""
@@ -76,10 +98,12 @@ class Participations:
         resting: list[str] = []
         spent: list[str] = []
         for agent in agents:
-            if ledger.eligible(terms, self._of.get(agent), self._entries):
+            if self.is_spent(agent):
+                spent.append(agent)
+            elif ledger.eligible(terms, self._of.get(agent), self._entries):
                 allowed.append(agent)
             else:
-                (spent if self.is_spent(agent) else resting).append(agent)
+                resting.append(agent)
         return AllowedAgents(allowed, resting, spent, self._reasons(terms, resting, spent))
 
     def _reasons(self, terms: PrivacyTerms, resting: Sequence[str], spent: Sequence[str]) -> str:
@@ -92,7 +116,7 @@ class Participations:
             reasons = f"; {took} {counted(least - 1, 'step')} (min_separation {least}), the first "
             reasons += f"is free after {wait}"
         if spent:
-            times = counted(terms.max_participations or 0, "time")
             has = "agent has" if len(spent) == 1 else "agents have"
-            reasons += f"; {len(spent)} {has} taken part {times} (max_participations)"
+            key = "target_epsilon" if self.over_budget else "max_participations"
+            reasons += f"; {len(spent)} {has} taken part as often as {key} allows"
         return reasons

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from fedbus.core.actions import Action, Ask, Cancel, Note, WakeAt
 from fedbus.privacy.ledger_entries import is_entered_with_plan
-from fedbus.wire.messages import JobLoaded, LoadJob, StorePlan
+from fedbus.wire.messages import JobLoaded, LoadJob, PlanRefused, StorePlan
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
@@ -97,6 +97,15 @@ class RoundPlanner:
         self.participations.add(agents, record.privacy)
         if self.participations.outdated:
             yield from self.distrust_ledger()
+
+    def refused(self, refused: PlanRefused, plan: Plan) -> str:
+        """Take over what a refused plan tells; return why the job is done, or "" if it is not."""
+        if not refused.budget_spent:
+            self.participations.load(refused.entries, refused.participations)
+            return ""
+        said = refused.reason.startswith("the privacy budget")
+        reason = refused.reason if said else f"the privacy budget is spent: {refused.reason}"
+        return "" if self.participations.lower_limit(plan.cohort, reason) else reason
 
     def distrust_ledger(self) -> Iterator[Action]:
         """Ask what the ledger says about a private job: noise of a failed round may be drawn."""
