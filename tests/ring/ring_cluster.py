@@ -8,12 +8,14 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.simulated_trainer import SimulatedTrainer
+from fedbus.cluster.members import NOISE_KEY
 from fedbus.datasource.source import InMemorySource
 from fedbus.digest import digest_of
 from fedbus.model.blob import encode
 from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout
 from fedbus.mqtt.bus import Packet
+from fedbus.privacy.noise_key import create_noise_key
 from fedbus.simulation import services
 from fedbus.simulation.host import ServiceFactory
 from fedbus.simulation.network_faults import NO_FAULTS, NetworkFaults
@@ -48,6 +50,7 @@ class RingCluster:
         records: What agents made and kept, if they train.
         states: The published states of each job, oldest first.
         answers: The replies to the user.
+        noise_key: The file of the collectors' noise key.
     """
 
     def __init__(
@@ -93,9 +96,12 @@ class RingCluster:
         self.ring.add(CONTROLLER, services.controller(BEAT, utc))
         for number in range(2, controllers + 1):
             self.ring.add(f"controller.{number}", services.controller(BEAT, utc))
-        self.ring.add(COLLECTOR, services.collector())
+        self.noise_key = folder / NOISE_KEY
+        create_noise_key(self.noise_key, lambda _: hashlib.sha256(b"noise %d" % seed).digest())
+        collector = services.collector(noise_key=self.noise_key)
+        self.ring.add(COLLECTOR, collector)
         for number in range(2, collectors + 1):
-            self.ring.add(f"collector.{number}", services.collector())
+            self.ring.add(f"collector.{number}", collector)
         for number, name in enumerate(self.agents):
             self.ring.add(name, self._agent(number, "train"))
         for number in range(evaluators):
