@@ -23,6 +23,7 @@ from fedbus.cli.commands import (
     logs,
     models,
     plugins,
+    privacy_commands,
     simulate,
     up,
 )
@@ -77,6 +78,7 @@ app.add_typer(job.app, name="job")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(privacy_commands.app, name="privacy")
 app.command("up")(up.up)
 app.command("down")(clusters.down)
 app.command("clusters")(clusters.clusters)

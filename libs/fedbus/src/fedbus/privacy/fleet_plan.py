@@ -1,0 +1,249 @@
+"""Plan of a fleet's privacy: the noise that each mechanism needs for one ε, and what it costs.
+
+The planned terms are those that a job file with `PlannedMechanism.job` resolves to.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from math import ceil, sqrt
+from typing import Any, Final
+
+from fedbus.privacy.calibration import noise_multiplier_for
+from fedbus.privacy.path_error import (
+    banded_path_error,
+    best_bands,
+    likely_participations,
+    path_error,
+    round_deviation,
+    widest_separation,
+)
+from fedbus.privacy.planned_fleet import ExamplePlan, PlannedFleet, PlannedMechanism
+from fedbus.text import counted
+from fedbus.wire.privacy import PrivacyTerms
+
+_CLIENTS_PER_DEVIATION: Final = 20
+"""The default of clip_count_stddev is num_sampled_clients divided by this."""
+
+
+def plan_fleet(
+    fleet: PlannedFleet, watch: Callable[[str], None] = lambda _: None
+) -> Iterator[PlannedMechanism]:
+    """Yield each mechanism, as soon as its noise is found.
+
+    `watch` is called with what is tried; what it raises ends the search.
+
+    Raises:
+        SettingsError: No noise gives this ε.
+        PluginError: `dp_accounting` is not installed.
+    """
+    poisson = _poisson(fleet, watch)
+    yield poisson
+    yield _adaptive(fleet, poisson)
+    yield _banded(fleet, watch)
+    fixed = _fixed(fleet, watch)
+    yield fixed
+    yield _shared(fleet, fixed)
+    yield _local(fleet, watch)
+    if fleet.training is not None:
+        yield _dp_sgd(fleet, fleet.training, watch)
+
+
+def _calibrated(
+    fleet: PlannedFleet,
+    terms: PrivacyTerms,
+    participations: int,
+    watch: Callable[[str], None],
+    name: str,
+) -> PrivacyTerms:
+    multiplier = noise_multiplier_for(
+        terms,
+        fleet.epsilon,
+        rounds=fleet.rounds,
+        participations=participations,
+        watch=lambda tried: watch(f"{name}: noise multiplier {tried:.4g}"),
+    )
+    return replace(terms, noise_multiplier=multiplier)
+
+
+def _terms(fleet: PlannedFleet, **given: Any) -> PrivacyTerms:  # noqa: ANN401 - fields of any type
+    common: dict[str, Any] = {
+        "release": "gaussian",
+        "noise_multiplier": 1.0,
+        "delta": fleet.delta,
+        "target_epsilon": fleet.epsilon,
+        "accountant": fleet.accountant,
+        "cohort": fleet.cohort,
+        "population": fleet.agents,
+    }
+    return PrivacyTerms(**{**common, **given})
+
+
+def _job(
+    fleet: PlannedFleet, terms: PrivacyTerms, mechanism: Mapping[str, Any], *, cohorts: bool = True
+) -> Mapping[str, Any]:
+    accounting = {
+        "delta": terms.delta,
+        "target_epsilon": fleet.epsilon,
+        "sampling": terms.sampling,
+        "accountant": fleet.accountant,
+    }
+    own = {**mechanism, "num_sampled_clients": fleet.cohort} if cohorts else {**mechanism}
+    chosen = {terms.mechanism: own, "accounting": accounting}
+    return {"privacy-mechanisms": chosen, "strategy": {"population": fleet.agents}}
+
+
+def _poisson(fleet: PlannedFleet, watch: Callable[[str], None]) -> PlannedMechanism:
+    rate = fleet.cohort / fleet.agents
+    terms = _terms(
+        fleet,
+        mechanism="dp-fixed",
+        sampling="poisson",
+        relation="add-or-remove-one",
+        rate=rate,
+    )
+    terms = _calibrated(fleet, terms, 0, watch, "Poisson sampling")
+    sigma = terms.noise_multiplier
+    return PlannedMechanism(
+        name="Poisson sampling",
+        terms=terms,
+        participations=0,
+        noise_multiplier=sigma,
+        deviation=sigma / fleet.cohort,
+        path_error=path_error(sigma / fleet.cohort, fleet.rounds),
+        job=_job(fleet, terms, {"noise_multiplier": sigma, "clipping_norm": fleet.clipping_norm}),
+        note=f"each agent is drawn with the probability {rate:.3g}, in secret",
+    )
+
+
+def _adaptive(fleet: PlannedFleet, poisson: PlannedMechanism) -> PlannedMechanism:
+    """Plan adaptive clipping: the noise of the updates is greater, since the bits cost some ε."""
+    sigma = poisson.noise_multiplier
+    stddev = max(fleet.cohort / _CLIENTS_PER_DEVIATION, sigma)
+    of_sum = 1 / sqrt(sigma**-2 - (2 * stddev) ** -2)
+    terms = replace(poisson.terms, mechanism="dp-adaptive")
+    mechanism = {"noise_multiplier": sigma, "clip_count_stddev": stddev}
+    return PlannedMechanism(
+        name="adaptive clipping",
+        terms=terms,
+        participations=0,
+        noise_multiplier=sigma,
+        deviation=of_sum / fleet.cohort,
+        path_error=path_error(of_sum / fleet.cohort, fleet.rounds),
+        job=_job(fleet, terms, mechanism),
+        note="with Poisson sampling; the clipping norm follows the updates, and so does the noise",
+    )
+
+
+def _banded(fleet: PlannedFleet, watch: Callable[[str], None]) -> PlannedMechanism:
+    present = max(fleet.cohort, int(fleet.agents * (1 - fleet.away)))
+    separation = min(widest_separation(present, fleet.cohort), fleet.rounds)
+    times = ceil(fleet.rounds / separation)
+    watch("banded noise: the best number of bands")
+    bands = best_bands(separation, times, fleet.rounds)
+    terms = _terms(
+        fleet,
+        mechanism="dp-banded",
+        release="banded",
+        bands=bands,
+        min_separation=separation,
+        max_participations=times,
+    )
+    terms = _calibrated(fleet, terms, times, watch, "banded noise")
+    sigma = terms.noise_multiplier
+    mechanism = {"noise_multiplier": sigma, "clipping_norm": fleet.clipping_norm}
+    mechanism |= {"min_separation": separation, "max_participations": times, "bands": bands}
+    often = f"an agent takes part once in {counted(separation, 'round')} at most"
+    missing = counted(fleet.agents - present, "agent")
+    return PlannedMechanism(
+        name="banded noise",
+        terms=terms,
+        participations=times,
+        noise_multiplier=sigma,
+        deviation=round_deviation(sigma, bands, times, fleet.rounds) / fleet.cohort,
+        path_error=banded_path_error(sigma, bands, times, fleet.rounds) / fleet.cohort,
+        job=_job(fleet, terms, mechanism),
+        note=f"{often}, {times} times in all; {missing} may be away",
+    )
+
+
+def _fixed(fleet: PlannedFleet, watch: Callable[[str], None]) -> PlannedMechanism:
+    times = likely_participations(fleet.agents, fleet.cohort, fleet.rounds)
+    terms = _terms(fleet, mechanism="dp-fixed")
+    terms = _calibrated(fleet, terms, times, watch, "fixed cohorts")
+    sigma = terms.noise_multiplier
+    return PlannedMechanism(
+        name="fixed cohorts",
+        terms=terms,
+        participations=times,
+        noise_multiplier=sigma,
+        deviation=sigma / fleet.cohort,
+        path_error=path_error(sigma / fleet.cohort, fleet.rounds),
+        job=_job(fleet, terms, {"noise_multiplier": sigma, "clipping_norm": fleet.clipping_norm}),
+        note=f"if no agent takes part in more than {times} rounds, as cohorts drawn by chance do",
+    )
+
+
+def _shared(fleet: PlannedFleet, fixed: PlannedMechanism) -> PlannedMechanism:
+    mechanism = {"noise_multiplier": fixed.noise_multiplier, "server_side_noising": False}
+    mechanism |= {"clipping_norm": fleet.clipping_norm}
+    terms = replace(fixed.terms, noise="agents")
+    return replace(
+        fixed,
+        name="local noise",
+        terms=terms,
+        job=_job(fleet, terms, mechanism),
+        note=f"as fixed cohorts, if all {fleet.cohort} agents come: each adds a share of the noise",
+    )
+
+
+def _local(fleet: PlannedFleet, watch: Callable[[str], None]) -> PlannedMechanism:
+    """Plan noise in each update: two updates differ by twice the clipping norm."""
+    times = likely_participations(fleet.agents, fleet.cohort, fleet.rounds)
+    terms = _terms(fleet, mechanism="ldp-gaussian", noise="agents", relation="replace-one")
+    terms = _calibrated(fleet, terms, times, watch, "noise of each agent")
+    sigma = 2 * terms.noise_multiplier
+    return PlannedMechanism(
+        name="noise of each agent",
+        terms=terms,
+        participations=times,
+        noise_multiplier=sigma,
+        deviation=sigma / sqrt(fleet.cohort),
+        path_error=path_error(sigma / sqrt(fleet.cohort), fleet.rounds),
+        job=_job(fleet, terms, {"noise_multiplier": sigma, "clipping_norm": fleet.clipping_norm}),
+        note=f"protects agents from the collector as well; at most {times} rounds of an agent",
+    )
+
+
+def _dp_sgd(
+    fleet: PlannedFleet, training: ExamplePlan, watch: Callable[[str], None]
+) -> PlannedMechanism:
+    times = likely_participations(fleet.agents, fleet.cohort, fleet.rounds)
+    batches = ceil(training.examples / training.batch)
+    terms = _terms(
+        fleet,
+        mechanism="dp-sgd",
+        release="dp-sgd",
+        unit="example",
+        relation="add-or-remove-one",
+        noise="agents",
+        delta=training.delta,
+        rate=1 / batches,
+        steps=training.epochs * batches,
+    )
+    terms = _calibrated(fleet, terms, times, watch, "DP-SGD")
+    sigma = terms.noise_multiplier
+    mechanism = {"noise_multiplier": sigma, "max_grad_norm": fleet.clipping_norm}
+    mechanism |= {"least_examples": training.examples}
+    return PlannedMechanism(
+        name="DP-SGD",
+        terms=terms,
+        participations=times,
+        noise_multiplier=sigma,
+        deviation=sigma / training.batch,
+        path_error=None,
+        job={
+            **_job(fleet, terms, mechanism, cohorts=False),
+            "config": [{"batch_size": training.batch, "epochs": training.epochs}],
+        },
+        note=f"protects examples, not agents; at most {times} rounds of an agent",
+    )
