@@ -39,30 +39,24 @@ ROWS: list[tuple[dict[str, Any], str]] = [
         {"strategy": {"id": "scaffold", "population": 9}},
         (
             "privacy-mechanisms.dp-sgd: it bounds and noises the differences of an update only, "
-            "and "
-            "scaffold adds 'control' to it; choose a strategy without such arrays, such as "
-            "fedprox or "
-            "fedadam"
+            "and scaffold adds 'control' to it; choose a strategy without such arrays, such as "
+            "fedprox or fedadam"
         ),
     ),
     (
         {"strategy": "fednova"},
         (
-            "privacy-mechanisms.dp-sgd: fednova needs 'steps' of each agent, exact figures of its "
-            "data "
-            "that have no noise, so agents do not send them; choose a strategy that needs none, "
-            "such "
-            "as fedavg, fedprox or fedadam"
+            "privacy-mechanisms.dp-sgd: fednova needs 'steps' of each agent, exact figures of "
+            "its data that have no noise, so agents do not send them; choose a strategy that "
+            "needs none, such as fedavg, fedprox or fedadam"
         ),
     ),
     (
         {"strategy": "qfedavg"},
         (
-            "privacy-mechanisms.dp-sgd: qfedavg needs 'base_loss' of each agent, exact figures of "
-            "its "
-            "data that have no noise, so agents do not send them; choose a strategy that needs "
-            "none, "
-            "such as fedavg, fedprox or fedadam"
+            "privacy-mechanisms.dp-sgd: qfedavg needs 'base_loss' of each agent, exact figures "
+            "of its data that have no noise, so agents do not send them; choose a strategy that "
+            "needs none, such as fedavg, fedprox or fedadam"
         ),
     ),
     (
@@ -73,8 +67,7 @@ ROWS: list[tuple[dict[str, Any], str]] = [
         {"strategy": {"aggregator": {"id": "mean", "parameters": {"weighted": True}}}},
         (
             "strategy.aggregator.parameters.weighted: true, but dp-sgd counts every update "
-            "equally; "
-            "leave it out"
+            "equally; leave it out"
         ),
     ),
     (
@@ -84,25 +77,22 @@ ROWS: list[tuple[dict[str, Any], str]] = [
     (
         {"strategy": {"update_transforms": ["dp_fixed"]}},
         (
-            "strategy.update_transforms[0]: dp-fixed is a privacy mechanism, which the accountant "
-            "must "
-            "know; choose it as privacy-mechanisms.dp-fixed"
+            "strategy.update_transforms[0]: dp-fixed is a privacy mechanism, which the "
+            "accountant must know; choose it as privacy-mechanisms.dp-fixed"
         ),
     ),
     (
         {"plugins": {"trainer": "keras"}},
         (
             "plugins.trainer: 'keras', but only torch trains with dp-sgd; choose torch, or "
-            "dp-fixed, "
-            "which works with every trainer"
+            "dp-fixed, which works with every trainer"
         ),
     ),
     (
         {"optimizer_config": {"optimizer": "lbfgs"}},
         (
-            "optimizer_config.optimizer: 'lbfgs', but it computes several gradients in one step, "
-            "and "
-            "the accountant of dp-sgd counts one; choose sgd or adam"
+            "optimizer_config.optimizer: 'lbfgs', but it computes the gradients of a batch many "
+            "times, each of which would need noise; choose sgd or adam"
         ),
     ),
     (
@@ -115,11 +105,21 @@ ROWS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_a_warm_up_may_not_decide_by_metrics_either() -> None:
-    """It is a scheduler, too."""
+def test_no_scheduler_of_several_may_decide_by_metrics() -> None:
+    """Neither that of the warm-up, nor a part of a chain."""
     warmup = {"warmup_epochs": 2, "scheduler": "reducelronplateau"}
     (found,) = faults(warmup_config=warmup)
     assert found.startswith("warmup_config.scheduler: 'reducelronplateau', but it decides by metr")
+    parts = [{"scheduler": "steplr", "step_size": 1}, {"scheduler": "earlystopping"}]
+    (part,) = faults(scheduler_config={"scheduler": "chainedscheduler", "schedulers": parts})
+    assert part.startswith("scheduler_config.schedulers[1].scheduler: 'earlystopping', but it deci")
+
+
+def test_noise_is_not_computed_in_half_precision() -> None:
+    """Agents would decline each task."""
+    assert faults(round={"agents": 2, "precision": "mixed"}) == [
+        "round.precision: 'mixed', but dp-sgd computes in full precision only; leave it out"
+    ]
 
 
 @pytest.mark.parametrize(("keys", "sentence"), ROWS)
@@ -154,6 +154,17 @@ def test_a_cohort_of_more_agents_than_there_are_is_refused(trainers: int, proble
     )
     hint = f"give {trainers} or less, or start more agents first" if trainers else "start agents"
     assert fault.hint == hint
+
+
+def test_agents_that_may_not_take_part_again_need_others() -> None:
+    """With fewer, a job would wait without end after its first rounds."""
+    banded = {**FIXED, "min_separation": 9, "max_participations": 1}
+    assert str(cohort_fault(job({"dp-banded": banded}), 179)) == (
+        "privacy-mechanisms.dp-banded.min_separation: 9 rounds of 20 different agents need 180 "
+        "agents, but 179 agents that can train are known; give 8 or less, or start more agents "
+        "first"
+    )
+    assert cohort_fault(job({"dp-banded": banded}), 180) is None
 
 
 def test_a_cohort_that_exists_is_not_refused() -> None:

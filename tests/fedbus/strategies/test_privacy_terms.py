@@ -130,6 +130,17 @@ def test_dp_sgd_is_accounted_for_an_agent_with_the_fewest_examples(
     )
 
 
+def test_random_bits_are_those_of_the_models_numbers() -> None:
+    """The job states how many; the part has no such parameter."""
+    file = job({"ldp-randomized-response": {**EPSILON, "trained_numbers": 650}})
+    found = privacy_terms(file, "mean")
+    assert found is not None
+    assert found.steps == 650
+    mechanism = file.privacy_mechanisms.ldp_randomized_response
+    assert mechanism is not None
+    assert mechanism_parameters(mechanism) == EPSILON
+
+
 def test_mistnet_releases_features() -> None:
     """Of how many bits is known with the model only."""
     found = terms({"mistnet": {"epsilon": 4}}, round={"agents": 3})

@@ -101,8 +101,9 @@ ROWS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
         {},
         [
             (
-                "privacy-mechanisms.ldp-randomized-response: its ε is that of one bit, times the "
-                "number of bits that an agent sends"
+                "privacy-mechanisms.ldp-randomized-response.trained_numbers: none is given, so "
+                "the job has no ε of use: it is that of one bit, times the number of bits that "
+                "an agent sends"
             )
         ],
     ),

@@ -188,3 +188,17 @@ def test_a_spec_that_cannot_be_read_is_refused(harness: Harness, store: Store) -
     [fault] = refused.faults
     assert fault.key == "model_name"
     assert fault.problem.startswith("the spec of model digits cannot be read: ")
+
+
+def test_a_model_with_more_numbers_than_epsilon_is_computed_for_is_refused() -> None:
+    """Each of them becomes one random bit, which costs its own ε."""
+    numbers = sum(tensor.numbers for tensor in LAYOUT.tensors)
+    terms = replace(
+        TERMS, mechanism="ldp-randomized-response", release="randomized-response", steps=numbers
+    )
+    assert unprotected_fault(LAYOUT, replace(PRIVATE, privacy=terms), MODEL) is None
+    fewer = replace(PRIVATE, privacy=replace(terms, steps=numbers - 1))
+    assert str(unprotected_fault(LAYOUT, fewer, MODEL)) == (
+        f"privacy-mechanisms.ldp-randomized-response.trained_numbers: {numbers - 1}, but model "
+        f"{MODEL} has {numbers} trained numbers; give {numbers}"
+    )

@@ -122,6 +122,11 @@ class LdpRandomizedResponse(OfCohort):
         description="The ε of one bit; an update has as many as the model has trained numbers."
     )
     clipping_norm: Norm = Field(description="Greatest absolute value of one number of an update.")
+    trained_numbers: Annotated[int, Field(ge=1, lt=2**53), NOT_A_FLAG] | None = Field(
+        default=None,
+        description="Number of trained numbers of the model, for which ε is computed; a model with "
+        "more is refused. Without it the job has no ε of use.",
+    )
 
 
 class DpSgd(JobFileObject):

@@ -15,12 +15,11 @@ from fedbus.privacy.ledger import Composition, planned_composition
 from fedbus.strategies.privacy_terms import UNKNOWN_STEPS
 from fedbus.strategies.resolution import ResolvedStrategy
 from fedbus.text import counted, listed
+from fedbus.training.dp_sgd import NO_DP_SGD_OPTIMIZERS
 from fedbus.wire.privacy import PrivacyTerms
 
 _SENT: Final = frozenset({"norm_bit"})
 """Facts that an agent sends under a privacy mechanism, protected as the update is."""
-_SEVERAL_GRADIENTS: Final = frozenset({"lbfgs"})
-"""Optimizers that compute a step's gradient several times."""
 _BY_METRICS: Final = frozenset({"reducelronplateau", "earlystopping", "terminateonnan"})
 """Schedulers that decide by metrics of the training data, which have no noise."""
 
@@ -40,7 +39,7 @@ def privacy_rule_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator[Jo
 
 
 def cohort_fault(job: JobFile, trainers: int) -> JobFault | None:
-    """Return the fault of a job that wants more agents in a round than there are.
+    """Return the fault of a job that wants more agents in a round, or in a row, than there are.
 
     Args:
         job: The job.
@@ -48,15 +47,27 @@ def cohort_fault(job: JobFile, trainers: int) -> JobFault | None:
     """
     chosen = job.privacy_mechanisms.chosen
     wanted = None if chosen is None else getattr(chosen[1], "num_sampled_clients", None)
-    if chosen is None or wanted is None or wanted <= trainers:
+    if chosen is None or wanted is None:
         return None
-    return JobFault(
-        key=f"{PRIVACY}.{chosen[0]}.num_sampled_clients",
-        problem=f"{wanted}, but {counted(trainers, 'agent')} that can train "
-        f"{'is' if trainers == 1 else 'are'} known: each mean is divided by {wanted}, so updates "
-        "would count for less than they are",
-        hint=f"give {trainers} or less, or start more agents first" if trainers else "start agents",
-    )
+    known = f"{counted(trainers, 'agent')} that can train {'is' if trainers == 1 else 'are'} known"
+    if wanted > trainers:
+        return JobFault(
+            key=f"{PRIVACY}.{chosen[0]}.num_sampled_clients",
+            problem=f"{wanted}, but {known}: each mean is divided by {wanted}, so updates would "
+            "count for less than they are",
+            hint=f"give {trainers} or less, or start more agents first"
+            if trainers
+            else "start agents",
+        )
+    apart = getattr(chosen[1], "min_separation", 1)
+    if wanted * apart > trainers:
+        return JobFault(
+            key=f"{PRIVACY}.{chosen[0]}.min_separation",
+            problem=f"{apart} rounds of {wanted} different agents need {wanted * apart} agents, "
+            f"but {known}",
+            hint=f"give {trainers // wanted} or less, or start more agents first",
+        )
+    return None
 
 
 def _key(terms: PrivacyTerms) -> str:
@@ -126,18 +137,13 @@ def _trained_by_torch(job: JobFile) -> Iterator[JobFault]:
 def _accounted_gradients(job: JobFile) -> Iterator[JobFault]:
     """Yield faults of a training that sees more of the data than its noisy gradients."""
     optimizer = job.optimizer_config.optimizer
-    schedulers = {
-        "scheduler_config.scheduler": job.scheduler_config.scheduler,
-        "warmup_config.scheduler": job.warmup_config.scheduler,
-    }
-    if optimizer in _SEVERAL_GRADIENTS:
+    if optimizer in NO_DP_SGD_OPTIMIZERS:
         yield JobFault(
             key="optimizer_config.optimizer",
-            problem=f"'{optimizer}', but it computes several gradients in one step, and the "
-            "accountant of dp-sgd counts one",
+            problem=f"'{optimizer}', but it {NO_DP_SGD_OPTIMIZERS[optimizer]}",
             hint="choose sgd or adam",
         )
-    for key, scheduler in schedulers.items():
+    for key, scheduler in _schedulers(job):
         if scheduler in _BY_METRICS:
             yield JobFault(
                 key=key,
@@ -145,3 +151,22 @@ def _accounted_gradients(job: JobFile) -> Iterator[JobFault]:
                 "have no noise",
                 hint="choose one that counts steps, such as steplr",
             )
+    if job.round.precision == "mixed":
+        yield JobFault(
+            key="round.precision",
+            problem="'mixed', but dp-sgd computes in full precision only",
+            hint="leave it out",
+        )
+
+
+def _schedulers(job: JobFile) -> Iterator[tuple[str, str | None]]:
+    """Yield all schedulers of a job with their keys; parts of a chain, too."""
+    warmup = job.warmup_config
+    yield "warmup_config.scheduler", warmup.scheduler
+    for key, config in (
+        ("scheduler_config", job.scheduler_config),
+        ("warmup_config.scheduler_conf", warmup.scheduler_conf),
+    ):
+        yield f"{key}.scheduler", config.scheduler
+        for number, part in enumerate(config.schedulers or ()):
+            yield f"{key}.schedulers[{number}].scheduler", part.scheduler

@@ -25,9 +25,9 @@ from fedbus.jobs.privacy_options import (
     MetricPrivacy,
     Mistnet,
 )
+from fedbus.training.dp_sgd import dp_sgd_steps
 from fedbus.training.params import Argument
 from fedbus.wire.privacy import PrivacyTerms
-from fedbus.wire.strategies import StepLimit
 
 DEFAULT_DELTA: Final = 1e-5
 """δ of a job that gives none, unless its population asks for a smaller one."""
@@ -86,6 +86,7 @@ def delta_of(job: JobFile, mechanism: Mechanism) -> float:
 def mechanism_parameters(mechanism: Mechanism) -> dict[str, Argument]:
     """Return all parameters of a mechanism, defaults included, as those of its update transform."""
     values: dict[str, Argument] = mechanism.model_dump(exclude_none=True)
+    values.pop("trained_numbers", None)  # for the accountant only
     match mechanism:
         case DpAdaptive(clip_count_stddev=None):
             values["clip_count_stddev"] = mechanism.num_sampled_clients * DEFAULT_STDDEV_SHARE
@@ -137,24 +138,21 @@ def _ldp_gaussian(_: JobFile, mechanism: LdpGaussian) -> dict[str, Any]:
 
 def _ldp_randomized_response(_: JobFile, mechanism: LdpRandomizedResponse) -> dict[str, Any]:
     """Return the terms of random bits: one is drawn with p, and right with 1 - p / 2 in all."""
-    return _local("randomized-response", 2 / (math.exp(mechanism.epsilon) + 1), steps=UNKNOWN_STEPS)
+    bits = UNKNOWN_STEPS if mechanism.trained_numbers is None else mechanism.trained_numbers
+    return _local("randomized-response", 2 / (math.exp(mechanism.epsilon) + 1), steps=bits)
 
 
 def _dp_sgd(job: JobFile, mechanism: DpSgd) -> dict[str, Any]:
     """Return the terms of noisy gradients, for an agent with the fewest examples that it needs."""
-    params = training_params_of(job)
-    limit = StepLimit(
-        epochs=params.epochs, batch_size=params.batch_size, steps_per_epoch=params.steps_per_epoch
-    )
-    batches = -(-mechanism.least_examples // params.batch_size)
+    steps = dp_sgd_steps(training_params_of(job), mechanism.least_examples)
     return {
         "unit": "example",
         "relation": "add-or-remove-one",
         "release": "dp-sgd",
         "noise": "agents",
         "noise_multiplier": mechanism.noise_multiplier,
-        "rate": 1 / batches,
-        "steps": limit.most(mechanism.least_examples),
+        "rate": steps.rate,
+        "steps": steps.total,
     }
 
 

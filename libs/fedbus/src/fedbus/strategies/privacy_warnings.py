@@ -53,7 +53,10 @@ def _planned_epsilon(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
         yield f"{key}: it has no ε: what its noise hides depends on how far the updates are apart"
         return
     if terms.steps == UNKNOWN_STEPS:
-        yield f"{key}: its ε is that of one bit, times the number of bits that an agent sends"
+        yield (
+            f"{key}.trained_numbers: none is given, so the job has no ε of use: it is that of one "
+            "bit, times the number of bits that an agent sends"
+        )
         return
     rounds = job.num_rounds
     most = min(rounds, terms.max_participations or rounds)

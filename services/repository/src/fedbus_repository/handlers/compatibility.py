@@ -5,6 +5,7 @@ from dataclasses import replace
 from fedbus.frameworks.outputs import loss_contradiction, matching_loss
 from fedbus.jobs import JobFile, JobFileError, framework_faults, parse, training_params_of
 from fedbus.model.layout import Layout
+from fedbus.model.sections import trained_tensors
 from fedbus.strategies.part_factories import is_shipped
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
@@ -12,6 +13,7 @@ from fedbus.training.params import PluginChoice
 from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.identifiers import BASE
 from fedbus.wire.messages import JobFault
+from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.handlers.pushed_contents import TFLITE
 from fedbus_repository.stores.privacy_rules import PRIVACY_KEY
@@ -90,7 +92,7 @@ def unprotected_fault(layout: Layout, strategy: Strategy, model: str) -> JobFaul
         or (tensor.role == "weight" and not tensor.dtype.startswith("float"))
     ]
     if not bare:
-        return None
+        return _too_many_bits(layout, strategy.privacy, model)
     problem = (
         f"agents would send {listed(bare)} of model {model} without noise: "
         f"{strategy.privacy.mechanism} protects trained floating-point tensors only"
@@ -100,6 +102,18 @@ def unprotected_fault(layout: Layout, strategy: Strategy, model: str) -> JobFaul
         " role local and push the model again"
     )
     return JobFault(key=PRIVACY_KEY, problem=problem, hint=hint)
+
+
+def _too_many_bits(layout: Layout, terms: PrivacyTerms, model: str) -> JobFault | None:
+    """Return the fault of a model with more numbers than ε is computed for; each is one bit."""
+    numbers = sum(tensor.numbers for tensor in trained_tensors(layout))
+    if terms.release != "randomized-response" or numbers <= terms.steps:
+        return None
+    return JobFault(
+        key=f"{PRIVACY_KEY}.{terms.mechanism}.trained_numbers",
+        problem=f"{terms.steps}, but model {model} has {numbers} trained numbers",
+        hint=f"give {numbers}",
+    )
 
 
 def _loss_faults(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
