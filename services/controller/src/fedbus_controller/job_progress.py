@@ -154,7 +154,10 @@ class JobProgress:
         )
 
     def round_state(self, record: RoundRecord) -> RoundState:
-        """Build the document of a committed round."""
+        """Build the document of a committed round.
+
+        How long the steps of a round took tells how large a secret cohort was.
+        """
         contributors = () if self._is_private else record.contributors
         refusals = () if self._is_private else record.refusals
         return RoundState(
@@ -165,7 +168,7 @@ class JobProgress:
             refusals={refusal.agent: refusal.reason for refusal in refusals},
             examples=sum(c.examples for c in contributors),
             metrics=self.metrics,
-            seconds=record.seconds,
+            seconds={} if self._samples_in_secret else record.seconds,
             began=self.round_began,
             at=self._utc(),
             privacy=record.privacy,
