@@ -11,6 +11,7 @@ from fedbus.wire.documents import TensorSpec
 from fedbus.wire.messages import JobFault, JobFileRefused, JobLoaded, StoreJob
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.handlers.compatibility import unprotected_fault
+from fedbus_repository.handlers.private_jobs import private_job_warnings
 from fedbus_repository.stores.base import Store
 from tests.repository.harness import (
     CONTROLLER,
@@ -126,6 +127,11 @@ def test_a_job_without_a_mechanism_on_a_private_model_is_warned_of(
     [loaded] = harness.receive(CONTROLLER, OPEN)
     [warning] = loaded.acceptance.warnings
     assert warning.startswith("model 'digits' has an ε of 1.993, and this job has no privacy")
+
+
+def test_a_model_that_is_gone_is_warned_of_by_nothing(store: Store) -> None:
+    """Its job was refused before."""
+    assert private_job_warnings(store, OPEN) == ()
 
 
 # ── tensors ───────────────────────────────────────────────────────────────────────────────────────

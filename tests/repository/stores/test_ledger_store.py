@@ -137,6 +137,7 @@ def test_an_entry_is_there_before_its_noise_is_drawn(reopen: Open) -> None:
     assert store.record_noise(mixed) == answer
     store.end_job(0, JOB, "cancelled", "")
     assert store.record_noise(entry) == answer
+    assert store.job_ledger(JOB) == JobLedger(spent=spent_with(), entries=1)
     other = store.record_noise(entry_for(load(store).plan or plan_next(store), AGENTS[:2]))
     assert isinstance(other, StoreRefusal)
     assert "has a ledger entry for other agents or updates" in other.reason
@@ -190,6 +191,13 @@ def test_agents_that_draw_the_noise_are_in_the_ledger_before_they_are_asked(stor
     twice = spent_with(LAPLACE, 2)
     record = record_of(again, AGENTS[:1], strategy=strategy, privacy=twice)
     assert isinstance(store.commit(record, put(store, weights(1.0))), HistoryEntry)
+
+
+def test_a_job_that_ended_before_its_first_entry_has_spent_nothing(store: Store) -> None:
+    """A new controller announces it again."""
+    begin(store, private=PRIVATE)
+    store.end_job(0, JOB, "cancelled", "")
+    assert store.job_ledger(JOB) == JobLedger()
 
 
 def test_an_entry_of_an_unknown_job_is_refused(store: Store) -> None:

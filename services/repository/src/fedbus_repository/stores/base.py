@@ -122,7 +122,10 @@ class Store(Protocol):
         """
 
     def job_ledger(self, job: str) -> JobLedger:
-        """Return what a job has spent, and who took part in it, by `ordered_by_use`."""
+        """Return what a job has spent, and who took part in it, by `ordered_by_use`.
+
+        Of an ended job it is not read who took part: no further plan depends on it.
+        """
 
     def model_privacy(self, model: str) -> ModelPrivacy | StoreRefusal:
         """Return what jobs have spent on a model since its weights were pushed last."""

@@ -66,6 +66,9 @@ class SqliteLedgers:
             found = job_rows.job(db, job)
             if found is None or found.terms is None:
                 return JobLedger()
+            if found.ended is not None:
+                spent = ledger_rows.spent_by(db, job)
+                return JobLedger(spent=spent, entries=spent.entries if spent else 0)
             return self._summary(db, found.job, found.terms)
 
     def model_privacy(self, model: str) -> ModelPrivacy | StoreRefusal:
