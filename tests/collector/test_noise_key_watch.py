@@ -9,8 +9,9 @@ from fedbus.core.actions import AnnounceKey, Trouble
 from fedbus.core.events import Connected
 from fedbus.errors import SettingsError
 from fedbus.privacy.noise_key import NoiseKey, create_noise_key
+from fedbus.runtime.identity import Identity
 from fedbus_collector import keys
-from fedbus_collector.app import watch_of
+from fedbus_collector.app import CollectorSettings, build, watch_of
 from fedbus_collector.noise_key_watch import NO_KEY, POLL_SECONDS, NoiseKeyWatch
 from tests.collector.harness import CONTROLLER, JOB, Harness, order
 from tests.collector.private_rounds import PrivateParts, PrivateRound, strategy
@@ -155,6 +156,18 @@ def test_no_setting_means_no_key(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(SettingsError, match=rf"FEDBUS_NOISE_KEY: noise key {path}: its mode is"):
         watch_of(path)
+
+
+def test_a_collector_does_not_start_with_a_key_that_it_cannot_use(tmp_path: Path) -> None:
+    """The error names the setting and how to mend the file."""
+    identity = Identity(name="collector.1", incarnation=1)
+    path = tmp_path / "noise.key"
+    with pytest.raises(SettingsError, match=r"FEDBUS_NOISE_KEY: noise key .*: there is no such"):
+        build(CollectorSettings(noise_key=path), identity)
+    digest = create_noise_key(path).digest
+    built = build(CollectorSettings(noise_key=path), identity)
+    connected = list(built.core.handle(Connected(), 0.0))
+    assert connected[0] == AnnounceKey(digest)
 
 
 def test_a_watch_states_no_secret(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import StepLimit, TrainingFacts
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
+from fedbus_collector.rounds.round_record import record_of
 from tests.collector.harness import A, B, C, blob, mean, offer, order
 
 UPDATE = blob(1.0, "delta")
@@ -135,7 +136,7 @@ def test_the_record_says_who_counted_and_why_others_did_not() -> None:
     round_ = round_of()
     counted(round_, C, 30, loss=1.0)
     counted(round_, A, 10, loss=2.0, accuracy=0.5)
-    record = round_.record(UsedCoefficients(agents=2, updates={A: 0.25, C: 0.75}))
+    record = record_of(round_, UsedCoefficients(agents=2, updates={A: 0.25, C: 0.75}))
     assert [c.agent for c in record.contributors] == [A, C]
     assert [(r.agent, r.reason) for r in record.refusals] == [(B, "no update by the deadline")]
     assert record.metrics == {"train_loss": 1.25, "train_accuracy": 0.5}
@@ -148,7 +149,7 @@ def test_updates_that_are_not_used_are_in_no_mean_of_metrics() -> None:
     round_ = round_of()
     for agent, loss in ((A, 1.0), (B, 100.0), (C, 3.0)):
         counted(round_, agent, loss=loss)
-    record = round_.record(UsedCoefficients(agents=2, updates={A: 0.5, B: 0.0, C: 0.5}))
+    record = record_of(round_, UsedCoefficients(agents=2, updates={A: 0.5, B: 0.0, C: 0.5}))
     assert record.metrics == {"train_loss": 2.0}
     assert len(record.contributors) == 3
 
@@ -175,7 +176,7 @@ def test_a_record_fits_a_message_whatever_agents_send() -> None:
             counted(round_, agent, 2**52, all=1.7976931348623157e308, **figures)
         else:
             round_.refuse(agent, "because " * 500)
-    packed = codec.pack(round_.record(MEAN))
+    packed = codec.pack(record_of(round_, MEAN))
     record = codec.unpack(RoundRecord, packed)
     assert len(packed) < MAX_MESSAGE_BYTES / 2
     assert len(record.contributors) == len(record.refusals) == 300
@@ -188,7 +189,7 @@ def test_a_mean_beyond_the_largest_float_is_left_out() -> None:
     round_ = round_of(cohort=cohort)
     for agent in cohort:
         counted(round_, agent, 1, huge=sys.float_info.max, loss=1.0)
-    assert round_.record(MEAN).metrics.keys() == {"train_loss"}
+    assert record_of(round_, MEAN).metrics.keys() == {"train_loss"}
 
 
 @given(
@@ -262,4 +263,4 @@ def test_a_mean_of_shares_is_a_share() -> None:
     round_ = round_of()
     for agent in (A, B):
         counted(round_, agent, 3, accuracy=1.0 + 1e-9)
-    assert round_.record(MEAN).metrics == {"train_accuracy": 1.0}
+    assert record_of(round_, MEAN).metrics == {"train_accuracy": 1.0}

@@ -2,26 +2,19 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
 from typing import Final, Literal
 
 from fedbus.core.actions import Action, Ask, Send
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.plugins import UpdateFacts
-from fedbus.training.metrics_mean import mean_metrics, sendable
-from fedbus.training.options import as_training_metrics, impossible_metric
-from fedbus.wire.blobs import BlobRef
+from fedbus.training.options import impossible_metric
 from fedbus.wire.messages import LookUp, Offer, OpenRound, Receipt
-from fedbus.wire.privacy import PrivacySpent
-from fedbus.wire.round_records import Contributor, Plan, Refusal, RoundRecord
-from fedbus.wire.strategies import FactName, StrategyState
-from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
+from fedbus.wire.round_records import Contributor, Plan
+from fedbus.wire.strategies import FactName
 from fedbus_collector.keys import UpdateLookup
 
-MAX_RECORDED_METRICS = 4096
-"""Metrics of all contributors together in a round's record, which is one message."""
 MAX_REFUSAL_CHARACTERS = 300
 """Length of each reason in a round's record, which may hold one for every agent of the cohort."""
 SHOWN_REASONS = 3
@@ -210,60 +203,6 @@ class RoundProgress:
             how = "sent none in time" if self.deadline_passed else "not waited for"
             text += f"; {missing} {how}"
         return text
-
-    def record(
-        self,
-        used: UsedCoefficients,
-        state: BlobRef | None = None,
-        numbers: Mapping[str, float] | None = None,
-        spent: PrivacySpent | None = None,
-    ) -> RoundRecord:
-        """Build the round's record; metrics and reasons of a large cohort are cut to fit.
-
-        The metrics of updates that are not used are in no mean: a rule may have excluded them. A
-        private job has none: they are functions of the agents' data, and have no noise.
-        """
-        plan = self.plan
-        factors = used.updates or {}
-        contributors = tuple(
-            replace(self.counted[agent], coefficient=factors.get(agent))
-            for agent in self.counted_agents
-        )
-        used_ones = [one for one in contributors if one.coefficient != 0]
-        return RoundRecord(
-            job=plan.job,
-            round=plan.round,
-            task=plan.task,
-            model=plan.base.model,
-            parent=plan.base.version,
-            spec=plan.base.spec,
-            strategy=self.request.strategy,
-            contributors=tuple(map(self._with_fewer_metrics, contributors)),
-            refusals=tuple(self._refusal(a) for a in plan.cohort if a not in self.counted),
-            metrics=sendable(as_training_metrics(mean_metrics(used_ones))),
-            seconds=dict(self.seconds),
-            base_coefficient=used.base,
-            state=self._state(state, numbers or {}),
-            privacy=spent,
-        )
-
-    def _state(self, arrays: BlobRef | None, numbers: Mapping[str, float]) -> StrategyState | None:
-        """Return the strategy's state after this round; None if it changes no combined update."""
-        before, strategy = self.plan.state, self.request.strategy
-        if strategy.server_optimizer is None and not strategy.update_transforms and before is None:
-            return None
-        return StrategyState(rounds=self.state_round, numbers=numbers, arrays=arrays)
-
-    def _refusal(self, agent: str) -> Refusal:
-        reason = self.refused.get(agent, "no update by the deadline")
-        return Refusal(agent=agent, reason=reason[:MAX_REFUSAL_CHARACTERS])
-
-    def _with_fewer_metrics(self, contributor: Contributor) -> Contributor:
-        """Keep at most an equal share of MAX_RECORDED_METRICS for each contributor."""
-        share = MAX_RECORDED_METRICS // len(self.counted)
-        if len(contributor.metrics) <= share:
-            return contributor
-        return replace(contributor, metrics=dict(islice(contributor.metrics.items(), share)))
 
     @property
     def agents_keep_arrays(self) -> bool:

@@ -21,6 +21,7 @@ from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import RoundProgress
 from fedbus_collector.rounds.round_privacy import RoundPrivacy
+from fedbus_collector.rounds.round_record import record_of
 from fedbus_collector.rounds.updates import BRIEF_RUN_BYTES, RoundUpdates
 
 INLINE_WEIGHTS_BYTES = 16 * 1024
@@ -100,7 +101,7 @@ class RoundAggregate:
         if made.state is not None:
             self._served[made.state] = new_state[0]
             state = BlobRef(digest=made.state, size=new_state[0].size)
-        record = self._progress.record(made.used, state, made.numbers, spent)
+        record = record_of(self._progress, made.used, state, made.numbers, spent)
         return Commit(record=record, weights=weights)
 
     def serve(self) -> Iterator[Action]:

@@ -1,0 +1,79 @@
+"""Record of a round at its collector: from its progress, and from what the aggregate says. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+
+from fedbus.training.metrics_mean import mean_metrics, sendable
+from fedbus.training.options import as_training_metrics
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.privacy import PrivacySpent
+from fedbus.wire.round_records import Contributor, Refusal, RoundRecord
+from fedbus.wire.strategies import StrategyState
+from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
+from fedbus_collector.rounds.progress import MAX_REFUSAL_CHARACTERS, RoundProgress
+
+MAX_RECORDED_METRICS = 4096
+"""Metrics of all contributors together in a round's record, which is one message."""
+
+
+def record_of(
+    progress: RoundProgress,
+    used: UsedCoefficients,
+    state: BlobRef | None = None,
+    numbers: Mapping[str, float] | None = None,
+    spent: PrivacySpent | None = None,
+) -> RoundRecord:
+    """Build the round's record; metrics and reasons of a large cohort are cut to fit.
+
+    The metrics of updates that are not used are in no mean: a rule may have excluded them. A
+    private job has none: they are functions of the agents' data, and have no noise.
+    """
+    plan = progress.plan
+    factors = used.updates or {}
+    contributors = tuple(
+        replace(progress.counted[agent], coefficient=factors.get(agent))
+        for agent in progress.counted_agents
+    )
+    used_ones = [one for one in contributors if one.coefficient != 0]
+    return RoundRecord(
+        job=plan.job,
+        round=plan.round,
+        task=plan.task,
+        model=plan.base.model,
+        parent=plan.base.version,
+        spec=plan.base.spec,
+        strategy=progress.request.strategy,
+        contributors=tuple(_with_fewer_metrics(one, len(contributors)) for one in contributors),
+        refusals=tuple(
+            _refusal(progress, agent) for agent in plan.cohort if agent not in progress.counted
+        ),
+        metrics=sendable(as_training_metrics(mean_metrics(used_ones))),
+        seconds=dict(progress.seconds),
+        base_coefficient=used.base,
+        state=_state(progress, state, numbers or {}),
+        privacy=spent,
+    )
+
+
+def _state(
+    progress: RoundProgress, arrays: BlobRef | None, numbers: Mapping[str, float]
+) -> StrategyState | None:
+    """Return the strategy's state after this round; None if it changes no combined update."""
+    before, strategy = progress.plan.state, progress.request.strategy
+    if strategy.server_optimizer is None and not strategy.update_transforms and before is None:
+        return None
+    return StrategyState(rounds=progress.state_round, numbers=numbers, arrays=arrays)
+
+
+def _refusal(progress: RoundProgress, agent: str) -> Refusal:
+    reason = progress.refused.get(agent, "no update by the deadline")
+    return Refusal(agent=agent, reason=reason[:MAX_REFUSAL_CHARACTERS])
+
+
+def _with_fewer_metrics(contributor: Contributor, contributors: int) -> Contributor:
+    """Keep at most an equal share of MAX_RECORDED_METRICS for each contributor."""
+    share = MAX_RECORDED_METRICS // contributors
+    if len(contributor.metrics) <= share:
+        return contributor
+    return replace(contributor, metrics=dict(islice(contributor.metrics.items(), share)))
