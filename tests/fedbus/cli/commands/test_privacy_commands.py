@@ -13,6 +13,7 @@ from fedbus.cli.main import app
 from fedbus.jobs import parse
 from fedbus.privacy.accounting import epsilon_of
 from fedbus.privacy.ledger import planned_composition
+from fedbus.privacy.noise_key import read_noise_key
 from fedbus.strategies.privacy_terms import privacy_terms
 
 RUNNER = CliRunner()
@@ -159,3 +160,25 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "dp_accounting", None)
     said = refused("--epsilon", "3.21", "--rounds", "7", "--agents", "9", "--cohort", "3")
     assert 'pip install "fedbus[accounting]"' in said
+
+
+def test_a_key_is_made_once_and_only_its_digest_is_shown(tmp_path: Path) -> None:
+    """A second call with the same file changes nothing, since running jobs need their key."""
+    path = tmp_path / "noise.key"
+    done = RUNNER.invoke(app, ["privacy", "key", str(path)], env={"COLUMNS": "300"})
+    assert done.exit_code == 0, done.output
+    key = read_noise_key(path)
+    assert f"{path}: a new noise key, SHA-256 {key.digest}" in done.stdout
+    assert f"FEDBUS_NOISE_KEY={path}" in done.stdout
+    assert key.secret.hex() not in done.output
+    again = RUNNER.invoke(app, ["privacy", "key", str(path)], env={"COLUMNS": "300"})
+    assert again.exit_code != 0
+    assert "this file exists" in str(again.exception) + again.output
+    assert read_noise_key(path) == key
+
+
+def test_a_program_gets_the_digest_of_a_new_key(tmp_path: Path) -> None:
+    """It can compare it with what collectors announce."""
+    path = tmp_path / "noise.key"
+    done = RUNNER.invoke(app, ["privacy", "key", str(path), "--json"])
+    assert json.loads(done.stdout) == {"file": str(path), "digest": read_noise_key(path).digest}

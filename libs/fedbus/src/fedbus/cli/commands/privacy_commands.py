@@ -1,4 +1,4 @@
-"""`fedbus privacy`: noise that a job needs for an ε."""
+"""`fedbus privacy`: noise that a job needs for an ε, and the key that it is drawn with."""
 
 import threading
 from contextlib import nullcontext
@@ -16,12 +16,12 @@ from fedbus.limits import MAX_COHORT_AGENTS
 
 MOST_PLANNED_ROUNDS = 100_000
 
-app = typer.Typer(help="Plan the noise of jobs with differential privacy.", no_args_is_help=True)
+app = typer.Typer(help="Plan the noise of private jobs; make its key.", no_args_is_help=True)
 
 
 @app.callback()
 def privacy() -> None:
-    """Plan the noise of jobs with differential privacy."""
+    """Plan the noise of private jobs; make its key."""
 
 
 @app.command()
@@ -111,6 +111,29 @@ def plan(
         show_plan(fleet, planned, curves)
         if plot is not None:
             display.show(f"plot: {plot}")
+
+
+@app.command()
+def key(
+    file: Annotated[Path, typer.Argument(help="A file that does not exist yet.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make the key that collectors draw the noise of private jobs with.
+
+    The file has 32 random bytes, and only its owner can read it (mode 0600). Copy it to all
+    collectors and name it in FEDBUS_NOISE_KEY; keep a copy, since a job goes on with its own key
+    only. `fedbus up`, `demo` and `simulate` make one themselves. It needs no cluster.
+
+    fedbus privacy key noise.key
+    """
+    from fedbus.privacy.noise_key import create_noise_key
+
+    digest = create_noise_key(file).digest
+    if as_json:
+        display.print_json({"file": str(file), "digest": digest})
+    else:
+        display.show(f"{file}: a new noise key, SHA-256 {digest}")
+        display.show(f"Give the same file to all collectors: FEDBUS_NOISE_KEY={file.resolve()}")
 
 
 def _computed(fleet: Any, report: Any, stop: threading.Event) -> tuple[list[Any], Curves]:  # noqa: ANN401 - imported when needed
