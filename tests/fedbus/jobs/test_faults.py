@@ -210,8 +210,6 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(
 
 LATER: list[tuple[dict[str, Any], str, str]] = [
     ({"privacy_mechanisms": {"homomorphic": {}}}, "privacy-mechanisms.homomorphic", "leave it out"),
-    ({"privacy_mechanisms": {"mistnet": {"cut_layer": "4"}}}, "privacy-mechanisms.mistnet",
-     "leave it out"),
 ]  # fmt: skip
 
 

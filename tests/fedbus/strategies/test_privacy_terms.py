@@ -142,9 +142,11 @@ def test_random_bits_are_those_of_the_models_numbers() -> None:
 
 
 def test_mistnet_releases_features() -> None:
-    """Of how many bits is known with the model only."""
-    found = terms({"mistnet": {"epsilon": 4}}, round={"agents": 3})
-    assert (found.release, found.noise_multiplier, found.steps) == ("features", 0.25, UNKNOWN_STEPS)
+    """Once: a feature of an example costs half of the job's epsilon."""
+    mistnet = {"epsilon": 4, "features": 128, "trainers": ["agent.big"]}
+    found = terms({"mistnet": mistnet}, round={"agents": 3})
+    assert (found.release, found.noise_multiplier, found.steps) == ("features", 0.5, 128)
+    assert (found.unit, found.relation, found.noise) == ("example", "replace-one", "agents")
 
 
 def test_poisson_sampling_draws_each_agent_with_one_probability() -> None:

@@ -21,6 +21,7 @@ from fedbus.wire.messages import (
     Dismissed,
     Evaluated,
     EvaluationStored,
+    FeaturesReady,
     JobEnded,
     JobFileRefused,
     JobForgotten,
@@ -225,6 +226,7 @@ class ControllerCore(Core):
                 | RoundOpened(job=name)
                 | Dismissed(job=name)
                 | Evaluated(job=name)
+                | FeaturesReady(job=name)
             ):
                 if job := self._jobs.running.get(name):
                     yield from job.receive(sender, message, now)

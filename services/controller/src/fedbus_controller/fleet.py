@@ -6,7 +6,7 @@ controller cannot distinguish.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -49,6 +49,10 @@ class EligibleAgents:
     ineligible: int
     reasons: str
     """Continuation of a message: `; 2 cannot: training needs …`, or empty."""
+
+    def without(self, agents: Collection[str]) -> "EligibleAgents":
+        """Return the others, as if these were not online."""
+        return replace(self, eligible=tuple(e for e in self.eligible if e[0] not in agents))
 
 
 class Fleet:

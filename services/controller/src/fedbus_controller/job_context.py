@@ -8,6 +8,7 @@ from random import Random
 from fedbus.jobs import JobFile, training_params_of
 from fedbus.plugins import Selector
 from fedbus.training.params import TrainingParams
+from fedbus.wire.features import FeatureTerms
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.strategies import Strategy, StrategyState
@@ -53,6 +54,22 @@ class JobContext:
     def terms(self) -> PrivacyTerms | None:
         """What the job promises; None: nothing."""
         return self.strategy.privacy
+
+    @property
+    def feature_terms(self) -> FeatureTerms | None:
+        """What a MistNet job promises to those who send features; None: it is another job."""
+        chosen = self.file.privacy_mechanisms.mistnet
+        if chosen is None:
+            return None
+        return FeatureTerms(
+            cut_layer=chosen.cut_layer, epsilon=chosen.epsilon, features=chosen.features
+        )
+
+    @property
+    def feature_trainers(self) -> tuple[str, ...]:
+        """The agents that a MistNet job names to train on features; () for another job."""
+        chosen = self.file.privacy_mechanisms.mistnet
+        return () if chosen is None else chosen.trainers
 
     @property
     def samples_in_secret(self) -> bool:

@@ -70,6 +70,10 @@ class TrainingRequest(NodeKey):
     """Request to an agent to train."""
 
 
+class FeatureRequest(NodeKey):
+    """Request to an agent for its features."""
+
+
 class EvaluationRequest(NodeKey):
     """Request to an agent to evaluate."""
 

@@ -15,6 +15,7 @@ from fedbus.wire.messages import (
     Dismissed,
     EndJob,
     Evaluated,
+    FeaturesReady,
     JobLoaded,
     PlanRefused,
     RoundEnded,
@@ -25,6 +26,7 @@ from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
 from fedbus_controller.job_progress import JobProgress, JobStage
+from fedbus_controller.mistnet.feature_gathering import FeatureGathering
 from fedbus_controller.rounds.cohort_planning import (
     PATIENCE_SECONDS,
     PlanImpossible,
@@ -58,7 +60,7 @@ class RunningJob:
         self.progress = JobProgress(loaded, file, strategy, services.utc)
         self._planner = RoundPlanner(self._context, services, loaded, now)
         self._failed_rounds = 0
-        self._round: RunningRound | None = None
+        self._round: RunningRound | FeatureGathering | None = None
         self._evaluation: Evaluation | None = None
         self._without_evaluators = False  # training metrics decide whether to stop
         self.asked_nodes: dict[str, None] = {}
@@ -157,15 +159,24 @@ class RunningJob:
         progress = self.progress
         base = progress.inline_weights if plan.base == progress.newest else None
         progress.round_began = self._services.utc()
-        self._round = RunningRound(plan, self._context, self._services.fleet, now, base)
+        fleet, terms = self._services.fleet, self._context.feature_terms
+        if terms is not None and not plan.features:
+            self._round = FeatureGathering(plan, terms, self._context, fleet, now)
+        else:
+            self._round = RunningRound(plan, self._context, fleet, now, base)
         self._planner.record(plan)
-        self.asked_nodes.update(dict.fromkeys((plan.collector, *plan.cohort)))
+        senders = (each.agent for each in plan.features)
+        nodes = (plan.collector, *plan.cohort, *senders, *self._context.feature_trainers)
+        self.asked_nodes.update(dict.fromkeys(nodes))
         yield from self._round.open(now)
         yield self.progress.announce()
         yield WakeAt(keys.LivenessCheck(self.id), now + CHECK_SECONDS)
 
     def receive(
-        self, sender: str, answer: TaskTaken | RoundOpened | Dismissed | Evaluated, now: float
+        self,
+        sender: str,
+        answer: TaskTaken | RoundOpened | Dismissed | Evaluated | FeaturesReady,
+        now: float,
     ) -> Iterator[Action]:
         """Handle a node's answer to a request of the running round or evaluation."""
         if isinstance(answer, Evaluated):
@@ -173,7 +184,11 @@ class RunningJob:
                 yield from self._evaluation.add(sender, answer)
                 yield from self._finish_evaluation(now)
         elif self.progress.stage is JobStage.RUNNING and self._round is not None:
-            yield from self._round.answered(sender, answer)
+            if isinstance(self._round, FeatureGathering):
+                yield from self._round.answered(sender, answer)
+                yield from self._check_gathering(self._round, now)
+            elif not isinstance(answer, FeaturesReady):
+                yield from self._round.answered(sender, answer)
 
     def node_restarted(self, node: str) -> Iterator[Action]:
         """Ask a restarted node of the round again."""
@@ -186,12 +201,30 @@ class RunningJob:
             yield from self._finish_evaluation(now)
         elif self.progress.stage is JobStage.RUNNING and self._round is not None:
             yield from self._round.check_liveness(now)
-            if self._round.collector_lost(now):
+            if isinstance(self._round, FeatureGathering):
+                yield from self._check_gathering(self._round, now)
+            elif self._round.collector_lost(now):
                 yield from self._replace_collector(self._round, now)
             else:
                 yield from self.progress.explain(self._round.missing_agents(now))
         if self.progress.stage in (JobStage.RUNNING, JobStage.EVALUATING):
             yield WakeAt(keys.LivenessCheck(self.id), now + CHECK_SECONDS)
+
+    def _check_gathering(self, gathering: FeatureGathering, now: float) -> Iterator[Action]:
+        """Plan the first round of a MistNet job once its features are there."""
+        planner = self._planner.features
+        if not gathering.ended or planner is None:
+            yield from self.progress.explain(gathering.missing_agents)
+            return
+        yield from self._cancel_asks()
+        yield from self._planner.distrust_ledger()
+        if gathering.fault:
+            yield from self._round_failed(gathering.fault, now)
+            return
+        planner.gathered(gathering.features)
+        yield Note("features_gathered", {"job": self.id, "agents": len(gathering.features)})
+        self._start_planning(now)
+        yield from self._plan(now)
 
     def _replace_collector(self, round_: RunningRound, now: float) -> Iterator[Action]:
         """Plan the round again for another collector, if there is one."""

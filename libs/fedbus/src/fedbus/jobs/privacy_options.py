@@ -9,13 +9,15 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from fedbus.jobs.field_types import NOT_A_FLAG, JobFileObject, Label, Whole
-from fedbus.limits import MAX_COHORT_AGENTS
+from fedbus.limits import MAX_COHORT_AGENTS, MAX_MODEL_NUMBERS
+from fedbus.scalars import IDENT
 
 Cohort = Annotated[int, Field(ge=1, le=MAX_COHORT_AGENTS), NOT_A_FLAG]
 Multiplier = Annotated[float, Field(gt=0, le=10_000), NOT_A_FLAG]
 Norm = Annotated[float, Field(gt=0, le=1_000_000), NOT_A_FLAG]
 Share = Annotated[float, Field(gt=0, lt=1), NOT_A_FLAG]
 Epsilon = Annotated[float, Field(gt=0, le=10_000), NOT_A_FLAG]
+AgentName = Annotated[str, Field(pattern=rf"^agent\.{IDENT}$")]
 Rounds = Annotated[int, Field(ge=1, le=100_000), NOT_A_FLAG]
 
 _WANTED: Final = "Agents in a round, which means are divided by; round.agents, if given, is equal."
@@ -145,13 +147,24 @@ class DpSgd(JobFileObject):
 
 
 class Mistnet(JobFileObject):
-    """Local differential privacy of features: agents send randomized features once."""
+    """Local differential privacy of features: agents send randomized features once.
+
+    One of `trainers` trains the other layers on them; labels are sent as they are.
+    """
 
     cut_layer: Annotated[int, Field(ge=1, le=10_000), NOT_A_FLAG] = Field(
         default=4, description="Number of the model's layers that agents compute."
     )
     epsilon: Annotated[float, Field(gt=0, le=1000), NOT_A_FLAG] = Field(
         default=100.0, description="Twice the ε of one feature."
+    )
+    features: Annotated[int, Field(ge=1, le=MAX_MODEL_NUMBERS), NOT_A_FLAG] = Field(
+        description="Number of features of one example: ε is computed for it, features * epsilon / "
+        "2, and an agent whose model has another number sends none."
+    )
+    trainers: Annotated[tuple[AgentName, ...], Field(min_length=1, max_length=16)] = Field(
+        description="Agents that train on the features, `agent.NAME`; the first that is online "
+        "does. They send no features."
     )
 
 

@@ -8,9 +8,7 @@ from typing import Final
 
 from fedbus.wire.documents import JobFault
 
-UNSUPPORTED_KEYS: Final = frozenset(
-    {"privacy-mechanisms.homomorphic", "privacy-mechanisms.mistnet"}
-)
+UNSUPPORTED_KEYS: Final = frozenset({"privacy-mechanisms.homomorphic"})
 """Keys that are not implemented yet."""
 
 

@@ -12,6 +12,7 @@ from fedbus.jobs.mechanism_cohort import POISSON
 from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY
 from fedbus.privacy.budget import budget_fault
 from fedbus.privacy.ledger import Composition, planned_composition
+from fedbus.strategies.mistnet_rules import MISTNET, mistnet_faults
 from fedbus.strategies.privacy_terms import UNKNOWN_STEPS
 from fedbus.strategies.resolution import ResolvedStrategy
 from fedbus.text import counted, listed
@@ -33,6 +34,8 @@ def privacy_rule_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator[Jo
     yield from _facts(resolved, terms)
     yield from _empty_rounds(resolved, terms)
     yield from _budget_of_one_round(terms)
+    if terms.mechanism == MISTNET:
+        yield from mistnet_faults(job, resolved)
     if terms.mechanism == "dp-sgd":
         yield from _trained_by_torch(job)
         yield from _accounted_gradients(job)

@@ -157,7 +157,9 @@ def _dp_sgd(job: JobFile, mechanism: DpSgd) -> dict[str, Any]:
 
 
 def _mistnet(_: JobFile, mechanism: Mistnet) -> dict[str, Any]:
-    return _local("features", 1 / mechanism.epsilon, steps=UNKNOWN_STEPS)
+    """Return the terms of random bits: each of an example's features costs ε / 2, once."""
+    own = _local("features", 2 / mechanism.epsilon, steps=mechanism.features)
+    return own | {"unit": "example"}
 
 
 _TERMS: Final[Mapping[type[Any], Callable[[JobFile, Any], dict[str, Any]]]] = {

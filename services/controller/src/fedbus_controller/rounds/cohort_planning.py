@@ -116,7 +116,7 @@ class CohortPlanner:
         requirements = TrainingRequirements(
             base.weights.size, context.file.trainer, self._needs, context.params
         )
-        known = self._fleet.eligible(requirements, now)
+        known = self._fleet.eligible(requirements, now).without(context.feature_trainers)
         agreed = self._names.check(known.eligible)
         allowed = self.participations.check(name for name, _ in agreed.agreeing)
         return Candidates(known, agreed, allowed)

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from fedbus.core.actions import Action, Ask, Cancel, Note, WakeAt
-from fedbus.privacy.ledger_entries import is_entered_with_plan
+from fedbus.privacy.ledger_entries import agents_of_plan, is_entered_with_plan
 from fedbus.wire.messages import JobLoaded, LoadJob, PlanRefused, StorePlan
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
 from fedbus_controller.job_progress import JobProgress
+from fedbus_controller.mistnet.feature_planning import FeaturePlanner
 from fedbus_controller.rounds.cohort_planning import CohortPlanner, NoPlan, PlanPostponed
 from fedbus_controller.rounds.name_agreement import AgreeingAgents
 from fedbus_controller.rounds.noise_keys import choose_noise_key
@@ -28,6 +29,7 @@ class RoundPlanner:
         left_out: The agents that the last planning left out because of their names, and why; or why
             the job has no evaluators.
         participations: What the job's ledger says about each agent.
+        features: The planner of a MistNet job's rounds; None for another job.
     """
 
     def __init__(
@@ -39,6 +41,9 @@ class RoundPlanner:
         self._context = context
         self._services = services
         self._cohorts = CohortPlanner(context, services, loaded, self.participations, now)
+        self.features: FeaturePlanner | None = None
+        if context.feature_terms is not None:
+            self.features = FeaturePlanner(context, services.fleet, loaded)
         self.begin, self.record = self._cohorts.begin, self._cohorts.record
 
     def plan(self, progress: JobProgress, now: float) -> PlanningResult:
@@ -54,6 +59,8 @@ class RoundPlanner:
         key = choose_noise_key(terms, stated, earlier)
         if key.trouble:
             return PlanPostponed(key.trouble)
+        if self.features is not None and self.features.features:
+            return self.features.plan(progress, stated, now)
         if self.participations.outdated:
             return PlanPostponed("waiting for the repository to tell what the job has spent")
         rng = context.rng("cohort", task)
@@ -90,10 +97,12 @@ class RoundPlanner:
         terms, contributors = self._context.terms, [each.agent for each in record.contributors]
         if terms is None:
             return
+        if self.features is not None:
+            self.features.committed()
         if plan is None or plan.task != record.task:  # planned by another controller
             yield from self.distrust_ledger()
             return
-        agents = plan.cohort if is_entered_with_plan(terms) else contributors
+        agents = agents_of_plan(plan) if is_entered_with_plan(terms) else contributors
         self.participations.add(agents, record.privacy)
         if self.participations.outdated:
             yield from self.distrust_ledger()

@@ -165,6 +165,8 @@ class RunningRound:
             state=plan.state.arrays if read and plan.state is not None else None,
             privacy=context.terms,
             numbers=context.mechanism_numbers(plan.state),
+            features=plan.features,
+            feature_terms=context.feature_terms,
         )
         # Only the first message contains the base: a repetition should not cost the same again.
         first = replace(task, inline=self._inline_base) if self._inline_base is not None else None

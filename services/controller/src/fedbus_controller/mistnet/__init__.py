@@ -1,0 +1,1 @@
+"""MistNet jobs: features of many agents are gathered once, and one agent trains on them."""
