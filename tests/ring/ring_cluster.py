@@ -216,12 +216,13 @@ class RingCluster:
         )
         blob = bytes(encode(weights, layout))
         store = SqliteStore(self.folder / "repository", durable=False)
-        blob_refs = [_kept(store, content) for content in (spec, blob)]
+        blob_refs = [kept(store, content) for content in (spec, blob)]
         store.push(MODEL, blob_refs[0], blob_refs[1], ())
         store.close()
 
 
-def _kept(store: SqliteStore, content: bytes) -> BlobRef:
+def kept(store: SqliteStore, content: bytes) -> BlobRef:
+    """Store a blob, and return its reference."""
     blob_ref = BlobRef(digest=digest_of(content), size=len(content))
     upload = store.upload(blob_ref)
     upload.write(0, content)

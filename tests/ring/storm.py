@@ -40,7 +40,7 @@ def plan_a_fault(cluster: RingCluster, rng: Random) -> None:
         case "time":
             ring.at(rng.uniform(0, SECONDS), lambda: kill(cluster, victim, back))
         case "step":
-            _kill_at_step(cluster, victim, rng.randint(2, 40), back)
+            kill_at_step(cluster, victim, rng.randint(2, 40), back)
         case "cut":
             ring.at(rng.uniform(0, SECONDS), lambda: _cut(cluster, victim, back))
         case "broker":
@@ -60,7 +60,7 @@ def _cut(cluster: RingCluster, victim: str, back: float) -> None:
         cluster.ring.reconnect(victim, back)
 
 
-def _kill_at_step(cluster: RingCluster, victim: str, count: int, back: float) -> None:
+def kill_at_step(cluster: RingCluster, victim: str, count: int, back: float) -> None:
     """Kill a service at its `count`-th step, before the actions of that step are performed."""
     before, left = cluster.ring.on_step, count
 
