@@ -6,7 +6,6 @@ import pytest
 
 from fedbus.jobs import parse
 from fedbus.jobs.privacy_options import Accounting, DpFixed, DpSgd, MetricPrivacy
-from fedbus.jobs.unsupported import UNSUPPORTED_KEYS
 from tests.fedbus.jobs.written import job_with, sentences
 
 AI4OS: dict[str, Any] = {"NOISE_MULT": "0.3", "CLIPPING_NORM": 1.5, "SAMPLED_CLIENTS": "4"}
@@ -124,6 +123,7 @@ def test_the_trainer_of_plato_is_dp_sgd() -> None:
     ]
 
 
+MISSING = ["algorithm.features: missing", "algorithm.trainers: missing"]
 ALGORITHMS: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"type": "fedavg"},
@@ -136,19 +136,33 @@ ALGORITHMS: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         {"type": "mistnet", "layers": 3},
-        ["algorithm.layers: unknown key; its keys are type, cut_layer, epsilon"],
+        [
+            (
+                "algorithm.layers: unknown key; its keys are type, cut_layer, epsilon, features, "
+                "trainers"
+            ),
+            *MISSING,
+        ],
     ),
-    ({"type": "mistnet", "epsilon": 0}, ["algorithm.epsilon: expected more than 0, got 0"]),
+    (
+        {"type": "mistnet", "epsilon": 0},
+        ["algorithm.epsilon: expected more than 0, got 0", *MISSING],
+    ),
 ]
 
 
 @pytest.mark.parametrize(("algorithm", "expected"), ALGORITHMS)
 def test_the_algorithm_of_sedna_is_mistnet(algorithm: dict[str, Any], expected: list[str]) -> None:
     """Another one is a strategy here."""
-    mistnet = "privacy-mechanisms.mistnet" in UNSUPPORTED_KEYS and algorithm["type"] == "mistnet"
-    found = sentences(job_with(algorithm=algorithm))
-    assert [each for each in found if not each.startswith("algorithm: not impl")] == expected
-    assert len(found) == len(expected) + mistnet
+    assert sentences(job_with(algorithm=algorithm)) == expected
+
+
+def test_sednas_algorithm_with_the_two_keys_that_it_lacks_is_complete() -> None:
+    """They may stand beside its own."""
+    written = {"type": "MistNet", "cut_layer": 2, "features": 8, "trainers": ["agent.big"]}
+    found = parse(job_with(algorithm=written)).privacy_mechanisms.mistnet
+    assert found is not None
+    assert (found.cut_layer, found.epsilon, found.features) == (2, 100.0, 8)
 
 
 def test_an_algorithm_without_keys_is_left_out() -> None:

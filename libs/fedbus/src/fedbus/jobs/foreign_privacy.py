@@ -47,6 +47,8 @@ ALGORITHM_KEYS: Final[Mapping[str, ForeignKey]] = {
     "type": ForeignKey(f"{_PRIVACY}.mistnet", "Only `mistnet` is accepted."),
     "cut_layer": ForeignKey(f"{_PRIVACY}.mistnet.cut_layer"),
     "epsilon": ForeignKey(f"{_PRIVACY}.mistnet.epsilon"),
+    "features": ForeignKey(f"{_PRIVACY}.mistnet.features", "Sedna has no such key."),
+    "trainers": ForeignKey(f"{_PRIVACY}.mistnet.trainers", "Sedna has no such key."),
 }
 """Keys of `algorithm`, an object of Sedna's."""
 

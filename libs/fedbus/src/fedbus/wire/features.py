@@ -22,7 +22,7 @@ class FeatureTerms:
         features: Number of features of one example, each sent as one bit.
     """
 
-    cut_layer: Annotated[int, Strict(ge=1, le=4096)]
+    cut_layer: Annotated[int, Strict(ge=1, le=10_000)]
     epsilon: Annotated[float, Strict(gt=0, le=1000, allow_inf_nan=False)]
     features: Annotated[int, Strict(ge=1, le=MAX_MODEL_NUMBERS)]
 
