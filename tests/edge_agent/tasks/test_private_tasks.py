@@ -7,21 +7,24 @@ import pytest
 from fedbus.blobs.spool import Spools
 from fedbus.core.actions import Introduce
 from fedbus.core.events import Woke
-from fedbus.wire.messages import Decline, StopJob, TrainTask
+from fedbus.wire.blobs import blob_ref_of
+from fedbus.wire.messages import Decline, Offer, StopJob, TrainTask
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.tasks.model_cache import MAX_MODELS, CachedModels
 from fedbus_edge_agent.training.trainers import Trainers
 from tests.edge_agent.harness import (
+    COLLECTOR,
     CONTROLLER,
     JOB,
     AgentHarness,
     evaluate,
     spec_of,
     train,
+    update_of,
     version,
 )
-from tests.edge_agent.training.private_tasks import TERMS, private, with_dp_sgd
+from tests.edge_agent.training.private_tasks import LOCAL_TERMS, TERMS, private, with_dp_sgd
 
 
 def core_of(harness: AgentHarness) -> AgentCore:
@@ -131,3 +134,32 @@ def test_a_model_that_is_not_cached_any_more_is_not_hidden_any_longer() -> None:
     add(0)
     assert models.sizes() == {"tiny": 0}
     assert not models._hidden  # noqa: SLF001 - it must not grow
+
+
+def test_a_restarted_agent_offers_the_same_update_and_trains_no_second_one(tmp_path: Path) -> None:
+    """Killed after the update was written: before it was offered, after it, or at the receipt."""
+    task = private(train(), LOCAL_TERMS)
+    first = AgentHarness(tmp_path)
+    first.receive(CONTROLLER, task)
+    first.deliver_inputs()
+    (run,) = first.runs
+    run.call()  # the update is written, and the process is killed before it is offered
+    for restarted in (AgentHarness(tmp_path), AgentHarness(tmp_path)):
+        offer = restarted.offered()
+        source = restarted.served[offer.update.digest]
+        assert bytes(source.read(0, offer.update.size)) == update_of(1)
+        restarted.receive(CONTROLLER, task)
+        assert (restarted.runs, restarted.fetches) == ([], {})
+        assert restarted.sent_to(COLLECTOR, Offer) == offer
+
+
+def test_an_agent_that_was_killed_before_an_update_was_written_trains_again(tmp_path: Path) -> None:
+    """Nothing of the first training has left it."""
+    task = private(train(), LOCAL_TERMS)
+    first = AgentHarness(tmp_path)
+    first.receive(CONTROLLER, task)
+    first.deliver_inputs()
+    assert first.runs
+    restarted = AgentHarness(tmp_path)
+    assert restarted.asks == {}
+    assert restarted.trained(task).update == blob_ref_of(update_of(1))

@@ -1,5 +1,6 @@
 """Private trainings: what leaves the agent is protected, and nothing else leaves it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -353,3 +354,68 @@ def test_the_trainer_of_pytorch_trains_with_dp_sgd(tmp_path: Path) -> None:
     first, second = updates
     assert all(np.isfinite(array).all() for array in first.values())
     assert not any((first[name] == second[name]).any() for name in first)
+
+
+FIXED = {"noise_multiplier": 1.0, "clipping_norm": 0.5, "num_sampled_clients": 4}
+
+
+def mechanism_task(mechanism: str, parameters: Mapping[str, Any], **changes: Any) -> TrainTask:  # noqa: ANN401 - of a job
+    """Return a task of a job with one of fedbus's mechanisms."""
+    choice = PluginChoice(id=mechanism, parameters=parameters)
+    params = TrainingParams(update_transforms=(choice,))
+    terms = replace(LOCAL_TERMS, mechanism=mechanism, cohort=4)
+    return task_of(params=params, privacy=terms, **changes)
+
+
+def test_a_mechanism_of_fedbus_clips_the_update(tmp_path: Path) -> None:
+    """The collector draws the noise; the norm bit says whether the norm was exceeded."""
+    trainer = LocalTrainer(Outbox(tmp_path), learnable_data(EXAMPLES), "slope", {"slope": Slope})
+    task = mechanism_task("dp-fixed", {**FIXED, "server_side_noising": True})
+    assert trainer.check_strategy(task.params, task.privacy) == 0
+    update = arrays_of(trainer.train(task, MODEL, BASE, TaskControl()))
+    norm = np.sqrt(sum(np.square(a, dtype=np.float64).sum() for a in update.values()))
+    assert 0.4999 < norm <= 0.5
+    adaptive = mechanism_task(
+        "dp-adaptive",
+        {"noise_multiplier": 0.1, "num_sampled_clients": 4, "init_clip_norm": 9.0},
+        task=2,
+        facts=("norm_bit",),
+    )
+    short = trainer.train(adaptive, MODEL, BASE, TaskControl()).stored.offer
+    assert short.facts == TrainingFacts(norm_bit=1.0)
+    lower = replace(adaptive, task=3, numbers={"clipping_norm": 0.1, "used_clipping_norm": 9.0})
+    long = trainer.train(lower, MODEL, BASE, TaskControl()).stored.offer
+    assert long.facts == TrainingFacts(norm_bit=0.0)
+
+
+def test_a_mechanism_of_fedbus_draws_noise_at_the_agent(tmp_path: Path) -> None:
+    """Of the system's generator: no two updates are alike."""
+    trainer = LocalTrainer(Outbox(tmp_path), learnable_data(EXAMPLES), "slope", {"slope": Slope})
+    drawn = []
+    for number in (1, 2):
+        task = mechanism_task("dp-fixed", {**FIXED, "server_side_noising": False}, task=number)
+        drawn.append(arrays_of(trainer.train(task, MODEL, BASE, TaskControl())))
+    assert not any((drawn[0][name] == drawn[1][name]).any() for name in drawn[0])
+
+
+def test_an_update_whose_norm_is_not_finite_never_leaves(tmp_path: Path) -> None:
+    """Its numbers are finite, and the sum of their squares is not."""
+    arrays: Weights = {"a": np.full((2, 3), 1e200), "b": np.zeros(4), "own": ARRAYS["own"]}
+    layout = Layout.of(arrays, {"own": "local"})
+    model = replace(MODEL, layout=layout)
+
+    class Leap(Slope):
+        def train(self, weights: Weights, data: Dataset, _params: TrainingParams) -> Update:
+            return Update({**weights, "a": -weights["a"]}, data.examples, {})
+
+    base = bytes(encode(arrays, layout))
+    trainer = LocalTrainer(Outbox(tmp_path), learnable_data(EXAMPLES), "slope", {"slope": Leap})
+    control = TaskControl()
+    task = replace(
+        mechanism_task("dp-fixed", {**FIXED, "server_side_noising": False}),
+        base=task_of(base).base,
+    )
+    with pytest.raises(TrainingError, match="the private training failed"):
+        trainer.train(task, model, base, control)
+    assert "the norm of the update is inf" in control.notes[0][1]
+    assert not list(tmp_path.glob("*.update"))

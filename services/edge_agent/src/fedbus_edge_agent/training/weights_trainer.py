@@ -95,7 +95,7 @@ class WeightsTrainer:
             terms = before(loaded, data)
             data = control.watch(data)  # its progress and steps begin again
             rows, size = data.examples, params.batch_size
-            if joins_last_row(rows, size):
+            if params.dp_sgd is None and joins_last_row(rows, size):
                 left = f"{rows} rows in batches of {size} leave one row"
                 control.notes.append(("last_row_joined", f"{left}: the last batch has {size + 1}"))
             if params.keep_optimizer_state and isinstance(trainer, Stateful) and params.round > 1:
