@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from job_file_privacy import PRIVACY, PRIVACY_RULES, mechanism_cells
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
@@ -217,6 +218,9 @@ def write() -> str:
     parts.extend(_row(f"`{other}`", f"`{name}`") for other, name in SYNONYMS.items())
     parts.append(PARTS_OF_STRATEGIES)
     parts.extend(_part_rows())
+    parts.append(PRIVACY)
+    parts.extend(_row(*cells) for cells in mechanism_cells())
+    parts.append(PRIVACY_RULES)
     parts.append(OPTIMIZERS)
     parts.extend(_table("optimizer", {n: f.optimizers for n, f in FRAMEWORKS.items()}))
     parts.append(SCHEDULERS.format(by_step=" and ".join(f"`{name}`" for name in sorted(BY_STEP))))

@@ -92,6 +92,17 @@ def test_other_transforms_come_before_the_mechanism(install: Install) -> None:
     assert [each.id for each in found.update_transforms] == ["halve", "dp-fixed"]
 
 
+def test_an_aggregator_of_a_third_party_is_bounded_by_the_norm(install: Install) -> None:
+    """Whatever it does with the updates; its name may even begin as that of the mean."""
+    source = "class First:\n    def weight(self, facts): return facts.agent == 'agent.1'\n"
+    install("acme_first", "[fedbus.aggregators]\nmean-first = acme_first:First", source)
+    found = resolve_job(job({"dp-fixed": FIXED}, strategy="mean-first"), ("all",))
+    assert found.aggregator.parameters == {}
+    assert found.update_transforms[-1].parameters["bounded_by"] == "norm"
+    assert found.privacy is not None
+    assert found.privacy.noise_multiplier == 1.1 / 40
+
+
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     (
         {"dp-fixed": {**FIXED, "noise_multiplier": 1e-4}},
