@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fedbus.errors import PluginError
-from fedbus.training.params import PluginChoice
+from fedbus.training.params import Argument, PluginChoice
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.strategies import Strategy
 from fedbus_collector.collector_parts import PartsFactory
@@ -17,6 +17,7 @@ ENTRIES = """
 quiet = acme_private:Quiet
 loud = acme_private:Loud
 far = acme_private:Far
+bounds = acme_private:Bounds
 plain = acme_private:Plain
 """
 SOURCE = """
@@ -36,6 +37,9 @@ class Loud(Quiet):
 class Far(Loud):
     needs_distance = True
 
+class Bounds(Loud):
+    needs_combined_norm = True
+
 class Plain:
     def transform_combined(self, combined):
         return combined.update
@@ -49,7 +53,7 @@ def made(*transforms: str, terms: PrivacyTerms | None = TERMS, **more: Any) -> S
     """Make a strategy with these transforms."""
     plain = Strategy(
         id="fedavg",
-        aggregator=PluginChoice(id="mean"),
+        aggregator=PluginChoice(id="mean", parameters={"weighted": False, "divisor": 3}),
         update_transforms=tuple(PluginChoice(id=name) for name in transforms),
         privacy=terms,
     )
@@ -107,6 +111,25 @@ def test_a_mechanism_that_breaks_its_terms_is_refused(
     with pytest.raises(PluginError) as failed:
         PartsFactory().make(strategy)
     assert str(failed.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"), [({}, "None"), ({"weighted": False, "divisor": 2}, "2")]
+)
+def test_noise_is_for_a_mean_of_the_wanted_number_of_agents(
+    parameters: dict[str, Argument], said: str, install: Install
+) -> None:
+    """With fewer as the divisor one update changes it more; a clipped one may be of any rule."""
+    install("acme_private", ENTRIES, SOURCE)
+    mean = PluginChoice(id="mean", parameters=parameters)
+    with pytest.raises(PluginError) as failed:
+        PartsFactory().make(made("loud", aggregator=mean))
+    assert str(failed.value) == (
+        f"aggregator 'mean': expected the divisor 3, the agents wanted in a round, got {said}: "
+        "one update would count for more than loud adds noise for"
+    )
+    bounds = made("bounds", terms=replace(TERMS, mechanism="bounds"), aggregator=mean)
+    assert PartsFactory().make(bounds).mechanism is not None
 
 
 @pytest.mark.parametrize("release", ["dp-sgd", "laplace"])

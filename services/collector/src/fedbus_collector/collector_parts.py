@@ -75,7 +75,7 @@ class PartsFactory:
             elif isinstance(part, TransformsCombined):
                 transforms.append(CombinedTransformCalls(part, caller))
         parts = StrategyParts(aggregator, optimizer, tuple(transforms), mechanism)
-        if fault := privacy_fault(strategy, mechanism):
+        if fault := privacy_fault(strategy, parts):
             raise PluginError(fault)
         return parts
 
@@ -101,9 +101,9 @@ def _choices(strategy: Strategy) -> Iterator[tuple[Group, PluginChoice]]:
         yield "update_transforms", transform
 
 
-def privacy_fault(strategy: Strategy, mechanism: PrivacyMechanismCalls | None) -> str:
-    """Return why a strategy's privacy mechanism does not do what its terms promise, or ""."""
-    terms = strategy.privacy
+def privacy_fault(strategy: Strategy, parts: StrategyParts) -> str:
+    """Return why a strategy's parts do not keep what its privacy terms promise, or ""."""
+    terms, mechanism = strategy.privacy, parts.mechanism
     if terms is None:
         return "" if mechanism is None else f"{mechanism.caller.part}: the job has no privacy terms"
     if strategy.sections:
@@ -114,4 +114,11 @@ def privacy_fault(strategy: Strategy, mechanism: PrivacyMechanismCalls | None) -
     if promised != (mechanism is not None and mechanism.draws_noise):
         draws = "draws no noise" if promised else "draws noise"
         return f"{terms.mechanism}: it {draws} at the collector, against the job's privacy terms"
+    bounded = mechanism is None or mechanism.needs_combined_norm
+    if promised and not bounded and parts.aggregator.divisor != terms.cohort:
+        part, divisor = parts.aggregator.caller.part, parts.aggregator.divisor
+        return (
+            f"{part}: expected the divisor {terms.cohort}, the agents wanted in a round, got"
+            f" {divisor}: one update would count for more than {terms.mechanism} adds noise for"
+        )
     return ""
