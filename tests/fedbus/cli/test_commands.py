@@ -54,7 +54,7 @@ def test_a_choice_that_is_none_is_told_in_one_sentence(line: str, meant: str) ->
     "line",
     [
         *("agents", "env", "job list", "job show j", "job watch j", "job cancel j", "down"),
-        *("models list", "models show m", "models pull m"),
+        *("models list", "models show m", "models pull m", "privacy show m"),
     ],
 )
 def test_without_a_cluster_every_command_says_so(line: str) -> None:

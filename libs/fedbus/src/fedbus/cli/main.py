@@ -24,6 +24,7 @@ from fedbus.cli.commands import (
     models,
     plugins,
     privacy_commands,
+    privacy_show,
     simulate,
     up,
 )
@@ -78,6 +79,7 @@ app.add_typer(job.app, name="job")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
+privacy_commands.app.command("show")(privacy_show.show_privacy)
 app.add_typer(privacy_commands.app, name="privacy")
 app.command("up")(up.up)
 app.command("down")(clusters.down)

@@ -16,12 +16,15 @@ from fedbus.limits import MAX_COHORT_AGENTS
 
 MOST_PLANNED_ROUNDS = 100_000
 
-app = typer.Typer(help="Plan the noise of private jobs; make its key.", no_args_is_help=True)
+app = typer.Typer(
+    help="Plan the noise of private jobs, make its key, show what was spent.",
+    no_args_is_help=True,
+)
 
 
 @app.callback()
 def privacy() -> None:
-    """Plan the noise of private jobs; make its key."""
+    """Plan the noise of private jobs, make its key, show what was spent."""
 
 
 @app.command()
