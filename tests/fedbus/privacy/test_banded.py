@@ -165,3 +165,49 @@ def test_a_job_that_would_draw_too_much_is_told_how_many_rounds_are_possible() -
     combined = Combined(update=np.zeros(1), agents=1, position=MAX_BANDED_NUMBERS)
     with pytest.raises(ValueError, match="at most 0 rounds of this model"):
         mechanism.add_noise(combined, noise_after(1))
+
+
+class OneStep:
+    """Noise of a step as the place of a 1, so that the noise of a job is a matrix."""
+
+    def __init__(self, step: int, steps: int) -> None:
+        self.step, self.steps = step, steps
+
+    def normals(self, start: int, count: int, /, back: int = 0) -> Numbers:
+        """Return the row of the identity matrix for the step that is asked for."""
+        return np.eye(self.steps)[self.step - back, start : start + count]
+
+    def normal(self, _name: str, /) -> float:
+        """Return a number that is not asked for."""
+        raise AssertionError
+
+
+@pytest.mark.parametrize(("bands", "separation", "most"), [(1, 1, 9), (3, 3, 3), (2, 4, 2)])
+def test_a_whole_job_protects_as_one_gaussian_mechanism(
+    bands: int, separation: int, most: int
+) -> None:
+    """The greatest change of all rounds together, measured in the noise of all rounds, is 1 / z."""
+    steps, multiplier, norm, agents = 9, 0.7, 2.5, 6
+    mechanism = BandedNoise(
+        noise_multiplier=multiplier,
+        clipping_norm=norm,
+        num_sampled_clients=agents,
+        min_separation=separation,
+        max_participations=most,
+        bands=bands,
+    )
+    noise = np.array(
+        [
+            mechanism.add_noise(
+                Combined(update=np.zeros(steps), agents=agents), OneStep(step, steps)
+            )
+            for step in range(steps)
+        ]
+    )
+    whitened = np.linalg.inv(noise)
+    changes = []
+    for chosen in patterns(steps, separation, most):
+        change = np.zeros(steps)
+        change[list(chosen)] = norm / agents
+        changes.append(float(np.linalg.norm(whitened @ change)))
+    assert max(changes) == pytest.approx(1 / multiplier, rel=1e-5)

@@ -184,3 +184,27 @@ def test_with_the_agents_noise_the_collector_adds_none() -> None:
     assert mechanism.add_noise(combined, None) is combined.update
     with pytest.raises(ValueError, match="the update of a0 has no norm_bit"):
         mechanism.next_private_numbers({}, [UpdateFacts(agent="a0", examples=1)], None)
+
+
+@pytest.mark.parametrize(("multiplier", "stddev"), [(1.0, None), (0.4, 0.3), (3.0, 5.0)])
+def test_both_releases_together_protect_as_the_multiplier_says(
+    multiplier: float, stddev: float | None
+) -> None:
+    """An agent's greatest change, measured in the noise of updates and of bits, is 1 / z."""
+    mechanism = AdaptiveClipping(
+        num_sampled_clients=40,
+        noise_multiplier=multiplier,
+        clip_count_stddev=stddev,
+        init_clip_norm=2.5,
+        clip_norm_lr=1.0,
+    )
+    norms = [
+        mechanism.next_private_numbers({}, facts_of(bits), UnitNoise(size))["clipping_norm"]
+        for bits, size in (([], 0.0), ([1.0], 0.0), ([], 1.0))
+    ]
+    nothing, bit, noise = map(math.log, norms)
+    numbers = {"used_clipping_norm": 2.5}
+    combined = Combined(update=np.zeros(1), agents=40, numbers=numbers)
+    std = float(mechanism.add_noise(combined, UnitNoise())[0])
+    change = math.hypot(2.5 / 40 / std, (bit - nothing) / (noise - nothing))
+    assert change == pytest.approx(1 / multiplier, rel=1e-5)
