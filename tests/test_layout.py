@@ -272,6 +272,43 @@ def test_importing_fedbus_loads_nothing_heavy() -> None:
     assert set(done.stdout.split()) & HEAVY == set()
 
 
+SOLE_IMPORTERS = {
+    "cryptography": "libs/fedbus/src/fedbus/privacy/noise.py",
+    "dp_accounting": "libs/fedbus/src/fedbus/privacy/accounting.py",
+    "opacus": "libs/fedbus/src/fedbus/frameworks/torch/",
+}
+"""Packages of privacy, and the module or package that alone imports each."""
+
+
+@pytest.mark.parametrize(("package", "place"), SOLE_IMPORTERS.items())
+def test_a_package_of_privacy_has_one_importer(package: str, place: str) -> None:
+    """An agent draws noise without cryptography, a controller plans without any of them."""
+    importers = {
+        relative(path)
+        for folder in DISTRIBUTIONS
+        for path in folder.rglob("*.py")
+        if package in set(imported_by(path))
+    }
+    assert importers
+    assert {each for each in importers if not each.startswith(place)} == set()
+
+
+def test_agents_draw_noise_without_cryptography() -> None:
+    """It is no dependency of an agent, whose noise comes from the operating system."""
+    script = (
+        "import sys, fedbus.privacy.secret_noise, fedbus.privacy.noise_key\n"
+        "from fedbus import plugins\n"
+        "for name in plugins.allowed_names('update_transforms', ()):\n"
+        "    plugins.load('update_transforms', name, ())\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "numpy" in done.stdout.split()
+    assert set(done.stdout.split()) & SOLE_IMPORTERS.keys() == set()
+
+
 def test_nothing_that_is_installed_later_brings_numpy_2_where_tflite_runtime_is() -> None:
     """`pip install "fedbus[tensorflow]"` would, if the base package allowed it."""
     project = tomllib.loads((ROOT / "libs/fedbus/pyproject.toml").read_text())["project"]
