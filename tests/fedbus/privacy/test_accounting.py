@@ -11,7 +11,13 @@ from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 
 from fedbus.errors import PluginError
-from fedbus.privacy.accounting import account, epsilon_of, event_of, round_up
+from fedbus.privacy.accounting import (
+    account,
+    depends_on_participations,
+    epsilon_of,
+    event_of,
+    round_up,
+)
 from fedbus.privacy.ledger import Composition, Ledger, planned_composition
 from tests.fedbus.privacy.privacy_examples import entry, terms
 
@@ -289,6 +295,19 @@ def test_epsilon_is_rounded_up() -> None:
         found = epsilon(1, 1, noise_multiplier=sigma)
         assert found is not None
         assert 0 < found - exact < 2e-6
+
+
+@pytest.mark.parametrize(
+    ("given", "grows"),
+    [({}, True), (SGD, True), (LAPLACE, True), (BITS, True), (POISSON, False), (BANDED, False)],
+)
+def test_epsilon_grows_with_the_participations_of_one_agent(
+    given: dict[str, Any], grows: bool
+) -> None:
+    """So another cohort may have ε left where one has not; elsewhere only the rounds count."""
+    assert depends_on_participations(terms(**given)) == grows
+    quick = {"accountant": "rdp", "noise_multiplier": 0.9, **given}
+    assert (epsilon(11, 11, **quick) != epsilon(11, 1, **quick)) == grows
 
 
 def test_more_rounds_cost_more() -> None:

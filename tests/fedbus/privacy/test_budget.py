@@ -3,7 +3,7 @@
 import pytest
 
 from fedbus.privacy.accounting import epsilon_of
-from fedbus.privacy.budget import budget_fault, most_participations, spent_of
+from fedbus.privacy.budget import budget_fault, spent_of
 from fedbus.privacy.ledger import Composition, Ledger, planned_composition
 from fedbus.wire.privacy import PrivacySpent
 from tests.fedbus.privacy.privacy_examples import entry, terms
@@ -84,27 +84,3 @@ def test_a_job_without_a_target_may_go_on() -> None:
     """Its ε is only stated."""
     wanted = terms(noise_multiplier=0.0)
     assert budget_fault(wanted, Composition(), planned_composition(wanted, 1, 1)) is None
-
-
-@pytest.mark.parametrize(
-    ("given", "most"),
-    [
-        ({"noise_multiplier": 10.0, "target_epsilon": 2.2}, 29),
-        ({"noise_multiplier": 10.0, "target_epsilon": 2.2, "max_participations": 4}, 4),
-        ({"noise_multiplier": 0.0, "target_epsilon": 2.2}, 0),
-        ({"noise_multiplier": 10.0}, None),
-        ({"release": "laplace", "noise_multiplier": 0.5, "target_epsilon": 6.0}, 3),
-        ({"target_epsilon": 2.2, "sampling": "poisson", "rate": 0.1}, None),
-        ({"target_epsilon": 2.2, "release": "banded"}, None),
-        ({"target_epsilon": 2.2, "release": "metric"}, None),
-    ],
-)
-def test_an_agent_may_take_part_until_its_epsilon_exceeds_the_target(
-    given: dict[str, object], most: int | None
-) -> None:
-    """So cohorts can be chosen of agents that have ε left, before the job ends."""
-    wanted = terms(**given)
-    assert most_participations(wanted) == most
-    if most:
-        target = wanted.target_epsilon or 0.0
-        assert (epsilon_of(wanted, planned_composition(wanted, most, most)) or 0.0) <= target

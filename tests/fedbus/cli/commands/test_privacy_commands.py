@@ -3,14 +3,18 @@
 import json
 import re
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from fedbus.cli.commands import privacy_commands
 from fedbus.cli.main import app
 from fedbus.jobs import parse
+from fedbus.privacy import fleet_plan
 from fedbus.privacy.accounting import epsilon_of
 from fedbus.privacy.ledger import planned_composition
 from fedbus.privacy.noise_key import read_noise_key
@@ -39,10 +43,11 @@ def refused(*words: str) -> str:
 @pytest.mark.parametrize("accountant", ["rdp", "pld"])
 def test_each_mechanism_keeps_the_wanted_epsilon_in_a_job_of_its_keys(accountant: str) -> None:
     """What is pasted into a job file is resolved to terms with the ε of the plan."""
-    found = plan(*FLEET, *SGD, "--accountant", accountant)
-    assert [each["name"] for each in found["mechanisms"]] == [
-        *("Poisson sampling", "adaptive clipping", "banded noise", "fixed cohorts", "local noise"),
-        *("noise of each agent", "DP-SGD"),
+    found = plan(*FLEET, *(SGD if accountant == "rdp" else ()), "--accountant", accountant)
+    names = ["Poisson sampling", "adaptive clipping", "banded noise", "fixed cohorts"]
+    names += ["local noise", "noise of each agent", "DP-SGD"]
+    assert [each["name"] for each in found["mechanisms"]] == names[
+        : 7 if accountant == "rdp" else 6
     ]
     for each in found["mechanisms"]:
         job = {"model_name": "m", "num_rounds": 50, **each["job"]}
@@ -92,7 +97,9 @@ def test_a_plot_is_written(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     made = []
     for name in ("a.png", "b.png", "c.svg"):
-        plan(*QUICK, "--plot", str(tmp_path / name))
+        done = RUNNER.invoke(app, ["privacy", "plan", *QUICK, "--plot", str(tmp_path / name)])
+        assert done.exit_code == 0, done.output
+        assert f"plot: {tmp_path / name}" in done.stdout.replace("\n", "")
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]
     assert made[0].startswith(b"\x89PNG")
@@ -153,6 +160,20 @@ def test_what_cannot_be_planned_is_refused_in_a_sentence(
     said = refused(*QUICK, *words)
     assert said.startswith("2 ")
     assert sentence in re.sub(r"\s+", " ", said)
+
+
+def test_a_stopped_plan_computes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C sets the event; the next noise multiplier is not tried."""
+
+    def run(work: Callable[[threading.Event], object]) -> object:
+        stop = threading.Event()
+        stop.set()
+        return work(stop)
+
+    monkeypatch.setattr(privacy_commands, "run_interruptible", run)
+    monkeypatch.setattr(fleet_plan, "noise_multiplier_for", lambda *_, watch, **__: watch(1.0))
+    done = RUNNER.invoke(app, ["privacy", "plan", *FLEET])
+    assert done.exit_code == 130
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:

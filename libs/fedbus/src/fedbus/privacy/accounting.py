@@ -131,7 +131,7 @@ def _steps(terms: PrivacyTerms, made: Composition) -> _Steps | None:
         case "gaussian" if is_amplified(terms):
             found = tuple((_Noise("gaussian", each, terms.rate), n) for each, n in made.multipliers)
         case "gaussian":
-            whole = made.precision**-0.5 if made.precision else 1.0
+            whole = made.precision**-0.5 if made.participations else 0.0
             found = ((_Noise("gaussian", whole), min(1, made.participations)),)
         case "banded" if _breaks_bands(terms, made):
             return None
@@ -143,7 +143,7 @@ def _steps(terms: PrivacyTerms, made: Composition) -> _Steps | None:
             return () if sigma == 1 else None
         case "laplace" | "randomized-response":
             found = ((_Noise(terms.release, sigma), times),)
-        case "features":
+        case _:  # features, which are sent once
             found = ((_Noise("features", sigma), min(times, terms.steps)),)
     steps = tuple((noise, count) for noise, count in found if count)
     return steps if all(noise.multiplier for noise, _ in steps) else None

@@ -5,15 +5,12 @@
 
 from collections.abc import Iterable
 from math import fsum
-from typing import Final
 
 from fedbus.number_text import format_conservatively
-from fedbus.privacy.accounting import account, depends_on_participations, epsilon_of, round_up
-from fedbus.privacy.ledger import Composition, planned_composition
+from fedbus.privacy.accounting import account, epsilon_of, round_up
+from fedbus.privacy.ledger import Composition
 from fedbus.text import counted
 from fedbus.wire.privacy import PrivacySpent, PrivacyTerms
-
-MOST_COUNTED_PARTICIPATIONS: Final = 100_000
 
 
 def spent_of(
@@ -76,29 +73,6 @@ def budget_fault(terms: PrivacyTerms, before: Composition, after: Composition) -
         f"the privacy budget is spent: {had} of {target:g} after {rounds}; one more would give "
         f"{more}"
     )
-
-
-def most_participations(terms: PrivacyTerms) -> int | None:
-    """Return in how many rounds one agent can take part until its ε exceeds the target.
-
-    None: ε does not depend on it, as with Poisson sampling or banded noise, or there is no target.
-    At most `terms.max_participations`, if that is given, and `MOST_COUNTED_PARTICIPATIONS`.
-
-    Raises:
-        PluginError: `dp_accounting` is not installed.
-    """
-    target = terms.target_epsilon
-    if target is None or not depends_on_participations(terms):
-        return None
-    low, high = 0, terms.max_participations or MOST_COUNTED_PARTICIPATIONS
-    while low < high:
-        middle = (low + high + 1) // 2
-        epsilon = epsilon_of(terms, planned_composition(terms, middle, middle))
-        if epsilon is not None and epsilon <= target:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def _format_epsilon(value: float) -> str:

@@ -68,8 +68,10 @@ class PlannedMechanism:
 
     def curve(self, rounds: int) -> Iterator[tuple[float, float]]:
         """Yield ε, and the error of the path that goes with it, from little noise to much."""
+        if self.path_error is None:
+            return
         for factor in CURVE_FACTORS:
             terms = replace(self.terms, noise_multiplier=self.terms.noise_multiplier * factor)
             epsilon = epsilon_of(terms, planned_composition(terms, rounds, self.participations))
-            if epsilon and self.path_error is not None:
+            if epsilon:
                 yield epsilon, self.path_error * factor
