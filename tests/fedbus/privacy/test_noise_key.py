@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from fedbus.errors import SettingsError, StoreError
-from fedbus.privacy.noise_key import NoiseKey, create_noise_key, read_noise_key
+from fedbus.privacy.noise_key import (
+    NoiseKey,
+    create_noise_key,
+    keep_noise_key,
+    read_noise_key,
+)
 
 SECRET = bytes(range(32))
 
@@ -123,3 +128,12 @@ def test_a_file_that_may_not_be_read_says_as_which_user(
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(SettingsError, match=f"user {os.geteuid()}, as which this process runs"):
         read_noise_key(tmp_path / "key")
+
+
+def test_a_key_is_made_once_and_kept(tmp_path: Path) -> None:
+    """A cluster that starts again has the key of the jobs that it goes on with."""
+    made = keep_noise_key(tmp_path / "key")
+    assert keep_noise_key(tmp_path / "key") == made
+    (tmp_path / "key").chmod(0o644)
+    with pytest.raises(SettingsError, match="its mode is 0644"):
+        keep_noise_key(tmp_path / "key")
