@@ -5,6 +5,8 @@ import sys
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fedbus.jobs import JobFile, JobFileError, canonical, parse
 from fedbus.jobs.privacy_options import MECHANISMS
@@ -205,3 +207,38 @@ def test_an_aggregator_that_cannot_be_loaded_is_the_fault() -> None:
     """And not what the mechanism would do with it."""
     (found,) = faults({"dp-fixed": FIXED}, strategy={"aggregator": "nowhere"})
     assert found.startswith("strategy.aggregator: no aggregators plug-in named 'nowhere'")
+
+
+VALUES = st.sampled_from(
+    [0, -1, 1e-9, 1, 2, 1.1, 20, 100, 1e308, 2**60, "20", "x", "nan", True, []]
+)
+ACCOUNTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "delta": st.sampled_from([1e-5, 0.04, 1, "x"]),
+        "target_epsilon": st.sampled_from([0.1, 1000]),
+        "sampling": st.sampled_from(["poisson", "any"]),
+    },
+)
+
+
+@given(
+    st.sampled_from([*WRITTEN]),
+    st.sampled_from(["fedavg", "fedmedian", "krum", "scaffold", "qfedavg", "fedprox"]),
+    st.dictionaries(st.sampled_from(["noise_multiplier", "epsilon", "clipping_norm"]), VALUES),
+    ACCOUNTINGS,
+)
+@settings(max_examples=150)
+def test_any_mechanism_is_resolved_or_refused(
+    name: str, strategy: str, changed: dict[str, Any], accounting: dict[str, Any]
+) -> None:
+    """A resolved one is in the strategy, with terms; nothing is left out without a fault."""
+    mechanisms = {name: {**WRITTEN[name], **changed}, "accounting": accounting}
+    try:
+        found = resolve_job(job(mechanisms, strategy={"id": strategy, "population": 50}))
+    except JobFileError:
+        return
+    assert found.privacy is not None
+    assert found.update_transforms[-1].id == found.privacy.mechanism == name
+    assert found.facts in {(), ("norm_bit",)}
+    assert not found.sections

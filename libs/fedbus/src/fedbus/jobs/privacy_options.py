@@ -120,7 +120,7 @@ class LdpGaussian(OfCohort):
 class LdpRandomizedResponse(OfCohort):
     """Local differential privacy: each number of an update becomes one bit, often a random one."""
 
-    epsilon: Annotated[float, Field(gt=0, le=100), NOT_A_FLAG] = Field(
+    epsilon: Annotated[float, Field(gt=0, le=16), NOT_A_FLAG] = Field(
         description="The ε of one bit; an update has as many as the model has trained numbers."
     )
     clipping_norm: Norm = Field(description="Greatest absolute value of one number of an update.")
