@@ -1,5 +1,6 @@
 """Private tasks of an agent's core: declined before their inputs are fetched, and shown nowhere."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from fedbus.blobs.spool import Spools
 from fedbus.core.actions import Introduce
 from fedbus.core.events import Woke
-from fedbus.wire.blobs import blob_ref_of
+from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.messages import Decline, Offer, StopJob, TrainTask
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
@@ -163,3 +164,12 @@ def test_an_agent_that_was_killed_before_an_update_was_written_trains_again(tmp_
     restarted = AgentHarness(tmp_path)
     assert restarted.asks == {}
     assert restarted.trained(task).update == blob_ref_of(update_of(1))
+
+
+def test_memory_for_the_gradients_of_single_examples_is_asked_for(tmp_path: Path) -> None:
+    """Before anything is fetched: a model of 64 MiB needs three times 256 MiB beside it."""
+    big = replace(version(), weights=BlobRef(digest="0" * 64, size=64 * 2**20))
+    harness = AgentHarness(tmp_path, memory_mb=5 * 64 + 3 * 256 - 1)
+    harness.receive(CONTROLLER, with_dp_sgd(train(base=big)))
+    reason = harness.asked(keys.TaskReply(JOB, 1), Decline).reason
+    assert reason == "training needs about 1088 MiB of memory, 1087 are available"

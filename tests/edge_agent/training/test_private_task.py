@@ -1,13 +1,17 @@
 """Private tasks that an agent declines before it trains: what would not keep their terms."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fedbus.errors import PrivacyError
+from fedbus.jobs import JobFile, training_params_of
 from fedbus.model.layout import Layout
+from fedbus.strategies.resolution import resolve_job
 from fedbus.training.params import PluginChoice, TrainingParams
 from fedbus.wire.features import FeatureTerms
 from fedbus.wire.messages import TrainTask
@@ -30,6 +34,8 @@ from tests.edge_agent.training.private_tasks import (
 )
 from tests.plugin_package import Install
 
+FIXED = {"noise_multiplier": 1.1, "clipping_norm": 2, "num_sampled_clients": 20}
+LDP = {"epsilon": 2, "clipping_norm": 1, "num_sampled_clients": 20}
 FEATURE_TERMS = replace(TERMS, mechanism="mistnet", release="features", noise="agents")
 CUT = FeatureTerms(cut_layer=1, epsilon=1.0, features=4)
 CLIP = PluginChoice(id="dp-trial")
@@ -126,6 +132,8 @@ PARTS = """
 from fedbus.plugins import PrivateUpdate
 
 class Clip:
+    noise_multiplier = 1.0
+
     def protect(self, update, training):
         return PrivateUpdate(update=update)
 
@@ -216,3 +224,55 @@ def test_which_updates_hold_noise_of_their_agent(
 ) -> None:
     """An update of MistNet depends on no example of its agent, but on features with noise."""
     assert (protects_own_data(task), draws_noise(task)) == (protected, draws)
+
+
+WRITTEN: dict[str, dict[str, Any]] = {
+    "dp-fixed": FIXED,
+    "dp-adaptive": {"num_sampled_clients": 20},
+    "dp-banded": {**FIXED, "min_separation": 9, "max_participations": 11},
+    "metric-privacy": FIXED,
+    "ldp-laplace": LDP,
+    "ldp-gaussian": FIXED,
+    "ldp-randomized-response": LDP,
+}
+
+
+def resolved_task(mechanism: str, parameters: Mapping[str, Any], strategy: str) -> TrainTask:
+    """Return a task of a job with one of fedbus's mechanisms, as a controller sends it."""
+    tree = {"model_name": "m", "num_rounds": 2, "strategy": strategy}
+    job = JobFile.model_validate(tree | {"privacy-mechanisms": {mechanism: parameters}})
+    found = resolve_job(job)
+    params = replace(training_params_of(job), update_transforms=found.update_transforms)
+    return train(params=params, privacy=found.privacy, facts=found.facts)
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fedmedian"])
+@pytest.mark.parametrize("mechanism", WRITTEN)
+def test_the_mechanisms_of_fedbus_keep_the_terms_of_their_jobs(
+    mechanism: str, strategy: str
+) -> None:
+    """And one that is given less noise than the terms say is declined."""
+    task = resolved_task(mechanism, WRITTEN[mechanism], strategy)
+    check_private_task(task)
+    assert StrategyPlugins().check(task.params, task.privacy) == 0
+    loaded = StrategyPlugins().load(task.params, task.privacy)
+    assert loaded.mechanism is not None
+    assert loaded.mechanism[0] == mechanism
+    assert task.privacy is not None
+    if task.privacy.release != "metric":
+        more = replace(task.privacy, noise_multiplier=task.privacy.noise_multiplier * 1.001)
+        with pytest.raises(PrivacyError, match="give less noise than the task's privacy terms say"):
+            StrategyPlugins().check(task.params, more)
+    with pytest.raises(PrivacyError, match="counts on 20 agents, and the task's privacy terms on"):
+        StrategyPlugins().check(task.params, replace(task.privacy, cohort=21))
+
+
+def test_one_side_draws_the_noise() -> None:
+    """The agent does not send an update without noise for which its terms have it draw some."""
+    local = resolved_task("dp-fixed", {**FIXED, "server_side_noising": False}, "fedavg")
+    assert local.privacy is not None
+    assert local.privacy.noise == "agents"
+    assert StrategyPlugins().check(local.params, local.privacy) == 0
+    central = resolved_task("dp-fixed", FIXED, "fedavg")
+    with pytest.raises(PrivacyError, match="'dp-fixed' has the collector draw the noise, and the"):
+        StrategyPlugins().check(central.params, local.privacy)

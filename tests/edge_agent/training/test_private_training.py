@@ -363,7 +363,13 @@ def mechanism_task(mechanism: str, parameters: Mapping[str, Any], **changes: Any
     """Return a task of a job with one of fedbus's mechanisms."""
     choice = PluginChoice(id=mechanism, parameters=parameters)
     params = TrainingParams(update_transforms=(choice,))
-    terms = replace(LOCAL_TERMS, mechanism=mechanism, cohort=4)
+    terms = replace(
+        LOCAL_TERMS,
+        mechanism=mechanism,
+        cohort=4,
+        noise_multiplier=parameters["noise_multiplier"],
+        noise="collector" if parameters.get("server_side_noising", True) else "agents",
+    )
     return task_of(params=params, privacy=terms, **changes)
 
 

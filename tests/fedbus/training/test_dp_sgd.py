@@ -4,8 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.training.dp_sgd import DpSgdSteps, dp_sgd_fault, dp_sgd_steps
-from fedbus.training.params import SchedulerParams, SchedulerPart, TrainingParams, WarmupParams
+from fedbus.training.dp_sgd import (
+    DpSgdSteps,
+    dp_sgd_bytes,
+    dp_sgd_fault,
+    dp_sgd_steps,
+    rows_at_once,
+)
+from fedbus.training.params import (
+    DpSgdParams,
+    SchedulerParams,
+    SchedulerPart,
+    TrainingParams,
+    WarmupParams,
+)
 
 BY_LOSS = SchedulerParams("reducelronplateau")
 
@@ -49,3 +61,16 @@ def test_what_dp_sgd_cannot_keep_is_a_fault(changes: dict[str, object], fault: s
     found = dp_sgd_fault(TrainingParams(**changes))  # type: ignore[arg-type]  # parameters
     assert found.startswith(fault)
     assert bool(found) == bool(fault)
+
+
+def test_memory_for_the_gradients_of_examples_is_estimated() -> None:
+    """Of a batch, of as many as fit into 256 MiB, or of one."""
+    params = TrainingParams(
+        batch_size=32, dp_sgd=DpSgdParams(noise_multiplier=1.0, least_examples=9)
+    )
+    mebi = 2**20
+    assert dp_sgd_bytes(params, mebi) == 3 * 32 * mebi
+    assert dp_sgd_bytes(params, 64 * mebi) == 3 * 4 * 64 * mebi
+    assert dp_sgd_bytes(params, 300 * mebi) == 3 * 300 * mebi
+    assert dp_sgd_bytes(replace(params, dp_sgd=None), mebi) == 0
+    assert rows_at_once(32, 0) == 32

@@ -18,6 +18,10 @@ NO_DP_SGD_OPTIMIZERS: Final[Mapping[str, str]] = {
     "sparseadam": "changes only the numbers that an example has, which noise does not hide",
 }
 """Optimizers that cannot train with DP-SGD, and why."""
+MOST_GRADIENT_BYTES: Final = 256 * 2**20
+"""Bytes of the gradients of single examples that are held at once; one example needs its own."""
+_COPIES: Final = 3
+"""Gradients, those of the largest tensor while they are clipped, and what Opacus makes them of."""
 _BY_LOSS: Final = "reducelronplateau"
 
 
@@ -45,6 +49,18 @@ def dp_sgd_steps(params: TrainingParams, least_examples: int) -> DpSgdSteps:
     """Return the steps of a training: with `least_examples`, an epoch has all of them once."""
     whole = -(-least_examples // params.batch_size)
     return DpSgdSteps(min(whole, params.steps_per_epoch or whole), params.epochs, 1 / whole)
+
+
+def rows_at_once(batch_size: int, weights_bytes: int) -> int:
+    """Return the number of examples whose gradients a trainer holds at once."""
+    return max(1, min(batch_size, MOST_GRADIENT_BYTES // max(1, weights_bytes)))
+
+
+def dp_sgd_bytes(params: TrainingParams, weights_bytes: int) -> int:
+    """Return the memory that DP-SGD needs beside that of a training without it, about."""
+    if params.dp_sgd is None:
+        return 0
+    return _COPIES * rows_at_once(params.batch_size, weights_bytes) * weights_bytes
 
 
 def dp_sgd_fault(params: TrainingParams) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from fedbus.errors import FedbusError
 from fedbus.jobs.eligibility import RowFormat, batch_memory_reason, resources_reason
+from fedbus.training.dp_sgd import dp_sgd_bytes
 from fedbus.training.params import TrainingParams
 from fedbus.wire.announced_names import classes_in, columns_in
 from fedbus.wire.documents import AgentFacts
@@ -69,6 +70,7 @@ def eligibility(  # noqa: PLR0913, PLR0917 - all that a judgement depends on
     no_room = None
     if weights_bytes is not None:
         memory = arrays.state_bytes + (arrays.sections + copies) * weights_bytes
+        memory += dp_sgd_bytes(params, weights_bytes)
         storage = (arrays.sections + min(copies, KEPT_STATES)) * weights_bytes
         no_room = resources_reason(weights_bytes, params, facts, memory, storage)
     too_wide = batch_memory_reason(rows, params, facts.examples, facts.memory_mb)

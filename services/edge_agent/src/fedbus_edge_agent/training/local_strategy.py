@@ -17,7 +17,7 @@ from fedbus.plugins import (
 )
 from fedbus.training.params import PluginChoice, TrainingParams
 from fedbus.wire.privacy import PrivacyTerms
-from fedbus_edge_agent.training.private_task import update_mechanism
+from fedbus_edge_agent.training.private_task import check_mechanism_noise, update_mechanism
 
 OBJECTIVE_COPIES = 3
 """Copies of a model's bytes that an objective with arrays of its own has in memory beside those of
@@ -137,3 +137,5 @@ def _check_mechanism(
             f"the privacy mechanism {choice.id!r} cannot protect an update: it has no method "
             "protect"
         )
+    if privacy is not None:
+        check_mechanism_noise(choice, made, privacy)

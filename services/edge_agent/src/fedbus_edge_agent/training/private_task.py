@@ -11,7 +11,7 @@ from fedbus.model.layout import Layout
 from fedbus.model.sections import trained_tensors
 from fedbus.text import listed
 from fedbus.training.dp_sgd import dp_sgd_steps
-from fedbus.training.params import DpSgdParams, TrainingParams
+from fedbus.training.params import DpSgdParams, PluginChoice, TrainingParams
 from fedbus.wire.messages import TrainTask
 from fedbus.wire.privacy import PrivacyTerms
 
@@ -75,6 +75,31 @@ def check_private_task(task: TrainTask) -> None:
             f"the strategy needs {listed(sorted(unprotected))} of each training, which the privacy "
             f"mechanism {privacy.mechanism!r} does not protect; take another aggregator, such as "
             "mean"
+        )
+
+
+def check_mechanism_noise(choice: PluginChoice, mechanism: object, privacy: PrivacyTerms) -> None:
+    """Decline a mechanism whose parameters do not keep the terms.
+
+    Raises:
+        PrivacyError: It gives less noise, or has another node draw it, or counts on other agents.
+    """
+    multiplier = getattr(mechanism, "noise_multiplier", 0.0)
+    if privacy.release != "metric" and privacy.noise_multiplier > multiplier * _ROUNDING:
+        raise PrivacyError(
+            f"the parameters of the privacy mechanism {choice.id!r} give less noise than the "
+            "task's privacy terms say"
+        )
+    if privacy.noise == "agents" and getattr(mechanism, "draws_noise", False):
+        raise PrivacyError(
+            f"the privacy mechanism {choice.id!r} has the collector draw the noise, and the task's "
+            "privacy terms have the agents draw it"
+        )
+    counted_on = choice.parameters.get("num_sampled_clients", privacy.cohort)
+    if counted_on != privacy.cohort:
+        raise PrivacyError(
+            f"the privacy mechanism {choice.id!r} counts on {counted_on} agents, and the task's "
+            f"privacy terms on {privacy.cohort}"
         )
 
 

@@ -17,10 +17,9 @@ from fedbus.errors import PrivacyError
 from fedbus.model.layout import Array
 from fedbus.plugins import SecretNoise
 from fedbus.privacy.noise_numbers import on_grid
+from fedbus.training.dp_sgd import rows_at_once
 from fedbus.training.params import DpSgdParams
 
-_MOST_BYTES: Final = 256 * 2**20
-"""Bytes of the gradients of single examples that are held at once, about."""
 _ROUNDING: Final = 1 - 1e-6
 """Keeps a clipped gradient, in single precision, within the norm."""
 
@@ -61,8 +60,8 @@ class ExampleGradients:
 
     def rows_at_once(self, batch_size: int) -> int:
         """Return the number of examples whose gradients are held at once."""
-        numbers = sum(weight.numel() * weight.element_size() for weight in self._trained.values())
-        return max(1, min(batch_size, _MOST_BYTES // max(1, numbers)))
+        sizes = (weight.numel() * weight.element_size() for weight in self._trained.values())
+        return rows_at_once(batch_size, sum(sizes))
 
     def drawn(self, rate: float) -> Callable[[int], Array]:
         """Return a function that draws each of some rows with a probability, on its own."""
