@@ -7,7 +7,7 @@ import pytest
 from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.privacy import PrivacySpent, PrivacyTerms
+from fedbus.wire.privacy import PrivacySpent, PrivacyTerms, public_spent
 from fedbus.wire.round_records import (
     Contributor,
     Refusal,
@@ -81,3 +81,14 @@ def test_no_agent_and_no_figure_of_one_is_public_under_a_mechanism(record: Round
     for figure in (b"alice", b"bob", b"2" * 64, b"loss", b"norm_bit\xcb"):
         assert figure not in message
     assert b"clipping_norm" in message
+
+
+def test_nothing_tells_how_large_a_secret_cohort_was() -> None:
+    """Neither how long the round took, nor how often the agent with most took part."""
+    spent = replace(SPENT, sampling="poisson", entries=5, participations=2)
+    shown = public_record(replace(PRIVATE, privacy=spent))
+    assert (shown.seconds, shown.privacy) == ({}, replace(spent, participations=5))
+    terms = replace(TERMS, sampling="poisson")
+    early = replace(PRIVATE, privacy=None, strategy=replace(OPEN.strategy, privacy=terms))
+    assert (public_record(early).seconds, public_record(early).privacy) == ({}, None)
+    assert public_spent(SPENT) is SPENT

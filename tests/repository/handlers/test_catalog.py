@@ -7,7 +7,14 @@ import pytest
 from fedbus.core.events import Connected, Ran, Received, RunFailed, Woke
 from fedbus.errors import StoreError
 from fedbus.wire import codec
-from fedbus.wire.messages import ListModels, ModelShown, ModelsListed, RequestRefused, ShowModel
+from fedbus.wire.messages import (
+    ListModels,
+    ModelShown,
+    ModelsListed,
+    RequestRefused,
+    ShowModel,
+    ShowPrivacy,
+)
 from fedbus_repository.handlers import catalog
 from fedbus_repository.stores.base import Store
 from tests.repository.harness import (
@@ -18,6 +25,7 @@ from tests.repository.harness import (
     MODEL,
     PRIVATE,
     REPOSITORY,
+    TERMS,
     USER,
     Harness,
     begin,
@@ -130,6 +138,21 @@ def test_no_agent_of_a_private_round_is_shown_to_users(harness: Harness, store: 
     for message in (shown, harness.latest[-1]):
         assert not [agent for agent in AGENTS if agent.encode() in codec.pack(message)]
     assert store.record(done.version) == done.record
+
+
+def test_users_do_not_see_who_was_drawn_in_secret(harness: Harness, store: Store) -> None:
+    """How often the agent with most took part depends on it; the repository keeps the figure."""
+    terms = replace(TERMS, sampling="poisson", relation="add-or-remove-one", rate=0.5)
+    begin(store, private=replace(PRIVATE, privacy=terms))
+    commit_private(store, 1.0)
+    done = commit_private(store, 2.0, agents=())
+    assert done.version.privacy is not None
+    assert (done.version.privacy.entries, done.version.privacy.participations) == (2, 1)
+    harness.connect()
+    [shown] = harness.receive(USER, ShowModel(model=MODEL, record=True))
+    [spent] = harness.receive(USER, ShowPrivacy(model=MODEL))
+    found = (shown.record.privacy, shown.history[0].privacy, harness.latest[-1].privacy)
+    assert [each.participations for each in (*found, spent.jobs[0].spent) if each] == [2] * 4
 
 
 def test_an_answer_is_cut_to_what_a_message_holds(

@@ -12,7 +12,7 @@ from fedbus.training.options import without_training_metrics
 from fedbus.wire.documents import JobPhase, JobState, RoundState
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages import JobEnded, JobLoaded, RoundEnded
-from fedbus.wire.privacy import PrivacySpent
+from fedbus.wire.privacy import PrivacySpent, public_spent
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import Strategy
 from fedbus.wire.topics import JOB_STATE
@@ -150,7 +150,7 @@ class JobProgress:
             submitted=self.submitted,
             ended=self.ended_at,
             at=self._utc(),
-            privacy=self.privacy,
+            privacy=public_spent(self.privacy),
         )
 
     def round_state(self, record: RoundRecord) -> RoundState:
@@ -171,5 +171,5 @@ class JobProgress:
             seconds={} if self._samples_in_secret else record.seconds,
             began=self.round_began,
             at=self._utc(),
-            privacy=record.privacy,
+            privacy=public_spent(record.privacy),
         )

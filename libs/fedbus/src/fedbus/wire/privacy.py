@@ -4,7 +4,7 @@ The repository keeps a ledger of every job: one entry for each release of noisy 
 stored before the noise leaves the node that draws it, so the ledger never states too little.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from fedbus.limits import MAX_COHORT_AGENTS
@@ -25,7 +25,7 @@ profits from it; or in any way, and ε does not."""
 Release = Literal[
     "gaussian", "banded", "laplace", "randomized-response", "dp-sgd", "metric", "features"
 ]
-"""What is accounted: Gaussian noise, drawn anew in each step; banded noise of the whole job; noise
+"""What is accounted: Gaussian noise, for each step alone; banded noise of the whole job; noise
 or randomized response of each agent; noisy gradients; metric privacy, which has no ε; randomized
 features, sent once."""
 
@@ -100,6 +100,17 @@ class PrivacySpent:
     participations: Whole
     model_epsilon: Annotated[float, Strict(ge=0, allow_inf_nan=False)] | None
     model_delta: Annotated[float, Strict(ge=0, allow_inf_nan=False)]
+
+
+def public_spent(spent: PrivacySpent | None) -> PrivacySpent | None:
+    """Return what users may read of what a job has spent.
+
+    With Poisson sampling ε covers a cohort only as long as it is secret, and `participations`
+    depends on who took part: it becomes the number of entries, which is never less.
+    """
+    if spent is None or spent.sampling != "poisson":
+        return spent
+    return replace(spent, participations=spent.entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from fedbus.scalars import Bounds, Ident, Number, RoundNumber, Strict, Text, Who
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.features import MAX_FEATURE_AGENTS, AgentFeatures
 from fedbus.wire.identifiers import Digest, Metrics, NodeName, TaskNumber
-from fedbus.wire.privacy import PrivacySpent
+from fedbus.wire.privacy import PrivacySpent, public_spent
 from fedbus.wire.strategies import NO_FACTS, Strategy, StrategyState, TrainingFacts
 
 
@@ -98,8 +98,20 @@ def public_record(record: RoundRecord) -> RoundRecord:
     """Return what users may read of a record: all of it, unless its job has a privacy mechanism.
 
     ε covers neither who took part nor figures of trainings, so then no agent is named, and metrics
-    and coefficients, which would tell how many took part, are left out.
+    and coefficients are left out. With Poisson sampling nothing tells how large the cohort was.
     """
     if not is_private(record):
         return record
-    return replace(record, contributors=(), refusals=(), metrics={}, base_coefficient=1.0)
+    secret = any(
+        each is not None and each.sampling == "poisson"
+        for each in (record.privacy, record.strategy.privacy)
+    )
+    return replace(
+        record,
+        contributors=(),
+        refusals=(),
+        metrics={},
+        base_coefficient=1.0,
+        seconds={} if secret else record.seconds,
+        privacy=public_spent(record.privacy),
+    )

@@ -19,6 +19,7 @@ from fedbus.wire.messages import (
     ShowModel,
     VersionFacts,
 )
+from fedbus.wire.privacy import public_spent
 from fedbus.wire.round_records import public_record
 from fedbus.wire.topics import MODEL_LATEST
 from fedbus_repository.keys import RequestRun
@@ -132,7 +133,7 @@ class ModelCatalog:
             job=version.job,
             round=version.round,
             at=version.at,
-            privacy=version.privacy,
+            privacy=public_spent(version.privacy),
         )
 
 
@@ -158,5 +159,5 @@ def _facts(version: Version) -> VersionFacts:
         kept=version.kept,
         at=version.at,
         strategy=version.strategy,
-        privacy=version.privacy,
+        privacy=public_spent(version.privacy),
     )

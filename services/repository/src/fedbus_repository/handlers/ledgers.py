@@ -18,6 +18,7 @@ from fedbus.wire.messages import (
     RequestRefused,
     ShowPrivacy,
 )
+from fedbus.wire.privacy import public_spent
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps
 from fedbus_repository.stores.base import Store
@@ -71,7 +72,10 @@ class LedgerHandler:
         shown = PrivacyShown(
             model=message.model,
             version=found.version,
-            jobs=found.jobs[-MAX_SHOWN_JOBS:],
+            jobs=tuple(
+                replace(each, spent=public_spent(each.spent))
+                for each in found.jobs[-MAX_SHOWN_JOBS:]
+            ),
             epsilon=epsilon,
             delta=delta,
         )
