@@ -14,7 +14,7 @@ from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
 from fedbus.privacy.noise import KeyedNoise
 from fedbus.privacy.noise_key import NoiseKey, create_noise_key
 from fedbus.training.params import PluginChoice
-from fedbus.wire.messages import NoiseRecorded, OpenRound, RecordNoise
+from fedbus.wire.messages import NoiseRecorded, NoiseRefused, OpenRound, RecordNoise
 from fedbus.wire.privacy import LedgerEntry, NoiseStep, PrivacySpent, PrivacyTerms
 from fedbus.wire.strategies import Strategy
 from fedbus_collector import keys
@@ -128,10 +128,17 @@ class PrivateRound(Harness):
 
     def record(self, **changes: Any) -> NoiseRecorded:  # noqa: ANN401 - of the answer
         """Answer the request as the repository does."""
-        answer = replace(NoiseRecorded(job=JOB, task=1, spent=SPENT), **changes)
+        request = self.asks.get(keys.LedgerRequest(JOB, 1))
+        updates = None if request is None else request.message.entry.updates
+        asked = NoiseRecorded(job=JOB, task=1, spent=SPENT, updates=updates)
+        answer = replace(asked, **changes)
         self.receive(REPOSITORY, answer)
         self.run_calls()
         return answer
+
+    def refuse(self, refusal: NoiseRefused) -> None:
+        """Refuse the request as the repository does."""
+        self.receive(REPOSITORY, replace(refusal, updates=self.entry.updates))
 
     def noise(self, entry: LedgerEntry) -> NDArray[np.float64]:
         """Return the nine numbers of a round's noise."""

@@ -120,7 +120,7 @@ def test_a_refused_entry_fails_the_round(tmp_path: Path) -> None:
     round_ = PrivateRound(tmp_path)
     round_.begin()
     round_.give_all()
-    round_.receive(REPOSITORY, REFUSED)
+    round_.refuse(REFUSED)
     why = "the ledger takes no entry for this round: agent.a took part 3 rounds ago"
     assert round_.ended.reason == why
     assert {agent: r.verdict for agent, r in round_.receipts().items()} == dict.fromkeys(
@@ -147,7 +147,9 @@ def test_the_deadline_ends_no_round_that_has_its_updates(tmp_path: Path, when: s
     round_.begin()
     round_.give_all()
     if when == "aggregating":
-        round_.receive(REPOSITORY, NoiseRecorded(job=JOB, task=1, spent=SPENT))
+        asked = round_.entry.updates
+        answer = NoiseRecorded(job=JOB, task=1, spent=SPENT, updates=asked)
+        round_.receive(REPOSITORY, answer)
     elif when == "committing":
         round_.record()
     round_.wait(11.0)
@@ -235,8 +237,25 @@ def test_another_set_of_updates_has_another_entry_and_other_noise(tmp_path: Path
     assert second.entry.agents == (A, B)
     assert second.entry.updates != first.entry.updates
     assert not np.array_equal(first.noise(first.entry), second.noise(second.entry))
-    second.receive(REPOSITORY, REFUSED)
+    second.refuse(REFUSED)
     assert second.part.seen == []
+
+
+def test_an_answer_to_an_earlier_process_about_another_set_is_ignored(tmp_path: Path) -> None:
+    """The repository had been asked for other updates before this process was started."""
+    first, second = PrivateRound(tmp_path), PrivateRound(tmp_path, incarnation=6)
+    first.begin()
+    first.give_all((A, B))
+    first.wait(11.0)
+    second.begin()
+    second.give_all()
+    late = NoiseRecorded(job=JOB, task=1, spent=SPENT, updates=first.entry.updates)
+    for answer in (late, replace(REFUSED, updates=first.entry.updates), REFUSED):
+        second.receive(REPOSITORY, answer)
+        assert second.last == []
+    assert second.part.seen == []
+    second.record()
+    assert second.commit.record.privacy == SPENT
 
 
 # ── terms ─────────────────────────────────────────────────────────────────────────────────────────

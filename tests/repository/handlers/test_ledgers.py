@@ -56,13 +56,15 @@ def test_noise_is_recorded_before_the_answer(harness: Harness, store: Store) -> 
     begin(store, private=PRIVATE)
     plan = plan_next(store)
     question = RecordNoise(entry=entry_for(plan))
-    answer = NoiseRecorded(job=JOB, task=1, spent=spent_with())
+    updates = question.entry.updates
+    answer = NoiseRecorded(job=JOB, task=1, spent=spent_with(), updates=updates)
     for _ in range(2):
         assert harness.receive(COLLECTOR, question) == [answer]
     assert store.job_ledger(JOB).entries == 1
     [refused] = harness.receive(COLLECTOR, RecordNoise(entry=entry_for(plan, AGENTS[:1])))
     assert isinstance(refused, NoiseRefused)
     assert "has a ledger entry for other agents or updates" in refused.reason
+    assert refused.updates == entry_for(plan, AGENTS[:1]).updates != updates
     facts = {"job": JOB, "task": 1, "reason": refused.reason}
     assert harness.notes[-1] == Note("noise_refused", facts)
 
@@ -188,7 +190,11 @@ def test_the_steps_of_banded_noise_fit_a_message() -> None:
     step = NoiseStep(round=2**31 - 1, task=2**31 - 1, updates="f" * 64)
     spent = replace(spent_with(), mechanism="x" * 64)
     answer = NoiseRecorded(
-        job="j" * 64, task=2**31 - 1, spent=spent, steps=(step,) * MAX_BANDED_ENTRIES
+        job="j" * 64,
+        task=2**31 - 1,
+        spent=spent,
+        updates="f" * 64,
+        steps=(step,) * MAX_BANDED_ENTRIES,
     )
     assert len(codec.pack(answer)) < MAX_MESSAGE_BYTES - 1024
 

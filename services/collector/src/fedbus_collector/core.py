@@ -195,9 +195,9 @@ class CollectorCore(Core):
                 if open_round := self._find(job, task):
                     steps = open_round.noise_recorded(message, now)
                     yield from self._advance(open_round, steps)
-            case NoiseRefused(job=job, task=task, reason=reason):
+            case NoiseRefused(job=job, task=task):
                 if open_round := self._find(job, task):
-                    yield from self._advance(open_round, open_round.noise_refused(reason))
+                    yield from self._advance(open_round, open_round.noise_refused(message))
             case CommitRefused(job=job, task=task, reason=reason):
                 if open_round := self._find(job, task):
                     yield from self._advance(open_round, open_round.commit_refused(reason))

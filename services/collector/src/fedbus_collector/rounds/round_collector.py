@@ -15,7 +15,7 @@ from fedbus.core.actions import Action, Ask, Cancel, Note, Run, WakeAt
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.messages import NoiseRecorded, Offer, RoundEnded
+from fedbus.wire.messages import NoiseRecorded, NoiseRefused, Offer, RoundEnded
 from fedbus.wire.round_records import RoundRecord
 from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate
@@ -189,16 +189,24 @@ class RoundCollector:
 
     def noise_recorded(self, answer: NoiseRecorded, now: float) -> Iterator[Action]:
         """Aggregate, now that the ledger has the entry; a repeated answer changes nothing."""
-        if self.progress.phase is RoundPhase.RECORDING and self._parts is not None:
+        if self._awaits(answer) and self._parts is not None:
             yield Cancel(keys.LedgerRequest(*self.progress.key))
             yield from self._privacy.recorded(answer)
             self.progress.seconds["recorded"] = now - self.progress.opened
             yield from self._start_aggregate(self._parts)
 
-    def noise_refused(self, reason: str) -> Iterator[Action]:
+    def noise_refused(self, answer: NoiseRefused) -> Iterator[Action]:
         """Fail the round: no noise may be drawn for it."""
-        if self.progress.phase is RoundPhase.RECORDING:
-            yield from self.fail(f"the ledger takes no entry for this round: {reason}")
+        if self._awaits(answer):
+            yield from self.fail(f"the ledger takes no entry for this round: {answer.reason}")
+
+    def _awaits(self, answer: NoiseRecorded | NoiseRefused) -> bool:
+        """Return whether an answer is about the updates that this process has asked for.
+
+        It may be about those of an earlier process at this collector.
+        """
+        recording = self.progress.phase is RoundPhase.RECORDING
+        return recording and self._privacy.has_asked(answer.updates)
 
     def _start_aggregate(self, parts: StrategyParts) -> Iterator[Action]:
         self.progress.phase = RoundPhase.AGGREGATING

@@ -115,6 +115,10 @@ class RoundPrivacy:
         request = RecordNoise(entry=self._entry)
         yield Ask(keys.LedgerRequest(*progress.key), progress.plan.base.source, request)
 
+    def has_asked(self, updates: str | None) -> bool:
+        """Return whether the requested entry is of these updates."""
+        return self._entry is not None and self._entry.updates == updates
+
     def recorded(self, answer: NoiseRecorded) -> Iterator[Action]:
         """Keep what the ledger says; raise StoreError if it is not about this round's entry."""
         assert self._entry is not None  # noqa: S101 - the answer is to `ask`

@@ -53,11 +53,17 @@ class LedgerHandler:
         entry = message.entry
         answer = yield Call(partial(self._store.record_noise, entry))
         if isinstance(answer, StoreRefusal):
-            refused = NoiseRefused(job=entry.job, task=entry.task, reason=answer.reason)
+            refused = NoiseRefused(
+                job=entry.job, task=entry.task, reason=answer.reason, updates=entry.updates
+            )
             facts = {"job": entry.job, "task": entry.task, "reason": answer.reason}
             return Note("noise_refused", facts), Send(sender, refused)
         recorded = NoiseRecorded(
-            job=entry.job, task=entry.task, spent=answer.spent, steps=answer.steps
+            job=entry.job,
+            task=entry.task,
+            spent=answer.spent,
+            updates=entry.updates,
+            steps=answer.steps,
         )
         return (Send(sender, recorded),)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fedbus.scalars import Bounds, Ident, RoundNumber, Text
 from fedbus.wire.blobs import BlobRef, ModelRef
-from fedbus.wire.identifiers import NodeName, TaskNumber
+from fedbus.wire.identifiers import Digest, NodeName, TaskNumber
 from fedbus.wire.privacy import LedgerEntry, NoiseStep, PrivacySpent
 from fedbus.wire.round_records import RoundRecord
 
@@ -50,6 +50,7 @@ class RecordNoise:
 class NoiseRecorded:
     """The ledger has the entry for this task; `spent` is what the job has spent with it.
 
+    `updates` is the entry's: a collector that was restarted ignores an answer about another set.
     `steps` are what the noise of all entries of the job was drawn from, oldest first, the new one
     last; empty if the job's mechanism does not need earlier noise.
     """
@@ -57,16 +58,18 @@ class NoiseRecorded:
     job: Ident
     task: TaskNumber
     spent: PrivacySpent
+    updates: Digest | None = None
     steps: Annotated[tuple[NoiseStep, ...], Bounds(max_length=100_000)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseRefused:
-    """The ledger takes no entry for this task, for this reason: its noise must not be drawn."""
+    """The ledger takes no entry of these updates for this task: its noise must not be drawn."""
 
     job: Ident
     task: TaskNumber
     reason: Text
+    updates: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
