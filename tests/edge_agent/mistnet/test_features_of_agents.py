@@ -18,6 +18,7 @@ from fedbus.wire.features import AgentFeatures, FeatureTerms
 from fedbus.wire.messages import Decline, FeaturesReady, JobStopped, Offer, StopJob
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.mistnet.sent_features import MAX_KEPT_FEATURES
+from fedbus_edge_agent.training.private_offer import PRIVATE_FAILURE
 from tests.edge_agent.mistnet.feature_harness import (
     BASE,
     COLLECTOR,
@@ -133,6 +134,25 @@ def test_features_that_are_not_as_promised_are_not_sent(
     assert answer.features is None
     assert sentence in answer.reason
     assert not list(tmp_path.glob("features/*"))
+
+
+def test_why_data_do_not_fit_stays_on_the_machine(tmp_path: Path) -> None:
+    """The sentence of a framework may quote the data; the agent's log has it."""
+    agent = FeatureHarness(tmp_path, rows(1, width=7))
+    answer = made(agent)
+    assert answer.reason == PRIVATE_FAILURE
+    (note,) = (note for note in agent.notes if note.event == "private_training_failed")
+    assert "cannot take the rows" in str(note.facts["reason"])
+
+
+def test_no_node_sees_that_features_are_made(tmp_path: Path) -> None:
+    """Neither the published task nor the counters tell."""
+    agent = FeatureHarness(tmp_path)
+    agent.receive(CONTROLLER, ask())
+    agent.deliver()
+    facts = agent.core.facts()
+    assert facts is not None
+    assert facts.task == ""
 
 
 def test_features_are_removed_when_the_job_ends(tmp_path: Path) -> None:

@@ -7,15 +7,21 @@ import pytest
 
 from fedbus.jobs import JobFileError, parse
 from fedbus.strategies.combinations import strategy_faults
+from fedbus.strategies.privacy_warnings import privacy_warnings
+from fedbus.strategies.resolution import resolve_job
 
 MISTNET = {"features": 8, "trainers": ["agent.big"]}
 
 
-def tree(mistnet: dict[str, Any] = MISTNET, **keys: Any) -> bytes:  # noqa: ANN401 - whatever a job holds
+def tree(
+    mistnet: dict[str, Any] = MISTNET,
+    accounting: dict[str, Any] | None = None,
+    **keys: Any,  # noqa: ANN401 - whatever a job holds
+) -> bytes:
     """Return a job file with MistNet."""
-    mechanisms = {"mistnet": mistnet}
+    mechanisms = {"mistnet": mistnet, "accounting": accounting}
     return json.dumps(
-        {"model_name": "m", "num_rounds": 1, "privacy-mechanisms": mechanisms, **keys}
+        {"model_name": "m", "num_rounds": 1, "privacy-mechanisms": mechanisms} | keys
     ).encode()
 
 
@@ -70,3 +76,23 @@ def test_a_promise_without_its_figures_is_refused(mistnet: dict[str, Any], key: 
     with pytest.raises(JobFileError) as raised:
         parse(tree(mistnet))
     assert key in {fault.key for fault in raised.value.faults}
+
+
+def test_the_reply_says_what_features_cost_and_what_they_do_not_cover() -> None:
+    """However many rounds the job has; δ plays no part."""
+    job = parse(tree(num_rounds=50))
+    terms = resolve_job(job).privacy
+    assert terms is not None
+    labels, cost = privacy_warnings(job, terms)
+    assert "labels are sent as they are, so ε does not cover them" in labels
+    assert "after 50 rounds ε is 400 " in cost
+
+
+def test_a_budget_that_the_features_exceed_is_refused() -> None:
+    """Before any agent is asked."""
+    accounting = {"target_epsilon": 399}
+    job = parse(tree(accounting=accounting))
+    (fault,) = strategy_faults(job, ())
+    assert fault.key == "privacy-mechanisms.accounting.target_epsilon"
+    assert "400" in fault.problem
+    assert not [*strategy_faults(parse(tree(accounting={"target_epsilon": 400})), ())]

@@ -136,7 +136,8 @@ class CutsModel(Protocol):
         Layers compute as they do in a prediction. Outputs have shape (rows, …), float32.
 
         Raises:
-            TrainingError: The model cannot be cut there, or the data do not fit it.
+            TrainingError: The model cannot be cut there: at the call, and without a figure of the
+                data; or the data do not fit the model: at a batch.
         """
         ...
 

@@ -19,6 +19,7 @@ def privacy_warnings(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
     that is not installed, there is no warning about ε.
     """
     yield from _other_aggregator(job, terms)
+    yield from _clear_labels(terms)
     yield from _default_delta(job, terms)
     yield from _planned_epsilon(job, terms)
 
@@ -38,8 +39,19 @@ def _other_aggregator(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
         )
 
 
+def _clear_labels(terms: PrivacyTerms) -> Iterator[str]:
+    """Warn of what MistNet's agents send without noise."""
+    if terms.release == "features":
+        yield (
+            f"privacy-mechanisms.{terms.mechanism}: labels are sent as they are, so ε does not "
+            "cover them: the agent that trains and the broker can read them"
+        )
+
+
 def _default_delta(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
     accounting = job.privacy_mechanisms.accounting
+    if terms.release == "features":
+        return  # ε holds without a δ
     if terms.delta and (accounting is None or accounting.delta is None):
         yield (
             f"privacy-mechanisms.accounting.delta: none is given, so ε is computed for δ = "

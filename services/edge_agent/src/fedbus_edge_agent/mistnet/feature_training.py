@@ -8,7 +8,7 @@ import numpy as np
 
 from fedbus.blobs.spool import Spool
 from fedbus.data import Dataset
-from fedbus.errors import PluginError, TrainingError
+from fedbus.errors import PluginError, PrivacyError
 from fedbus.model.blob import decode
 from fedbus.model.blob_header import Blob
 from fedbus.plugins import CutsModel
@@ -24,6 +24,7 @@ from fedbus_edge_agent.mistnet.sent_features import SentFeatureFiles, StoredFeat
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.checks import check_digest
 from fedbus_edge_agent.training.errors import contain_exits
+from fedbus_edge_agent.training.private_offer import undisclosed
 from fedbus_edge_agent.training.task_runner import Model
 from fedbus_edge_agent.training.trainer_cache import CachedTrainer
 from fedbus_edge_agent.training.weights_trainer import WeightsTrainer
@@ -50,26 +51,27 @@ class FeatureTraining:
 
         Raises:
             FedbusError: The base is damaged, no trainer can cut the model, or its features are not
-                as many as the job states.
+                as many as the job states. What may quote the data is only in this agent's log.
             Stopped: The task was cancelled.
         """
         control.begin()
         check_digest(base, task.base.weights)
         weights = decode(base, model.layout, "plain")
-        with contain_exits():
+        with undisclosed(task, control), contain_exits():
             data = control.watch(self._trainer.load_data(model, task.params).train)
         terms = task.terms
         with contain_exits(), self._trainer.loaded.use(model, task.trainer) as loaded:
-            cuts = _cutting(loaded)
-            batches = [*cuts.features(weights, data, terms.cut_layer)]
+            found = _cutting(loaded).features(weights, data, terms.cut_layer)
+            with undisclosed(task, control):
+                batches = [*found]
         features = np.concatenate([x for x, _ in batches])
         labels = np.concatenate([y for _, y in batches])
-        found = int(np.prod(features.shape[1:]))
-        if found != terms.features:
-            raise TrainingError(
-                f"an example has {found} features after layer {terms.cut_layer}, and the job "
+        width = int(np.prod(features.shape[1:]))
+        if width != terms.features:
+            raise PrivacyError(
+                f"an example has {width} features after layer {terms.cut_layer}, and the job "
                 f"computes its ε for {terms.features}: set privacy-mechanisms.mistnet.features to "
-                f"{found}"
+                f"{width}"
             )
         control.check()
         blob = encode_features(features, labels, terms.cut_layer, terms.epsilon, self.random_bytes)

@@ -55,8 +55,11 @@ class Task:
 
     @property
     def private(self) -> bool:
-        """Whether no node may see that this agent takes part: a training with privacy terms."""
-        return isinstance(self.message, TrainTask) and self.message.privacy is not None
+        """Whether no node may see that this agent takes part: a task of a private job."""
+        message = self.message
+        if isinstance(message, TrainTask):
+            return message.privacy is not None
+        return isinstance(message, FeatureTask)
 
     @property
     def ref(self) -> ModelRef:

@@ -8,7 +8,7 @@ from typing import Final
 from fedbus.errors import PrivacyError, Stopped, TrainingError
 from fedbus.plugins import PrivateTraining, SecretNoise
 from fedbus.training.params import Update
-from fedbus.wire.messages import TrainTask
+from fedbus.wire.messages import FeatureTask, TrainTask
 from fedbus.wire.strategies import NO_FACTS, TrainingFacts
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.errors import describe_error
@@ -55,7 +55,7 @@ def private_training(task: TrainTask, noise: SecretNoise) -> PrivateTraining | N
 
 
 @contextmanager
-def undisclosed(task: TrainTask, control: TaskControl) -> Iterator[None]:
+def undisclosed(task: TrainTask | FeatureTask, control: TaskControl) -> Iterator[None]:
     """Keep the reason of a private training's failure on this machine.
 
     A `PrivacyError` has no figure of the data, and passes.
@@ -65,7 +65,7 @@ def undisclosed(task: TrainTask, control: TaskControl) -> Iterator[None]:
     except (PrivacyError, Stopped):
         raise
     except Exception as error:
-        if task.privacy is None:
+        if isinstance(task, TrainTask) and task.privacy is None:
             raise
         control.notes.append(("private_training_failed", describe_error(error)))
         raise TrainingError(PRIVATE_FAILURE) from None

@@ -108,6 +108,7 @@ class TorchTrainer(StatefulTrainer):
         Raises:
             TrainingError: The model cannot be cut there, or the data do not fit it.
         """
+        cut(self._net, cut_layer)  # at once, and not when the first batch is asked for
         self.load(weights)
         return features(self._net, cut_layer, data, self._inputs)
 
