@@ -1,5 +1,7 @@
 """Plans of fleets: what is planned, and curves of what has none."""
 
+from dataclasses import replace
+
 import pytest
 
 from fedbus.errors import SettingsError
@@ -57,10 +59,13 @@ def test_noise_of_few_agents_absent_is_planned_for_those_who_are_there() -> None
     )
 
 
-def test_a_plan_that_no_noise_allows_is_refused() -> None:
-    """The mechanism is named."""
-    tiny = PlannedFleet(
-        agents=2, cohort=2, rounds=10**5, epsilon=1e-3, delta=1e-9, accountant="rdp"
-    )
+def test_a_mechanism_that_cannot_have_this_epsilon_is_refused_or_left_out() -> None:
+    """It is named; the others are planned."""
+    tiny = PlannedFleet(agents=2, cohort=2, rounds=10**5, epsilon=0.1, delta=1e-9, accountant="rdp")
     with pytest.raises(SettingsError, match="dp-fixed: no noise multiplier up to 10000 gives"):
         list(plan_fleet(tiny))
+    two = replace(tiny, cohort=1, epsilon=0.05, delta=1e-5)
+    skipped: list[str] = []
+    planned = [each.terms.mechanism for each in plan_fleet(two, skip=skipped.append)]
+    assert planned == ["dp-banded"]
+    assert [each.partition(":")[0] for each in skipped] == ["dp-fixed", "dp-fixed", "ldp-gaussian"]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from math import ceil, sqrt
 from typing import Any, Final
 
+from fedbus.errors import SettingsError
 from fedbus.privacy.calibration import noise_multiplier_for
 from fedbus.privacy.path_error import (
     banded_path_error,
@@ -17,7 +18,7 @@ from fedbus.privacy.path_error import (
     round_deviation,
     widest_separation,
 )
-from fedbus.privacy.planned_fleet import ExamplePlan, PlannedFleet, PlannedMechanism
+from fedbus.privacy.planned_fleet import PlannedFleet, PlannedMechanism
 from fedbus.text import counted
 from fedbus.wire.privacy import PrivacyTerms
 
@@ -25,34 +26,49 @@ _CLIENTS_PER_DEVIATION: Final = 20
 """The default of clip_count_stddev is num_sampled_clients divided by this."""
 
 
+Watch = Callable[[str], None]
+
+
 def plan_fleet(
-    fleet: PlannedFleet, watch: Callable[[str], None] = lambda _: None
+    fleet: PlannedFleet, watch: Watch = lambda _: None, skip: Watch | None = None
 ) -> Iterator[PlannedMechanism]:
     """Yield each mechanism, as soon as its noise is found.
 
-    `watch` is called with what is tried; what it raises ends the search.
+    Args:
+        fleet: The fleet.
+        watch: Called with what is tried; what it raises ends the search.
+        skip: Called with the reason if a mechanism cannot have this ε, to go on with the others.
 
     Raises:
-        SettingsError: No noise gives this ε.
+        SettingsError: No noise gives this ε, and there is no `skip`.
         PluginError: `dp_accounting` is not installed.
     """
+    for planned in (_sampled, _banded, _cohorts, _local, _dp_sgd):
+        try:
+            yield from planned(fleet, watch)
+        except SettingsError as error:
+            if skip is None:
+                raise
+            skip(str(error))
+
+
+def _sampled(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
     poisson = _poisson(fleet, watch)
     yield poisson
     yield _adaptive(fleet, poisson)
-    yield _banded(fleet, watch)
+
+
+def _cohorts(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
     fixed = _fixed(fleet, watch)
     yield fixed
     yield _shared(fleet, fixed)
-    yield _local(fleet, watch)
-    if fleet.training is not None:
-        yield _dp_sgd(fleet, fleet.training, watch)
 
 
 def _calibrated(
     fleet: PlannedFleet,
     terms: PrivacyTerms,
     participations: int,
-    watch: Callable[[str], None],
+    watch: Watch,
     name: str,
 ) -> PrivacyTerms:
     multiplier = noise_multiplier_for(
@@ -92,7 +108,7 @@ def _job(
     return {"privacy-mechanisms": chosen, "strategy": {"population": fleet.agents}}
 
 
-def _poisson(fleet: PlannedFleet, watch: Callable[[str], None]) -> PlannedMechanism:
+def _poisson(fleet: PlannedFleet, watch: Watch) -> PlannedMechanism:
     rate = fleet.cohort / fleet.agents
     terms = _terms(
         fleet,
@@ -134,7 +150,7 @@ def _adaptive(fleet: PlannedFleet, poisson: PlannedMechanism) -> PlannedMechanis
     )
 
 
-def _banded(fleet: PlannedFleet, watch: Callable[[str], None]) -> PlannedMechanism:
+def _banded(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
     present = max(fleet.cohort, int(fleet.agents * (1 - fleet.away)))
     separation = min(widest_separation(present, fleet.cohort), fleet.rounds)
     times = ceil(fleet.rounds / separation)
@@ -154,7 +170,7 @@ def _banded(fleet: PlannedFleet, watch: Callable[[str], None]) -> PlannedMechani
     mechanism |= {"min_separation": separation, "max_participations": times, "bands": bands}
     often = f"an agent takes part once in {counted(separation, 'round')} at most"
     missing = counted(fleet.agents - present, "agent")
-    return PlannedMechanism(
+    yield PlannedMechanism(
         name="banded noise",
         terms=terms,
         participations=times,
@@ -166,7 +182,7 @@ def _banded(fleet: PlannedFleet, watch: Callable[[str], None]) -> PlannedMechani
     )
 
 
-def _fixed(fleet: PlannedFleet, watch: Callable[[str], None]) -> PlannedMechanism:
+def _fixed(fleet: PlannedFleet, watch: Watch) -> PlannedMechanism:
     times = likely_participations(fleet.agents, fleet.cohort, fleet.rounds)
     terms = _terms(fleet, mechanism="dp-fixed")
     terms = _calibrated(fleet, terms, times, watch, "fixed cohorts")
@@ -196,13 +212,13 @@ def _shared(fleet: PlannedFleet, fixed: PlannedMechanism) -> PlannedMechanism:
     )
 
 
-def _local(fleet: PlannedFleet, watch: Callable[[str], None]) -> PlannedMechanism:
+def _local(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
     """Plan noise in each update: two updates differ by twice the clipping norm."""
     times = likely_participations(fleet.agents, fleet.cohort, fleet.rounds)
     terms = _terms(fleet, mechanism="ldp-gaussian", noise="agents", relation="replace-one")
     terms = _calibrated(fleet, terms, times, watch, "noise of each agent")
     sigma = 2 * terms.noise_multiplier
-    return PlannedMechanism(
+    yield PlannedMechanism(
         name="noise of each agent",
         terms=terms,
         participations=times,
@@ -214,9 +230,10 @@ def _local(fleet: PlannedFleet, watch: Callable[[str], None]) -> PlannedMechanis
     )
 
 
-def _dp_sgd(
-    fleet: PlannedFleet, training: ExamplePlan, watch: Callable[[str], None]
-) -> PlannedMechanism:
+def _dp_sgd(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
+    training = fleet.training
+    if training is None:
+        return
     times = likely_participations(fleet.agents, fleet.cohort, fleet.rounds)
     batches = ceil(training.examples / training.batch)
     terms = _terms(
@@ -234,7 +251,7 @@ def _dp_sgd(
     sigma = terms.noise_multiplier
     mechanism = {"noise_multiplier": sigma, "max_grad_norm": fleet.clipping_norm}
     mechanism |= {"least_examples": training.examples}
-    return PlannedMechanism(
+    yield PlannedMechanism(
         name="DP-SGD",
         terms=terms,
         participations=times,

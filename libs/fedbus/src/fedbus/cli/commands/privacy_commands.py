@@ -1,6 +1,7 @@
 """`fedbus privacy`: noise that a job needs for an ε, and the key that it is drawn with."""
 
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -105,7 +106,11 @@ def plan(
     )
     wheel = display.status("importing dp-accounting")
     with nullcontext(lambda _: None) if as_json else wheel as report:
-        planned, curves = run_interruptible(lambda stop: _computed(fleet, report, stop))
+        planned, curves, skipped = run_interruptible(lambda stop: _computed(fleet, report, stop))
+    if not planned:
+        raise SettingsError(skipped[0])
+    for reason in skipped:
+        display.warn(reason)
     if plot is not None:
         _write_plot(plot, fleet, curves)
     if as_json:
@@ -139,7 +144,12 @@ def key(
         display.show(f"Give the same file to all collectors: FEDBUS_NOISE_KEY={file.resolve()}")
 
 
-def _computed(fleet: Any, report: Any, stop: threading.Event) -> tuple[list[Any], Curves]:  # noqa: ANN401 - imported when needed
+def _computed(
+    fleet: Any,  # noqa: ANN401 - imported when needed
+    report: Callable[[str], None],
+    stop: threading.Event,
+) -> tuple[list[Any], Curves, list[str]]:
+    """Return the planned mechanisms, their curves, and why others cannot have this ε."""
     from fedbus.privacy.fleet_plan import plan_fleet
 
     def watch(what: str) -> None:
@@ -147,13 +157,14 @@ def _computed(fleet: Any, report: Any, stop: threading.Event) -> tuple[list[Any]
             raise KeyboardInterrupt
         report(what)
 
-    planned = list(plan_fleet(fleet, watch))
+    skipped: list[str] = []
+    planned = list(plan_fleet(fleet, watch, skipped.append))
     curves = {}
     for each in planned:
         watch(f"{each.name}: error against ε")
         if each.path_error is not None:
             curves[each.name] = list(each.curve(fleet.rounds))
-    return planned, curves
+    return planned, curves, skipped
 
 
 def _check(epsilon: float, agents: int, cohort: int, clipping_norm: float) -> None:
