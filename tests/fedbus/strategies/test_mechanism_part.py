@@ -174,7 +174,7 @@ def test_a_budget_that_the_first_round_exceeds_is_refused() -> None:
         (
             "privacy-mechanisms.accounting.target_epsilon: the privacy budget of ε 3 is too "
             "small: the first round would give 3.93; give a greater one, or more noise in "
-            "privacy-mechanisms.dp-fixed"
+            "privacy-mechanisms.dp-fixed: `fedbus privacy plan` says how much"
         )
     ]
     job({"dp-fixed": FIXED, "accounting": {**accounting, "target_epsilon": 4}})

@@ -69,8 +69,18 @@ ROWS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
         [
             (
                 "privacy-mechanisms.dp-fixed: after 10 rounds ε is 15.8 for an agent that takes "
-                "part in 10 of them (δ = 1e-05); the job ends before that, since target_epsilon "
-                "is 4"
+                "part in 10 of them (δ = 1e-05); no round is run that would exceed "
+                "target_epsilon 4"
+            )
+        ],
+    ),
+    (
+        {"dp-fixed": {**FIXED, "server_side_noising": False}, **DELTA},
+        {"num_rounds": 1},
+        [
+            (
+                "privacy-mechanisms.dp-fixed: after 1 round ε is 3.93 for an agent that takes part "
+                "in 1 of them, if all 20 agents of each round send an update (δ = 1e-05)"
             )
         ],
     ),
@@ -112,8 +122,8 @@ ROWS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
         {"round": {"agents": 3}},
         [
             (
-                "privacy-mechanisms.dp-sgd: after 10 rounds ε is 3.96 for an agent that takes "
-                "part in 10 of them (δ = 1e-05)"
+                "privacy-mechanisms.dp-sgd: after 10 rounds ε is 3.96 for an example of an agent "
+                "that takes part in 10 of them (δ = 1e-05)"
             )
         ],
     ),

@@ -124,7 +124,8 @@ def _budget_of_one_round(terms: PrivacyTerms) -> Iterator[JobFault]:
         yield JobFault(
             key=f"{ACCOUNTING}.target_epsilon",
             problem=reason,
-            hint=f"give a greater one, or more noise in {_key(terms)}",
+            hint=f"give a greater one, or more noise in {_key(terms)}: `fedbus privacy plan` says "
+            "how much",
         )
 
 

@@ -1,6 +1,7 @@
 """Warnings about a private job that is accepted: its ε as planned, and what makes it greater."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from fedbus.errors import PluginError
 from fedbus.jobs import JobFile
@@ -9,7 +10,9 @@ from fedbus.privacy.accounting import depends_on_participations, epsilon_of
 from fedbus.privacy.ledger import planned_composition
 from fedbus.strategies.privacy_terms import UNKNOWN_STEPS
 from fedbus.text import counted
-from fedbus.wire.privacy import PrivacyTerms
+from fedbus.wire.privacy import PrivacyTerms, Unit
+
+_UNITS: Final[Mapping[Unit, str]] = {"agent": "an agent", "example": "an example of an agent"}
 
 
 def privacy_warnings(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
@@ -76,7 +79,11 @@ def _planned_epsilon(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
         epsilon = epsilon_of(terms, planned_composition(terms, rounds, most))
     except PluginError:
         return
-    whose = f" for an agent that takes part in {most} of them" * depends_on_participations(terms)
+    whose = ""
+    if depends_on_participations(terms):
+        whose = f" for {_UNITS[terms.unit]} that takes part in {most} of them"
+    if terms.noise == "agents" and terms.release == "gaussian" and terms.relation != "replace-one":
+        whose += f", if all {terms.cohort} agents of each round send an update"
     shown = (
         "there is no finite ε"
         if epsilon is None
@@ -85,5 +92,5 @@ def _planned_epsilon(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
     target = terms.target_epsilon
     ends = ""
     if target is not None and (epsilon is None or epsilon > target):
-        ends = f"; the job ends before that, since target_epsilon is {target:g}"
+        ends = f"; no round is run that would exceed target_epsilon {target:g}"
     yield f"{key}: after {counted(rounds, 'round')} {shown}{whose} (δ = {terms.delta:.3g}){ends}"
