@@ -5,9 +5,10 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 STEPS = ("reserve", "write", "sync", "rename", "sync_folder", "insert", "unlink")
 """Every step the embedded store takes on its disk."""
@@ -39,11 +40,8 @@ def small_disk(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
-def die_while_committing(folder: Path, step: str, after: int) -> None:
-    """Commit round after round of a strategy with a state, and be killed with -9 at a step."""
-    from fedbus_repository.stores.sqlite.store import SqliteStore
-    from tests.repository.harness import commit_state
-
+def killing_at(step: str, after: int) -> Callable[[str], None]:
+    """Kill this process with -9 at a step, after some others went well."""
     left = after
 
     def at(taken: str) -> None:
@@ -53,12 +51,36 @@ def die_while_committing(folder: Path, step: str, after: int) -> None:
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    store = SqliteStore(folder, keep=3, on_step=at)
+    return at
+
+
+def die_while_committing(folder: Path, step: str, after: int) -> None:
+    """Commit round after round of a strategy with a state, and be killed with -9 at a step."""
+    from fedbus_repository.stores.sqlite.store import SqliteStore
+    from tests.repository.harness import commit_state
+
+    store = SqliteStore(folder, keep=3, on_step=killing_at(step, after))
     for number in range(1, 100):
         done = commit_state(store, float(number))
         sys.stdout.write(f"{done.version.version}\n")
         sys.stdout.flush()
 
 
+def die_in_a_private_round(folder: Path, step: str, after: int) -> None:
+    """Commit private rounds, say which entry was answered, and be killed with -9 at a step."""
+    from fedbus_repository.stores.sqlite.store import SqliteStore
+    from tests.repository.harness import PRIVATE, entry_for, plan_next, put, record_of, weights
+
+    store = SqliteStore(folder, keep=3, on_step=killing_at(step, after))
+    for number in range(1, 100):
+        plan = plan_next(store)
+        noise: Any = store.record_noise(entry_for(plan))
+        sys.stdout.write(f"{plan.task}\n")
+        sys.stdout.flush()
+        record = record_of(plan, strategy=PRIVATE, privacy=noise.spent)
+        store.commit(record, put(store, weights(float(number))))
+
+
 if __name__ == "__main__":
-    die_while_committing(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    die = die_in_a_private_round if sys.argv[4:] else die_while_committing
+    die(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -11,7 +11,16 @@ from fedbus.simulation.oracle import check_records
 from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS
-from tests.repository.harness import JOB, MODEL, begin, commit_state, load, push
+from tests.repository.harness import (
+    JOB,
+    MODEL,
+    PRIVATE,
+    begin,
+    commit_private,
+    commit_state,
+    load,
+    push,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -46,6 +55,33 @@ def test_a_killed_repository_goes_on_where_it_was(tmp_path: Path, step: str, aft
     commit_state(again, 1000.0)
     assert load(again).rounds == found.rounds + 1
     assert check_records(again).versions == found.versions + 1
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("step", "after"),
+    [*(("insert", after) for after in range(5)), ("reserve", 1), ("rename", 1), ("unlink", 0)],
+)
+def test_a_repository_killed_in_a_private_round_understates_nothing(
+    tmp_path: Path, step: str, after: int
+) -> None:
+    """Each entry that was answered is there, and so is the ε of each version; the job goes on."""
+    store = SqliteStore(tmp_path, keep=3)
+    begin(store, private=PRIVATE)
+    store.close()
+    command = [sys.executable, "-m", "tests.repository.faults", str(tmp_path), step, str(after)]
+    killed = subprocess.run([*command, "private"], cwd=ROOT, stdout=subprocess.PIPE, check=False)
+    assert killed.returncode == -9
+    said = [int(line) for line in killed.stdout.split()]
+    again = SqliteStore(tmp_path, keep=3)
+    ledger = again.job_ledger(JOB)
+    assert ledger.entries in {len(said), len(said) + 1}
+    spent = [each.version.privacy for each in list(again.history())[1:]]
+    assert [each.entries for each in spent if each] == [*range(1, len(spent) + 1)]
+    assert ledger.entries - len(spent) in {0, 1}
+    commit_private(again, 1000.0)
+    assert again.job_ledger(JOB).entries == ledger.entries + 1
+    check_records(again)
     again.close()
 
 
