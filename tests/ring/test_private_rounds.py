@@ -42,21 +42,28 @@ STEPS = (
 )
 
 
-def kill_at(cluster: RingCluster, victim: str, step: str, count: int) -> list[float]:
-    """Kill a service when a step has happened so often, before its actions; return when."""
-    ring, killed, left = cluster.ring, list[float](), [count]
+def kill_at(
+    cluster: RingCluster, victim: str, step: str, count: int, *, back: bool = True
+) -> list[str]:
+    """Kill a service when a step has happened so often, before its actions; return which.
 
-    def end() -> None:
-        ring.kill(victim)
-        killed.append(ring.now)
-        ring.at(ring.now + 1.0, lambda: ring.start(victim))
+    It is started again a second later, unless it does not come `back`. A `victim` that ends with a
+    dot is any service of the role.
+    """
+    ring, killed, left = cluster.ring, list[str](), [count]
+
+    def end(host: str) -> None:
+        ring.kill(host)
+        killed.append(host)
+        if back:
+            ring.at(ring.now + 1.0, lambda: ring.start(host))
 
     def on_step(host: str, name: str) -> None:
-        if (host, name) == (victim, step):
+        if name == step and f"{host}.".startswith(victim):
             left[0] -= 1
             if left[0] == 0:
-                ring.kill_before_actions(victim)
-                ring.at(ring.now, end)
+                ring.kill_before_actions(host)
+                ring.at(ring.now, lambda: end(host))
 
     ring.on_step = on_step
     return killed
@@ -116,6 +123,15 @@ def test_a_collector_that_is_killed_at_any_step_adds_the_noise_of_the_record(
         assert entries == sorted(set(entries))
         reasons = [note["reason"] for note in cluster.ring.noted("round_failed")]
         assert entries[-1] == 3 + sum("the ledger takes no entry" in why for why in reasons)
+
+
+def test_another_collector_goes_on_with_the_same_key(tmp_path: Path) -> None:
+    """The task whose noise was recorded is paid for; the round is planned again."""
+    with closing(RingCluster(tmp_path, collectors=2)) as cluster:
+        killed = kill_at(cluster, "collector.", "received:NoiseRecorded", 1, back=False)
+        records = run(cluster)
+        assert len(killed) == 1
+        assert [r.privacy.entries for r in records if r.privacy is not None] == [2, 3, 4]
 
 
 @pytest.mark.parametrize("step", ["received:RecordNoise", "send:NoiseRecorded", "received:Commit"])
