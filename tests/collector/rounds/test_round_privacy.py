@@ -10,6 +10,7 @@ from fedbus.core.actions import Run
 from fedbus.core.events import Ran, Woke
 from fedbus.errors import FedbusError
 from fedbus.model.layout import Layout
+from fedbus.plugins import Block, Combined, RoundNoise
 from fedbus.privacy.ledger_entries import entry_of_plan, entry_of_round
 from fedbus.privacy.update_set import digest_of_update_set
 from fedbus.wire import codec
@@ -357,6 +358,23 @@ def test_a_failed_private_round_states_no_figure_of_an_agent(tmp_path: Path) -> 
         "2 not waited for"
     )
     assert "above 100" in round_.noted("update_refused")[0]["reason"]
+
+
+def test_an_aggregate_that_fails_states_no_figure_of_an_update(tmp_path: Path) -> None:
+    """A part may name numbers that have no noise yet; the log has the sentence."""
+
+    class Talks(AddsNoise):
+        def add_noise(self, combined: Combined, noise: RoundNoise | None) -> Block:
+            """Name the first number."""
+            raise ValueError(f"cannot use {combined.update[0]} {noise}")
+
+    round_ = PrivateRound(tmp_path, Talks(clipping_norm=100.0))
+    round_.begin()
+    round_.give_all()
+    round_.record()
+    assert round_.ended.reason == "aggregate: it failed; the reason is in the collector's log"
+    (said,) = round_.noted("round_work_failed")
+    assert "cannot use 3.0 KeyedNoise(job='job-1', step=0)" in said["error"]
 
 
 def test_a_private_round_is_not_in_the_progress_of_its_collector(tmp_path: Path) -> None:

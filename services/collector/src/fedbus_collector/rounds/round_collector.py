@@ -151,8 +151,15 @@ class RoundCollector:
                 # The worker may have folded a part of an update: the total cannot be used.
                 yield Note("round_work_failed", {"work": run.work, "error": str(error)})
                 self.run_ended(run)
-                reads_key = isinstance(run, keys.NoiseKeyRead)  # its error names the file
-                yield from self.fail(str(error) if reads_key else f"{run.work}: {error}")
+                yield from self.fail(self._failure(run, error))
+
+    def _failure(self, run: keys.RoundRun, error: Exception) -> str:
+        """Return in words that may be published why a call has failed."""
+        if isinstance(run, keys.NoiseKeyRead):
+            return str(error)  # it names the file
+        if isinstance(run, keys.AggregateRun) and self.progress.is_private:
+            return f"{run.work}: it failed; the reason is in the collector's log"
+        return f"{run.work}: {error}"
 
     def offered(self, agent: str, offer: Offer, now: float) -> Iterator[Action]:
         """Receive an offered update, or refuse it; a repeated offer changes nothing."""
