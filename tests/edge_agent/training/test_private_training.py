@@ -12,7 +12,7 @@ import pytest
 from fedbus import demo_data
 from fedbus.data import Dataset, from_arrays
 from fedbus.errors import FedbusError, PluginError, PrivacyError, TrainingError
-from fedbus.model.blob import decode, encode
+from fedbus.model.blob import decode, encode, encode_delta
 from fedbus.model.layout import Layout, Weights
 from fedbus.plugins import PrivateUpdate
 from fedbus.plugins.agent_part_checks import checked_protection
@@ -29,6 +29,7 @@ from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.private_offer import PRIVATE_FAILURE
 from fedbus_edge_agent.training.task_runner import Model, TrainingResult
+from fedbus_edge_agent.training.task_strategy import TaskStrategy, start_of
 from tests.edge_agent.harness import JOB, REPOSITORY, train
 from tests.edge_agent.training.private_tasks import (
     LOCAL_TERMS,
@@ -299,6 +300,14 @@ def test_an_update_that_was_not_written_has_not_left(tmp_path: Path) -> None:
         trainer.train(task, MODEL, BASE, TaskControl())
     with pytest.raises(PrivacyError, match="task 1 already"):
         agent(tmp_path, parts_of()).train(task, MODEL, BASE, TaskControl())
+
+
+def test_a_mechanism_without_a_source_of_noise_protects_nothing() -> None:
+    """Where a task has no terms, there is none."""
+    start = start_of(task_of(), LAYOUT, ARRAYS, None, None)
+    strategy = TaskStrategy(parts_of(), start, LAYOUT)
+    with pytest.raises(PrivacyError, match="a privacy mechanism without a source of noise"):
+        strategy.finish(encode_delta(ARRAYS, BASE, LAYOUT, LAYOUT), 1)
 
 
 def test_without_own_noise_a_task_may_be_trained_again(tmp_path: Path) -> None:

@@ -107,6 +107,30 @@ def test_no_example_changes_the_sum_by_more_than_the_norm() -> None:
             assert length <= norm
 
 
+def test_a_row_changes_a_sum_of_many_rows_by_no_more_than_the_norm() -> None:
+    """The rounding of the sum is that of double precision; in float32 it would be 1e-4."""
+    each = {"a": torch.from_numpy(RNG.normal(3, 1, (5000, 40)).astype(np.float32))}
+    most = 0.0
+    for row in range(20):
+        others = {"a": torch.cat([each["a"][:row], each["a"][row + 1 :]])}
+        change = clipped_sums(each, 1.0)["a"] - clipped_sums(others, 1.0)["a"]
+        most = max(most, float(change.square().sum()) ** 0.5)
+    assert 1 - 1e-5 < most <= 1
+
+
+def test_half_precision_is_clipped_in_single_precision() -> None:
+    """Its own rounding would let a clipped gradient exceed the norm."""
+    net = plain(a=nn.Linear(6, 3)).to(torch.bfloat16)
+    with ExampleGradients(net, params(1e-3, 1e-6), NoNoise()) as gradients:
+        loss = cross_entropy(net(ROWS_OF_SIX[:1].to(torch.bfloat16)).float(), CLASSES[:1])
+        gradients.add(loss, 1)
+        gradients.finish(1.0)
+    grads = [weight.grad for weight in net.parameters() if weight.grad is not None]
+    square = sum(float(grad.double().square().sum()) for grad in grads)
+    assert 0.99e-3 < square**0.5 < 1.01e-3
+    assert [grad.dtype for grad in grads] == [torch.bfloat16] * 2
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38])
 def test_an_example_without_a_finite_gradient_adds_nothing(bad: float) -> None:
     """Its change could not be bounded otherwise; a large finite one is clipped."""

@@ -120,7 +120,7 @@ def _check_mechanism(
 
     `made` is None for a third-party transform that is not imported yet.
     """
-    if choice.id != update_mechanism(privacy):
+    if privacy is None or choice.id != update_mechanism(privacy):
         if isinstance(made, ProtectsUpdate | ProtectsCombined):
             raise PrivacyError(
                 f"update transform {choice.id!r} is a privacy mechanism, and the task's privacy "
@@ -137,5 +137,4 @@ def _check_mechanism(
             f"the privacy mechanism {choice.id!r} cannot protect an update: it has no method "
             "protect"
         )
-    if privacy is not None:
-        check_mechanism_noise(choice, made, privacy)
+    check_mechanism_noise(choice, made, privacy)

@@ -97,7 +97,7 @@ class ExampleGradients:
                     f"DP-SGD: the layer of {name!r} does not get one row for each example, so the "
                     "gradient of an example is unknown; keep the examples in the first dimension"
                 )
-            found[name] = each.detach().to(weight.dtype)
+            found[name] = each.detach().to(torch.promote_types(weight.dtype, torch.float32))
         return found
 
     def add(self, loss: Tensor, rows: int) -> None:
@@ -127,9 +127,11 @@ class ExampleGradients:
 
 
 def clipped_sums(each: Mapping[str, Tensor], norm: float) -> dict[str, Tensor]:
-    """Return the sums of gradients of shape (rows, …) whose common norm is at most `norm`.
+    """Return the sums of gradients of shape (rows, …), clipped to a common norm of at most `norm`.
 
-    A row with a NaN or an infinity counts as zeros: its norm is unknown.
+    They are added up in double precision: in single precision, one row could change the rounding of
+    all others by more than the margin of the norm. A row with a NaN or an infinity counts as zeros,
+    since its norm is unknown.
     """
     if not each:
         return {}
@@ -142,7 +144,7 @@ def clipped_sums(each: Mapping[str, Tensor], norm: float) -> dict[str, Tensor]:
     for name, gradient in each.items():
         shape = (-1, *(1 for _ in gradient.shape[1:]))
         kept = torch.where(usable.reshape(shape), gradient, 0)
-        sums[name] = (kept * factors.to(gradient.dtype).reshape(shape)).sum(dim=0)
+        sums[name] = (kept * factors.to(gradient.dtype).reshape(shape)).sum(0, dtype=torch.float64)
     return sums
 
 
