@@ -61,7 +61,10 @@ class ShowModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionFacts:
-    """One version in a model's history."""
+    """One version in a model's history.
+
+    If its job has a privacy mechanism, `contributors` is 0 and `metrics` are held-out ones only.
+    """
 
     version: Whole
     parent: Whole | None
@@ -91,6 +94,7 @@ class ModelShown:
     `versions` is the length of the whole history. `kept` are the versions whose weights can be
     fetched, newest first; `best` is the one with the best metric. `record` is that of the round
     that made `version`, if it was asked for; the history is cut to what fits the message beside it.
+    It names no agent and has no figure of one if the job has a privacy mechanism.
     """
 
     version: ModelRef
