@@ -92,6 +92,10 @@ def test_other_transforms_come_before_the_mechanism(install: Install) -> None:
     given = {"update_transforms": ["halve"]}
     found = resolve_job(job({"dp-fixed": FIXED}, strategy=given), ("all",))
     assert [each.id for each in found.update_transforms] == ["halve", "dp-fixed"]
+    job({"dp-fixed": FIXED}, strategy={"update_transforms": ["halve"] * 63})
+    assert faults({"dp-fixed": FIXED}, strategy={"update_transforms": ["halve"] * 64}) == [
+        "strategy.update_transforms: expected at most 63 beside a privacy mechanism, got 64"
+    ]
 
 
 def test_an_aggregator_of_a_third_party_is_bounded_by_the_norm(install: Install) -> None:

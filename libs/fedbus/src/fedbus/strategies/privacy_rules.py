@@ -10,6 +10,7 @@ from fedbus.errors import PluginError
 from fedbus.jobs import JobFault, JobFile
 from fedbus.jobs.mechanism_cohort import POISSON
 from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY
+from fedbus.limits import MAX_TRANSFORMS
 from fedbus.privacy.budget import budget_fault
 from fedbus.privacy.ledger import Composition, planned_composition
 from fedbus.strategies.mistnet_rules import MISTNET, mistnet_faults
@@ -32,6 +33,7 @@ def privacy_rule_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator[Jo
         return
     yield from _sections(resolved, terms)
     yield from _facts(resolved, terms)
+    yield from _transforms(resolved)
     yield from _empty_rounds(resolved, terms)
     yield from _budget_of_one_round(terms)
     if terms.mechanism == MISTNET:
@@ -97,6 +99,17 @@ def _facts(resolved: ResolvedStrategy, terms: PrivacyTerms) -> Iterator[JobFault
             problem=f"{strategy.id} needs {listed(map(repr, asked))} of each agent, exact figures "
             "of its data that have no noise, so agents do not send them",
             hint="choose a strategy that needs none, such as fedavg, fedprox or fedadam",
+        )
+
+
+def _transforms(resolved: ResolvedStrategy) -> Iterator[JobFault]:
+    """Yield a fault if the mechanism is one transform more than a message may have."""
+    transforms = len(resolved.strategy.update_transforms)
+    if transforms > MAX_TRANSFORMS:
+        yield JobFault(
+            key="strategy.update_transforms",
+            problem=f"expected at most {MAX_TRANSFORMS - 1} beside a privacy mechanism, got "
+            f"{transforms - 1}",
         )
 
 
