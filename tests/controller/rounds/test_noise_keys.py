@@ -2,10 +2,11 @@
 
 import pytest
 
+from fedbus.wire.messages import PlanRefused
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus_controller import keys
 from fedbus_controller.rounds.noise_keys import NoiseKeyChoice, choose_noise_key, needs_noise_key
-from tests.controller.harness import COLLECTOR, JOB, OTHER_COLLECTOR
+from tests.controller.harness import COLLECTOR, JOB, OTHER_COLLECTOR, REPOSITORY
 from tests.controller.private_jobs import (
     KEY,
     OTHER_KEY,
@@ -61,6 +62,16 @@ def test_no_round_is_planned_while_collectors_differ() -> None:
     harness.introduce_key(OTHER_COLLECTOR, KEY, incarnation=2)
     harness.wait(1.0)
     assert harness.planned.noise_key == KEY
+
+
+def test_the_key_of_a_refused_plan_does_not_bind_the_job() -> None:
+    """No noise was drawn with it; its collector may get another one."""
+    harness = begin_privately(private_job(terms()))
+    assert harness.planned.noise_key == KEY
+    harness.receive(REPOSITORY, PlanRefused(job=JOB, task=1, reason="another cohort"))
+    harness.introduce_key(COLLECTOR, OTHER_KEY, incarnation=2)
+    harness.wait(1.0)
+    assert harness.planned.noise_key == OTHER_KEY
 
 
 def test_a_job_waits_for_a_first_key() -> None:

@@ -44,7 +44,13 @@ class RoundPlanner:
         self.features: FeaturePlanner | None = None
         if context.feature_terms is not None:
             self.features = FeaturePlanner(context, services.fleet, loaded)
-        self.begin, self.record = self._cohorts.begin, self._cohorts.record
+        self.begin = self._cohorts.begin
+        self._noise_key = None if loaded.plan is None else loaded.plan.noise_key
+
+    def record(self, plan: Plan) -> None:
+        """Record a stored plan: who was selected in which round, and the key of the job's noise."""
+        self._cohorts.record(plan)
+        self._noise_key = plan.noise_key
 
     def plan(self, progress: JobProgress, now: float) -> PlanningResult:
         """Return a plan of the next round as soon as there are enough agents and a collector."""
@@ -55,8 +61,7 @@ class RoundPlanner:
         stated = self._services.fleet.noise_keys(now)
         if not stated:
             return PlanPostponed("waiting for a collector")
-        earlier = None if progress.plan is None else progress.plan.noise_key
-        key = choose_noise_key(terms, stated, earlier)
+        key = choose_noise_key(terms, stated, self._noise_key)
         if key.trouble:
             return PlanPostponed(key.trouble)
         if self.features is not None and self.features.features:
