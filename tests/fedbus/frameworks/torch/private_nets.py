@@ -73,15 +73,16 @@ class Bag(nn.Module):
 
 
 class Scaled(nn.Module):
-    """A parameter of its own, which Opacus has no rule for, in double precision."""
+    """Parameters of its own, which Opacus has no rule for: in double precision, and one number."""
 
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.linspace(0.5, 2, 6, dtype=torch.float64))
+        self.heat = nn.Parameter(torch.tensor(1.5))
         self.out = nn.Linear(6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        answer: Tensor = self.out((x * self.scale).float())
+        answer: Tensor = self.out((x * self.scale).float()) * self.heat
         return answer
 
 

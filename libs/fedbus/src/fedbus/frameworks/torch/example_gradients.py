@@ -119,10 +119,10 @@ class ExampleGradients:
         """
         deviation = self._params.noise_multiplier * self._params.max_grad_norm
         for name, weight in self._trained.items():
-            total = self._sums.get(name, torch.zeros_like(weight)).double().cpu().numpy()
-            noise = self._noise.normals(weight.numel()).reshape(total.shape)
-            noisy = on_grid(total + deviation * noise, deviation) / expected
-            weight.grad = torch.from_numpy(noisy).to(weight.device, weight.dtype)
+            total = self._sums.get(name, torch.zeros_like(weight)).reshape(-1).double().cpu()
+            noise = deviation * self._noise.normals(weight.numel())
+            noisy = torch.from_numpy(on_grid(total.numpy() + noise, deviation) / expected)
+            weight.grad = noisy.reshape(weight.shape).to(weight.device, weight.dtype)
         self._sums = {}
 
 
