@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedbus.errors import TrainingError
-from fedbus.privacy.feature_blob import encode_features
+from fedbus.privacy.feature_blob import FeatureEncoder
 from fedbus.training.params import TrainingParams
 from fedbus.wire.features import FeatureTerms
 from fedbus_edge_agent.mistnet.feature_data import ROWS_AT_ONCE, feature_data
@@ -18,7 +18,9 @@ def blob(
     """Return features of ones, without flips, with one label for all rows."""
     features = np.ones((rows, *shape), np.float32)
     labels = np.full(rows, label).astype(kind)
-    return encode_features(features, labels, 2, 4.0, lambda size: b"\xff" * size)
+    encoder = FeatureEncoder(2, 4.0, lambda size: b"\xff" * size)
+    encoder.add(features, labels)
+    return encoder.blob()
 
 
 def test_rows_are_estimates_in_the_shape_of_the_layer() -> None:

@@ -1,6 +1,5 @@
 """Blobs of randomized features: what is written is read, and nothing else is."""
 
-import os
 from typing import Any, cast
 
 import msgpack
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedbus.errors import TrainingError
-from fedbus.privacy.feature_blob import FeatureHeader, decode_features, encode_features
+from fedbus.privacy.feature_blob import FeatureEncoder, FeatureHeader, decode_features
 
 
 def certain(size: int) -> bytes:
@@ -16,11 +15,19 @@ def certain(size: int) -> bytes:
     return b"\xff" * size
 
 
+def encoded(features: Any, labels: Any, size: int = 100) -> bytes:  # noqa: ANN401 - arrays
+    """Return features without flips, of layer 4, in batches of a size."""
+    encoder = FeatureEncoder(4, 2.5, certain)
+    for start in range(0, len(features), size):
+        encoder.add(features[start : start + size], labels[start : start + size])
+    return encoder.blob()
+
+
 def test_features_and_labels_are_read_as_they_were_sent() -> None:
     """Bits are those of the features, labels are unchanged, and shapes are kept."""
     features = np.random.default_rng(1).normal(size=(7, 3, 5)).astype(np.float32)
     labels = np.arange(14, dtype=np.int64).reshape(7, 2)
-    sent = decode_features(encode_features(features, labels, 4, 2.5, certain))
+    sent = decode_features(encoded(features, labels, 3))
     assert sent.header == FeatureHeader(
         cut_layer=4, epsilon=2.5, examples=7, shape=(3, 5), label_shape=(2,), label_dtype="int64"
     )
@@ -32,13 +39,22 @@ def test_features_and_labels_are_read_as_they_were_sent() -> None:
 def test_labels_that_are_no_numbers_are_refused() -> None:
     """Strings and objects would need pickle."""
     with pytest.raises(TrainingError, match="sends numbers only"):
-        encode_features(np.ones((1, 2)), np.array(["a"]), 1, 1.0, os.urandom)
+        encoded(np.ones((1, 2)), np.array(["a"]))
 
 
 def test_features_without_an_example_are_refused() -> None:
     """There is nothing to send."""
     with pytest.raises(TrainingError, match=r"cannot be sent: FeatureHeader\.examples"):
-        encode_features(np.ones((0, 2)), np.ones(0), 1, 1.0, os.urandom)
+        encoded(np.ones((0, 2)), np.ones(0))
+
+
+@pytest.mark.parametrize(("width", "label"), [(4, ()), (3, (1,))])
+def test_batches_of_several_shapes_are_refused(width: int, label: tuple[int, ...]) -> None:
+    """One header describes all rows."""
+    encoder = FeatureEncoder(1, 1.0, certain)
+    encoder.add(np.ones((2, 3)), np.ones(2))
+    with pytest.raises(TrainingError, match="several shapes"):
+        encoder.add(np.ones((2, width)), np.ones((2, *label)))
 
 
 def blob(extra: bytes = b"", **changed: Any) -> bytes:  # noqa: ANN401 - any value of a field

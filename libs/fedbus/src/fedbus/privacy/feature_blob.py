@@ -81,34 +81,60 @@ class SentFeatures:
     labels: Array
 
 
-def encode_features(
-    features: Array, labels: Array, cut_layer: int, epsilon: float, random_bytes: RandomBytes
-) -> bytes:
-    """Randomize features, shape (examples, …), and return them in a blob with their labels.
+class FeatureEncoder:
+    """Randomizes features batch by batch; of each example, only bits and label stay in memory."""
 
-    The labels are sent as they are: randomized response does not protect them.
+    def __init__(self, cut_layer: int, epsilon: float, random_bytes: RandomBytes) -> None:
+        self._cut_layer, self._epsilon = cut_layer, epsilon
+        self._random_bytes = random_bytes
+        self._shape: tuple[int, ...] | None = None
+        self._bits: list[NDArray[np.uint8]] = []
+        self._labels: list[Array] = []
 
-    Raises:
-        TrainingError: The labels are no numbers, or the features are of no or too many dimensions.
-    """
-    if labels.dtype.name not in DTYPES:
-        raise TrainingError(f"labels of the dtype {labels.dtype}; MistNet sends numbers only")
-    rows = len(features)
-    header = FeatureHeader(
-        cut_layer=cut_layer,
-        epsilon=epsilon,
-        examples=rows,
-        shape=features.shape[1:],
-        label_shape=labels.shape[1:],
-        label_dtype=labels.dtype.name,
-    )
-    try:
-        fields = codec.pack(codec.unpack(FeatureHeader, codec.pack(header)))
-    except WireError as error:
-        raise TrainingError(f"features that cannot be sent: {error}") from error
-    packed = randomize(features.reshape(rows, -1), epsilon, random_bytes)
-    little = np.ascontiguousarray(labels, labels.dtype.newbyteorder("<"))
-    return _FIXED.pack(MAGIC, len(fields)) + fields + packed.tobytes() + little.tobytes()
+    def add(self, features: Array, labels: Array) -> None:
+        """Randomize the features of a batch, shape (rows, …).
+
+        Raises:
+            TrainingError: The labels are no numbers, or other batches have another shape.
+        """
+        if labels.dtype.name not in DTYPES:
+            raise TrainingError(f"labels of the dtype {labels.dtype}; MistNet sends numbers only")
+        if self._shape is None:
+            self._shape = features.shape[1:]
+        first = self._labels[0] if self._labels else labels
+        if features.shape[1:] != self._shape or labels.shape[1:] != first.shape[1:]:
+            raise TrainingError("features or labels of several shapes in one data set")
+        flat = features.reshape(len(features), -1)
+        self._bits.append(randomize(flat, self._epsilon, self._random_bytes))
+        self._labels.append(labels)
+
+    @property
+    def examples(self) -> int:
+        """Number of examples so far."""
+        return sum(map(len, self._labels))
+
+    def blob(self) -> bytes:
+        """Return the blob of all batches, with the labels as they are: nothing protects these.
+
+        Raises:
+            TrainingError: There are no examples, or features of no or too many dimensions.
+        """
+        labels = np.concatenate(self._labels) if self._labels else np.empty(0, np.int64)
+        header = FeatureHeader(
+            cut_layer=self._cut_layer,
+            epsilon=self._epsilon,
+            examples=self.examples,
+            shape=self._shape or (),
+            label_shape=labels.shape[1:],
+            label_dtype=labels.dtype.name,
+        )
+        try:
+            fields = codec.pack(codec.unpack(FeatureHeader, codec.pack(header)))
+        except WireError as error:
+            raise TrainingError(f"features that cannot be sent: {error}") from error
+        little = np.ascontiguousarray(labels, labels.dtype.newbyteorder("<"))
+        head = _FIXED.pack(MAGIC, len(fields)) + fields
+        return b"".join((head, *(bits.tobytes() for bits in self._bits), little.tobytes()))
 
 
 def decode_features(blob: Blob) -> SentFeatures:

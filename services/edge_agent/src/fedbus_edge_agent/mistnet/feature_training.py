@@ -12,7 +12,7 @@ from fedbus.errors import PluginError, PrivacyError
 from fedbus.model.blob import decode
 from fedbus.model.blob_header import Blob
 from fedbus.plugins import CutsModel
-from fedbus.privacy.feature_blob import encode_features
+from fedbus.privacy.feature_blob import FeatureEncoder
 from fedbus.privacy.unary_randomized_response import RandomBytes
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.features import FeatureTerms
@@ -62,25 +62,19 @@ class FeatureTraining:
         terms = task.terms
         with contain_exits(), self._trainer.loaded.use(model, task.trainer) as loaded:
             found = _cutting(loaded).features(weights, data, terms.cut_layer)
+            encoder = FeatureEncoder(terms.cut_layer, terms.epsilon, self.random_bytes)
             with undisclosed(task, control):
-                batches = [*found]
-        features = np.concatenate([x for x, _ in batches])
-        labels = np.concatenate([y for _, y in batches])
-        width = int(np.prod(features.shape[1:]))
-        if width != terms.features:
-            raise PrivacyError(
-                f"an example has {width} features after layer {terms.cut_layer}, and the job "
-                f"computes its ε for {terms.features}: set privacy-mechanisms.mistnet.features to "
-                f"{width}"
-            )
+                for x, y in found:
+                    _check_width(int(np.prod(x.shape[1:])), terms)
+                    encoder.add(x, y)
         control.check()
-        blob = encode_features(features, labels, terms.cut_layer, terms.epsilon, self.random_bytes)
+        blob = encoder.blob()
         stored = StoredFeatures(
             job=task.job,
             base=task.base.weights.digest,
             terms=terms,
             features=blob_ref_of(blob),
-            examples=len(features),
+            examples=encoder.examples,
         )
         return stored, self._sent.save(stored, blob)
 
@@ -122,6 +116,14 @@ def prepare_cut(loaded: CachedTrainer, terms: FeatureTerms) -> None:
         FedbusError: The trainer cannot cut this model.
     """
     _cutting(loaded).train_after(terms.cut_layer)
+
+
+def _check_width(found: int, terms: FeatureTerms) -> None:
+    if found != terms.features:
+        raise PrivacyError(
+            f"an example has {found} features after layer {terms.cut_layer}, and the job computes "
+            f"its ε for {terms.features}: set privacy-mechanisms.mistnet.features to {found}"
+        )
 
 
 def _cutting(loaded: CachedTrainer) -> CutsModel:
