@@ -1,7 +1,7 @@
 """Accuracy of MistNet on handwritten digits, over all services in one process.
 
     python -m benchmarks.mistnet_digits           print the table of docs/mistnet.md
-    python -m benchmarks.mistnet_digits --seeds 1
+    python -m benchmarks.mistnet_digits --features 16   and a table of another number of features
 
 Three agents have 300 images of 8 x 8 pixels each; one agent trains on their features. The first
 layer of the `mlp` is drawn at random, or was trained on 400 further images, as if these were
@@ -109,16 +109,16 @@ def run(
     return simulate(job, digits.model, agents, held_out=digits.held_out)
 
 
-def table(seeds: int) -> Iterator[str]:
+def table(seeds: int, width: int) -> Iterator[str]:
     """Yield the lines of the table."""
     heads = [f"ε {epsilon:g}" for epsilon in EPSILONS]
     yield f"| model | before | {' | '.join(heads)} | FedAvg, no privacy |"
     yield "|---" * (len(heads) + 3) + "|"
     for case in CASES:
-        found = [Digits(seed, case) for seed in range(seeds)]
+        found = [Digits(seed, case, width) for seed in range(seeds)]
         cells = [mean(each.before for each in found)]
         for epsilon in (*EPSILONS, None):
-            scores = (run(each, epsilon).state.metrics["accuracy"] for each in found)
+            scores = (run(each, epsilon, ROUNDS, width).state.metrics["accuracy"] for each in found)
             cells.append(mean(scores))
         yield f"| {case.said} | {' | '.join(f'{100 * cell:.1f} %' for cell in cells)} |"
 
@@ -127,7 +127,9 @@ def main() -> None:
     """Print the table, line by line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=3)
-    for line in table(parser.parse_args().seeds):
+    parser.add_argument("--features", type=int, default=WIDTH)
+    options = parser.parse_args()
+    for line in table(options.seeds, options.features):
         print(line, flush=True)
 
 

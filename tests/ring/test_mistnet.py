@@ -22,6 +22,7 @@ from fedbus.simulation.stored_records import read_weights
 from fedbus.wire import codec
 from fedbus.wire.documents import JobState, ModelSpec, TensorSpec
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
+from fedbus_repository.stores.ledger_records import ModelPrivacy
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.edge_agent.mistnet.feature_harness import MLP, WEIGHTS, rows
 from tests.ring.ring_cluster import MODEL, RingCluster, fault_rng, kept
@@ -109,6 +110,13 @@ def test_a_job_without_faults(tmp_path: Path) -> None:
     state = cluster.run()
     cluster.check(state, 3)
     assert cluster.made() == {f"agent.a{number}": 1 for number in range(3)}
+    with cluster.store() as store:
+        spent = store.model_privacy(MODEL)
+    assert isinstance(spent, ModelPrivacy)
+    (job,) = spent.jobs
+    assert (job.rounds, job.failed) == (3, 0)
+    assert job.spent is not None
+    assert (job.spent.entries, job.spent.delta) == (4, 0.0)
     cluster.close()
 
 

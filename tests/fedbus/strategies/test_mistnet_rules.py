@@ -49,6 +49,10 @@ def test_mistnet_works_with_the_mean_and_torch(keys: dict[str, Any]) -> None:
             "strategy.objective: 'proximal'",
         ),
         ({"plugins": {"trainer": "keras"}}, "plugins.trainer: 'keras', but only torch cuts"),
+        (
+            {"accounting": {"delta": 1e-6}},
+            "privacy-mechanisms.accounting.delta: 1e-06, but the ε of mistnet holds with δ 0",
+        ),
         ({"round": {"agents": 2001}}, "round.agents: expected at most 2000"),
     ],
 )

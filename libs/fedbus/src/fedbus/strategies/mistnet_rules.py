@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from fedbus.jobs import JobFault, JobFile
-from fedbus.jobs.privacy_consistency import PRIVACY
+from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY
 from fedbus.strategies.privacy_terms import AVERAGING
 from fedbus.strategies.resolution import ResolvedStrategy
 from fedbus.wire.features import MAX_FEATURE_AGENTS
@@ -41,6 +41,13 @@ def mistnet_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFaul
             problem=f"'{job.plugins.trainer}', but only {_FRAMEWORK} cuts a model, which {MISTNET} "
             "needs",
             hint=f"choose {_FRAMEWORK}",
+        )
+    accounting = job.privacy_mechanisms.accounting
+    if accounting is not None and accounting.delta is not None:
+        yield JobFault(
+            key=f"{ACCOUNTING}.delta",
+            problem=f"{accounting.delta:g}, but the ε of {MISTNET} holds with δ 0",
+            hint="leave it out",
         )
     if job.round.agents > MAX_FEATURE_AGENTS:
         yield JobFault(

@@ -33,6 +33,8 @@ DEFAULT_DELTA: Final = 1e-5
 """δ of a job that gives none, unless its population asks for a smaller one."""
 UNKNOWN_STEPS: Final = 2**53 - 1
 """Releases of one participation before the model is known: no ε is too small with this number."""
+WITHOUT_DELTA: Final = frozenset({"metric", "features"})
+"""Releases that have no ε, or one that holds with δ 0."""
 AVERAGING: Final = "mean"
 """The aggregator whose sensitivity is known: it divides a sum by a fixed number."""
 
@@ -52,7 +54,7 @@ def privacy_terms(job: JobFile, aggregator: str) -> PrivacyTerms | None:
         own |= {"sampling": POISSON, "relation": "add-or-remove-one", "rate": cohort / population}
     return PrivacyTerms(
         mechanism=name,
-        delta=0.0 if own["release"] == "metric" else delta_of(job, mechanism),
+        delta=0.0 if own["release"] in WITHOUT_DELTA else delta_of(job, mechanism),
         target_epsilon=None if accounting is None else accounting.target_epsilon,
         accountant="pld" if accounting is None else accounting.accountant,
         cohort=cohort,

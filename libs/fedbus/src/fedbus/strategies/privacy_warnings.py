@@ -53,8 +53,6 @@ def _clear_labels(terms: PrivacyTerms) -> Iterator[str]:
 
 def _default_delta(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
     accounting = job.privacy_mechanisms.accounting
-    if terms.release == "features":
-        return  # ε holds without a δ
     if terms.delta and (accounting is None or accounting.delta is None):
         yield (
             f"privacy-mechanisms.accounting.delta: none is given, so ε is computed for δ = "

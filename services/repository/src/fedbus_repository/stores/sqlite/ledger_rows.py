@@ -75,12 +75,14 @@ def _job_privacy(db: sqlite3.Connection, job: str, running: int, created: str) -
         "SELECT COUNT(*), MIN(version), MAX(version) FROM versions WHERE job = ?", (job,)
     ).fetchone()
     (entries,) = db.execute("SELECT COUNT(*) FROM ledger WHERE job = ?", (job,)).fetchone()
+    spent = spent_by(db, job)
+    gathered = spent is not None and spent.mechanism == "mistnet"  # by a plan without a round
     return JobPrivacy(
         job=job,
         rounds=rounds,
         running=bool(running),
-        spent=spent_by(db, job),
-        failed=max(0, entries - rounds),
+        spent=spent,
+        failed=max(0, entries - rounds - gathered),
         first_version=first,
         last_version=last,
         submitted=created,
