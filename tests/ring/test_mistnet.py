@@ -16,6 +16,7 @@ from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
 from fedbus.simulation import services
 from fedbus.simulation.host import ServiceFactory
+from fedbus.simulation.network_faults import NO_FAULTS, NetworkFaults
 from fedbus.simulation.oracle import check_records
 from fedbus.simulation.services import COLLECTOR, CONTROLLER, REPOSITORY, Role
 from fedbus.simulation.stored_records import read_weights
@@ -35,8 +36,8 @@ MECHANISMS = {"mistnet": {"cut_layer": 1, "epsilon": 6, "features": 8, "trainers
 class MistNetCluster(RingCluster):
     """Three agents with data, and two that may train on their features."""
 
-    def __init__(self, folder: Path, seed: int = 0) -> None:
-        super().__init__(folder, seed=seed, agents=5)
+    def __init__(self, folder: Path, seed: int = 0, faults: NetworkFaults = NO_FAULTS) -> None:
+        super().__init__(folder, seed=seed, agents=5, faults=faults)
 
     def start_job(self, rounds: int = 3) -> None:
         """Submit a MistNet job."""
@@ -117,6 +118,19 @@ def test_a_job_without_faults(tmp_path: Path) -> None:
     assert (job.rounds, job.failed) == (3, 0)
     assert job.spent is not None
     assert (job.spent.entries, job.spent.delta) == (4, 0.0)
+    cluster.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bad_network_changes_nothing(tmp_path: Path, seed: int) -> None:
+    """Lost, doubled, reordered and damaged messages: each agent makes features once."""
+    faults = NetworkFaults(loss=0.1, duplication=0.1, reordering=0.1, damage=0.02)
+    cluster = MistNetCluster(tmp_path, seed, faults)
+    cluster.start_job()
+    state = cluster.run()
+    assert set(cluster.made().values()) == {1}
+    cluster.ring.misread.clear()  # damaged messages
+    cluster.check(state, 3)
     cluster.close()
 
 

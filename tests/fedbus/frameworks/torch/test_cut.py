@@ -1,5 +1,7 @@
 """PyTorch modules cut in two, as MistNet trains them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,23 @@ def test_only_the_layers_after_the_cut_are_trained(params: TrainingParams) -> No
         assert not np.array_equal(trained[name], start[name])
     whole = trainer.train(start, rows(), PARAMS).weights
     assert not np.array_equal(whole["layers.0.weight"], start["layers.0.weight"])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_the_optimizer_state_of_the_layers_after_the_cut_is_kept(optimizer: str) -> None:
+    """The layers before it have none, and stay as they are in the next round as well."""
+    params = TrainingParams(
+        epochs=2, batch_size=8, optimizer=optimizer, keep_optimizer_state=True, learning_rate=0.1
+    )
+    first, second = TorchTrainer(DEEP), TorchTrainer(DEEP)
+    start, sent = first.initial(), rows(width=6)
+    first.train_after(1)
+    trained = first.train(start, sent, params).weights
+    second.load_optimizer_state(first.optimizer_state())
+    second.train_after(1)
+    again = second.train(trained, sent, replace(params, round=2)).weights
+    np.testing.assert_array_equal(again["layers.0.weight"], start["layers.0.weight"])
+    assert not np.array_equal(again["layers.1.weight"], trained["layers.1.weight"])
 
 
 def test_training_after_a_cut_is_that_of_the_second_part_alone() -> None:
