@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from fedbus.jobs.eligibility import TrainingRequirements
 from fedbus.text import counted, listed
+from fedbus.wire.documents import AgentFacts
 from fedbus.wire.features import AgentFeatures
 from fedbus.wire.messages import JobLoaded
 from fedbus.wire.round_records import Plan
@@ -13,12 +15,15 @@ from fedbus_controller.job_context import JobContext
 from fedbus_controller.job_progress import JobProgress
 from fedbus_controller.rounds.cohort_planning import PlanPostponed
 
+_MIB: Final = 2**20
+
 
 class FeaturePlanner:
     """Plans the rounds after the features were gathered.
 
-    The agent that trained last trains again: it has the features on its disk. Another one must
-    fetch them, so it trains on those of agents that are online.
+    The agent that trained last trains again, on the features that it has on its disk. Another one
+    must fetch them: those of agents that are online, the smallest first, as far as half of its free
+    storage holds them. So a blob of an absurd size, whose agent may be hostile, is left out.
 
     Attributes:
         features: What the agents have sent; none before they were gathered.
@@ -31,17 +36,16 @@ class FeaturePlanner:
         self._context = context
         self._fleet = fleet
         self._needs = loaded.needs
-        trained = plan is not None and plan.features and loaded.rounds >= plan.round
-        self._last = plan.cohort[0] if plan is not None and trained else ""
-        self._planned = ""
+        trained = plan is not None and loaded.rounds >= plan.round
+        self._last = plan if trained and self.features else None
 
     def gathered(self, features: Mapping[str, AgentFeatures]) -> None:
         """Take over the features that the agents have sent."""
         self.features = tuple(features[agent] for agent in sorted(features))
 
-    def committed(self) -> None:
-        """Note that the agent of the last plan has trained: it has the features."""
-        self._last = self._planned or self._last
+    def committed(self, plan: Plan) -> None:
+        """Note that the agent of a plan has trained: it has the plan's features."""
+        self._last = plan
 
     def plan(
         self, progress: JobProgress, collectors: Iterable[str], now: float
@@ -52,28 +56,28 @@ class FeaturePlanner:
             names = listed(self._trainers)
             return PlanPostponed(f"waiting for an agent that trains on the features: {names}")
         file, task = self._context.file, progress.task + 1
-        features = self.features if trainer == self._last else self._online(now)
+        features = self._features_for(*trainer, now)
         if len(features) < file.round.quorum:
-            online = counted(len(features), "agent")
+            usable = counted(len(features), "agent")
             return PlanPostponed(
-                f"waiting for agents that serve their features: {online} of {len(self.features)} "
-                f"{'is' if len(features) == 1 else 'are'} online, {file.round.quorum} needed"
+                f"waiting for agents that serve their features: {usable} of {len(self.features)} "
+                f"{'is' if len(features) == 1 else 'are'} online, with as many bytes as the agent "
+                f"that trains can store; {file.round.quorum} needed"
             )
-        self._planned = trainer
         return Plan(
             job=self._context.job,
             round=progress.rounds + 1,
             task=task,
             base=progress.newest,
             collector=self._context.rng("cohort", task).choice([*collectors]),
-            cohort=(trainer,),
+            cohort=(trainer[0],),
             quorum=1,
             deadline_seconds=file.round.deadline_seconds,
             state=progress.state_of_strategy,
             features=features,
         )
 
-    def _trainer(self, progress: JobProgress, now: float) -> str | None:
+    def _trainer(self, progress: JobProgress, now: float) -> tuple[str, AgentFacts] | None:
         """Return the agent that trained last if it can, else the first of the job's that can."""
         context, needs = self._context, self._needs
         requirements = TrainingRequirements(
@@ -82,13 +86,19 @@ class FeaturePlanner:
             None if needs is None else replace(needs, input={}),  # its own data do not matter
             context.params,
         )
-        able = {name for name, _ in self._fleet.eligible(requirements, now).eligible}
-        wanted = (self._last, *self._trainers)
-        return next((name for name in wanted if name in able), None)
+        able = dict(self._fleet.eligible(requirements, now).eligible)
+        last = () if self._last is None else self._last.cohort
+        found = next((name for name in (*last, *self._trainers) if name in able), None)
+        return None if found is None else (found, able[found])
 
-    def _online(self, now: float) -> tuple[AgentFeatures, ...]:
-        return tuple(
-            each
-            for each in self.features
-            if self._fleet.liveness(each.agent, now) is Liveness.ONLINE
-        )
+    def _features_for(
+        self, trainer: str, facts: AgentFacts, now: float
+    ) -> tuple[AgentFeatures, ...]:
+        if self._last is not None and self._last.cohort == (trainer,):
+            return self._last.features
+        room, fitting = facts.storage_mb * _MIB // 2, set[str]()
+        for each in sorted(self.features, key=lambda each: each.features.size):
+            room -= each.features.size
+            if room >= 0 and self._fleet.liveness(each.agent, now) is Liveness.ONLINE:
+                fitting.add(each.agent)
+        return tuple(each for each in self.features if each.agent in fitting)

@@ -102,8 +102,8 @@ class RoundPlanner:
         terms, contributors = self._context.terms, [each.agent for each in record.contributors]
         if terms is None:
             return
-        if self.features is not None:
-            self.features.committed()
+        if self.features is not None and plan is not None:
+            self.features.committed(plan)
         if plan is None or plan.task != record.task:  # planned by another controller
             yield from self.distrust_ledger()
             return
