@@ -256,6 +256,34 @@ def test_another_agent_takes_over_with_the_features_that_it_can_fetch() -> None:
     assert (fake.planned.cohort, fake.planned.features) == ((SPARE,), of(A, B))
 
 
+def test_another_agent_is_tried_first_after_a_failed_round() -> None:
+    """Then the first one again, and without another one the same."""
+    fake = MistNetHarness()
+    plan = fake.reach_round()
+    fake.receive(COLLECTOR, failed(plan))
+    fake.receive(REPOSITORY, loaded(file=mistnet()))
+    fake.wait(2)
+    assert fake.planned.cohort == (SPARE,)
+    plan = fake.open_round()
+    fake.receive(COLLECTOR, failed(plan))
+    fake.receive(REPOSITORY, loaded(file=mistnet()))
+    fake.wait(2)
+    assert fake.planned.cohort == (BIG,)
+
+
+def test_an_agent_without_a_substitute_is_tried_again() -> None:
+    """A failure may pass."""
+    alone = {**MISTNET, "trainers": [BIG]}
+    file = job_file(**{"privacy-mechanisms": {"mistnet": alone}})
+    fake = MistNetHarness()
+    fake.begin_round(loaded(file=file), COLLECTOR, A, B, C, BIG)
+    fake.gather(A, B, C)
+    fake.receive(COLLECTOR, failed(fake.open_round()))
+    fake.receive(REPOSITORY, loaded(file=file))
+    fake.wait(2)
+    assert fake.planned.cohort == (BIG,)
+
+
 def test_an_agent_that_may_train_is_waited_for() -> None:
     """The reason names those that the job file names."""
     fake = MistNetHarness()

@@ -261,6 +261,8 @@ class RunningJob:
 
     def _round_failed(self, reason: str, now: float) -> Iterator[Action]:
         self._failed_rounds += 1
+        if self._planner.features is not None and self.progress.plan is not None:
+            self._planner.features.failed(self.progress.plan)
         reason = self.progress.published_reason(reason)
         number = self.progress.rounds + 1
         failed = f"round {number} failed"

@@ -38,6 +38,7 @@ class FeaturePlanner:
         self._needs = loaded.needs
         trained = plan is not None and loaded.rounds >= plan.round
         self._last = plan if trained and self.features else None
+        self._failed = ""
 
     def gathered(self, features: Mapping[str, AgentFeatures]) -> None:
         """Take over the features that the agents have sent."""
@@ -45,40 +46,58 @@ class FeaturePlanner:
 
     def committed(self, plan: Plan) -> None:
         """Note that the agent of a plan has trained: it has the plan's features."""
-        self._last = plan
+        self._last, self._failed = plan, ""
+
+    def failed(self, plan: Plan) -> None:
+        """Note that a plan's round failed: another agent is tried first."""
+        self._failed = plan.cohort[0] if plan.features else ""
 
     def plan(
         self, progress: JobProgress, collectors: Iterable[str], now: float
     ) -> Plan | PlanPostponed:
         """Return a plan whose cohort is one agent that trains on the features."""
-        trainer = self._trainer(progress, now)
-        if trainer is None:
+        able = self._able(progress, now)
+        if not able:
             names = listed(self._trainers)
             return PlanPostponed(f"waiting for an agent that trains on the features: {names}")
-        file, task = self._context.file, progress.task + 1
-        features = self._features_for(*trainer, now)
-        if len(features) < file.round.quorum:
-            usable = counted(len(features), "agent")
-            return PlanPostponed(
-                f"waiting for agents that serve their features: {usable} of {len(self.features)} "
-                f"{'is' if len(features) == 1 else 'are'} online, with as many bytes as the agent "
-                f"that trains can store; {file.round.quorum} needed"
-            )
+        quorum, most = self._context.file.round.quorum, 0
+        for trainer, facts in able:
+            features = self._features_for(trainer, facts, now)
+            if len(features) >= quorum:
+                return self._plan_of(trainer, features, progress, collectors)
+            most = max(most, len(features))
+        return PlanPostponed(
+            f"waiting for agents that serve their features: {counted(most, 'agent')} of "
+            f"{len(self.features)} {'is' if most == 1 else 'are'} online, with as many bytes as "
+            f"the agent that trains can store; {quorum} needed"
+        )
+
+    def _plan_of(
+        self,
+        trainer: str,
+        features: tuple[AgentFeatures, ...],
+        progress: JobProgress,
+        collectors: Iterable[str],
+    ) -> Plan:
+        task = progress.task + 1
         return Plan(
             job=self._context.job,
             round=progress.rounds + 1,
             task=task,
             base=progress.newest,
             collector=self._context.rng("cohort", task).choice([*collectors]),
-            cohort=(trainer[0],),
+            cohort=(trainer,),
             quorum=1,
-            deadline_seconds=file.round.deadline_seconds,
+            deadline_seconds=self._context.file.round.deadline_seconds,
             state=progress.state_of_strategy,
             features=features,
         )
 
-    def _trainer(self, progress: JobProgress, now: float) -> tuple[str, AgentFacts] | None:
-        """Return the agent that trained last if it can, else the first of the job's that can."""
+    def _able(self, progress: JobProgress, now: float) -> list[tuple[str, AgentFacts]]:
+        """Return the agents that can train: the one that trained last, then in the job's order.
+
+        One whose last round failed comes at the end.
+        """
         context, needs = self._context, self._needs
         requirements = TrainingRequirements(
             progress.newest.weights.size,
@@ -88,8 +107,8 @@ class FeaturePlanner:
         )
         able = dict(self._fleet.eligible(requirements, now).eligible)
         last = () if self._last is None else self._last.cohort
-        found = next((name for name in (*last, *self._trainers) if name in able), None)
-        return None if found is None else (found, able[found])
+        wanted = dict.fromkeys(name for name in (*last, *self._trainers) if name in able)
+        return [(name, able[name]) for name in sorted(wanted, key=self._failed.__eq__)]
 
     def _features_for(
         self, trainer: str, facts: AgentFacts, now: float
