@@ -1,19 +1,36 @@
 """Submission of private jobs: what the known agents make of them."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from fedbus.core.events import Connected
 from fedbus.jobs import parse
 from fedbus.strategies.resolution import resolve_job
 from fedbus.wire.messages import StoreJob
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus_controller import keys
+from fedbus_controller.app import check_plugins
+from fedbus_controller.core import ControllerCore
 from fedbus_controller.requests.private_submissions import (
     private_job_faults,
     private_job_warnings,
 )
-from tests.controller.harness import EVALUATOR, JOB, REPOSITORY, A, B, C, Harness, accepted, facts
+from tests.controller.harness import (
+    BEAT,
+    EVALUATOR,
+    JOB,
+    REPOSITORY,
+    A,
+    B,
+    C,
+    Harness,
+    accepted,
+    facts,
+    selector,
+)
 from tests.controller.harness import job_file as plain_job_file
 
 FIXED = {"noise_multiplier": 1.1, "clipping_norm": 1.0, "num_sampled_clients": 3}
@@ -117,9 +134,35 @@ def test_a_target_of_a_private_job_needs_an_agent_that_only_evaluates() -> None:
         harness.introduce_as(EVALUATOR, own)
         harness.submit(file)
         harness.receive(REPOSITORY, accepted(file=file))
-        own_warnings = [
-            each for each in harness.answer()["warnings"] if not each.startswith("privacy-mech")
-        ]
-        assert [each[:66] for each in own_warnings] == (
+        assert [each[:66] for each in harness.answer().get("warnings", [])] == (
             ["stopping_target accuracy: no agent that only evaluates is online, "] if warned else []
         )
+
+
+def submitted_with_a_budget() -> list[str]:
+    """Submit a job with a budget to a controller with its own checks; return the warnings."""
+    file = private_file({"dp-fixed": FIXED, "accounting": {"target_epsilon": 8.0}})
+    harness = Harness()
+    harness.core = ControllerCore(
+        7, REPOSITORY, BEAT, selector, resolve_job, check_plugins, harness.utc
+    )
+    harness.handle(Connected())
+    harness.lead()
+    harness.introduce(A, B, C)
+    harness.submit(file)
+    harness.receive(REPOSITORY, accepted(file=file, warnings=("ε is 3",)))
+    warnings: list[str] = harness.answer()["warnings"]
+    return warnings
+
+
+def test_a_controller_computes_no_epsilon() -> None:
+    """It would send no heartbeat for seconds; the repository does, and states it in its answer."""
+    script = (
+        "import sys\n"
+        "from tests.controller.requests.test_private_submissions import submitted_with_a_budget\n"
+        "print(submitted_with_a_budget(), 'dp_accounting' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "['ε is 3'] False"

@@ -7,8 +7,10 @@ import pytest
 
 from fedbus.jobs import JobFileError, parse
 from fedbus.strategies.combinations import strategy_faults
+from fedbus.strategies.privacy_rules import first_round_fault
 from fedbus.strategies.privacy_warnings import privacy_warnings
 from fedbus.strategies.resolution import resolve_job
+from fedbus.wire.privacy import PrivacyTerms
 
 MISTNET = {"features": 8, "trainers": ["agent.big"]}
 
@@ -95,8 +97,15 @@ def test_the_reply_says_what_features_cost_and_what_they_do_not_cover() -> None:
 def test_a_budget_that_the_features_exceed_is_refused() -> None:
     """Before any agent is asked."""
     accounting = {"target_epsilon": 399}
-    job = parse(tree(accounting=accounting))
-    (fault,) = strategy_faults(job, ())
+    fault = first_round_fault(terms_of(accounting))
+    assert fault is not None
     assert fault.key == "privacy-mechanisms.accounting.target_epsilon"
     assert "400" in fault.problem
-    assert not [*strategy_faults(parse(tree(accounting={"target_epsilon": 400})), ())]
+    assert first_round_fault(terms_of({"target_epsilon": 400})) is None
+
+
+def terms_of(accounting: dict[str, Any]) -> PrivacyTerms:
+    """Resolve the terms of a MistNet job."""
+    terms = resolve_job(parse(tree(accounting=accounting))).privacy
+    assert terms is not None
+    return terms

@@ -1,12 +1,14 @@
 """Combinations of a privacy mechanism with a strategy or a training that cannot work."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fedbus.jobs import JobFile
 from fedbus.strategies.combinations import strategy_faults
-from fedbus.strategies.privacy_rules import cohort_fault
+from fedbus.strategies.privacy_rules import cohort_fault, first_round_fault
+from fedbus.strategies.privacy_terms import UNKNOWN_STEPS
 from fedbus.strategies.resolution import resolve_job
 
 SGD: dict[str, Any] = {"dp-sgd": {"noise_multiplier": 1, "least_examples": 100}}
@@ -172,3 +174,31 @@ def test_a_cohort_that_exists_is_not_refused() -> None:
     assert cohort_fault(job({"dp-fixed": FIXED}), 20) is None
     assert cohort_fault(job(round={"agents": 9}), 2) is None
     assert cohort_fault(job({}), 2) is None
+
+
+def test_banded_noise_has_no_more_rounds_than_one_message_can_tell() -> None:
+    """A collector learns from it what all earlier noise was drawn from."""
+    banded = {**FIXED, "min_separation": 9, "max_participations": 9999}
+    keys: dict[str, Any] = {"round": {"agents": 20}}
+    assert faults({"dp-banded": banded}, num_rounds=10_000, **keys) == []
+    assert faults({"dp-banded": banded}, num_rounds=10_001, **keys) == [
+        (
+            "num_rounds: 10001, but with dp-banded each round draws the noise of all earlier ones "
+            "again, at most 10000; give 10000 or less, or choose dp-fixed"
+        )
+    ]
+
+
+def test_a_budget_below_one_round_is_left_to_those_who_compute_epsilon() -> None:
+    """The controller, which checks strategies in its event loop, does not."""
+    small = {"dp-fixed": FIXED, "accounting": {"target_epsilon": 1.0}}
+    assert faults(small) == []
+    terms = resolve_job(job(small)).privacy
+    assert terms is not None
+    fault = first_round_fault(terms)
+    assert fault is not None
+    assert fault.key == "privacy-mechanisms.accounting.target_epsilon"
+    assert "the first round would give 3.93" in fault.problem
+    assert first_round_fault(replace(terms, target_epsilon=None)) is None
+    assert first_round_fault(replace(terms, target_epsilon=4.0)) is None
+    assert first_round_fault(replace(terms, steps=UNKNOWN_STEPS)) is None

@@ -8,6 +8,7 @@ from fedbus.core.actions import Note
 from fedbus.core.events import Received, RunFailed
 from fedbus.errors import StoreError
 from fedbus.limits import MAX_COHORT_AGENTS, MAX_JOB_FILE_BYTES, MAX_MESSAGE_BYTES
+from fedbus.privacy.banded import MAX_BANDED_STEPS
 from fedbus.wire import codec
 from fedbus.wire.messages import (
     EndJob,
@@ -29,7 +30,6 @@ from fedbus_repository.handlers import ledgers
 from fedbus_repository.handlers.ledgers import plan_refused, with_ledger
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.ledger_records import JobLedger, PlanRefusal
-from fedbus_repository.stores.privacy_rules import MAX_BANDED_ENTRIES
 from tests.repository.harness import (
     AGENTS,
     COLLECTOR,
@@ -194,7 +194,7 @@ def test_the_steps_of_banded_noise_fit_a_message() -> None:
         task=2**31 - 1,
         spent=spent,
         updates="f" * 64,
-        steps=(step,) * MAX_BANDED_ENTRIES,
+        steps=(step,) * MAX_BANDED_STEPS,
     )
     assert len(codec.pack(answer)) < MAX_MESSAGE_BYTES - 1024
 

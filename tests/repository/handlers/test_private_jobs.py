@@ -115,6 +115,29 @@ def test_a_budget_below_one_round_is_refused(harness: Harness, store: Store) -> 
     [fault] = refused.faults
     assert fault.key == "privacy-mechanisms.accounting.target_epsilon"
     assert fault.problem.endswith("is too small: the first round would give 2")
+    assert fault.hint == (
+        "give a greater one, or more noise in privacy-mechanisms.dp-fixed: `fedbus privacy plan` "
+        "says how much"
+    )
+
+
+def test_the_answer_states_the_planned_epsilon_once(harness: Harness, store: Store) -> None:
+    """The controller passes it on to the user, and computes none itself."""
+    push(store)
+    [loaded] = harness.receive(CONTROLLER, store_job(num_rounds=10))
+    assert loaded.acceptance.warnings == (
+        (
+            "privacy-mechanisms.dp-fixed: after 10 rounds ε is 7.52 for an agent that takes part "
+            "in 10 of them (δ = 1e-05)"
+        ),
+    )
+    [again] = harness.receive(CONTROLLER, store_job(num_rounds=10))
+    assert again.acceptance.warnings == ()
+
+
+def test_a_file_that_cannot_be_read_gets_no_warning(store: Store) -> None:
+    """The controller has refused it."""
+    assert private_job_warnings(store, replace(store_job(), file=b"{")) == ()
 
 
 def test_a_job_without_a_mechanism_on_a_private_model_is_warned_of(
@@ -208,3 +231,26 @@ def test_a_model_with_more_numbers_than_epsilon_is_computed_for_is_refused() -> 
         f"privacy-mechanisms.ldp-randomized-response.trained_numbers: {numbers - 1}, but model "
         f"{MODEL} has {numbers} trained numbers; give {numbers}"
     )
+
+
+def test_banded_noise_of_too_many_numbers_is_refused(harness: Harness, store: Store) -> None:
+    """At once, not in a late round that would draw hours of earlier noise again."""
+    numbers = 10**6
+    tensor = TensorSpec(name="large", shape=(numbers,), dtype="float32", role="weight")
+    store.push(MODEL, put(store, spec(layout=(tensor,))), put(store, weights(0.0)), ())
+    banded = replace(TERMS, mechanism="dp-banded", release="banded")
+    keys = {"noise_multiplier": 2.0, "clipping_norm": 1.0, "num_sampled_clients": 3}
+    mechanisms = {"dp-banded": {**keys, "min_separation": 1, "max_participations": 9999}}
+    private = replace(PRIVATE, privacy=banded)
+    job: dict[str, Any] = {"privacy-mechanisms": mechanisms}
+    [refused] = harness.receive(CONTROLLER, store_job(private, num_rounds=5001, **job))
+    assert refused.faults == (
+        JobFault(
+            key="num_rounds",
+            problem="banded noise of 5,001 steps for 1,000,000 trained numbers: each round draws "
+            "the noise of all earlier ones again, at most 5,000,000,000 numbers; so at most 5,000 "
+            "rounds of this model, or dp-fixed",
+        ),
+    )
+    [loaded] = harness.receive(CONTROLLER, store_job(private, num_rounds=5000, **job))
+    assert isinstance(loaded, JobLoaded)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from fedbus.privacy.banded import MAX_BANDED_STEPS
 from fedbus.privacy.ledger import Ledger
 from fedbus.privacy.ledger_entries import entry_of_plan
 from fedbus.training.params import PluginChoice
@@ -433,4 +434,4 @@ def test_those_that_must_not_take_part_are_named_first() -> None:
     had = [Participation(agent=f"agent.{n}", count=n, last=9 - n) for n in (1, 2, 3)]
     found = ordered_by_use(replace(TERMS, max_participations=3), had, 9)
     assert [each.agent for each in found] == ["agent.3", "agent.1", "agent.2"]
-    assert privacy_rules.MAX_BANDED_ENTRIES < privacy_rules.MAX_LEDGER_ENTRIES
+    assert MAX_BANDED_STEPS < privacy_rules.MAX_LEDGER_ENTRIES

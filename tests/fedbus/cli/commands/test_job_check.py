@@ -56,3 +56,13 @@ def test_faults_end_with_exit_code_2(tmp_path: Path) -> None:
     )
     as_json = RUNNER.invoke(app, ["job", "check", path, "--json"])
     assert json.loads(as_json.stdout)["faults"][0]["key"].endswith("noise_multiplier")
+
+
+def test_a_budget_below_one_round_is_a_fault(tmp_path: Path) -> None:
+    """As the repository finds it when the job is submitted."""
+    chosen = {"dp-fixed": FIXED, "accounting": {"target_epsilon": 1.0}}
+    shown = RUNNER.invoke(
+        app, ["job", "check", written(tmp_path, **{"privacy-mechanisms": chosen})]
+    )
+    assert shown.exit_code == 2
+    assert "the privacy budget of ε 1 is too small" in " ".join(shown.stderr.split())

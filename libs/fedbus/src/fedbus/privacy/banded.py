@@ -31,6 +31,8 @@ MAX_BANDED_NUMBERS: Final = 5 * 10**9
 
 On one core of 2023 they take four minutes (0.05 s for a million, `benchmarks/noise.py`).
 """
+MAX_BANDED_STEPS: Final = 10_000
+"""Steps that fit the one message by which a collector learns what earlier noise was drawn from."""
 
 
 def coefficients(bands: int) -> Numbers:
@@ -69,7 +71,7 @@ def banded_noise(normals: Callable[[int], Numbers], inverse: Numbers) -> Numbers
 
 
 def banded_cost_fault(steps: int, numbers: int) -> str:
-    """Return why a round after this many steps would draw too many numbers, or ""."""
+    """Return why the last of this many steps would draw too many numbers, or ""."""
     if steps * numbers <= MAX_BANDED_NUMBERS:
         return ""
     return (

@@ -11,6 +11,7 @@ from fedbus.jobs import JobFault, JobFile
 from fedbus.jobs.mechanism_cohort import POISSON
 from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY
 from fedbus.limits import MAX_TRANSFORMS
+from fedbus.privacy.banded import MAX_BANDED_STEPS
 from fedbus.privacy.budget import budget_fault
 from fedbus.privacy.ledger import Composition, planned_composition
 from fedbus.strategies.mistnet_rules import MISTNET, mistnet_faults
@@ -35,7 +36,7 @@ def privacy_rule_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator[Jo
     yield from _facts(resolved, terms)
     yield from _transforms(resolved)
     yield from _empty_rounds(resolved, terms)
-    yield from _budget_of_one_round(terms)
+    yield from _rounds_of_banded_noise(job, terms)
     if terms.mechanism == MISTNET:
         yield from mistnet_faults(job, resolved)
     if terms.mechanism == "dp-sgd":
@@ -73,6 +74,30 @@ def cohort_fault(job: JobFile, trainers: int) -> JobFault | None:
             hint=f"give {trainers // wanted} or less, or start more agents first",
         )
     return None
+
+
+def first_round_fault(terms: PrivacyTerms) -> JobFault | None:
+    """Return the fault of a job whose budget is too small for a single round.
+
+    The first ε that a process computes takes two seconds: `dp_accounting` is imported for it. So
+    a controller leaves this to the repository. Without that package there is no fault.
+    """
+    if terms.target_epsilon is None or terms.steps == UNKNOWN_STEPS:
+        return None
+    try:
+        reason = budget_fault(terms, Composition(), planned_composition(terms, 1, 1))
+    except PluginError:
+        return None
+    if reason is None:
+        return None
+    return JobFault(key=f"{ACCOUNTING}.target_epsilon", problem=reason, hint=budget_hint(terms))
+
+
+def budget_hint(terms: PrivacyTerms) -> str:
+    """Return how to mend a budget that is too small for a single round."""
+    return (
+        f"give a greater one, or more noise in {_key(terms)}: `fedbus privacy plan` says how much"
+    )
 
 
 def _key(terms: PrivacyTerms) -> str:
@@ -125,20 +150,14 @@ def _empty_rounds(resolved: ResolvedStrategy, terms: PrivacyTerms) -> Iterator[J
         )
 
 
-def _budget_of_one_round(terms: PrivacyTerms) -> Iterator[JobFault]:
-    """Yield a fault if no round is possible; where ε cannot be computed, the repository decides."""
-    if terms.target_epsilon is None or terms.steps == UNKNOWN_STEPS:
-        return
-    try:
-        reason = budget_fault(terms, Composition(), planned_composition(terms, 1, 1))
-    except PluginError:
-        return
-    if reason is not None:
+def _rounds_of_banded_noise(job: JobFile, terms: PrivacyTerms) -> Iterator[JobFault]:
+    """Yield a fault if a round could not be told all earlier ones, whose noise it draws again."""
+    if terms.release == "banded" and job.num_rounds > MAX_BANDED_STEPS:
         yield JobFault(
-            key=f"{ACCOUNTING}.target_epsilon",
-            problem=reason,
-            hint=f"give a greater one, or more noise in {_key(terms)}: `fedbus privacy plan` says "
-            "how much",
+            key="num_rounds",
+            problem=f"{job.num_rounds}, but with {terms.mechanism} each round draws the noise of "
+            f"all earlier ones again, at most {MAX_BANDED_STEPS}",
+            hint=f"give {MAX_BANDED_STEPS} or less, or choose dp-fixed",
         )
 
 

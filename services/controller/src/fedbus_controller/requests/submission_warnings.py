@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedbus.jobs import JobFile, parse, training_params_of
-from fedbus.strategies.privacy_warnings import privacy_warnings
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
 from fedbus.wire.privacy import PrivacyTerms
@@ -31,11 +30,13 @@ class OnlineAgents:
 def submission_warnings(
     payload: bytes, terms: PrivacyTerms | None, online: OnlineAgents
 ) -> Iterator[str]:
-    """Yield warnings about a valid job file with these terms, from the agents that are online."""
+    """Yield warnings about a valid job file with these terms, from the agents that are online.
+
+    Those about ε are the repository's: the first takes it two seconds, in a thread.
+    """
     job = parse(payload)
     yield from unmeasurable_metrics(job, online.trainers)
     if terms is not None:
-        yield from privacy_warnings(job, terms)
         yield from private_job_warnings(terms, online.known_to_train)
     if job.targets and terms is not None and not online.only_evaluating:
         yield (

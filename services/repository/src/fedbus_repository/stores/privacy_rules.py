@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from fedbus.number_text import format_against
+from fedbus.privacy.banded import MAX_BANDED_STEPS
 from fedbus.privacy.ledger import Composition, Ledger, eligible, planned_composition
 from fedbus.privacy.ledger_entries import (
     entry_of_plan,
@@ -33,8 +34,6 @@ PRIVACY_KEY: Final = "privacy-mechanisms"
 TARGET_KEY: Final = "privacy-mechanisms.accounting.target_epsilon"
 
 MAX_LEDGER_ENTRIES: Final = 100_000
-MAX_BANDED_ENTRIES: Final = 10_000
-"""Entries whose steps fit the one message that a collector draws earlier noise again from."""
 MAX_LEDGER_PARTICIPATIONS: Final = 4_000_000
 """Agents of all entries of a job: about 300 MB on disk, and what a restart reads again."""
 
@@ -74,7 +73,7 @@ def full_ledger(plan: Plan, terms: PrivacyTerms, entries: int, asked: int) -> st
 
     `asked` is the number of agents in all of its entries.
     """
-    most = MAX_BANDED_ENTRIES if terms.release == "banded" else MAX_LEDGER_ENTRIES
+    most = MAX_BANDED_STEPS if terms.release == "banded" else MAX_LEDGER_ENTRIES
     if entries >= most:
         return f"the ledger of job {plan.job!r} has {entries} entries, and there is room for {most}"
     if asked + len(plan.cohort) > MAX_LEDGER_PARTICIPATIONS:

@@ -30,6 +30,7 @@ def check(
     """
     # Parts of strategies need NumPy, unlike other commands.
     from fedbus.strategies.combinations import strategy_faults
+    from fedbus.strategies.privacy_rules import first_round_fault
     from fedbus.strategies.resolution import resolve_job
 
     try:
@@ -37,6 +38,9 @@ def check(
     except JobFileError as error:
         raise refused_before_start(Path(file), error.faults, as_json=as_json) from error
     strategy = resolve_job(job)
+    fault = None if strategy.privacy is None else first_round_fault(strategy.privacy)
+    if fault is not None:
+        raise refused_before_start(Path(file), (fault,), as_json=as_json)
     warnings = warnings_about(job, strategy)
     if as_json:
         plain = codec.to_plain(strategy)
