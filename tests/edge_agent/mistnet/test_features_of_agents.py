@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from fedbus.core.actions import Unserve
+from fedbus.core.events import Connected
 from fedbus.model.blob import decode
 from fedbus.model.layout import Weights
 from fedbus.privacy.feature_blob import decode_features
@@ -180,6 +181,18 @@ def test_features_made_after_the_end_of_their_job_are_removed(tmp_path: Path) ->
     agent.runs[0] = replace(run, call=lambda: result)
     agent.run_calls()
     assert not list(tmp_path.glob("features/*"))
+    assert not agent.served
+
+
+def test_features_are_served_until_their_job_ends_even_before_the_agent_is_connected(
+    tmp_path: Path,
+) -> None:
+    """A job that ended while the agent was away is not served again after a reconnection."""
+    made(FeatureHarness(tmp_path))
+    agent = FeatureHarness(tmp_path)
+    assert len(agent.served) == 1
+    agent.receive(CONTROLLER, StopJob(epoch=1, job=JOB))
+    agent.handle(Connected())
     assert not agent.served
 
 
