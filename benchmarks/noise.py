@@ -20,7 +20,9 @@ from fedbus.privacy.banded import banded_noise, inverse_coefficients
 from fedbus.privacy.noise import KeyedNoise
 from fedbus.privacy.noise_key import NoiseKey
 from fedbus.privacy.secret_noise import EphemeralNoise
+from fedbus.training.params import PluginChoice
 from fedbus.wire.privacy import NoiseStep
+from fedbus.wire.strategies import Strategy
 
 BANDS = 8
 
@@ -31,7 +33,8 @@ def sources(numbers: int, steps: int) -> Mapping[str, Callable[[], object]]:
         NoiseStep(round=number, task=number, updates=f"{number:064x}")
         for number in range(1, steps + 1)
     ]
-    keyed = KeyedNoise(NoiseKey(bytes(range(32))), "benchmark", entries)
+    strategy = Strategy(id="fedavg", aggregator=PluginChoice(id="mean"))
+    keyed = KeyedNoise(NoiseKey(bytes(range(32))), "benchmark", entries, strategy)
     agent, plain = EphemeralNoise(), np.random.default_rng(0)
     inverse = inverse_coefficients(BANDS, steps)
     return {

@@ -144,7 +144,7 @@ class PrivateRound(Harness):
         """Return the nine numbers of a round's noise."""
         assert entry.updates is not None
         step = NoiseStep(round=entry.round, task=entry.task, updates=entry.updates)
-        return KeyedNoise(self.noise_key, JOB, (step,)).normals(0, 9)
+        return KeyedNoise(self.noise_key, JOB, (step,), strategy()).normals(0, 9)
 
     def version(self) -> NDArray[np.float32]:
         """Return the numbers of the new version."""

@@ -88,7 +88,8 @@ def checked_records(cluster: RingCluster) -> Iterator[RoundRecord]:
                 updates = {one.agent: one.update for one in record.contributors}
                 digest = digest_of_update_set(updates)
                 step = NoiseStep(round=record.round, task=record.task, updates=digest)
-                total = 0.5 * NORM * KeyedNoise(key, record.job, (step,)).normals(0, len(base))
+                noise = KeyedNoise(key, record.job, (step,), record.strategy)
+                total = 0.5 * NORM * noise.normals(0, len(base))
                 for agent in updates:
                     total += flat(decode(cluster.updates[agent, record.task], layout), layout)
                 np.testing.assert_allclose(weights, base + total / WANTED, rtol=1e-4, atol=1e-3)

@@ -58,7 +58,7 @@ class ShippedRound(PrivateRound):
 
     def drawn(self, *steps: NoiseStep) -> KeyedNoise:
         """Return the noise of these steps."""
-        return KeyedNoise(self.noise_key, JOB, steps)
+        return KeyedNoise(self.noise_key, JOB, steps, self.strategy)
 
 
 def step_of(entry: LedgerEntry) -> NoiseStep:

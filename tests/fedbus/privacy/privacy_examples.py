@@ -2,7 +2,12 @@
 
 from typing import Any
 
+from fedbus.training.params import PluginChoice
 from fedbus.wire.privacy import LedgerEntry, PrivacyTerms
+from fedbus.wire.strategies import Strategy
+
+MECHANISM = PluginChoice(id="dp-fixed", parameters={"noise_multiplier": 1.0, "clipping_norm": 1.0})
+STRATEGY = Strategy(id="fedavg", aggregator=PluginChoice(id="mean"), update_transforms=(MECHANISM,))
 
 
 def terms(**given: Any) -> PrivacyTerms:  # noqa: ANN401 - fields of any type

@@ -24,6 +24,7 @@ from fedbus.privacy.noise_key import NoiseKey
 from fedbus.privacy.noise_numbers import Numbers
 from fedbus.strategies.privacy_mechanisms.dp_banded import BandedNoise
 from fedbus.wire.privacy import NoiseStep
+from tests.fedbus.privacy.privacy_examples import STRATEGY
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "reference/banded_figures.json").read_text(encoding="utf-8")
@@ -100,7 +101,7 @@ def noise_after(steps: int) -> KeyedNoise:
         NoiseStep(round=number, task=number, updates=f"{number:064x}")
         for number in range(1, steps + 1)
     ]
-    return KeyedNoise(KEY, "job", entries)
+    return KeyedNoise(KEY, "job", entries, STRATEGY)
 
 
 @pytest.mark.parametrize("bands", [1, 2, 5])

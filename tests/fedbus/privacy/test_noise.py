@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from fedbus.privacy.noise import KeyedNoise
 from fedbus.privacy.noise_key import NoiseKey
 from fedbus.privacy.noise_numbers import normals_of
+from fedbus.training.params import PluginChoice
 from fedbus.wire.privacy import NoiseStep
+from fedbus.wire.strategies import Strategy
+from tests.fedbus.privacy.privacy_examples import MECHANISM, STRATEGY
 
 KEY = NoiseKey(bytes(range(32)))
 STEPS = tuple(
@@ -24,14 +27,23 @@ STEPS = tuple(
 )
 
 
-def noise(job: str = "job", key: NoiseKey = KEY, *steps: NoiseStep) -> KeyedNoise:
+def noise(
+    job: str = "job", key: NoiseKey = KEY, *steps: NoiseStep, strategy: Strategy = STRATEGY
+) -> KeyedNoise:
     """Return the noise of a third round."""
-    return KeyedNoise(key, job, steps or STEPS)
+    return KeyedNoise(key, job, steps or STEPS, strategy)
+
+
+def louder(**parameters: float) -> Strategy:
+    """Return the strategy with other parameters of its mechanism."""
+    changed = replace(MECHANISM, parameters={**MECHANISM.parameters, **parameters})
+    return replace(STRATEGY, update_transforms=(changed,))
 
 
 def test_the_noise_is_what_hkdf_and_aes_make_of_the_key() -> None:
     """RFC 5869 with HMAC alone, and AES of each counter: a second way to the same bytes."""
-    parts = ["fedbus noise of weights, version 1", "job", "3", "3", STEPS[2].updates]
+    combined = '[["mean", {}], ["dp-fixed", {"clipping_norm": 1.0, "noise_multiplier": 1.0}]]'
+    parts = ["fedbus noise of weights, version 2", "job", "3", "3", STEPS[2].updates, combined]
     info = b"".join(len(part).to_bytes(4, "big") + part.encode() for part in parts)
     extracted = hmac.digest(bytes(32), KEY.secret, "sha256")
     first = hmac.digest(extracted, info + b"\x01", "sha256")
@@ -67,13 +79,20 @@ OTHERS = {
     "updates": noise("job", KEY, replace(STEPS[2], updates="f" * 64)),
     "job": noise("other"),
     "key": noise("job", NoiseKey(bytes(range(1, 33)))),
+    "noise multiplier": noise(strategy=louder(noise_multiplier=2.0)),
+    "clipping norm": noise(strategy=louder(clipping_norm=0.5)),
+    "aggregator": noise(strategy=replace(STRATEGY, aggregator=PluginChoice(id="median"))),
     "round and task as one number": noise("job", KEY, replace(STEPS[2], round=33, task=3)),
 }
 
 
 @pytest.mark.parametrize("what", OTHERS)
 def test_what_differs_in_one_thing_gives_other_noise(what: str) -> None:
-    """The difference of two results with the same noise would have none."""
+    """The difference of two results with the same noise would have none.
+
+    Nor would twice a result, less that with twice the noise multiplier: the same updates can come
+    to a job of the same id in another repository, or after its data were removed.
+    """
     one, other = noise().normals(0, 200_000), OTHERS[what].normals(0, 200_000)
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.01  # 4.5 standard deviations
     assert noise().normal("a") != OTHERS[what].normal("a")
@@ -94,7 +113,7 @@ def test_numbers_that_do_not_exist_are_refused(wrong: tuple[int, int, int]) -> N
     with pytest.raises(ValueError, match=r"expected start and count of at least 0, and back from"):
         noise().normals(start, count, back)
     with pytest.raises(ValueError, match="got none"):
-        KeyedNoise(KEY, "job", [])
+        KeyedNoise(KEY, "job", [], STRATEGY)
 
 
 def test_the_key_is_in_no_text() -> None:

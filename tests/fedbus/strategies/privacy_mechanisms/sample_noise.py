@@ -10,6 +10,7 @@ from fedbus.privacy.noise import KeyedNoise
 from fedbus.privacy.noise_key import NoiseKey
 from fedbus.privacy.secret_noise import EphemeralNoise
 from fedbus.wire.privacy import NoiseStep
+from tests.fedbus.privacy.privacy_examples import STRATEGY
 
 KEY = NoiseKey(bytes(range(32)))
 NUMBERS = 200_000
@@ -22,7 +23,8 @@ def step_of(number: int) -> NoiseStep:
 
 def round_noise(rounds: int = 1) -> KeyedNoise:
     """Return the noise of the last of these rounds."""
-    return KeyedNoise(KEY, "job", [step_of(number) for number in range(1, rounds + 1)])
+    steps = [step_of(number) for number in range(1, rounds + 1)]
+    return KeyedNoise(KEY, "job", steps, STRATEGY)
 
 
 def secret_noise(seed: int = 0) -> EphemeralNoise:

@@ -15,6 +15,7 @@ from fedbus.strategies.privacy_mechanisms.dp_fixed import FixedClipping
 from fedbus.strategies.privacy_mechanisms.ldp_gaussian import LocalGaussian
 from fedbus.strategies.privacy_mechanisms.ldp_laplace import LocalLaplace
 from fedbus.strategies.privacy_mechanisms.metric_privacy import MetricNoise
+from tests.fedbus.privacy.privacy_examples import STRATEGY
 from tests.fedbus.strategies.privacy_mechanisms.sample_noise import (
     KEY,
     NUMBERS,
@@ -137,7 +138,7 @@ def test_the_count_of_bits_has_noise_of_its_deviation() -> None:
     """The next norm gives it away: C' = C exp(-0.2 (1/2 + noise / n - 1/2))."""
     found = []
     for number in range(1, 5001):
-        noise = KeyedNoise(KEY, "job", [step_of(number)])
+        noise = KeyedNoise(KEY, "job", [step_of(number)], STRATEGY)
         numbers = adaptive().next_private_numbers({}, [], noise)
         found.append(-math.log(numbers["clipping_norm"] / 0.5) / 0.2 * 4)
     assert stats.kstest(found, "norm").pvalue > LEAST_P

@@ -2,8 +2,10 @@
 
 A collector that computes a round again, after a failure or in another process, must add the same
 noise: two results of one sum with different noise would tell more than one. And noise must never
-be added to another sum, since the difference of both results would have none. So the noise is a
-function of the key, and of the job, round, task and digest of the updates:
+be added to another sum, since the difference of both results would have none. Nor may it be
+multiplied by another standard deviation: twice the result with deviation 1, less that with 2, has
+no noise. A job id names another job in another repository, so the noise is a function of the key,
+of the job, round, task and digest of the updates, and of the parts that combine and noise them:
 
 - HKDF with SHA-256 (RFC 5869) makes of the key, and of an encoding of those with the length before
   each part, an AES-256 key and half a counter block;
@@ -11,6 +13,7 @@ function of the key, and of the job, round, task and digest of the updates:
 - `noise_numbers` makes normal numbers of them.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,9 +27,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from fedbus.privacy.noise_key import NoiseKey
 from fedbus.privacy.noise_numbers import NORMAL_BYTES, Numbers, normals_of
 from fedbus.wire.privacy import NoiseStep
+from fedbus.wire.strategies import Strategy
 
-_WEIGHTS: Final = "fedbus noise of weights, version 1"
-_NAMED: Final = "fedbus noise of one number, version 1"
+_WEIGHTS: Final = "fedbus noise of weights, version 2"
+_NAMED: Final = "fedbus noise of one number, version 2"
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 8
 _PAIR: Final = 2
@@ -44,14 +48,18 @@ class KeyedNoise:
         job: The job's id.
         steps: What each ledger entry's noise was drawn from, in the order of the ledger, up to this
             round's.
+        strategy: The job's, the same in all its rounds.
     """
 
-    def __init__(self, key: NoiseKey, job: str, steps: Sequence[NoiseStep]) -> None:
+    def __init__(
+        self, key: NoiseKey, job: str, steps: Sequence[NoiseStep], strategy: Strategy
+    ) -> None:
         if not steps:
             raise ValueError("steps: expected those of the ledger and this round's, got none")
         self._key = key
         self._job = job
         self._steps = tuple(steps)
+        self._parts = _parts_of(strategy)
         self._streams: dict[int, _Stream] = {}
         self.step: int = len(steps) - 1
 
@@ -84,9 +92,9 @@ class KeyedNoise:
         return self._streams[back]
 
     def _stream_of(self, domain: str, step: NoiseStep, *names: str) -> "_Stream":
-        what = (domain, self._job, str(step.round), str(step.task), step.updates, *names)
-        length = _KEY_BYTES + _NONCE_BYTES
-        hkdf = HKDF(algorithm=SHA256(), length=length, salt=None, info=_encoded(what))
+        drawn_for = (self._job, str(step.round), str(step.task), step.updates, self._parts)
+        info, length = (domain, *drawn_for, *names), _KEY_BYTES + _NONCE_BYTES
+        hkdf = HKDF(algorithm=SHA256(), length=length, salt=None, info=_encoded(info))
         return _Stream(hkdf.derive(self._key.secret))
 
 
@@ -103,6 +111,12 @@ class _Stream:
         counter = self._nonce + block.to_bytes(16 - _NONCE_BYTES, "big")
         cipher = Cipher(AES(self._secret), CTR(counter)).encryptor()
         return cipher.update(memoryview(_ZEROS)[: _PAIR_BYTES * count])
+
+
+def _parts_of(strategy: Strategy) -> str:
+    """Return the parts between updates and the result with noise, with all their parameters."""
+    parts = (strategy.aggregator, *strategy.update_transforms)
+    return json.dumps([[part.id, part.parameters] for part in parts], sort_keys=True)
 
 
 def _encoded(parts: Sequence[str]) -> bytes:

@@ -154,7 +154,8 @@ class RoundPrivacy:
                 raise FedbusError("no noise may be drawn before the ledger has its entry")
             from fedbus.privacy.noise import KeyedNoise  # noqa: PLC0415 - cryptography is large
 
-            noise = KeyedNoise(self._key, self._progress.plan.job, self._steps)
+            strategy = self._progress.request.strategy
+            noise = KeyedNoise(self._key, self._progress.plan.job, self._steps, strategy)
         return PrivateStep(mechanism=mechanism, noise=noise, cohort=self.terms.cohort)
 
     def close(self) -> None:
