@@ -461,9 +461,15 @@ async def test_what_was_spent_comes_from_the_repository(broker: LocalBroker) -> 
         for each in documents:
             topic = f"{TOPICS}/models/{each.model}/latest"
             await repository.publish(Packet(topic, codec.to_json(each), retain=True))
+        later = f"{TOPICS}/models/o/latest"
+        await repository.publish(
+            Packet(later, b'{"model": "o", "of": "another fedbus"}', retain=True)
+        )
         serving = asyncio.create_task(serve(repository))
-        listed = {each.model: each.privacy for each in await fed.models()}
-        assert listed == {"m": here, "n": None, "o": None}
+        found = await fed.models()
+        assert {each.model: each.privacy for each in found} == {"m": here, "n": None, "o": None}
+        assert [each.model for each in found if each.trouble] == ["o"]
+        assert found[-1].trouble.startswith(f"what the broker retains at {later} cannot be read")
         assert await fed.privacy("digits") == answers["show_privacy"]
         serving.cancel()
         await asyncio.wait({serving})

@@ -112,12 +112,15 @@ class StoredModel:
         ref: Its name, its version, and its blobs with digests and sizes in bytes.
         created: When it was stored, as RFC 3339 in UTC; None where the repository does not know.
         privacy: What its job had spent with it, `model_epsilon` with all jobs before; None without
-            a privacy mechanism.
+            a privacy mechanism, and if it is not known, as `trouble` says.
+        trouble: Why `privacy` is not known: the document that the broker retains of the model
+            cannot be read. "" if it can, and `Client.privacy` asks the repository itself.
     """
 
     ref: ModelRef
     created: str | None
     privacy: PrivacySpent | None = None
+    trouble: str = ""
 
     @property
     def model(self) -> str:

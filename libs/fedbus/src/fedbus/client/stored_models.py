@@ -16,6 +16,7 @@ from fedbus.client.session_node import R, run
 from fedbus.errors import LayoutError, WireError
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
+from fedbus.mqtt.bus import Packet
 from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelLatest, ModelSpec
@@ -54,13 +55,29 @@ async def models(connection: ClientConnection) -> tuple[StoredModel, ...]:
         connection, RepositoryQuery(repository_node(), ListModels(), ModelsListed, "models")
     )
     packets = await connection.retained(connection.login.topic(MODEL_LATEST, model="+"))
-    latest = (codec.from_json(ModelLatest, packet.payload) for packet in packets)
-    spent = {(each.model, each.version): each.privacy for each in latest}
-    stored = (
-        StoredModel(ref, listed.made.get(ref.model), spent.get((ref.model, ref.version)))
-        for ref in listed.models
-    )
+    stored = stored_models(listed, packets)
     return tuple(sorted(stored, key=lambda each: each.created or ""))
+
+
+def stored_models(listed: ModelsListed, packets: Iterable[Packet]) -> Iterator[StoredModel]:
+    """Yield each listed model with what its retained document says of privacy.
+
+    A document that cannot be read, of another version of fedbus perhaps, is that model's trouble.
+    """
+    readable: list[ModelLatest] = []
+    unreadable: dict[str, str] = {}
+    for packet in packets:
+        try:
+            readable.append(codec.from_json(ModelLatest, packet.payload))
+        except WireError as error:
+            unreadable[packet.topic.split("/")[-2]] = (
+                f"what the broker retains at {packet.topic} cannot be read, so its ε is not known "
+                f"here (`fedbus privacy show` asks the repository): {error}"
+            )
+    spent = {(each.model, each.version): each.privacy for each in readable}
+    for ref in listed.models:
+        privacy, trouble = spent.get((ref.model, ref.version)), unreadable.get(ref.model, "")
+        yield StoredModel(ref, listed.made.get(ref.model), privacy, trouble)
 
 
 async def privacy(connection: ClientConnection, model: str) -> PrivacyShown:

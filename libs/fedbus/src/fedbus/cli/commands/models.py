@@ -1,11 +1,13 @@
 """`fedbus models`: push, list, show, pull."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedbus.cli import exit_codes
 from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.inputs.model_argument import (
     Answers,
@@ -28,7 +30,7 @@ from fedbus.client import stored_models
 from fedbus.client.asyncio_client import Client
 from fedbus.client.model_outputs import OutputOptions, describe_outputs
 from fedbus.client.names import model_name
-from fedbus.client.results import PulledModel
+from fedbus.client.results import PulledModel, StoredModel
 from fedbus.client.stored_models import VERSIONS
 from fedbus.wire import codec
 
@@ -42,8 +44,15 @@ Version = Annotated[int | None, typer.Option("--version", help="The latest by de
 
 @app.command("list")
 def list_them(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """List the latest version of every model."""
-    found = call(broker_of(ctx), lambda fed: fed.models())
+    """List the latest version of every model.
+
+    If what the broker retains of a model cannot be read, a warning says so and the exit code is 1.
+    """
+    print_models(call(broker_of(ctx), lambda fed: fed.models()), as_json=as_json)
+
+
+def print_models(found: Sequence[StoredModel], *, as_json: bool) -> None:
+    """Print models; raise Exit after them if something about one is not known."""
     if as_json:
         display.print_json(
             [
@@ -51,12 +60,22 @@ def list_them(ctx: typer.Context, as_json: AsJson = False) -> None:
                     **codec.to_plain(each.ref),
                     "at": each.created,
                     "privacy": None if each.privacy is None else codec.to_plain(each.privacy),
+                    **({"trouble": each.trouble} if each.trouble else {}),
                 }
                 for each in found
             ]
         )
-        return
-    private = any(each.privacy is not None for each in found)
+    else:
+        _print_table(found)
+    troubled = [each for each in found if each.trouble]
+    for each in troubled:
+        display.warn(f"model {each.model}: {each.trouble}")
+    if troubled:
+        raise typer.Exit(exit_codes.FAILED)
+
+
+def _print_table(found: Sequence[StoredModel]) -> None:
+    private = any(each.privacy is not None or each.trouble for each in found)
     display.print_table(
         ("MODEL", "VERSION", "AGE", "WEIGHTS", "DIGEST", "SOURCE", *(("EPSILON",) * private)),
         (
@@ -67,7 +86,7 @@ def list_them(ctx: typer.Context, as_json: AsJson = False) -> None:
                 display.format_size(each.ref.weights.size),
                 each.ref.weights.digest[:12],
                 each.ref.source,
-                *((format_model_epsilon(each.privacy),) * private),
+                *(("unknown" if each.trouble else format_model_epsilon(each.privacy),) * private),
             )
             for each in found
         ),
