@@ -73,8 +73,9 @@ class QuadraticTrainer:
                 if name in terms.linear:
                     gradient += terms.linear[name]
                 array -= rate * gradient
-            new["seen"] += len(x)
-            new["spread"] += np.float32(0.1) * (np.float32(x.std()) - new["spread"])
+            if "seen" in new:  # a private job's model has weights only
+                new["seen"] += len(x)
+                new["spread"] += np.float32(0.1) * (np.float32(x.std()) - new["spread"])
         return Update(new, data.examples, {"loss": loss})
 
     def evaluate(self, weights: Weights, data: Dataset, _params: TrainingParams) -> Metrics:

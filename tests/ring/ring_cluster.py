@@ -16,6 +16,7 @@ from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout
 from fedbus.mqtt.bus import Packet
 from fedbus.privacy.noise_key import create_noise_key
+from fedbus.privacy.secret_noise import EphemeralNoise
 from fedbus.simulation import services
 from fedbus.simulation.host import ServiceFactory
 from fedbus.simulation.network_faults import NO_FAULTS, NetworkFaults
@@ -42,7 +43,8 @@ class RingCluster:
     """A ring with a repository, a controller, a collector, trainers and an evaluator.
 
     With `trains`, agents have `QuadraticTrainer` and the agent's half of a strategy, in place of
-    drawn updates.
+    drawn updates. `private` ones train a model whose tensors all get noise, and draw their own
+    noise from the seed: only here, and from nothing that a service could be told.
 
     Attributes:
         ring: The simulated network with its hosts.
@@ -65,12 +67,15 @@ class RingCluster:
         numbers: int = 600,
         faults: NetworkFaults = NO_FAULTS,
         trains: bool = False,
+        private: bool = False,
     ) -> None:
         self.folder = folder
         self.ring = Ring(seed=seed, faults=faults, heartbeat_seconds=BEAT)
         self.updates: dict[tuple[str, int], bytes] = {}
         self.records = AgentRecords()
-        self._trains = trains
+        self._trains = trains or private
+        self._private = private
+        self._noises = 0
         self._made: dict[tuple[str, str, int], bytes] = {}
         self.states: dict[str, list[JobState]] = {}
         self.answers: list[dict[str, object]] = []
@@ -182,7 +187,8 @@ class RingCluster:
         form = source.now.form.plain()
 
         def runner(_name: str, outbox: Outbox) -> TaskRunner:
-            return LocalTrainer(outbox, source, None, {"light": QuadraticTrainer})
+            factories = {"light": QuadraticTrainer}
+            return LocalTrainer(outbox, source, None, factories, noise=self._noise)
 
         def outbox_in(folder: Path) -> Outbox:
             agent = folder.name
@@ -191,6 +197,11 @@ class RingCluster:
             )
 
         return services.agent(self.folder, runner, role, 10 + number, form, outbox_in)
+
+    def _noise(self) -> EphemeralNoise:
+        """Return the noise of one task: other numbers for each task, and for each attempt."""
+        self._noises += 1
+        return EphemeralNoise(Random(f"{self.ring.seed}, noise {self._noises}").randbytes)
 
     def _heard(self, packet: Packet) -> None:
         if packet.topic.endswith("/state") and packet.payload:
@@ -201,9 +212,10 @@ class RingCluster:
 
     def _seed_model(self, numbers: int) -> None:
         weights = first_weights(numbers)
-        if not self._trains:
+        all_kinds = self._trains and not self._private
+        if not all_kinds:
             weights = {name: weights[name] for name in ("w", "b")}
-        layout = Layout.of(weights, ROLES if self._trains else {})
+        layout = Layout.of(weights, ROLES if all_kinds else {})
         spec = codec.to_json(
             ModelSpec(
                 model=MODEL,

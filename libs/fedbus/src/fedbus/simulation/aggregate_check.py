@@ -1,6 +1,6 @@
 """Second computation of a round's version and state from the updates that agents offered."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -21,6 +21,13 @@ from fedbus.model.sections import (
 )
 from fedbus.plugins import Combined
 from fedbus.simulation.reference_optimizers import reference_step
+from fedbus.simulation.reference_privacy import (
+    CLOSE,
+    DrawnAgain,
+    PrivateRound,
+    Protected,
+    reference_protection,
+)
 from fedbus.simulation.reference_rules import (
     REFERENCE_COMBINATIONS,
     WEIGHS_ALL,
@@ -42,6 +49,9 @@ from fedbus.wire.round_records import Contributor, RoundRecord
 TOLERANCE = 1e-6
 """Relative to the sum of the absolute values: |base|, each |coefficient * delta|, |step|."""
 
+DrawAgain: TypeAlias = Callable[[RoundRecord], DrawnAgain | None]
+"""Returns the noise that a collector drew for a round; None: none, or it is not known."""
+
 Update: TypeAlias = Blob | NDArray[Any]
 """An agent's delta: its blob, or all its numbers in layout order."""
 
@@ -51,6 +61,7 @@ def check_aggregate(
     each: RoundLike,
     parent: RoundLike,
     updates: Mapping[tuple[str, int], Update],
+    drawn_again: DrawAgain = lambda _: None,
 ) -> bool:
     """Check a version and its state against a second computation, tensor by tensor.
 
@@ -61,10 +72,11 @@ def check_aggregate(
         each: The version and the record of its round.
         parent: The base version, and the record of its round.
         updates: Every offered update, by (agent, task).
+        drawn_again: Returns the noise of a private round whose collector drew it.
 
     Returns:
         Whether the trained tensors were computed again; not if a part of the strategy is none of
-        fedbus's.
+        fedbus's, or if its noise is not known.
 
     Raises:
         RecordsError: The version, its state or a coefficient is another one, or an update is not
@@ -82,7 +94,7 @@ def check_aggregate(
     if fault is not None:
         raise RecordsError(f"{check.what}: {fault}")
     check.check_untrained()
-    return check.check_trained(store, parent)
+    return check.check_trained(store, parent, drawn_again(record))
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,8 @@ class _RoundCheck:
     @cached_property
     def used(self) -> NDArray[np.bool_]:
         """Which of the updates are used."""
-        return np.array([one.coefficient != 0 for one in self.record.contributors])
+        used = [one.coefficient != 0 for one in self.record.contributors]
+        return np.array(used, np.bool_)  # of no update in some rounds of Poisson sampling
 
     @cached_property
     def shares(self) -> Vector:
@@ -138,11 +151,10 @@ class _RoundCheck:
 
     def matrix(self, tensors: tuple[Tensor, ...]) -> Updates:
         """Return the numbers of tensors in all updates, shape (agents, numbers)."""
-        rows = [
-            np.concatenate([np.zeros(0), *(delta[t.name].reshape(-1) for t in tensors)])
-            for delta in self.deltas
-        ]
-        return np.array(rows, np.float64)
+        made = np.zeros((len(self.deltas), sum(tensor.numbers for tensor in tensors)))
+        for row, delta in zip(made, self.deltas, strict=True):
+            row[:] = np.concatenate([np.zeros(0), *(delta[t.name].reshape(-1) for t in tensors)])
+        return made
 
     def combined(self, numbers: Updates) -> Vector | None:
         """Return the combination of trained numbers; None if the rule is unknown."""
@@ -185,14 +197,21 @@ class _RoundCheck:
         if rule.id not in WEIGHS_ONE:
             yield self.shares @ numbers
 
-    def check_trained(self, store: StoredRecords, parent: RoundLike) -> bool:
-        """Check the trained tensors, and the arrays of the state."""
+    def check_trained(
+        self, store: StoredRecords, parent: RoundLike, noise: DrawnAgain | None
+    ) -> bool:
+        """Check the trained tensors, and the arrays and numbers of the state."""
         record, strategy = self.record, self.record.strategy
         tensors = trained_tensors(self.layout)
-        update = self.combined(self.trained)
-        if update is None or strategy.update_transforms:
+        combined = self.combined(self.trained)
+        if combined is None:
             return False
-        moved = self.scale(self.trained)
+        protected = self._protected(combined, parent, noise)
+        if protected is None:
+            return False
+        self._check_protected(protected)
+        update = protected.update
+        moved = self.scale(self.trained) + np.abs(update - combined) + protected.deviation
         sections = {}
         for name in strategy.sections:
             numbers = self._section(name)
@@ -207,7 +226,7 @@ class _RoundCheck:
             Combined(
                 update=update + (record.base_coefficient - 1) * base,
                 sections={name: found for name, found in sections.items() if found is not None},
-                agents=int(self.used.sum()),
+                agents=self._agents,
                 population=strategy.population or 0,
                 round=rounds,
             ),
@@ -220,6 +239,54 @@ class _RoundCheck:
         if strategy.state:
             self._check_state(store, state, moved)
         return True
+
+    @property
+    def _agents(self) -> int:
+        """The number of updates; in a private round that of the agents wanted."""
+        privacy = self.record.strategy.privacy
+        return int(self.used.sum()) if privacy is None else privacy.cohort
+
+    def _protected(
+        self, combined: Vector, parent: RoundLike, noise: DrawnAgain | None
+    ) -> Protected | None:
+        """Return the combined update with its noise; None if that cannot be computed."""
+        record, transforms = self.record, self.record.strategy.update_transforms
+        if not transforms:
+            return Protected(update=combined)
+        draws = record.strategy.privacy is not None and record.strategy.privacy.noise == "collector"
+        if len(transforms) > 1 or (draws and noise is None):
+            return None
+        before = None if parent.record is None else parent.record.state
+        continues = record.state is not None and record.state.rounds > 1 and before is not None
+        made = PrivateRound(
+            combined=combined,
+            updates=self.trained[self.used],
+            tensors=tuple(tensor.numbers for tensor in trained_tensors(self.layout)),
+            bits=[one.facts.norm_bit or 0.0 for one in record.contributors],
+            numbers=before.numbers if continues and before is not None else {},
+            cohort=self._agents,
+            noise=noise,
+        )
+        return reference_protection(transforms[0], made)
+
+    def _check_protected(self, protected: Protected) -> None:
+        """Check that each update was clipped, and the numbers of the state."""
+        lengths = np.linalg.norm(self.trained, axis=1)
+        limit = protected.limit
+        if limit is not None and (lengths > limit).any():
+            longest = self.record.contributors[int(np.argmax(lengths))]
+            raise RecordsError(
+                f"{self.what} counts an update of {longest.agent} with the norm"
+                f" {lengths.max():.6g}, and the limit is {limit:.6g}"
+            )
+        stored = {} if self.record.state is None else dict(self.record.state.numbers)
+        expected = protected.numbers
+        if stored.keys() != expected.keys() or not np.allclose(
+            [stored[name] for name in expected], [*expected.values()], rtol=CLOSE, atol=0
+        ):
+            raise RecordsError(
+                f"{self.what} keeps the numbers {stored}, where its mechanism makes {expected}"
+            )
 
     def _section(self, name: str) -> Updates:
         return np.array([delta[SECTION_PREFIX + name] for delta in self.deltas], np.float64)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from fedbus.simulation.aggregate_check import Update, check_aggregate
+from fedbus.simulation.aggregate_check import DrawAgain, Update, check_aggregate
 from fedbus.simulation.stored_records import (
     RecordsError,
     RoundLike,
@@ -44,6 +44,7 @@ def check_records(
     updates: Mapping[tuple[str, int], Update] | None = None,
     *,
     job: str | None = None,
+    drawn_again: DrawAgain = lambda _: None,
 ) -> RecordCounts:
     """Check all records of a repository.
 
@@ -52,6 +53,7 @@ def check_records(
         updates: Every update that agents offered, by (agent, task). With them the aggregates are
             computed again, where the weights of a version and of its parent are still stored.
         job: The job whose aggregates are checked; None: all jobs.
+        drawn_again: Returns the noise of a private round; `private_records.py` has one.
 
     Raises:
         RecordsError: two records contradict each other, or a blob is missing or damaged.
@@ -72,7 +74,7 @@ def check_records(
             assert each.record is not None  # noqa: S101 - checked above
             parent = entries[each.record.model, each.record.parent]
             if job in {None, each.record.job} and each.version.kept and parent.version.kept:
-                summed += check_aggregate(store, each, parent, updates)
+                summed += check_aggregate(store, each, parent, updates, drawn_again)
     return RecordCounts(versions=len(history), rounds=len(rounds), summed=summed)
 
 

@@ -72,10 +72,13 @@ def _mean(
     found: Vector,
     _updates: Updates,
 ) -> str | None:
-    """McMahan et al. 2017, arXiv 1602.05629; unweighted as in SCAFFOLD and FedDyn."""
-    weighted = parameters.get("weighted", True)
+    """McMahan et al. 2017, arXiv 1602.05629; unweighted as in SCAFFOLD and FedDyn.
+
+    In private jobs the sum is divided by a fixed number, as in arXiv 1710.06963.
+    """
+    weighted, divisor = parameters.get("weighted", True), parameters.get("divisor")
     counts = np.array([one.examples if weighted else 1 for one in contributors], np.float64)
-    expected = counts / counts.sum()
+    expected = counts / (counts.sum() if divisor is None else float(str(divisor)))
     if np.allclose(found, expected, rtol=CLOSE, atol=0):
         return None
     return f"the coefficients are {found.tolist()}, where a mean has {expected.tolist()}"

@@ -50,6 +50,7 @@ class Ring(VirtualClock):
         message_counts: Delivered, lost, repeated and delayed packets.
         on_note: Called with each log event and its host.
         on_step: Called with the name of each step of a core, for faults at a step.
+        on_publish: Called with the name of a host and each packet that it publishes, before faults.
     """
 
     faults: NetworkFaults = NO_FAULTS
@@ -59,6 +60,7 @@ class Ring(VirtualClock):
     message_counts: MessageCounts = field(default_factory=MessageCounts)
     on_note: Callable[[str, Note], None] = lambda _host, _note: None
     on_step: Callable[[str, str], None] = lambda _host, _step: None
+    on_publish: Callable[[str, Packet], None] = lambda _host, _packet: None
     hosts: dict[str, Host] = field(default_factory=dict)
     listeners: dict[str, tuple[list[str], Callable[[Packet], None]]] = field(default_factory=dict)
     rng: Random = field(init=False)
@@ -190,6 +192,7 @@ class Ring(VirtualClock):
         for effect in node.take_effects():
             match effect:
                 case Publish(packet) if host.connected:
+                    self.on_publish(host.name, packet)
                     self.broker.publish(host.name, packet)
                 case PublishChunk() if host.connected:
                     bulk.append(effect)

@@ -1,6 +1,6 @@
 """Records of a repository, as the oracle reads them, and their blobs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from fedbus.model.sections import state_layout
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
+from fedbus.wire.privacy import LedgerEntry, PrivacySpent
 from fedbus.wire.round_records import RoundRecord
 
 _READ_BYTES = 1024 * 1024
@@ -61,6 +62,22 @@ class StoredRecords(Protocol):
 
     def open_blob(self, digest: str, /) -> BlobSource | None:
         """Find a blob."""
+
+
+class EntryLike(Protocol):
+    """A ledger entry, and what its job had spent with it."""
+
+    @property
+    def entry(self) -> LedgerEntry: ...  # noqa: D102 - see LedgerEntry
+    @property
+    def spent(self) -> PrivacySpent: ...  # noqa: D102
+
+
+class StoredLedgers(StoredRecords, Protocol):
+    """A repository's store with the ledgers of private jobs."""
+
+    def ledger(self, job: str, /) -> Sequence[EntryLike]:
+        """Read all entries of a job's ledger, in order."""
 
 
 def name_of(version: VersionLike) -> str:

@@ -7,7 +7,7 @@ more. `rules.py`, `commit_rules.py` and `privacy_rules.py` decide what a method 
 stores refuse alike. A fault of the disk raises StoreError and changes nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from fedbus.core.blob_io import BlobSource
@@ -18,6 +18,7 @@ from fedbus.wire.privacy import LedgerEntry
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.ledger_records import (
+    EntryFacts,
     JobLedger,
     ModelPrivacy,
     PlanAnswer,
@@ -200,6 +201,9 @@ class Store(Protocol):
 
     def history(self) -> Iterable[HistoryEntry]:
         """Return every version of every model, by model and version: for the oracle."""
+
+    def ledger(self, job: str) -> Sequence[EntryFacts]:
+        """Return all entries of a job's ledger, in order: for the oracle."""
 
     def holds(self, blob: BlobRef) -> bool:
         """Return whether the store has a blob and it is intact; reads all of its content."""

@@ -6,8 +6,9 @@ from pathlib import Path
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import StoreError
 from fedbus_repository.stores.files import blob_path
+from fedbus_repository.stores.ledger_records import EntryFacts
 from fedbus_repository.stores.records import HistoryEntry, StoredJob
-from fedbus_repository.stores.sqlite import job_rows, version_rows
+from fedbus_repository.stores.sqlite import job_rows, ledger_rows, version_rows
 from fedbus_repository.stores.sqlite.database import DATABASE
 from fedbus_repository.stores.sqlite.tables import SCHEMA
 
@@ -40,6 +41,10 @@ class SqliteHistory:
     def job(self, name: str) -> StoredJob | None:
         """Read a job."""
         return job_rows.job(self._db, name)
+
+    def ledger(self, job: str) -> list[EntryFacts]:
+        """Read all entries of a job's ledger, in order."""
+        return ledger_rows.ledger_of(self._db, job)
 
     def open_blob(self, digest: str) -> FileBlob | None:
         """Open a blob for reading."""

@@ -44,6 +44,15 @@ def entries_after(db: sqlite3.Connection, job: str, number: int) -> Iterator[Led
     return (codec.unpack(LedgerEntry, entry) for (entry,) in rows)
 
 
+def ledger_of(db: sqlite3.Connection, job: str) -> list[EntryFacts]:
+    """Read all entries of a job in order, each with what the job had spent with it."""
+    rows = db.execute("SELECT entry, spent FROM ledger WHERE job = ? ORDER BY number", (job,))
+    return [
+        EntryFacts(entry=codec.unpack(LedgerEntry, entry), spent=codec.unpack(PrivacySpent, spent))
+        for entry, spent in rows
+    ]
+
+
 def asked_agents(db: sqlite3.Connection, job: str) -> int:
     """Return the number of agents in all entries of a job."""
     (found,) = db.execute(

@@ -17,6 +17,7 @@ from fedbus.wire.privacy import LedgerEntry, PrivacySpent, PrivacyTerms
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores import privacy_rules, rules
 from fedbus_repository.stores.ledger_records import (
+    EntryFacts,
     JobLedger,
     ModelPrivacy,
     RecordedNoise,
@@ -70,6 +71,10 @@ class SqliteLedgers:
                 spent = ledger_rows.spent_by(db, job)
                 return JobLedger(spent=spent, entries=spent.entries if spent else 0)
             return self._summary(db, found.job, found.terms)
+
+    def ledger(self, job: str) -> list[EntryFacts]:
+        with self._database.reading(f"reading the ledger of job {job}") as db:
+            return ledger_rows.ledger_of(db, job)
 
     def model_privacy(self, model: str) -> ModelPrivacy | StoreRefusal:
         with self._database.reading(f"reading what was spent on model {model}") as db:
