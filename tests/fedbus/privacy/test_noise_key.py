@@ -76,8 +76,8 @@ def test_a_file_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: 
         (b"", "expected 32 bytes, got 0"),
         (SECRET[:31], "expected 32 bytes, got 31"),
         (SECRET + b"\n", "expected 32 bytes, got more"),
-        (bytes(32), "all bytes are equal"),
-        (b"7" * 32, "all bytes are equal"),
+        (bytes(32), "many bytes are equal"),
+        (b"7" * 32, "many bytes are equal"),
     ],
 )
 def test_what_is_no_key_is_refused_without_showing_it(
@@ -128,6 +128,25 @@ def test_a_file_that_may_not_be_read_says_as_which_user(
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(SettingsError, match=f"user {os.geteuid()}, as which this process runs"):
         read_noise_key(tmp_path / "key")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"correct horse battery staple 123", "it is text, not random bytes, so it may be guessed"),
+        (b"0123456789abcdef0123456789ABCDEF", "it is text, not random bytes, so it may be guessed"),
+        (bytes(range(16)) + bytes(16), ""),
+        (bytes(range(15)) + bytes(17), "many bytes are equal, so they are not random"),
+    ],
+)
+def test_a_key_that_could_be_guessed_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
+    """Its digest is public, so that a guess can be tried without asking anyone."""
+    path = written(tmp_path / "key", content)
+    if not said:
+        assert read_noise_key(path) == NoiseKey(content)
+        return
+    with pytest.raises(SettingsError, match=f"noise key .*: {said}; make one with"):
+        read_noise_key(path)
 
 
 def test_a_key_is_made_once_and_kept(tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ from fedbus.atomic_write import PRIVATE, sync_folder, temporary_path
 from fedbus.errors import SettingsError, StoreError
 
 NOISE_KEY_BYTES: Final = 32
+_LEAST_DIFFERENT: Final = 16
+"""Random bytes have fewer different ones once in 3 * 10^16 keys."""
+_PRINTABLE: Final = range(0x20, 0x7F)
+"""Random bytes are all printable once in 6 * 10^13 keys."""
 MAKE_ONE: Final = "make one with `fedbus privacy key FILE`"
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -26,7 +30,8 @@ class NoiseKey:
     """A noise key; its bytes are not in its `repr`.
 
     Raises:
-        ValueError: There are not 32 bytes, or all are equal; the message has none of them.
+        ValueError: There are not 32 bytes, or they are not random: what collectors announce is the
+            digest of the key, by which a guessed one is recognized. The message has none of them.
     """
 
     secret: bytes = field(repr=False)
@@ -34,8 +39,10 @@ class NoiseKey:
     def __post_init__(self) -> None:
         if len(self.secret) != NOISE_KEY_BYTES:
             raise ValueError(f"expected {NOISE_KEY_BYTES} bytes, got {len(self.secret)}")
-        if len(set(self.secret)) == 1:
-            raise ValueError("all bytes are equal, so they are not random")
+        if len(set(self.secret)) < _LEAST_DIFFERENT:
+            raise ValueError("many bytes are equal, so they are not random")
+        if all(byte in _PRINTABLE for byte in self.secret):
+            raise ValueError("it is text, not random bytes, so it may be guessed")
 
     @property
     def digest(self) -> str:
