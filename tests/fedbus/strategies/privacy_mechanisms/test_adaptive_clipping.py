@@ -172,6 +172,20 @@ def test_an_update_that_breaks_a_bound_is_refused(
     assert bool(reason) == bool(said)
 
 
+@pytest.mark.parametrize(
+    ("bit", "refused"), [(1e9, True), (-5.51, True), (6.51, True), (6.5, False)]
+)
+def test_a_bit_with_noise_that_no_agent_draws_is_refused(bit: float, refused: bool) -> None:
+    """One agent's bit of 1e9 would move the next norm by a factor of e^20."""
+    mechanism = AdaptiveClipping(
+        num_sampled_clients=4, server_side_noising=False, clip_count_stddev=1
+    )
+    facts = UpdateFacts(agent="a", examples=1, norm_bit=bit)
+    reason = mechanism.refuses_update(facts, {})
+    said = f"norm_bit: expected 0 or 1 with noise, from -5.5 to 6.5, got {bit!r}"
+    assert reason == (said if refused else "")
+
+
 def test_with_the_agents_noise_the_collector_adds_none() -> None:
     """Exactly one side draws it: the sum of noised bits is used as it is."""
     mechanism = AdaptiveClipping(

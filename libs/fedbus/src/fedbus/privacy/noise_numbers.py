@@ -31,6 +31,8 @@ UNIFORM_BYTES: Final = 8
 """Random bytes of one uniform number."""
 GRID_BITS: Final = 20
 """A noised number is rounded to 2^-20 of the noise's scale, or less."""
+MOST_DEVIATIONS: Final = 11.0
+"""More standard deviations than any normal number here is away from 0."""
 _ANGLE_BITS: Final = 53
 
 

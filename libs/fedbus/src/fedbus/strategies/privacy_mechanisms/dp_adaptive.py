@@ -22,7 +22,7 @@ from typing import Final
 
 from fedbus.model.layout import Weights
 from fedbus.plugins import Block, Combined, PrivateTraining, PrivateUpdate, RoundNoise, UpdateFacts
-from fedbus.privacy.noise_numbers import number_on_grid
+from fedbus.privacy.noise_numbers import MOST_DEVIATIONS, number_on_grid
 from fedbus.strategies.number_parameters import flag, not_negative, positive
 from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     LEAST_NORM,
@@ -125,7 +125,13 @@ class AdaptiveClipping:
         if bit is None or not isfinite(bit):
             return f"it has no bit that says whether the update was clipped: norm_bit is {bit}"
         if not self.needs_norm:
-            return ""
+            most = 0.5 + MOST_DEVIATIONS * self._count_std / sqrt(self._agents)
+            if abs(bit - 0.5) <= most:
+                return ""
+            return (
+                f"norm_bit: expected 0 or 1 with noise, from {0.5 - most:.4g} to {0.5 + most:.4g}, "
+                f"got {bit!r}"
+            )
         if bit not in {0, 1}:
             return f"norm_bit: expected 0 or 1, got {bit!r}"
         return norm_fault(facts, self._norm_of(numbers))
