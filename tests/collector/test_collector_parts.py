@@ -132,6 +132,59 @@ def test_noise_is_for_a_mean_of_the_wanted_number_of_agents(
     assert PartsFactory().make(bounds).mechanism is not None
 
 
+BANDED: dict[str, Argument] = {
+    "noise_multiplier": 1.0,
+    "clipping_norm": 1.0,
+    "num_sampled_clients": 3,
+    "bands": 2,
+    "min_separation": 2,
+    "max_participations": 4,
+}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "given", "said"),
+    [
+        (
+            "noise_multiplier",
+            0.5,
+            "noise_multiplier is 0.5, and that of the job's privacy terms 1.0",
+        ),
+        (
+            "num_sampled_clients",
+            9,
+            "num_sampled_clients is 9, and that of the job's privacy terms 3",
+        ),
+        ("bands", 1, "bands is 1, and that of the job's privacy terms 2"),
+        ("min_separation", 3, "min_separation is 3, and that of the job's privacy terms 2"),
+        ("max_participations", 1, "max_participations is 1, and that of the job's privacy terms 4"),
+        ("clipping_norm", 2.0, ""),
+    ],
+)
+def test_a_mechanism_with_less_noise_than_the_terms_is_refused(
+    parameter: str, given: Argument, said: str
+) -> None:
+    """The ledger's entry would state an ε of noise that is never drawn."""
+    terms = PrivacyTerms(
+        mechanism="dp-banded",
+        release="banded",
+        noise_multiplier=1.0,
+        delta=1e-5,
+        cohort=3,
+        bands=2,
+        min_separation=2,
+        max_participations=4,
+    )
+    choice = PluginChoice(id="dp-banded", parameters={**BANDED, parameter: given})
+    strategy = made(terms=terms, update_transforms=(choice,))
+    if not said:
+        assert PartsFactory().make(strategy).mechanism is not None
+        return
+    with pytest.raises(PluginError) as failed:
+        PartsFactory().make(strategy)
+    assert str(failed.value) == f"update transform 'dp-banded': its {said}"
+
+
 @pytest.mark.parametrize("release", ["dp-sgd", "laplace"])
 def test_terms_that_agents_keep_alone_need_no_mechanism_here(release: Any) -> None:  # noqa: ANN401 - a literal
     """Trainers and agents add the noise."""

@@ -1,8 +1,8 @@
 """Parts of a strategy that a collector calls: aggregator, server optimizer, update transforms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fedbus import plugins
 from fedbus.errors import PluginError
@@ -17,7 +17,17 @@ from fedbus.plugins.collector_part_calls import (
 from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
 from fedbus.privacy.ledger_entries import is_drawn_by_collector
 from fedbus.training.params import PluginChoice
+from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.strategies import Strategy
+
+_ROUNDING: Final = 1 + 1e-9
+_STATED_TWICE: Final[Mapping[str, str]] = {
+    "num_sampled_clients": "cohort",
+    "bands": "bands",
+    "min_separation": "min_separation",
+    "max_participations": "max_participations",
+}
+"""Parameters of mechanisms that decide how much noise is drawn, and the terms that ε is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +124,41 @@ def privacy_fault(strategy: Strategy, parts: StrategyParts) -> str:
     if promised != (mechanism is not None and mechanism.draws_noise):
         draws = "draws no noise" if promised else "draws noise"
         return f"{terms.mechanism}: it {draws} at the collector, against the job's privacy terms"
-    bounded = mechanism is None or mechanism.needs_combined_norm
-    if promised and not bounded and parts.aggregator.divisor != terms.cohort:
-        part, divisor = parts.aggregator.caller.part, parts.aggregator.divisor
+    if mechanism is None:
+        return ""
+    weaker = _weaker_mechanism(strategy, terms, mechanism)
+    return weaker or _unbounded_mean(terms, mechanism, parts.aggregator)
+
+
+def _unbounded_mean(
+    terms: PrivacyTerms, mechanism: PrivacyMechanismCalls, aggregator: AggregatorCalls
+) -> str:
+    """Return why one update may change the combined one by more than its noise is for, or ""."""
+    bounded = mechanism.needs_combined_norm
+    if is_drawn_by_collector(terms) and not bounded and aggregator.divisor != terms.cohort:
+        part, divisor = aggregator.caller.part, aggregator.divisor
         return (
             f"{part}: expected the divisor {terms.cohort}, the agents wanted in a round, got"
             f" {divisor}: one update would count for more than {terms.mechanism} adds noise for"
         )
+    return ""
+
+
+def _weaker_mechanism(
+    strategy: Strategy, terms: PrivacyTerms, mechanism: PrivacyMechanismCalls
+) -> str:
+    """Return why a mechanism draws other noise than ε is computed for, or ""."""
+    multiplier: object = getattr(mechanism.part, "noise_multiplier", terms.noise_multiplier)
+    if not isinstance(multiplier, float) or terms.noise_multiplier > multiplier * _ROUNDING:
+        return (
+            f"{mechanism.caller.part}: its noise_multiplier is {multiplier!r}, and that of the"
+            f" job's privacy terms {terms.noise_multiplier!r}"
+        )
+    given = strategy.update_transforms[-1].parameters
+    for name, term in _STATED_TWICE.items():
+        if (promised := getattr(terms, term)) != given.get(name, promised):
+            return (
+                f"{mechanism.caller.part}: its {name} is {given[name]!r}, and that of the job's"
+                f" privacy terms {promised!r}"
+            )
     return ""
