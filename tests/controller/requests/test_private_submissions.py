@@ -121,6 +121,18 @@ def test_another_population_than_the_known_agents_gets_a_warning(known: int, sai
     assert warnings == ([f"strategy.population is 30, but {said} {rest}"] if said else [])
 
 
+@pytest.mark.parametrize(("known", "warns"), [(1, False), (3, False), (4, True), (9, True)])
+def test_a_delta_that_is_too_large_for_the_known_agents_gets_a_warning(
+    known: int,
+    warns: bool,
+) -> None:
+    """The file gives no population, and δ is below 1 / num_sampled_clients."""
+    file = private_file({"dp-fixed": FIXED, "accounting": {"delta": 0.25}})
+    warnings = [*private_job_warnings(terms_of(file), known)]
+    said = f"delta is 0.25, and {known} agents that can train are known: with a probability of δ"
+    assert [said in each for each in warnings] == [True] * warns
+
+
 def test_a_target_of_a_private_job_needs_an_agent_that_only_evaluates() -> None:
     """Metrics of training do not exist, and agents that train do not evaluate it."""
     file = private_file(stopping_target={"accuracy": 0.9})

@@ -39,3 +39,9 @@ def private_job_warnings(terms: PrivacyTerms, trainers: int) -> Iterator[str]:
             f"train {'is' if trainers == 1 else 'are'} known: rounds have {mean:.3g} agents on "
             f"average, not {terms.cohort}; ε holds all the same"
         )
+    if terms.unit == "agent" and trainers > 1 and terms.delta * trainers >= 1:
+        yield (
+            f"privacy-mechanisms.accounting.delta is {terms.delta:g}, and {trainers} agents that "
+            "can train are known: with a probability of δ all data of one may become public; give "
+            f"less than {1 / trainers:.3g}"
+        )
