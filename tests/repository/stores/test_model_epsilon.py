@@ -90,6 +90,15 @@ def test_a_job_without_a_mechanism_costs_a_model_its_epsilon() -> None:
         assert lost_epsilon(MODEL, jobs) is None
 
 
+def test_a_warning_never_states_less_than_what_was_spent() -> None:
+    """ε is rounded up there, as in all other texts."""
+    assert PRIVATE.spent is not None
+    spent = replace(PRIVATE.spent, epsilon=7.877563)
+    warning = lost_epsilon(MODEL, [replace(PRIVATE, spent=spent)] * 3)
+    assert warning is not None
+    assert "has an ε of 23.7," in warning  # 23.632689
+
+
 def test_what_each_job_spent_is_of_one_unit() -> None:
     """As the accountant adds it to what the next job spends."""
     jobs = [PRIVATE, IDLE, OF_EXAMPLES, WITHOUT]

@@ -7,6 +7,7 @@ on pushed weights is for their owner to state, and counts as 0 here.
 from collections.abc import Sequence
 from math import fsum
 
+from fedbus.number_text import format_conservatively
 from fedbus.privacy.accounting import round_up
 from fedbus.wire.privacy import JobPrivacy, PrivacyTerms, Unit
 from fedbus_repository.stores.ledger_records import Spent
@@ -58,8 +59,9 @@ def lost_epsilon(model: str, jobs: Sequence[JobPrivacy]) -> str | None:
     epsilon, _ = model_spent(jobs)
     if epsilon is None or all(each.spent is None for each in jobs):
         return None
+    shown = format_conservatively(epsilon, 3, lower_is_better=True)
     return (
-        f"model {model!r} has an ε of {epsilon:.4g}, and this job has no privacy mechanism: after "
+        f"model {model!r} has an ε of {shown}, and this job has no privacy mechanism: after "
         "its first round the model has no ε, and no job with a mechanism can train it until its "
         "weights are pushed again"
     )
