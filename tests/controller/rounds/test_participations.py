@@ -1,9 +1,15 @@
 """Participations: which agents a private job's ledger still allows."""
 
-from fedbus.wire.privacy import PrivacyTerms
+from collections.abc import Iterable
+from random import Random
+
+from fedbus.privacy.ledger import Ledger
+from fedbus.wire.privacy import LedgerEntry, PrivacyTerms
+from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from fedbus_controller.rounds.participations import Participations
-from tests.controller.harness import COLLECTOR, JOB, A, B, C, job_file
+from fedbus_repository.stores.privacy_rules import ordered_by_plan
+from tests.controller.harness import COLLECTOR, JOB, A, B, C, job_file, version
 from tests.controller.private_jobs import (
     begin_privately,
     committed_privately,
@@ -73,9 +79,50 @@ def test_a_committed_round_is_an_entry() -> None:
         ledger = copy()
         ledger.add((B,), after)
         assert ledger.outdated
-        ledger.load(8, took_part(1, 8, B))
+        ledger.load(8, took_part(2, 8, B))
         assert not ledger.outdated
-        assert ledger.check((A, B)).allowed == [A]
+        assert ledger.check((B, C, D)).allowed == [C, D]
+
+
+def test_what_a_message_has_no_room_for_stays_known() -> None:
+    """Entries are never deleted; an answer that was sent earlier says nothing newer."""
+    ledger = copy()
+    ledger.load(6, (*took_part(1, 6, D), *took_part(1, 1, A)))
+    assert ledger.check((A, B, C, D, E)).spent == [A]
+    assert ledger.check((B, C, D, E)).allowed == [B, C, E]
+
+
+def test_refusals_lead_to_a_plan_that_can_be_stored() -> None:
+    """Even if a message has room for few of the agents that must not take part."""
+    room, agents = 4, [f"agent.{number}" for number in range(200)]
+    limited = terms(max_participations=1)
+    truth = Ledger(
+        LedgerEntry(job=JOB, round=n, task=n, agents=(one,), updates="a" * 64, noise_multiplier=1)
+        for n, one in enumerate(agents[:-3], start=1)
+    )
+    entries = truth.participations()
+    ledger = Participations(limited, spent(limited, len(entries)), entries[:room])
+    for task in range(1, 100):
+        rng = Random(task)
+        plan = plan_asking(rng.sample(list(ledger.check(agents).allowed), 3), task)
+        if truth.participation_fault(limited, plan.cohort) is None:
+            break
+        ledger.load(len(entries), ordered_by_plan(plan, limited, entries, len(entries))[:room])
+    assert sorted(plan.cohort) == agents[-3:]
+
+
+def plan_asking(cohort: Iterable[str], task: int) -> Plan:
+    """Plan a round of these agents."""
+    return Plan(
+        job=JOB,
+        round=1,
+        task=task,
+        base=version(1),
+        collector=COLLECTOR,
+        cohort=tuple(cohort),
+        quorum=1,
+        deadline_seconds=10,
+    )
 
 
 def test_agents_whose_epsilon_is_spent_are_not_asked_again() -> None:
@@ -83,11 +130,11 @@ def test_agents_whose_epsilon_is_spent_are_not_asked_again() -> None:
     of = terms(target_epsilon=4.0)
     ledger = Participations(of, spent(of, 5, 2), (*took_part(2, 5, A, C), *took_part(1, 3, B)))
     assert ledger.check((A, B, C, D)).allowed == [A, B, C, D]
-    assert ledger.lower_limit((A, B), "ε is spent")
+    assert ledger.lower_limit((A, B))
     checked = ledger.check((A, B, C, D))
     assert (checked.allowed, checked.spent) == ([B, D], [A, C])
     assert checked.reasons == "; 2 agents have taken part as often as target_epsilon allows"
-    assert ledger.lower_limit((B, D), "ε is spent")
+    assert ledger.lower_limit((B, D))
     assert ledger.check((A, B, C, D)).allowed == [D]
 
 
@@ -95,9 +142,9 @@ def test_where_epsilon_is_that_of_the_job_no_other_cohort_helps() -> None:
     """With banded noise, Poisson sampling, or agents that have not taken part at all."""
     for of in (BANDED, poisson_terms()):
         ledger = Participations(of, spent(of, 1), took_part(1, 1, A))
-        assert not ledger.lower_limit((A,), "ε is spent")
-    assert not Participations(terms(), None, ()).lower_limit((A, B), "ε is spent")
-    assert not Participations(None, None, took_part(1, 1, A)).lower_limit((A,), "ε is spent")
+        assert not ledger.lower_limit((A,))
+    assert not Participations(terms(), None, ()).lower_limit((A, B))
+    assert not Participations(None, None, took_part(1, 1, A)).lower_limit((A,))
 
 
 def test_a_cohort_has_no_agent_that_rests() -> None:

@@ -187,7 +187,10 @@ def test_a_job_without_budget_is_finished(said: str, reason: str) -> None:
 
 
 def test_a_job_goes_on_with_agents_whose_epsilon_is_not_spent() -> None:
-    """It ends with the repository's reason once too few of all known agents are left."""
+    """It ends once too few of all known agents are left, with a sentence of that moment.
+
+    What the repository said when it refused a cohort was true some rounds ago.
+    """
     of = terms(target_epsilon=4.0)
     entries = (*took_part(3, 4, A, B), *took_part(1, 3, C, D))
     job = private_job(of, privacy=spent(of, 4, 3), participations=entries)
@@ -207,7 +210,13 @@ def test_a_job_goes_on_with_agents_whose_epsilon_is_not_spent() -> None:
     harness.receive(REPOSITORY, refusal(task=2, reason="ε 3.8 of 4", budget_spent=True))
     harness.wait(8.0)
     end = harness.asks[keys.JobEnding(JOB)].message
-    assert (end.phase, end.reason) == ("finished", "the privacy budget is spent: ε 3.8 of 4")
+    assert (end.phase, end.reason) == (
+        "finished",
+        (
+            "the privacy budget is spent: 4 of the 4 known agents have taken part as often as "
+            "target_epsilon allows, and a round needs 2; more agents, or a new job, can train on"
+        ),
+    )
 
 
 def test_a_refused_plan_is_made_again_with_what_the_ledger_says() -> None:

@@ -57,7 +57,8 @@ def test_a_job_is_refused_the_round_that_would_exceed_its_target() -> None:
     before, after = (planned_composition(wanted, n, n) for n in (20, 21))
     assert budget_fault(wanted, planned_composition(wanted, 19, 19), before) is None
     assert budget_fault(wanted, before, after) == (
-        "the privacy budget is spent: ε 1.77 of 1.8 after 20 rounds; one more would give 1.81"
+        "the privacy budget is spent: ε 1.77 of 1.8 after 20 ledger entries; one more would give "
+        "1.81"
     )
 
 
@@ -75,8 +76,8 @@ def test_a_budget_that_allows_no_round_is_too_small() -> None:
     assert budget_fault(
         silent, planned_composition(silent, 1, 1), planned_composition(silent, 2, 2)
     ) == (
-        "the privacy budget is spent: no finite ε of 4 after 1 round; one more would give no "
-        "finite ε"
+        "the privacy budget is spent: no finite ε of 4 after 1 ledger entry; one more would give "
+        "no finite ε"
     )
 
 

@@ -90,8 +90,11 @@ def test_a_plan_beyond_the_budget_is_refused(harness: Harness, store: Store) -> 
     assert refused == PlanRefused(
         job=JOB,
         task=2,
-        reason="the privacy budget is spent: ε 2 of 2 after 1 round; one more would give 2.95",
+        reason="the privacy budget is spent: ε 2 of 2 after 1 ledger entry; one more would give "
+        "2.95",
         budget_spent=True,
+        participations=tuple(Participation(agent=each, count=1, last=1) for each in AGENTS),
+        entries=1,
     )
     [loaded] = harness.receive(CONTROLLER, LoadJob(epoch=0, job=JOB))
     assert loaded.privacy == spent_with(target_epsilon=2.0)

@@ -260,11 +260,14 @@ def test_a_plan_that_breaks_the_terms_gets_what_the_ledger_says(store: Store) ->
     [
         (
             replace(TERMS, target_epsilon=3.0),
-            "the privacy budget is spent: ε 2.95 of 3 after 2 rounds; one more would give 3.71",
+            (
+                "the privacy budget is spent: ε 2.95 of 3 after 2 ledger entries; one more would "
+                "give 3.71"
+            ),
         ),
         (
             replace(LAPLACE, target_epsilon=1.0),
-            "the privacy budget is spent: ε 1 of 1 after 2 rounds; one more would give 1.5",
+            "the privacy budget is spent: ε 1 of 1 after 2 ledger entries; one more would give 1.5",
         ),
     ],
     ids=["collector", "agents"],

@@ -220,10 +220,11 @@ class CohortPlanner:
         spent = sum(self.participations.is_spent(agent) for agent in known)
         if not spent or len(known) - spent >= self.quorum:
             return ""
+        what, key = "participations are", "max_participations"
         if self.participations.over_budget:
-            return self.participations.over_budget
+            what, key = "privacy budget is", "target_epsilon"
         return (
-            f"the participations are spent: {spent} of the {len(known)} known agents have taken "
-            f"part as often as max_participations allows, and a round needs {self.quorum}; more "
-            "agents, or a new job, can train on"
+            f"the {what} spent: {spent} of the {len(known)} known agents have taken part as often "
+            f"as {key} allows, and a round needs {self.quorum}; more agents, or a new job, can "
+            "train on"
         )

@@ -38,7 +38,7 @@ class Participations:
 
     Attributes:
         outdated: Whether the repository may know of further entries.
-        over_budget: Why the repository refused a cohort for its ε; "" if it did not.
+        over_budget: Whether the repository refused a cohort for its ε.
     """
 
     def __init__(
@@ -46,13 +46,21 @@ class Participations:
     ) -> None:
         self._terms = terms
         self._most = None if terms is None else terms.max_participations
-        self.over_budget = ""
+        self.over_budget = False
+        self._of: dict[str, Participation] = {}
         self.load(0 if spent is None else spent.entries, of)
 
     def load(self, entries: int, of: Iterable[Participation]) -> None:
-        """Take over what the repository's ledger says."""
+        """Take over what the repository's ledger says.
+
+        A message has no room for all agents of a large fleet. What is known of the others stays
+        true: entries are never deleted.
+        """
         self._entries = entries
-        self._of = {each.agent: each for each in of}
+        for each in of:
+            known = self._of.get(each.agent)
+            if known is None or each.count >= known.count:
+                self._of[each.agent] = each
         self.outdated = False
 
     def expire(self) -> None:
@@ -78,7 +86,7 @@ class Participations:
         """Return whether an agent has taken part as often as the job allows."""
         return self._most is not None and agent in self._of and self._of[agent].count >= self._most
 
-    def lower_limit(self, refused: Iterable[str], reason: str) -> bool:
+    def lower_limit(self, refused: Iterable[str]) -> bool:
         """Ask no agent any more that has taken part as often as the one with most of a cohort.
 
         The repository refused that cohort for its ε. Return whether other agents may be possible.
@@ -86,7 +94,7 @@ class Participations:
         most = max((self._of[agent].count for agent in refused if agent in self._of), default=0)
         if self._terms is None or not depends_on_participations(self._terms) or not most:
             return False
-        self._most, self.over_budget = most, reason
+        self._most, self.over_budget = most, True
         return True
 
     def check(self, agents: Iterable[str]) -> AllowedAgents:

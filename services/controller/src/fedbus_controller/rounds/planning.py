@@ -114,12 +114,12 @@ class RoundPlanner:
 
     def refused(self, refused: PlanRefused, plan: Plan) -> str:
         """Take over what a refused plan tells; return why the job is done, or "" if it is not."""
-        if not refused.budget_spent:
+        if refused.entries:  # else the ledger is empty, and so is the copy
             self.participations.load(refused.entries, refused.participations)
+        if not refused.budget_spent or self.participations.lower_limit(plan.cohort):
             return ""
         said = refused.reason.startswith("the privacy budget")
-        reason = refused.reason if said else f"the privacy budget is spent: {refused.reason}"
-        return "" if self.participations.lower_limit(plan.cohort, reason) else reason
+        return refused.reason if said else f"the privacy budget is spent: {refused.reason}"
 
     def distrust_ledger(self) -> Iterator[Action]:
         """Ask what the ledger says about a private job: noise of a failed round may be drawn."""

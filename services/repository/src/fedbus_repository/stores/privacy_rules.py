@@ -6,6 +6,7 @@ collector or controller counts against these two.
 
 from collections.abc import Collection, Sequence
 from typing import Final
+from zlib import crc32
 
 from fedbus.number_text import format_against
 from fedbus.privacy.banded import MAX_BANDED_STEPS
@@ -144,6 +145,25 @@ def ordered_by_use(
     return tuple(
         sorted(participations, key=lambda each: (eligible(terms, each, entries), -each.last))
     )
+
+
+def ordered_by_plan(
+    plan: Plan, terms: PrivacyTerms, participations: Collection[Participation], entries: int
+) -> tuple[Participation, ...]:
+    """Order what a ledger says about agents for the refusal of a plan: first that plan's cohort.
+
+    Then those that must not take part next, in another order for each task. So even where a message
+    has room for few of many agents, every refusal tells the controller of agents that it does not
+    know of, and a plan that can be stored follows.
+    """
+    asked = frozenset(plan.cohort)
+
+    def order(each: Participation) -> tuple[bool, bool, int, int]:
+        own = each.agent in asked
+        turn = crc32(f"{plan.task}/{each.agent}".encode())
+        return (not own, eligible(terms, each, entries), -each.count if own else 0, turn)
+
+    return tuple(sorted(participations, key=order))
 
 
 def _key_fault(plan: Plan, job: StoredJob, terms: PrivacyTerms) -> str | None:

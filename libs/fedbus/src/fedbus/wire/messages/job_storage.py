@@ -67,7 +67,8 @@ class PlanRefused:
     """The plan breaks the job's privacy terms, for this reason.
 
     `budget_spent`: no further round is possible within the job's ε, so the job is done. Otherwise
-    another cohort may be possible; `participations` has what the ledger says about each agent.
+    another cohort may be possible; `participations` has what the ledger says about agents, as many
+    as have room, those of the refused cohort first.
     """
 
     job: Ident

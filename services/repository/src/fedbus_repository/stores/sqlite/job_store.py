@@ -13,7 +13,7 @@ from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores import commit_rules, privacy_rules, rules
 from fedbus_repository.stores.files import BlobFolder
-from fedbus_repository.stores.ledger_records import JobLedger, PlanAnswer, PlanRefusal, Release
+from fedbus_repository.stores.ledger_records import PlanAnswer, PlanRefusal, Release
 from fedbus_repository.stores.records import (
     JobAnswer,
     JobEnd,
@@ -115,7 +115,9 @@ class SqliteJobs(SqliteLedgers):
                         ledger_rows.append(db, entry_of_plan(plan, release.terms), spent)
                     return plan
             if fault := budget_fault(release.terms, release.before, release.after):
-                return PlanRefusal(reason=fault, budget_spent=True, ledger=JobLedger())
+                with self._database.reading(f"reading the ledger of job {plan.job}") as db:
+                    summary = self._summary_for(plan, db, release.terms)
+                return PlanRefusal(reason=fault, budget_spent=True, ledger=summary)
             checked, spent = release, self._spent_after(release)
 
     def _plan_answer(
@@ -147,7 +149,7 @@ class SqliteJobs(SqliteLedgers):
         full = privacy_rules.full_ledger(plan, job.terms, ledger.entries, asked)
         fault = full or privacy_rules.private_plan_fault(plan, job, job.terms, ledger)
         if fault:
-            summary = self._summary(db, job.job, job.terms)
+            summary = self._summary_for(plan, db, job.terms)
             return PlanRefusal(reason=fault, budget_spent=full is not None, ledger=summary)
         after = privacy_rules.composition_after(plan, job.terms, ledger)
         return AllowedPlan(self._release(db, job, job.terms, ledger.composition(), after))

@@ -14,6 +14,7 @@ from fedbus.errors import PluginError
 from fedbus.privacy.budget import budget_fault
 from fedbus.privacy.ledger import Composition, Ledger
 from fedbus.wire.privacy import LedgerEntry, PrivacySpent, PrivacyTerms
+from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores import privacy_rules, rules
 from fedbus_repository.stores.ledger_records import (
@@ -136,6 +137,13 @@ class SqliteLedgers:
         ledger = self._ledger(db, job)
         spent, entries = ledger_rows.spent_by(db, job), ledger.entries
         ordered = privacy_rules.ordered_by_use(terms, ledger.participations(), entries)
+        return JobLedger(spent=spent, entries=entries, participations=ordered)
+
+    def _summary_for(self, plan: Plan, db: sqlite3.Connection, terms: PrivacyTerms) -> JobLedger:
+        """Return what the controller of a refused plan must know first."""
+        ledger = self._ledger(db, plan.job)
+        spent, entries = ledger_rows.spent_by(db, plan.job), ledger.entries
+        ordered = privacy_rules.ordered_by_plan(plan, terms, ledger.participations(), entries)
         return JobLedger(spent=spent, entries=entries, participations=ordered)
 
     def _ledger(self, db: sqlite3.Connection, job: str) -> Ledger:
