@@ -24,6 +24,7 @@ from tests.controller.harness import (
     job_file,
 )
 from tests.controller.private_jobs import (
+    KEY,
     begin_privately,
     committed_privately,
     poisson_terms,
@@ -204,3 +205,24 @@ def test_agents_with_both_roles_evaluate_other_jobs() -> None:
     harness.receive(COLLECTOR, committed(plan, loss=0.5))
     assert keys.EvaluationRequest(JOB, "agent.both") in harness.asks
     assert harness.state_now().privacy is None
+
+
+def test_no_state_and_no_log_of_a_private_job_names_an_agent() -> None:
+    """Neither those that it waits for, nor those that it leaves out: they are counted."""
+    for of, needs in ((terms(), "3 wanted, 2 needed"), (poisson_terms(), "any number is enough")):
+        harness = Harness()
+        harness.introduce_key(COLLECTOR, KEY)
+        harness.introduce(A, B, C)
+        harness.introduce(A, B, C, online=False)
+        harness.silent.update((A, B, C))
+        harness.begin(private_job(of), EVALUATOR)
+        harness.wait(8.0)
+        reason = f"waiting for agents: 0 are online, {needs}; offline: 3 agents"
+        assert harness.state_now().reason == reason
+        harness.silent.clear()
+        harness.introduce_as(A, facts("train", classes=("cat", "dog")))
+        harness.introduce_as(B, facts("train", classes=("cat", "dog")))
+        harness.introduce_as(C, facts("train", classes=("dog", "cat")))
+        harness.wait(1.0)
+        (note,) = harness.noted("agents_left_out")
+        assert note["reason"].startswith("an agent is left out: it numbers its classes dog, cat")

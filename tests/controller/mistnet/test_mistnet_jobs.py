@@ -150,14 +150,14 @@ def test_a_lost_agent_is_not_waited_for() -> None:
 
 
 def test_a_refusal_ends_the_wait() -> None:
-    """Its reason is in the log, with the agent."""
+    """Its reason is in the log, without its name, as for all private jobs."""
     fake = MistNetHarness()
     fake.begin_round(loaded(file=mistnet()), *FLEET)
     fake.refuse(B)
     fake.gather(A, C)
     assert fake.planned.features == of(A, C)
     (note,) = (note for note in fake.notes if note.event == "features_refused")
-    assert note.facts == {"job": JOB, "agent": B, "reason": "no torch"}
+    assert note.facts == {"job": JOB, "reason": "no torch"}
 
 
 def test_too_few_features_fail_the_round() -> None:
@@ -285,14 +285,17 @@ def test_an_agent_without_a_substitute_is_tried_again() -> None:
 
 
 def test_an_agent_that_may_train_is_waited_for() -> None:
-    """The reason names those that the job file names."""
+    """The reason names the key of the job file that names those."""
     fake = MistNetHarness()
     fake.begin_round(loaded(file=mistnet()), *FLEET)
     fake.silent = {BIG, SPARE}
     fake.wait(4)
     fake.gather(A, B, C)
     assert keys.PlanStorage(JOB) not in fake.asks
-    said = "waiting for an agent that trains on the features: agent.big, agent.spare"
+    said = (
+        "waiting for an agent that trains on the features: none of "
+        "privacy-mechanisms.mistnet.trainers is online and able to"
+    )
     assert fake.state().reason == said
     fake.introduce(SPARE, incarnation=2)
     fake.wait(2)

@@ -201,7 +201,7 @@ def test_a_job_waits_for_an_agent_that_is_offline_and_not_spent() -> None:
     assert keys.JobEnding(JOB) not in harness.asks
     assert harness.state_now().reason == (
         "waiting for agents: 3 are online, 3 wanted, 2 needed; 2 agents have taken part as often "
-        "as max_participations allows; offline: agent.d"
+        "as max_participations allows; offline: an agent"
     )
 
 

@@ -1,9 +1,7 @@
 """Progress of a job: its stage, rounds, newest version and metrics, and their documents. Pure."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
-from typing import Final
 
 from fedbus.core.actions import Action, Announce, Note
 from fedbus.jobs import JobFile
@@ -16,9 +14,7 @@ from fedbus.wire.privacy import PrivacySpent, public_spent
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import Strategy
 from fedbus.wire.topics import JOB_STATE
-
-_AGENT: Final = re.compile(r"\bagent\.[\w.-]*\w")
-_SHARE: Final = re.compile(r"\b\d+ of \d+\b")
+from fedbus_controller.published_reasons import failure_without_figures, without_agents
 
 
 class JobStage(StrEnum):
@@ -96,13 +92,15 @@ class JobProgress:
     def published_reason(self, reason: str) -> str:
         """Return why a round failed, as logs and documents may have it.
 
-        What a collector reports may quote agents. Of a private job only its first part is kept,
-        without names; with secret cohorts also without how many updates came.
+        What a collector reports may quote agents.
         """
         if not self._is_private:
             return reason
-        text = _AGENT.sub("an agent", reason.partition("; ")[0])
-        return _SHARE.sub("too few", text) if self._samples_in_secret else text
+        return failure_without_figures(reason, secret=self._samples_in_secret)
+
+    def published(self, sentence: str) -> str:
+        """Return a sentence as logs and documents may have it: of a private job without names."""
+        return without_agents(sentence) if self._is_private else sentence
 
     def ended(self, answer: JobEnded) -> JobState:
         """Return the document of the ended job."""
@@ -111,6 +109,7 @@ class JobProgress:
 
     def explain(self, reason: str) -> Iterator[Action]:
         """Announce a new reason to wait; "" if there is none any more."""
+        reason = self.published(reason)
         if reason != self.reason:
             self.reason = reason
             yield self.announce()
@@ -123,6 +122,7 @@ class JobProgress:
 
     def note_left_out(self, agents: str) -> Iterator[Action]:
         """Log the agents that are left out, with reasons, when they change."""
+        agents = self.published(agents)
         if agents and agents != self.left_out:
             yield Note("agents_left_out", {"job": self.job, "reason": agents})
         self.left_out = agents
@@ -144,7 +144,7 @@ class JobProgress:
             num_rounds=self.num_rounds,
             strategy=self.strategy,
             metrics=self.metrics,
-            reason=(self.reason or self.left_out)[:MAX_TEXT_CHARACTERS],
+            reason=self.published(self.reason or self.left_out)[:MAX_TEXT_CHARACTERS],
             version=self.newest.version,
             agents=len(cohort),
             submitted=self.submitted,

@@ -324,6 +324,6 @@ class RunningJob:
             return
         yield from self._cancel_asks()
         self.progress.stage = JobStage.ENDING
-        text = reason[:MAX_TEXT_CHARACTERS]
+        text = self.progress.published(reason)[:MAX_TEXT_CHARACTERS]
         end = EndJob(epoch=self._context.epoch, job=self.id, phase=phase, reason=text)
         yield Ask(keys.JobEnding(self.id), self._services.repository, end)

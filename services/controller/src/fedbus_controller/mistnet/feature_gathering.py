@@ -14,6 +14,7 @@ from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet, Liveness
 from fedbus_controller.job_context import JobContext
+from fedbus_controller.published_reasons import without_agents
 
 
 class FeatureGathering:
@@ -51,8 +52,8 @@ class FeatureGathering:
         yield Cancel(keys.FeatureRequest(self._context.job, sender))
         if answer.features is None or not answer.examples:
             self.refused[sender] = answer.reason or "it has no examples"
-            facts = {"agent": sender, "reason": self.refused[sender]}
-            yield Note("features_refused", {"job": self._context.job, **facts})
+            facts = {"job": self._context.job, "reason": without_agents(self.refused[sender])}
+            yield Note("features_refused", facts)
         else:
             self.refused.pop(sender, None)
             self.features[sender] = AgentFeatures(

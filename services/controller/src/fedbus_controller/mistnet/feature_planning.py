@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from fedbus.jobs.eligibility import TrainingRequirements
-from fedbus.text import counted, listed
+from fedbus.text import counted
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.features import AgentFeatures
 from fedbus.wire.messages import JobLoaded
@@ -58,8 +58,10 @@ class FeaturePlanner:
         """Return a plan whose cohort is one agent that trains on the features."""
         able = self._able(progress, now)
         if not able:
-            names = listed(self._trainers)
-            return PlanPostponed(f"waiting for an agent that trains on the features: {names}")
+            return PlanPostponed(
+                "waiting for an agent that trains on the features: none of "
+                "privacy-mechanisms.mistnet.trainers is online and able to"
+            )
         quorum, most = self._context.file.round.quorum, 0
         for trainer, facts in able:
             features = self._features_for(trainer, facts, now)
