@@ -11,7 +11,8 @@ PRIVACY = """
 
 `privacy-mechanisms` chooses one mechanism, and with `accounting` what its ε is computed for. It is
 resolved when the job is submitted: `fedbus job check FILE` shows the result without a broker, with
-the ε of the whole job.
+the ε of the whole job. Which mechanism to choose, what its ε covers and what still leaks is on the
+page [Privacy](privacy.md).
 
 ```json
 {"model_name": "digits", "num_rounds": 30, "strategy": {"id": "fedavg", "population": 1000},
