@@ -17,7 +17,7 @@ from tests.controller.private_jobs import (
     terms,
 )
 
-MEND = "give each collector the same file (FEDBUS_NOISE_KEY), and restart it"
+MEND = "give each collector the same file (FEDBUS_NOISE_KEY, read every 30 s)"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from fedbus.wire.privacy import PrivacyTerms, Release
 
 _OF_COLLECTORS: Final[frozenset[Release]] = frozenset({"gaussian", "banded", "metric"})
 _SHOWN_DIGITS: Final = 12
-_MEND: Final = "give each collector the same file (FEDBUS_NOISE_KEY), and restart it"
+_MEND: Final = "give each collector the same file (FEDBUS_NOISE_KEY, read every 30 s)"
 
 
 @dataclass(frozen=True, slots=True)
