@@ -62,7 +62,7 @@ SAMPLE_VALUES: Mapping[str, float | list[str]] = {
 }
 """Values of the keys that a mechanism needs, so that its terms can be shown."""
 RELATIONS = {
-    "zero-out": "those with and without the update of one",
+    "zero-out": "those with what one adds, and with zeros in its place",
     "replace-one": "those with any data of one",
     "add-or-remove-one": "those with and without one",
 }

@@ -266,7 +266,7 @@ def test_an_answer_to_an_earlier_process_about_another_set_is_ignored(tmp_path: 
     "terms",
     [
         {"release": "laplace", "noise": "agents", "relation": "replace-one"},
-        {"release": "dp-sgd", "noise": "agents", "relation": "add-or-remove-one"},
+        {"release": "dp-sgd", "noise": "agents", "relation": "zero-out"},
     ],
     ids=["ldp", "dp-sgd"],
 )

@@ -21,8 +21,6 @@ DP_SGD = DpSgdParams(noise_multiplier=1.0, max_grad_norm=1.0, least_examples=32)
 EXAMPLE_TERMS = PrivacyTerms(
     mechanism="dp-sgd",
     unit="example",
-    relation="add-or-remove-one",
-    sampling="poisson",
     release="dp-sgd",
     noise="agents",
     noise_multiplier=1.0,

@@ -119,7 +119,7 @@ def test_dp_sgd_is_accounted_for_an_agent_with_the_fewest_examples(
     assert found == PrivacyTerms(
         mechanism="dp-sgd",
         unit="example",
-        relation="add-or-remove-one",
+        relation="zero-out",
         release="dp-sgd",
         noise="agents",
         noise_multiplier=0.7,

@@ -34,7 +34,6 @@ def test_the_epsilon_of_the_terms_is_that_of_other_accountants(
         accountant: terms(
             release="dp-sgd",
             unit="example",
-            relation="add-or-remove-one",
             noise="agents",
             noise_multiplier=sigma,
             rate=plan.rate,

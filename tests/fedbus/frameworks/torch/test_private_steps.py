@@ -33,11 +33,11 @@ from tests.fedbus.frameworks.torch.private_nets import NoNoise
 
 NET: Architecture = {"name": "mlp", "config": {"layers": [6, 5, 3], "seed": 2}}
 BAG: Architecture = {"name": "bag_of_words", "config": {"words": 9, "width": 4, "classes": 3}}
-ROWS = 24
+ROWS, LEAST = 24, 21
 X = np.random.default_rng(1).normal(size=(ROWS, 6)).astype(np.float32)
 Y = np.arange(ROWS) % 3
 NORM, RATE = 0.5, 0.2
-DP = DpSgdParams(noise_multiplier=1e-6, max_grad_norm=NORM, least_examples=ROWS)
+DP = DpSgdParams(noise_multiplier=1e-6, max_grad_norm=NORM, least_examples=LEAST)
 PARAMS = TrainingParams(
     batch_size=8, epochs=2, learning_rate=RATE, loss="cross_entropy", dp_sgd=DP, seed=3
 )
@@ -238,11 +238,11 @@ def test_a_trainer_says_what_it_needs() -> None:
     """The agent asks before it trains."""
     trainer = trainer_of()
     assert isinstance(trainer, UsesDpSgd)
-    with pytest.raises(PrivacyError, match="24 examples or more"):
-        trainer.check_dp_sgd(PARAMS, ROWS - 1)
-    trainer.check_dp_sgd(PARAMS, ROWS)
+    with pytest.raises(PrivacyError, match="21 examples or more"):
+        trainer.check_dp_sgd(PARAMS, LEAST - 1)
+    trainer.check_dp_sgd(PARAMS, LEAST)
     few = from_arrays(X[:9], Y[:9])
-    with pytest.raises(PrivacyError, match="24 examples or more"):
+    with pytest.raises(PrivacyError, match="21 examples or more"):
         trainer.train(trainer.initial(), few, PARAMS)
 
 

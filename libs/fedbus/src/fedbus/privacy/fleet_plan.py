@@ -241,7 +241,6 @@ def _dp_sgd(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
         mechanism="dp-sgd",
         release="dp-sgd",
         unit="example",
-        relation="add-or-remove-one",
         noise="agents",
         delta=training.delta,
         rate=1 / batches,

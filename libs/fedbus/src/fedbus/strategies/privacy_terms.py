@@ -145,11 +145,15 @@ def _ldp_randomized_response(_: JobFile, mechanism: LdpRandomizedResponse) -> di
 
 
 def _dp_sgd(job: JobFile, mechanism: DpSgd) -> dict[str, Any]:
-    """Return the terms of noisy gradients, for an agent with the fewest examples that it needs."""
+    """Return the terms of noisy gradients, for an agent with the fewest examples that it needs.
+
+    The number of an agent's examples is no secret: gradients are divided by it, and an agent with
+    too few declines. So one example is replaced by zero gradients, not left out.
+    """
     steps = dp_sgd_steps(training_params_of(job), mechanism.least_examples)
     return {
         "unit": "example",
-        "relation": "add-or-remove-one",
+        "relation": "zero-out",
         "release": "dp-sgd",
         "noise": "agents",
         "noise_multiplier": mechanism.noise_multiplier,

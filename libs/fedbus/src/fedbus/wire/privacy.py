@@ -15,8 +15,8 @@ Unit = Literal["agent", "example"]
 """What one ε protects: all data of one agent, or one training example."""
 
 Relation = Literal["add-or-remove-one", "zero-out", "replace-one"]
-"""Which data sets are neighbours: one unit more or less, one unit's update replaced by zero, or one
-unit's data replaced by any other."""
+"""Which data sets are neighbours: one unit more or less, one unit's updates or gradients replaced
+by zero, or one unit's data replaced by any other."""
 
 Sampling = Literal["poisson", "any"]
 """How cohorts are drawn: each agent on its own with one probability and in secret, so that ε

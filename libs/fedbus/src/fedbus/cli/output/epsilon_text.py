@@ -17,6 +17,10 @@ _NEIGHBOURS: Final[Mapping[Relation, str]] = {
     "zero-out": "compared with a training in which its updates are zero",
     "replace-one": "compared with a training on any other data of it",
 }
+_EXAMPLE_NEIGHBOURS: Final[Mapping[Relation, str]] = {
+    **_NEIGHBOURS,
+    "zero-out": "compared with a training in which its gradients are zero",
+}
 
 
 def format_epsilon(epsilon: float | None) -> str:
@@ -58,7 +62,8 @@ def describe_privacy(shown: PrivacyShown) -> str:
     of = "training example" if units == {"example"} else "agent"
     if len(units) > 1:
         of = "agent, or any one training example where a job protects those"
-    neighbours = [_NEIGHBOURS[each] for each in _NEIGHBOURS if each in relations]
+    known = _EXAMPLE_NEIGHBOURS if units == {"example"} else _NEIGHBOURS
+    neighbours = [known[each] for each in known if each in relations]
     bound = f"ε {format_epsilon(shown.epsilon)} and δ {shown.delta:.3g}"
     return (
         f"A person who has every version up to {shown.version} of {shown.model} learns at most "
