@@ -9,6 +9,7 @@ from fedbus.cli.output.epsilon_text import (
     format_model_epsilon,
     format_spent,
 )
+from fedbus.wire.privacy import Relation, Unit
 from tests.fedbus.cli.output.spent_privacy import job, shown, spent
 
 
@@ -47,15 +48,30 @@ def test_an_epsilon_is_told_in_plain_words() -> None:
     )
 
 
-def test_units_and_relations_of_several_jobs_are_all_told() -> None:
-    """An example is less than an agent."""
-    examples = job(spent=spent(unit="example", mechanism="dp-sgd"))
-    alone = describe_privacy(shown(examples))
-    assert "about any one training example: " in alone
-    assert alone.endswith("; compared with a training in which its gradients are zero.")
-    both = describe_privacy(shown(job(), examples))
-    assert "any one agent, or any one training example where a job protects those: " in both
-    assert both.endswith("; compared with a training in which its updates are zero.")
+@pytest.mark.parametrize(
+    ("unit", "relations", "ending"),
+    [
+        ("agent", ["add-or-remove-one"], "a training without it"),
+        ("agent", ["zero-out", "zero-out"], "a training in which its updates are zero"),
+        ("agent", ["replace-one"], "a training on any other data of it"),
+        ("agent", ["add-or-remove-one", "replace-one"], "a training in which its updates are zero"),
+        ("example", ["zero-out"], "a training in which its gradients are zero"),
+        ("example", ["replace-one"], "a training on any other data in its place"),
+        (
+            "example",
+            ["replace-one", "zero-out"],
+            "a training in which its gradients or features are zero",
+        ),
+    ],
+)
+def test_a_sum_is_told_for_what_all_of_its_jobs_promise(
+    unit: Unit, relations: list[Relation], ending: str
+) -> None:
+    """Of several relations, zeros in the place of one's data are a case of each."""
+    jobs = [job(spent=spent(unit=unit, relation=each)) for each in relations]
+    told = describe_privacy(shown(*jobs))
+    assert f"about any one {'agent' if unit == 'agent' else 'training example'}: " in told
+    assert told.endswith(f"; compared with {ending}.")
 
 
 def test_a_large_epsilon_is_not_sold_as_a_bound() -> None:
@@ -76,6 +92,13 @@ def test_a_large_epsilon_is_not_sold_as_a_bound() -> None:
         (
             (job("near", spent=spent(mechanism="metric-privacy", epsilon=None)),),
             "digits as a whole has no ε: there is no finite ε of near (metric-privacy)",
+        ),
+        (
+            (job(), job("second", spent=spent(unit="example"))),
+            (
+                "digits as a whole has no ε: first protects each agent and second protects each "
+                "training example: these ε have no sum"
+            ),
         ),
         ((job(),), "digits as a whole has no ε: the ε of one of its jobs is unknown"),
     ],

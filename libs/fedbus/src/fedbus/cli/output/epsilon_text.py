@@ -1,26 +1,31 @@
 """Text for people about ε: what a job has spent, and what that means for one unit. Pure."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fedbus.number_text import format_conservatively
 from fedbus.text import in_given_order
 from fedbus.wire.messages import PrivacyShown
-from fedbus.wire.privacy import JobPrivacy, PrivacySpent, Relation
+from fedbus.wire.privacy import JobPrivacy, PrivacySpent, Relation, Unit
 
 _DIGITS: Final = 3
 _LARGEST_FACTOR: Final = 1e6
 """Factor from which on a sentence says that ε promises nothing that can be felt."""
-_NEIGHBOURS: Final[Mapping[Relation, str]] = {
-    "add-or-remove-one": "compared with a training without it",
-    "zero-out": "compared with a training in which its updates are zero",
-    "replace-one": "compared with a training on any other data of it",
+_ZEROED: Final[Mapping[Unit, str]] = {
+    "agent": "compared with a training in which its updates are zero",
+    "example": "compared with a training in which its gradients or features are zero",
 }
-_EXAMPLE_NEIGHBOURS: Final[Mapping[Relation, str]] = {
-    **_NEIGHBOURS,
-    "zero-out": "compared with a training in which its gradients are zero",
+"""What every mechanism promises: what is added or left out, or replaced by any other data, may be
+replaced by zeros as well."""
+_NEIGHBOURS: Final[Mapping[tuple[Unit, Relation], str]] = {
+    ("agent", "add-or-remove-one"): "compared with a training without it",
+    ("agent", "zero-out"): _ZEROED["agent"],
+    ("agent", "replace-one"): "compared with a training on any other data of it",
+    ("example", "zero-out"): "compared with a training in which its gradients are zero",
+    ("example", "replace-one"): "compared with a training on any other data in its place",
 }
+_UNITS: Final[Mapping[Unit, str]] = {"agent": "agent", "example": "training example"}
 
 
 def format_epsilon(epsilon: float | None) -> str:
@@ -52,27 +57,23 @@ def format_spent(spent: PrivacySpent) -> str:
 
 def describe_privacy(shown: PrivacyShown) -> str:
     """Describe in plain words what versions of a model tell about one unit."""
-    private = [each for each in shown.jobs if each.spent is not None]
+    private = [each.spent for each in shown.jobs if each.spent is not None]
     if not private:
         return f"no job with a privacy mechanism has trained {shown.model}: it has no ε"
     if shown.epsilon is None:
         return f"{shown.model} as a whole has no ε: {_why_none(shown.jobs)}"
-    units = {each.spent.unit for each in private if each.spent is not None}
-    relations = {each.spent.relation for each in private if each.spent is not None}
-    of = "training example" if units == {"example"} else "agent"
-    if len(units) > 1:
-        of = "agent, or any one training example where a job protects those"
-    known = _EXAMPLE_NEIGHBOURS if units == {"example"} else _NEIGHBOURS
-    neighbours = [known[each] for each in known if each in relations]
+    unit = private[0].unit  # an ε is a sum over jobs that protect the same unit
+    told = {_NEIGHBOURS.get((unit, each.relation), _ZEROED[unit]) for each in private}
+    neighbours = _ZEROED[unit] if len(told) > 1 else told.pop()
     bound = f"ε {format_epsilon(shown.epsilon)} and δ {shown.delta:.3g}"
     return (
         f"A person who has every version up to {shown.version} of {shown.model} learns at most "
-        f"{bound} about any one {of}: {_factor(shown.epsilon)}, but for a probability of "
-        f"{shown.delta:.3g}; {' or '.join(neighbours)}."
+        f"{bound} about any one {_UNITS[unit]}: {_factor(shown.epsilon)}, but for a probability of "
+        f"{shown.delta:.3g}; {neighbours}."
     )
 
 
-def _why_none(jobs: Iterable[JobPrivacy]) -> str:
+def _why_none(jobs: Sequence[JobPrivacy]) -> str:
     bare = [each.job for each in jobs if each.spent is None]
     without = [
         f"{each.job} ({each.spent.mechanism})"
@@ -85,6 +86,10 @@ def _why_none(jobs: Iterable[JobPrivacy]) -> str:
         reasons.append(f"{trained} {in_given_order(bare)}")
     if without:
         reasons.append(f"there is no finite ε of {in_given_order(without)}")
+    units = {each.spent.unit: each.job for each in jobs if each.spent is not None}
+    if len(units) > 1:
+        kept = (f"{job} protects each {_UNITS[unit]}" for unit, job in sorted(units.items()))
+        reasons.append(f"{' and '.join(kept)}: these ε have no sum")
     return "; ".join(reasons) or "the ε of one of its jobs is unknown"
 
 
