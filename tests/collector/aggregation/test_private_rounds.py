@@ -47,6 +47,19 @@ class TakesMiddle:
         return np.median(blocks, axis=0)
 
 
+class Grows:
+    """A rule with a memory: each block that it returns is longer than the one before."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def combine(self, blocks: Any, weights: Any) -> Any:  # noqa: ANN401 - arrays
+        """Return the mean, times the number of this call."""
+        del weights
+        self.calls += 1
+        return self.calls * np.mean(blocks, axis=0)
+
+
 class DrawsIn:
     """A rule with a coefficient of the base."""
 
@@ -188,6 +201,15 @@ def test_the_combined_norm_is_with_the_coefficient_of_the_base() -> None:
     new = round_.close()
     np.testing.assert_array_equal(new["w"], np.full(4, 4.0))
     assert mechanism.seen[0].norm == 4.0
+
+
+def test_a_rule_that_combines_otherwise_after_its_norm_was_measured_fails_the_round() -> None:
+    """The mechanism clips by the norm, so a longer block would have too little noise."""
+    step = step_of(AddsNoise(needs_combined_norm=True), aggregator="the aggregator grows")
+    round_ = AggregatedRound({"w": np.zeros(4)}, aggregator=Grows(), step=step)
+    round_.give_update({"w": np.full(4, 1.0)})
+    with pytest.raises(PluginError, match=r"^the aggregator grows .* norm 2 and then to 4;"):
+        round_.close()
 
 
 def test_the_distance_is_the_greatest_of_any_two_updates() -> None:

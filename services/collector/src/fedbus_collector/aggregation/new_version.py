@@ -1,8 +1,7 @@
 """New version of a model, from its base and a round's combined update. Called in a worker thread.
 
 Trained tensors pass through the privacy mechanism, the update transforms and the server optimizer.
-Statistics and whole
-numbers change by the combined update alone; local tensors are the base's.
+Statistics and whole numbers change by the combined update alone; local tensors are the base's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.blobs.spool import Spool
-from fedbus.errors import LayoutError
+from fedbus.errors import LayoutError, PluginError
 from fedbus.model.blob import BLOCK_NUMBERS
 from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header, header_bytes
 from fedbus.model.layout import Array, Layout
@@ -114,7 +113,8 @@ class NewVersion:
     Raises:
         LayoutError: The base or the state is not a plain blob of its layout, or a number does not
             fit its dtype.
-        PluginError: A part of the strategy failed.
+        PluginError: A part of the strategy failed, or an aggregator combined the same updates to
+            another norm than the one that the privacy mechanism clips by.
         StoreError: The disk is full.
     """
 
@@ -134,6 +134,7 @@ class NewVersion:
         self._update = np.empty(most)
         self._sections = {name: np.empty(most) for name in runs.sections}
         self._norm: float | None = None
+        self._written_squares = 0.0
         self._distance = distance
 
     def write(self, out: Spool, state: StrategyArrays | None = None) -> None:
@@ -152,6 +153,22 @@ class NewVersion:
                 with tensor_named(layout, run, block):
                     new = self._new(old, run, block, arrays)
                 out.write(len(head) + run.plain + block.at * size, new.data.cast("B"))
+        self._check_norm()
+
+    def _check_norm(self) -> None:
+        """Raise PluginError if the blocks that were written are not the ones that were measured.
+
+        An aggregator of a third party is called twice for each block. If it may return a longer one
+        after its norm was measured, the mechanism clips too little, and its noise hides too little.
+        """
+        written = sqrt(self._written_squares)
+        if self._norm is None or written == self._norm:  # the same numbers, in the same order
+            return
+        aggregator = self._step.aggregator or "the aggregator"
+        raise PluginError(
+            f"{aggregator} combined the same updates twice, to the norm {self._norm:g} and then to"
+            f" {written:g}; with a privacy mechanism it must return the same block each time"
+        )
 
     def _new(self, old: Array, run: TensorRun, block: Span, arrays: "_StateBlocks | None") -> Array:
         if run.treatment == "local":
@@ -161,6 +178,8 @@ class NewVersion:
             return add_mean(old, update)
         if self._step.plain:
             return add_mean(old, update, self._step.mean)
+        if self._norm is not None:
+            self._written_squares += sum_of_squares(update)
         combined = self._transformed(run, block, update)
         if self._step.optimizer is None:
             return add_mean(old, np.array(combined.update), self._step.mean)
