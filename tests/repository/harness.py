@@ -28,6 +28,7 @@ from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store, Upload
 from fedbus_repository.stores.ledger_records import RecordedNoise
 from fedbus_repository.stores.records import HistoryEntry, StoredJob, Version
+from tests.fedbus.privacy.contributors import contributors_of
 
 MODEL, JOB = "digits", "digits-1"
 REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
@@ -246,7 +247,8 @@ def entry_for(
     plan: Plan, agents: Sequence[str] = AGENTS, terms: PrivacyTerms = TERMS
 ) -> LedgerEntry:
     """The ledger entry of the updates that `record_of` combines."""
-    return entry_of_round(plan, terms, {agent: blob_ref_of(b"").digest for agent in agents})
+    updates = {agent: blob_ref_of(b"").digest for agent in agents}
+    return entry_of_round(plan, terms, contributors_of(updates))
 
 
 def commit_private(

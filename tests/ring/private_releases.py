@@ -58,7 +58,7 @@ class PrivateReleases:
 
     def _offered(self, host: str, record: RoundRecord) -> None:
         """Compare an aggregate with the ledger as it is on the disk now."""
-        updates = digest_of_update_set({one.agent: one.update for one in record.contributors})
+        updates = digest_of_update_set(record.contributors)
         self.combined[record.job, record.task].add(updates)
         stored = self._stored(record.job)
         if (record.task, updates) not in stored and (record.task, None) not in stored:

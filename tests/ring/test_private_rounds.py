@@ -85,13 +85,12 @@ def checked_records(cluster: RingCluster) -> Iterator[RoundRecord]:
             record = each.record
             if record is not None:
                 assert base is not None
-                updates = {one.agent: one.update for one in record.contributors}
-                digest = digest_of_update_set(updates)
+                digest = digest_of_update_set(record.contributors)
                 step = NoiseStep(round=record.round, task=record.task, updates=digest)
                 noise = KeyedNoise(key, record.job, (step,), record.strategy)
                 total = 0.5 * NORM * noise.normals(0, len(base))
-                for agent in updates:
-                    total += flat(decode(cluster.updates[agent, record.task], layout), layout)
+                for one in record.contributors:
+                    total += flat(decode(cluster.updates[one.agent, record.task], layout), layout)
                 np.testing.assert_allclose(weights, base + total / WANTED, rtol=1e-4, atol=1e-3)
                 yield record
             base = weights

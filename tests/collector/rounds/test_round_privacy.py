@@ -53,6 +53,7 @@ from tests.collector.private_rounds import (
     PrivateRound,
     strategy,
 )
+from tests.fedbus.privacy.contributors import contributors_of
 
 KEY = (JOB, 1)
 GIVEN = {A: 1.0, B: 2.0, C: 3.0}
@@ -70,7 +71,7 @@ def test_noise_is_drawn_after_the_ledger_has_its_entry(tmp_path: Path) -> None:
     round_.give_all()
     entry = round_.entry
     updates = {agent: blob_ref_of(blob(value, "delta")).digest for agent, value in GIVEN.items()}
-    assert entry == entry_of_round(round_.order().plan, TERMS, updates)
+    assert entry == entry_of_round(round_.order().plan, TERMS, contributors_of(updates))
     assert round_.runs == []
     assert keys.CommitRequest(*KEY) not in round_.asks
     assert round_.part.seen == []
@@ -430,7 +431,7 @@ def test_a_round_without_an_agent_commits_noise_at_once(tmp_path: Path) -> None:
     round_.open(round_.order(cohort=(), quorum=0))
     round_.run_calls()
     entry = round_.entry
-    assert (entry.agents, entry.updates) == ((), digest_of_update_set({}))
+    assert (entry.agents, entry.updates) == ((), digest_of_update_set(()))
     round_.record()
     wanted = (ONES + round_.noise(entry)).astype(np.float32)
     np.testing.assert_array_equal(round_.version(), wanted)

@@ -16,6 +16,7 @@ from fedbus.privacy.update_set import digest_of_update_set
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.privacy import LedgerEntry, PrivacyTerms
 from fedbus.wire.round_records import Plan
+from tests.fedbus.privacy.contributors import contributors_of
 
 _BLOB = BlobRef(digest="0" * 64, size=1)
 PLAN = Plan(
@@ -35,22 +36,42 @@ LOCAL = replace(TERMS, noise="agents")
 texts = st.text(max_size=8)
 
 
-@given(st.dictionaries(texts, texts, max_size=5), st.dictionaries(texts, texts, max_size=5))
+sets = st.dictionaries(texts, st.tuples(texts, st.sampled_from([None, 0.0, 1.0])), max_size=5)
+
+
+def digest_of(updates: dict[str, tuple[str, float | None]]) -> str:
+    """The digest of updates with or without a norm bit."""
+    blobs = {agent: blob for agent, (blob, _) in updates.items()}
+    bits = {agent: bit for agent, (_, bit) in updates.items() if bit is not None}
+    return digest_of_update_set(contributors_of(blobs, bits))
+
+
+@given(sets, sets)
 def test_two_sets_of_updates_have_one_digest_only_if_they_are_equal(
-    first: dict[str, str], second: dict[str, str]
+    first: dict[str, tuple[str, float | None]], second: dict[str, tuple[str, float | None]]
 ) -> None:
     """Whatever the names are: no separator is guessed."""
-    same = digest_of_update_set(first) == digest_of_update_set(second)
-    assert same is (first == second)
+    assert (digest_of(first) == digest_of(second)) is (first == second)
+
+
+def test_the_same_updates_with_another_norm_bit_are_another_set() -> None:
+    """Their count is another sum, so it must not have the same noise."""
+    updates = {"agent.a": "1" * 64, "agent.b": "2" * 64}
+    a, b = "agent.a", "agent.b"
+    bits: list[dict[str, float]] = [{}, {a: 0.0}, {a: 1.0}, {b: 1.0}, {a: 1.0 + 2**-52}]
+    digests = {digest_of_update_set(contributors_of(updates, each)) for each in bits}
+    assert len(digests) == len(bits)
+    zeros = [{"agent.a": zero} for zero in (0, 0.0, -0.0)]
+    assert len({digest_of_update_set(contributors_of(updates, each)) for each in zeros}) == 1
 
 
 def test_the_digest_does_not_depend_on_the_order_of_arrival() -> None:
     """The stored entries of earlier rounds keep the digest that they were written with."""
-    updates = {"agent.a": "1" * 64, "agent.b": "2" * 64}
+    updates = contributors_of({"agent.a": "1" * 64, "agent.b": "2" * 64}, {"agent.b": 1.0})
     digest = digest_of_update_set(updates)
-    assert digest == digest_of_update_set(dict(reversed(updates.items())))
-    assert digest == "cc9d74d473d502281740062c2cf69dace1bb7d8e04493832bf1918eb6cd46494"
-    assert len(digest_of_update_set({})) == 64
+    assert digest == digest_of_update_set(reversed(updates))
+    assert digest == "6e7c303703cd9238eb6deed7f8447b1605a5714acecc6380e5c98d62a1422250"
+    assert len(digest_of_update_set(())) == 64
 
 
 @pytest.mark.parametrize(
@@ -74,13 +95,13 @@ def test_what_agents_protect_against_the_collector_is_entered_with_the_plan(
     """Such an update has left an agent whether or not the collector combines it."""
     terms = replace(TERMS, **changes)  # type: ignore[arg-type]  # literals
     assert is_entered_with_plan(terms) is with_plan
-    entry = entry_of_round(PLAN, terms, {"agent.a": "1" * 64})
+    entry = entry_of_round(PLAN, terms, contributors_of({"agent.a": "1" * 64}))
     assert (entry == entry_of_plan(PLAN, terms)) is with_plan
 
 
 def test_the_entry_of_a_round_names_its_contributors_in_the_order_of_the_cohort() -> None:
     """A restarted collector, with the same updates in another order, sends an equal one."""
-    updates = {"agent.b": "2" * 64, "agent.c": "3" * 64}
+    updates = contributors_of({"agent.b": "2" * 64, "agent.c": "3" * 64})
     assert entry_of_round(PLAN, TERMS, updates) == LedgerEntry(
         job="job-1",
         round=3,
@@ -99,8 +120,8 @@ def test_the_entry_of_a_plan_names_the_whole_cohort_and_no_updates() -> None:
 
 def test_a_round_without_an_update_has_an_entry() -> None:
     """Its noise is drawn all the same."""
-    entry = entry_of_round(replace(PLAN, cohort=()), TERMS, {})
-    assert (entry.agents, entry.updates) == ((), digest_of_update_set({}))
+    entry = entry_of_round(replace(PLAN, cohort=()), TERMS, ())
+    assert (entry.agents, entry.updates) == ((), digest_of_update_set(()))
 
 
 @pytest.mark.parametrize(

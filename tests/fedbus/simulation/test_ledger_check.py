@@ -17,6 +17,7 @@ from fedbus.wire.privacy import LedgerEntry, PrivacyTerms
 from fedbus.wire.round_records import Contributor, RoundRecord
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.ledger_records import EntryFacts
+from tests.fedbus.privacy.contributors import contributors_of
 
 TERMS = PrivacyTerms(
     mechanism="dp-fixed", release="gaussian", noise_multiplier=4.0, delta=1e-5, cohort=2
@@ -38,7 +39,7 @@ def stored(terms: PrivacyTerms = TERMS, cohorts: Sequence[Sequence[str]] = COHOR
             round=number,
             task=number + 1,
             agents=tuple(agents),
-            updates=digest_of_update_set(updates_of(number + 1, agents)),
+            updates=digest_of_update_set(contributors_of(updates_of(number + 1, agents))),
             noise_multiplier=terms.noise_multiplier,
         )
         ledger.append(entry)

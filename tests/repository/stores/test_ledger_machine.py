@@ -22,6 +22,7 @@ from fedbus_repository.stores.ledger_records import RecordedNoise
 from fedbus_repository.stores.records import HistoryEntry
 from fedbus_repository.stores.sqlite import ledger_rows
 from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.fedbus.privacy.contributors import contributors_of
 from tests.repository.faults import STEPS, Disk
 from tests.repository.harness import (
     JOB,
@@ -138,7 +139,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def note(self, plan: Plan, agents: tuple[str, ...], content: bytes) -> None:
         """Ask for an entry; an answered one is there from now on, with this ε."""
         updates = {agent: blob_ref_of(content).digest for agent in agents}
-        entry = entry_of_round(plan, self.terms, updates)
+        entry = entry_of_round(plan, self.terms, contributors_of(updates))
         answer = self.tried(lambda: self.store.record_noise(entry))
         if isinstance(answer, RecordedNoise):
             known = self.answered.setdefault(entry.task, (entry, answer.spent))
@@ -199,12 +200,12 @@ class LedgerMachine(RuleBasedStateMachine):
         entry, record = entries[made.record.task], made.record
         assert record.strategy == self.private
         assert (record.privacy, made.version.privacy) == (self.spent(record.task),) * 2
-        updates = {one.agent: one.update for one in record.contributors}
+        updates = {one.agent for one in record.contributors}
         if is_entered_with_plan(self.terms):
-            assert {*updates} <= {*entry.agents}
+            assert updates <= {*entry.agents}
         else:
-            assert {*updates} == {*entry.agents}
-            assert entry.updates == digest_of_update_set(updates)
+            assert updates == {*entry.agents}
+            assert entry.updates == digest_of_update_set(record.contributors)
 
     def spent(self, task: int) -> PrivacySpent:
         before = [entry for entry in self.entries() if entry.task <= task]

@@ -5,13 +5,13 @@ the repository stores the entry with the plan: each agent that is asked may rele
 all other cases the collector has it stored once it knows which updates it combines.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from math import sqrt
 from typing import Final
 
 from fedbus.privacy.update_set import digest_of_update_set
 from fedbus.wire.privacy import LedgerEntry, PrivacyTerms, Release
-from fedbus.wire.round_records import Plan
+from fedbus.wire.round_records import Contributor, Plan
 
 _OF_EACH_AGENT: Final[frozenset[Release]] = frozenset(
     {"laplace", "randomized-response", "dp-sgd", "features"}
@@ -39,19 +39,22 @@ def agents_of_plan(plan: Plan) -> tuple[str, ...]:
     return tuple(each.agent for each in plan.features) or plan.cohort
 
 
-def entry_of_round(plan: Plan, terms: PrivacyTerms, updates: Mapping[str, str]) -> LedgerEntry:
+def entry_of_round(
+    plan: Plan, terms: PrivacyTerms, contributors: Iterable[Contributor]
+) -> LedgerEntry:
     """Return the entry that the collector has stored before it combines these updates.
 
     Args:
         plan: The round's plan.
         terms: What the job promises.
-        updates: The digest of each update that counts, by agent.
+        contributors: The updates that count, in any order.
     """
     if is_entered_with_plan(terms):
         return entry_of_plan(plan, terms)
-    agents = tuple(agent for agent in plan.cohort if agent in updates)
+    combined = {each.agent: each for each in contributors}
+    agents = tuple(agent for agent in plan.cohort if agent in combined)
     multiplier = noise_multiplier_of(terms, len(agents))
-    return _entry(plan, agents, digest_of_update_set(updates), multiplier)
+    return _entry(plan, agents, digest_of_update_set(combined.values()), multiplier)
 
 
 def noise_multiplier_of(terms: PrivacyTerms, came: int) -> float:

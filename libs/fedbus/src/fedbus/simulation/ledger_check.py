@@ -135,13 +135,13 @@ def _check_round(record: RoundRecord, found: EntryLike | None) -> None:
     what = f"round {record.round} of job {record.job!r}"
     if found is None:
         raise RecordsError(f"{what} has no ledger entry for its task {record.task}")
-    entry, combined = found.entry, {one.agent: one.update for one in record.contributors}
+    entry, combined = found.entry, {one.agent for one in record.contributors}
     if entry.round != record.round or record.privacy != found.spent:
         raise RecordsError(f"{what} states other figures than its ledger entry")
     if entry.updates is None:
-        if not {*combined} <= {*entry.agents}:
+        if not combined <= {*entry.agents}:
             raise RecordsError(f"{what} counts an agent that its ledger entry does not name")
-    elif {*combined} != {*entry.agents} or entry.updates != digest_of_update_set(combined):
+    elif combined != {*entry.agents} or entry.updates != digest_of_update_set(record.contributors):
         raise RecordsError(f"{what} combines other updates than its ledger entry names")
 
 

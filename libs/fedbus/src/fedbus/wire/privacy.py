@@ -118,9 +118,9 @@ class LedgerEntry:
     """One release of noisy data, stored before the noise leaves the node that draws it.
 
     `agents` are those whose data it depends on. `updates` is the digest of the sorted (agent,
-    update digest) pairs that are combined; None if the agents draw the noise, since then the entry
-    is stored with the plan. `noise_multiplier` is that of the terms, or the one that is left if
-    fewer agents than wanted have added their share of the noise.
+    update digest, norm bit) triples that are combined; None if the agents draw the noise, since
+    then the entry is stored with the plan. `noise_multiplier` is that of the terms, or the one that
+    is left if fewer agents than wanted have added their share of the noise.
     """
 
     job: Ident

@@ -110,8 +110,7 @@ class RoundPrivacy:
         """Have the repository store the entry of the updates that count."""
         assert self.terms is not None  # noqa: S101 - the caller has checked it
         progress = self._progress
-        updates = {agent: one.update for agent, one in progress.counted.items()}
-        self._entry = entry_of_round(progress.plan, self.terms, updates)
+        self._entry = entry_of_round(progress.plan, self.terms, progress.counted.values())
         request = RecordNoise(entry=self._entry)
         yield Ask(keys.LedgerRequest(*progress.key), progress.plan.base.source, request)
 

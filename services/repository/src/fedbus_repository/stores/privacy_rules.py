@@ -231,9 +231,8 @@ def _no_contributor(record: RoundRecord) -> str:
 def _combined_fault(record: RoundRecord, entry: LedgerEntry) -> str | None:
     if entry.updates is None:  # stored with the plan, whose cohort has all contributors
         return None
-    combined = {each.agent: each.update for each in record.contributors}
-    same = {*entry.agents} == {*combined} and entry.updates == digest_of_update_set(combined)
-    if same:
+    same = {*entry.agents} == {each.agent for each in record.contributors}
+    if same and entry.updates == digest_of_update_set(record.contributors):
         return None
     return (
         f"the round combines other updates than the ledger's entry for task {record.task}, whose"
