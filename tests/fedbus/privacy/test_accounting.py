@@ -229,6 +229,9 @@ def test_without_noise_or_delta_gaussian_noise_has_no_epsilon() -> None:
     assert epsilon(3, 0, noise_multiplier=0.0, **POISSON) is None
     assert epsilon(1, 1, delta=0.0) is None
     assert epsilon(1, 0, noise_multiplier=0.0) == 0
+    for hardly_any in (5e-324, 1e-200, 1e-160, 1e-6):
+        assert epsilon(1, 1, noise_multiplier=hardly_any) is None
+        assert epsilon(3, 0, noise_multiplier=hardly_any, **POISSON) is None
 
 
 def test_dp_sgd_holds_for_agents_with_more_examples_at_the_same_steps() -> None:

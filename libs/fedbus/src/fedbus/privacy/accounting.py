@@ -41,6 +41,8 @@ _PURE_ROUNDING: Final = 1e-12
 _FINEST_INTERVAL: Final = 1e-4
 _MOST_PLD_POINTS: Final = 50_000
 _MOST_COMPOSED_POINTS: Final = 1_000_000
+_NO_NOISE: Final = 1e-6
+"""Gaussian noise with this multiplier or less has no ε here: `dp_accounting` divides by 0."""
 _TAIL: Final = 8.5
 """Standard deviations beyond which a normal distribution has less than 1e-16."""
 
@@ -146,7 +148,11 @@ def _steps(terms: PrivacyTerms, made: Composition) -> _Steps | None:
         case _:  # features, which are sent once
             found = ((_Noise("features", sigma), min(times, terms.steps)),)
     steps = tuple((noise, count) for noise, count in found if count)
-    return steps if all(noise.multiplier for noise, _ in steps) else None
+    return steps if all(_hides(noise) for noise, _ in steps) else None
+
+
+def _hides(noise: _Noise) -> bool:
+    return noise.multiplier > (_NO_NOISE if noise.kind == "gaussian" else 0)
 
 
 def _breaks_bands(terms: PrivacyTerms, made: Composition) -> bool:
