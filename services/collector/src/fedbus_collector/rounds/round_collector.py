@@ -2,18 +2,16 @@
 
 Updates are received and folded (`updates.py`). When the round may close, the ledger gets its entry
 if the job has privacy terms (`round_privacy.py`), a worker thread writes the aggregate
-(`round_aggregate.py`), and the repository is asked to commit it. An error raised here (no room for
-a spool, a damaged model spec) fails the round.
+(`round_aggregate.py`), the repository is asked to commit it, and all are told (`round_end.py`). An
+error raised here (no room for a spool, a damaged model spec) fails the round.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 from fedbus.blobs.spool import Spools
-from fedbus.core.actions import Action, Ask, Cancel, Note, Run, WakeAt
+from fedbus.core.actions import Action, Ask, Cancel, Note, WakeAt
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
-from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.messages import NoiseRecorded, NoiseRefused, Offer, RoundEnded
 from fedbus.wire.round_records import RoundRecord
@@ -26,6 +24,13 @@ from fedbus_collector.noise_key_watch import NoiseKeyWatch
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
 from fedbus_collector.rounds.round_aggregate import RoundAggregate
+from fedbus_collector.rounds.round_end import (
+    reason_of_failed_work,
+    receipts_of_commit,
+    receipts_of_failure,
+    report_of_end,
+)
+from fedbus_collector.rounds.round_parts import RoundParts
 from fedbus_collector.rounds.round_privacy import RoundPrivacy
 from fedbus_collector.rounds.updates import RoundUpdates
 
@@ -54,13 +59,11 @@ class RoundCollector:
         self.controller = controller
         self.ended: RoundEnded | None = None
         self.undecided = False
-        self._resources = resources
         self._inputs = RoundInputs(progress.request, resources.spools, resources.cache)
         self._updates = RoundUpdates(progress, resources.spools)
-        self._parts: StrategyParts | None = None
+        self._parts = RoundParts(progress, resources.parts)
         self._aggregate = RoundAggregate(progress, resources.spools, resources.cache)
         self._privacy = RoundPrivacy(progress, resources.noise_key)
-        self._making = False
 
     @property
     def inline_weights(self) -> bytes | None:
@@ -70,7 +73,7 @@ class RoundCollector:
     @property
     def busy(self) -> bool:
         """Whether a worker thread makes parts for this round, or uses its spools."""
-        working = self._making or self._updates.folding or self._aggregate.running
+        working = self._parts.making or self._updates.folding or self._aggregate.running
         return working or self._privacy.reading or bool(self._inputs.checking)
 
     def begin(self, now: float) -> Iterator[Action]:
@@ -86,20 +89,14 @@ class RoundCollector:
         yield from self._start_collecting(now)
 
     def _start_collecting(self, now: float) -> Iterator[Action]:
-        """Receive updates once the layout is known and the strategy's parts are made.
-
-        Those that fedbus ships are made at once; a third-party part may hang when it is made.
-        """
-        strategy, factory = self.progress.request.strategy, self._resources.parts
-        layout = self._inputs.layout
-        if layout is None or self._making or self.progress.phase is not RoundPhase.PREPARING:
+        """Receive updates once the layout is known and the strategy's parts are made."""
+        layout, preparing = self._inputs.layout, self.progress.phase is RoundPhase.PREPARING
+        if layout is None or self._parts.making or not preparing:
             return
-        if self._parts is None and factory.third_party(strategy):
-            self._making = True
-            yield Run(keys.PartsRun(*self.progress.key), partial(factory.make, strategy))
+        yield from self._parts.make()
+        if (parts := self._parts.made) is None:
             return
-        parts = self._parts = self._parts or factory.make(strategy)
-        runs = UpdateRuns.of(layout, strategy.sections)
+        runs = UpdateRuns.of(layout, self.progress.request.strategy.sections)
         self._privacy.check_layout(runs)
         self.progress.least_updates = parts.aggregator.needed_updates
         self.progress.phase = RoundPhase.COLLECTING
@@ -140,7 +137,7 @@ class RoundCollector:
                 self._privacy.key_read(key)
                 yield from self._close_if_due(now)
             case Ran(keys.PartsRun(), parts):
-                self._making, self._parts = False, parts
+                self._parts.take(parts)
                 yield from self._start_collecting(now)
             case Ran(keys.FoldRun(agents=agents), refused):
                 yield from self._updates.folded(agents, refused, now)
@@ -151,15 +148,8 @@ class RoundCollector:
                 # The worker may have folded a part of an update: the total cannot be used.
                 yield Note("round_work_failed", {"work": run.work, "error": str(error)})
                 self.run_ended(run)
-                yield from self.fail(self._failure(run, error))
-
-    def _failure(self, run: keys.RoundRun, error: Exception) -> str:
-        """Return in words that may be published why a call has failed."""
-        if isinstance(run, keys.NoiseKeyRead):
-            return str(error)  # it names the file
-        if isinstance(run, keys.AggregateRun) and self.progress.is_private:
-            return f"{run.work}: it failed; the reason is in the collector's log"
-        return f"{run.work}: {error}"
+                private = self.progress.is_private
+                yield from self.fail(reason_of_failed_work(run, error, private=private))
 
     def offered(self, agent: str, offer: Offer, now: float) -> Iterator[Action]:
         """Receive an offered update, or refuse it; a repeated offer changes nothing."""
@@ -178,8 +168,8 @@ class RoundCollector:
             case CloseDecision.FAIL:
                 yield from self.fail(self.progress.shortfall())
             case CloseDecision.CLOSE if self._inputs.complete and self._privacy.ready:
-                if self._parts is not None:  # else a round that asks no agent closes later
-                    yield from self._close(self._parts, now)
+                if self._parts.made is not None:  # else a round that asks no agent closes later
+                    yield from self._close(self._parts.made, now)
 
     def _close(self, parts: StrategyParts, now: float) -> Iterator[Action]:
         """Aggregate the updates that count; with privacy terms, after the ledger has their entry.
@@ -191,29 +181,18 @@ class RoundCollector:
         if self._privacy.terms is None:
             yield from self._start_aggregate(parts)
         else:
-            self.progress.phase = RoundPhase.RECORDING
             yield from self._privacy.ask()
 
     def noise_recorded(self, answer: NoiseRecorded, now: float) -> Iterator[Action]:
         """Aggregate, now that the ledger has the entry; a repeated answer changes nothing."""
-        if self._awaits(answer) and self._parts is not None:
-            yield Cancel(keys.LedgerRequest(*self.progress.key))
-            yield from self._privacy.recorded(answer)
-            self.progress.seconds["recorded"] = now - self.progress.opened
-            yield from self._start_aggregate(self._parts)
+        if self._privacy.awaits(answer) and self._parts.made is not None:
+            yield from self._privacy.recorded(answer, now)
+            yield from self._start_aggregate(self._parts.made)
 
     def noise_refused(self, answer: NoiseRefused) -> Iterator[Action]:
         """Fail the round: no noise may be drawn for it."""
-        if self._awaits(answer):
+        if self._privacy.awaits(answer):
             yield from self.fail(f"the ledger takes no entry for this round: {answer.reason}")
-
-    def _awaits(self, answer: NoiseRecorded | NoiseRefused) -> bool:
-        """Return whether an answer is about the updates that this process has asked for.
-
-        It may be about those of an earlier process at this collector.
-        """
-        recording = self.progress.phase is RoundPhase.RECORDING
-        return recording and self._privacy.has_asked(answer.updates)
 
     def _start_aggregate(self, parts: StrategyParts) -> Iterator[Action]:
         self.progress.phase = RoundPhase.AGGREGATING
@@ -235,12 +214,7 @@ class RoundCollector:
 
         The version may be another collector's: the repository commits a round once.
         """
-        task = self.progress.plan.task
-        counted = {each.agent for each in record.contributors if each.task == task}
-        for agent in self.progress.awaiting_receipt:
-            yield self.progress.receipt(
-                agent, "stored" if agent in counted else "drop", "the round is committed"
-            )
+        yield from receipts_of_commit(self.progress, record)
         self._aggregate.keep(version, record)
         yield Note("round_committed", self.progress.log_facts(version=version.version, at=now))
         yield from self._end(version, "", record)
@@ -261,10 +235,10 @@ class RoundCollector:
 
     def _fail(self, reason: str, *, decided: bool) -> Iterator[Action]:
         self.undecided = not decided
-        for agent in self.progress.awaiting_receipt if decided else ():
-            yield self.progress.receipt(agent, "drop", f"the round failed: {reason}")
+        if decided:
+            yield from receipts_of_failure(self.progress, reason)
         yield Note("round_failed", self.progress.log_facts(reason=reason))
-        yield from self._end(None, reason[:MAX_TEXT_CHARACTERS], None)
+        yield from self._end(None, reason, None)
 
     def run_ended(self, key: keys.RoundKey) -> None:
         """Note that a worker thread has ended, whether or not it succeeded."""
@@ -274,7 +248,7 @@ class RoundCollector:
             case keys.AggregateRun():
                 self._aggregate.running = False
             case keys.PartsRun():
-                self._making = False
+                self._parts.making = False
             case keys.NoiseKeyRead():
                 self._privacy.reading = False
             case _:
@@ -283,16 +257,9 @@ class RoundCollector:
     def _end(
         self, version: ModelRef | None, reason: str, record: RoundRecord | None
     ) -> Iterator[Action]:
-        progress, plan = self.progress, self.progress.plan
+        progress = self.progress
         progress.phase = RoundPhase.ENDED
-        self.ended = RoundEnded(
-            job=plan.job,
-            round=plan.round,
-            task=plan.task,
-            version=version,
-            reason=reason,
-            record=record,
-        )
+        self.ended = report_of_end(progress, version, reason, record)
         yield Cancel(keys.RoundDeadline(*progress.key))
         yield Cancel(keys.LedgerRequest(*progress.key))
         yield Cancel(keys.CommitRequest(*progress.key))

@@ -10,19 +10,19 @@ from typing import Final
 
 import numpy as np
 
-from fedbus.core.actions import Action, Ask, Note
+from fedbus.core.actions import Action, Ask, Cancel, Note
 from fedbus.errors import FedbusError, LayoutError, SettingsError, StoreError
 from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
 from fedbus.privacy.ledger_entries import entry_of_round, is_drawn_by_collector
 from fedbus.privacy.noise_key import NoiseKey
 from fedbus.text import listed
-from fedbus.wire.messages import NoiseRecorded, RecordNoise
+from fedbus.wire.messages import NoiseRecorded, NoiseRefused, RecordNoise
 from fedbus.wire.privacy import LedgerEntry, NoiseStep, PrivacySpent
 from fedbus_collector import keys
 from fedbus_collector.aggregation.private_step import PrivateStep
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.noise_key_watch import NoiseKeyWatch
-from fedbus_collector.rounds.progress import RoundProgress
+from fedbus_collector.rounds.progress import RoundPhase, RoundProgress
 
 _NOISE_COST: Final = 4
 """Drawing a normal number takes about as long as verifying this many numbers of updates."""
@@ -110,17 +110,23 @@ class RoundPrivacy:
         """Have the repository store the entry of the updates that count."""
         assert self.terms is not None  # noqa: S101 - the caller has checked it
         progress = self._progress
+        progress.phase = RoundPhase.RECORDING
         self._entry = entry_of_round(progress.plan, self.terms, progress.counted.values())
         request = RecordNoise(entry=self._entry)
         yield Ask(keys.LedgerRequest(*progress.key), progress.plan.base.source, request)
 
-    def has_asked(self, updates: str | None) -> bool:
-        """Return whether the requested entry is of these updates."""
-        return self._entry is not None and self._entry.updates == updates
+    def awaits(self, answer: NoiseRecorded | NoiseRefused) -> bool:
+        """Return whether an answer is about the updates that this process has asked for.
 
-    def recorded(self, answer: NoiseRecorded) -> Iterator[Action]:
+        It may be about those of an earlier process at this collector.
+        """
+        recording = self._progress.phase is RoundPhase.RECORDING
+        return recording and self._entry is not None and self._entry.updates == answer.updates
+
+    def recorded(self, answer: NoiseRecorded, now: float) -> Iterator[Action]:
         """Keep what the ledger says; raise StoreError if it is not about this round's entry."""
         assert self._entry is not None  # noqa: S101 - the answer is to `ask`
+        yield Cancel(keys.LedgerRequest(*self._progress.key))
         entry, steps = self._entry, answer.steps
         if entry.updates is not None:
             own = NoiseStep(round=entry.round, task=entry.task, updates=entry.updates)
@@ -132,6 +138,7 @@ class RoundPrivacy:
                     " repository and this collector need the same version of fedbus"
                 )
         self.spent, self._steps = answer.spent, steps
+        self._progress.seconds["recorded"] = now - self._progress.opened
         facts = {"epsilon": answer.spent.epsilon, "entries": answer.spent.entries}
         yield Note("noise_recorded", self._progress.log_facts(**facts))
 
