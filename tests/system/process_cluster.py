@@ -13,6 +13,7 @@ no wrong record. A test that fails reports the last log lines of each process.
 """
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -34,8 +35,10 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress, Bus, Packet
 from fedbus.mqtt.mosquitto import LocalBroker, free_port
 from fedbus.mqtt.mosquitto_config import new_password
+from fedbus.privacy.noise_key import NoiseKey, create_noise_key
 from fedbus.simulation.control_variates import check_control_variates
 from fedbus.simulation.oracle import check_records
+from fedbus.simulation.private_records import check_private_records
 from fedbus.wire import codec
 from fedbus.wire.access_rules import access_rules
 from fedbus.wire.blobs import BlobRef
@@ -77,12 +80,14 @@ class Plan:
         shipped: Settings of additional `fedbus_edge_agent` processes, by node.
         architectures: Architectures of the model, by trainer.
         strategy: The id of the jobs' strategy. With it, agents train.
+        private: Whether collectors have a noise key, each a file of its own with the same one.
     """
 
     seed: int
     agents: int = 3
     evaluators: int = 0
     controllers: int = 1
+    collectors: int = 1
     numbers: int = 150_000
     train_seconds: float = 0.0
     lease_seconds: float = 15.0
@@ -96,6 +101,7 @@ class Plan:
         default_factory=lambda: {"light": {"name": "none"}}
     )
     strategy: str | None = None
+    private: bool = False
 
 
 class NodeProcess:
@@ -142,6 +148,7 @@ class ProcessCluster:
         rounds: The last published state of each round, by (job, round).
         answers: The replies to this foreign client.
         steps: What the test did, for the report of a failure.
+        noise_key: The collectors' key.
     """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
@@ -153,6 +160,7 @@ class ProcessCluster:
         self.rounds: dict[tuple[str, int], RoundState] = {}
         self.answers: list[dict[str, Any]] = []
         self.steps: list[str] = [f"seed {plan.seed}"]
+        self.noise_key = NoiseKey(hashlib.sha256(b"noise %d" % plan.seed).digest())
         members = list(self._members())
         names = [*(member.node for member in members), USER, SPY, *plan.accounts]
         self.broker = LocalBroker(
@@ -172,6 +180,8 @@ class ProcessCluster:
 
     async def __aenter__(self) -> Self:
         seed_model(self.folder / "repository", self.plan)
+        for node in self.collectors:
+            self.put_key(node)
         self.broker.start()
         try:
             for node in self._proxy_ports:
@@ -193,6 +203,20 @@ class ProcessCluster:
         await self._end()
         if error is not None:
             error.add_note(self.failure_report())
+
+    @property
+    def collectors(self) -> list[str]:
+        """The names of the collectors."""
+        return [f"collector.{number}" for number in range(1, self.plan.collectors + 1)]
+
+    def key_file(self, node: str) -> Path:
+        """Return the path of a collector's noise key."""
+        return self.folder / f"{node}.key"
+
+    def put_key(self, node: str, key: NoiseKey | None = None) -> None:
+        """Replace a collector's noise key; None: by that of all collectors."""
+        self.key_file(node).unlink(missing_ok=True)
+        create_noise_key(self.key_file(node), lambda _: (key or self.noise_key).secret)
 
     # ── actions on processes ────────────────────────────────────────────────────────────────────
 
@@ -245,14 +269,24 @@ class ProcessCluster:
 
     # ── actions of a user ───────────────────────────────────────────────────────────────────────
 
-    async def submit(self, rounds: int = 3, job: str = JOB, **wish: object) -> None:
-        """Submit a job, again until its state is published; `wish` updates its `round`."""
+    async def submit(
+        self,
+        rounds: int = 3,
+        job: str = JOB,
+        more: Mapping[str, object] | None = None,
+        **wish: object,
+    ) -> None:
+        """Submit a job, again until its state is published.
+
+        `wish` updates its `round`, and `more` the whole file.
+        """
         agents = len(self.agents) + len(self.plan.hostile) + len(self.plan.shipped)
         round_ = {"agents": agents, "quorum": 2, "deadline_seconds": 30, **wish}
         file: dict[str, Any] = {"training_id": job, "model_name": MODEL, "num_rounds": rounds}
         file["round"] = round_
         if self.plan.strategy is not None:
             file["strategy"] = {"id": self.plan.strategy, **STRATEGIES[self.plan.strategy]}
+        file.update(more or {})
         self.note(f"{job} submitted: {rounds} rounds, {round_}")
         self._tasks.append(
             asyncio.create_task(self._publish_until_known("submit", json.dumps(file), job))
@@ -376,7 +410,10 @@ class ProcessCluster:
         history = SqliteHistory(self.folder / "repository")
         try:
             updates = self.updates_made(job)
-            checked = check_records(history, updates, job=job)
+            if self.plan.private:
+                checked = check_private_records(history, updates, self.noise_key, job=job)
+            else:
+                checked = check_records(history, updates, job=job)
             if self.plan.strategy == "scaffold":
                 own = read_variates(self.folder / "agents", job)
                 assert check_control_variates(history, job, updates, own)
@@ -458,7 +495,9 @@ class ProcessCluster:
         yield self._member(REPOSITORY, "fedbus_repository", data=data, lease_seconds=lease)
         for number in range(1, plan.controllers + 1):
             yield self._member(f"controller.{number}", "fedbus_controller")
-        yield self._member(COLLECTOR, "fedbus_collector")
+        for node in self.collectors:
+            own = {"noise_key": str(self.key_file(node))} if plan.private else {}
+            yield self._member(node, "fedbus_collector", **own)
         if plan.inference:
             yield self._member("inference.1", "fedbus_inference")
         home = str(self.folder / "agents")
