@@ -201,34 +201,6 @@ FAULTS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
                 "round.quorum: 7, but a round with Poisson sampling is committed with whatever "
                 "number of updates came; leave it out"
             ),
-            (
-                "strategy.population: missing: Poisson sampling draws an agent with the "
-                "probability num_sampled_clients / strategy.population; give the number of all "
-                "agents that may take part in the job"
-            ),
-        ],
-    ),
-    (
-        {"dp-banded": BANDED, "accounting": {"sampling": "poisson"}},
-        {},
-        [
-            (
-                f"{KEY}.accounting.sampling: poisson, but the ε of dp-banded does not become "
-                "smaller by it: that of dp-fixed and dp-adaptive does; leave it out"
-            )
-        ],
-    ),
-    (
-        {
-            "dp-fixed": {**FIXED, "server_side_noising": "False"},
-            "accounting": {"sampling": "poisson"},
-        },
-        {"strategy": {"population": 100}},
-        [
-            (
-                f"{KEY}.accounting.sampling: poisson, but agents add the noise "
-                "(server_side_noising): a round with few of them has too little; leave it out"
-            )
         ],
     ),
     (

@@ -171,20 +171,6 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
 ]
 
 
-def test_a_budget_that_the_first_round_exceeds_is_refused() -> None:
-    """Where ε can be computed; of random bits it depends on the model, which is not known here."""
-    accounting = {"target_epsilon": 3, "delta": 1e-5}
-    assert faults({"dp-fixed": FIXED, "accounting": accounting}) == [
-        (
-            "privacy-mechanisms.accounting.target_epsilon: the privacy budget of ε 3 is too "
-            "small: the first round would give 3.93; give a greater one, or more noise in "
-            "privacy-mechanisms.dp-fixed: `fedbus privacy plan` says how much"
-        )
-    ]
-    job({"dp-fixed": FIXED, "accounting": {**accounting, "target_epsilon": 4}})
-    job({"ldp-randomized-response": EPSILON, "accounting": accounting})
-
-
 def test_without_the_accountant_the_repository_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     """It computes ε before each round."""
     monkeypatch.setitem(sys.modules, "dp_accounting", None)

@@ -26,6 +26,44 @@ def faults(mechanisms: dict[str, Any] = SGD, **keys: Any) -> list[str]:  # noqa:
     return [str(fault) for fault in strategy_faults(job(mechanisms, **keys), ())]
 
 
+@pytest.mark.parametrize("off", [False, "False", "no", 0, 0.0, "off"])
+def test_poisson_sampling_with_noise_of_agents_is_refused(off: object) -> None:
+    """However the job file spells that agents draw it: the resolved terms are judged."""
+    mechanisms = {
+        "dp-fixed": {**FIXED, "server_side_noising": off},
+        "accounting": {"sampling": "poisson"},
+    }
+    assert faults(mechanisms, strategy={"id": "fedavg", "population": 100}) == [
+        (
+            "privacy-mechanisms.accounting.sampling: poisson, but agents add the noise: a round "
+            "with few of them would have too little, or its ε does not depend on who else takes "
+            "part; leave it out"
+        )
+    ]
+
+
+def test_poisson_sampling_needs_a_mechanism_that_profits_and_a_population() -> None:
+    """Without the one ε would not hold, and without the other there is no rate."""
+    poisson = {"accounting": {"sampling": "poisson"}}
+    banded = {"dp-banded": {**FIXED, "min_separation": 2, "max_participations": 2}}
+    assert faults({**banded, **poisson}) == [
+        (
+            "privacy-mechanisms.accounting.sampling: poisson, but the ε of dp-banded does not "
+            "become smaller by it: that of independent Gaussian noise of the collector does, as "
+            "with dp-fixed and dp-adaptive; leave it out"
+        )
+    ]
+    assert faults({"dp-fixed": FIXED, **poisson}) == [
+        (
+            "strategy.population: missing: Poisson sampling draws an agent with the probability "
+            "num_sampled_clients / strategy.population; give the number of all agents that may "
+            "take part in the job"
+        )
+    ]
+    stated = {"strategy": {"id": "fedavg", "population": 100}}
+    assert faults({"dp-fixed": FIXED, **poisson}, **stated) == []
+
+
 def test_dp_sgd_works_with_the_usual_strategies() -> None:
     """And every update of it counts equally: the number of examples is not sent."""
     for strategy in ("fedavg", "fedprox", "fedadam", "fedmedian"):

@@ -92,6 +92,40 @@ def test_a_mechanism_that_was_not_resolved_is_refused(
     assert refused == JobFileRefused(job=JOB, faults=(fault,))
 
 
+@pytest.mark.parametrize(
+    ("changed", "key", "problem"),
+    [
+        ({"noise": "agents"}, "privacy-mechanisms.accounting.sampling", "agents add the noise"),
+        (
+            {"release": "banded"},
+            "privacy-mechanisms.accounting.sampling",
+            "does not become smaller",
+        ),
+        ({"population": None}, "strategy.population", "missing"),
+        (
+            {"rate": 0.09},
+            "strategy.population",
+            "a sampling rate of 0.1, and ε is computed for 0.0",
+        ),
+    ],
+)
+def test_terms_for_which_no_epsilon_holds_are_refused(
+    harness: Harness, store: Store, changed: dict[str, Any], key: str, problem: str
+) -> None:
+    """Whatever the controller resolved: a rate that is too small would state too small an ε."""
+    push(store)
+    poisson = replace(
+        TERMS, sampling="poisson", relation="add-or-remove-one", population=30, rate=0.1
+    )
+    private = replace(PRIVATE, privacy=replace(poisson, **changed))
+    [refused] = harness.receive(CONTROLLER, store_job(private))
+    [fault] = refused.faults
+    assert (fault.key, problem in fault.problem) == (key, True)
+    good = replace(PRIVATE, privacy=poisson)
+    [loaded] = harness.receive(CONTROLLER, store_job(good))
+    assert isinstance(loaded, JobLoaded)
+
+
 def test_a_private_job_on_a_model_of_unknown_epsilon_is_refused(
     harness: Harness, store: Store
 ) -> None:
@@ -149,7 +183,7 @@ def test_a_job_without_a_mechanism_on_a_private_model_is_warned_of(
     store.end_job(0, "a", "finished", "")
     [loaded] = harness.receive(CONTROLLER, OPEN)
     [warning] = loaded.acceptance.warnings
-    assert warning.startswith("model 'digits' has an ε of 1.993, and this job has no privacy")
+    assert warning.startswith("model 'digits' has an ε of 2, and this job has no privacy")
 
 
 def test_a_model_that_is_gone_is_warned_of_by_nothing(store: Store) -> None:

@@ -20,8 +20,6 @@ Written = Mapping[str, object]
 
 PRIVACY: Final = "privacy-mechanisms"
 ACCOUNTING: Final = f"{PRIVACY}.accounting"
-POISSON_MECHANISMS: Final = ("dp-fixed", "dp-adaptive")
-"""Mechanisms whose ε is smaller with Poisson sampling."""
 DEFAULT_STDDEV_SHARE: Final = 1 / 20
 """Default of clip_count_stddev, as a share of num_sampled_clients (Andrew et al. 2021)."""
 
@@ -98,14 +96,14 @@ def _cohort(mechanism: _WrittenMechanism) -> Iterator[JobFault]:
 
 
 def _sampling(mechanism: _WrittenMechanism) -> Iterator[JobFault]:
-    """Yield faults of Poisson sampling where its ε would not hold, or of a quorum with it."""
-    key, quorum = f"{ACCOUNTING}.sampling", number_of(mechanism.written.get("round.quorum"))
+    """Yield faults of a quorum: Poisson sampling has none, and without it none is 0.
+
+    Whether its ε would hold is a question of the resolved terms: see `fedbus.privacy.terms_faults`.
+    """
+    quorum = number_of(mechanism.written.get("round.quorum"))
     if not mechanism.poisson:
         if quorum == 0:
             yield JobFault(key="round.quorum", problem="expected at least 1, got 0")
-        return
-    if reason := _no_poisson(mechanism):
-        yield JobFault(key=key, problem=f"poisson, but {reason}", hint="leave it out")
         return
     if quorum not in {None, 0}:
         yield JobFault(
@@ -114,25 +112,6 @@ def _sampling(mechanism: _WrittenMechanism) -> Iterator[JobFault]:
             "number of updates came",
             hint="leave it out",
         )
-    if mechanism.written.get("strategy.population") is None:
-        yield JobFault(
-            key="strategy.population",
-            problem="missing: Poisson sampling draws an agent with the probability "
-            "num_sampled_clients / strategy.population",
-            hint="give the number of all agents that may take part in the job",
-        )
-
-
-def _no_poisson(mechanism: _WrittenMechanism) -> str:
-    if mechanism.name not in POISSON_MECHANISMS:
-        return (
-            f"the ε of {mechanism.name} does not become smaller by it: that of "
-            f"{' and '.join(POISSON_MECHANISMS)} does"
-        )
-    noising = mechanism.written.get(f"{mechanism.key}.server_side_noising", True)
-    if str(noising).lower() in {"false", "0", "off", "no", "f", "n"}:
-        return "agents add the noise (server_side_noising): a round with few of them has too little"
-    return ""
 
 
 def _delta(mechanism: _WrittenMechanism) -> Iterator[JobFault]:

@@ -14,6 +14,7 @@ from fedbus.limits import MAX_TRANSFORMS
 from fedbus.privacy.banded import MAX_BANDED_STEPS
 from fedbus.privacy.budget import budget_fault
 from fedbus.privacy.ledger import Composition, planned_composition
+from fedbus.privacy.terms_faults import terms_faults
 from fedbus.strategies.mistnet_rules import MISTNET, mistnet_faults
 from fedbus.strategies.privacy_terms import UNKNOWN_STEPS
 from fedbus.strategies.resolution import ResolvedStrategy
@@ -32,6 +33,7 @@ def privacy_rule_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator[Jo
     terms = resolved.strategy.privacy
     if terms is None:
         return
+    yield from terms_faults(terms)
     yield from _sections(resolved, terms)
     yield from _facts(resolved, terms)
     yield from _transforms(resolved)

@@ -50,8 +50,9 @@ def privacy_terms(job: JobFile, aggregator: str) -> PrivacyTerms | None:
     own = _TERMS[type(mechanism)](job, mechanism)
     if own["release"] in {"gaussian", "banded"} and own.get("noise") != "agents":
         own["noise_multiplier"] *= share_of_sum(aggregator, cohort)
-    if accounting is not None and accounting.sampling == POISSON and population is not None:
-        own |= {"sampling": POISSON, "relation": "add-or-remove-one", "rate": cohort / population}
+    if accounting is not None and accounting.sampling == POISSON:
+        rate = 1.0 if population is None else min(1.0, cohort / population)
+        own |= {"sampling": POISSON, "relation": "add-or-remove-one", "rate": rate}
     return PrivacyTerms(
         mechanism=name,
         delta=0.0 if own["release"] in WITHOUT_DELTA else delta_of(job, mechanism),

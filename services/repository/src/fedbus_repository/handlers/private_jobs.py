@@ -5,6 +5,7 @@ from fedbus.jobs import JobFile, JobFileError, parse
 from fedbus.model.layout import Layout
 from fedbus.model.sections import trained_tensors
 from fedbus.privacy.banded import banded_cost_fault
+from fedbus.privacy.terms_faults import terms_faults
 from fedbus.strategies.privacy_rules import budget_hint
 from fedbus.strategies.privacy_warnings import privacy_warnings
 from fedbus.wire.blobs import BlobRef
@@ -29,6 +30,9 @@ def private_job_faults(store: Store, specs: SpecReader, message: StoreJob) -> tu
     if fault := _resolution_fault(message):
         return (fault,)
     private = private_strategy(message)
+    terms = None if private is None else private.privacy
+    if terms is not None and (faults := tuple(terms_faults(terms))):
+        return faults
     shown = store.show(message.model, None, 1) if private is not None else None
     if private is None or not isinstance(shown, ModelView):
         return ()  # the store refuses a job of an unknown model

@@ -1,0 +1,57 @@
+"""Faults of a job's privacy terms: combinations for which no ε holds. Pure.
+
+They are judged as the terms were resolved, not as a job file spells them; and by the repository as
+well as where a job is submitted.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from fedbus.privacy.accounting import is_amplified
+from fedbus.wire.documents import JobFault
+from fedbus.wire.privacy import PrivacyTerms
+
+_ROUNDING: Final = 1 + 1e-9
+"""The rate was computed elsewhere, perhaps with another rounding of the last digit."""
+
+
+def terms_faults(terms: PrivacyTerms) -> Iterator[JobFault]:
+    """Yield why ε would not hold with these terms."""
+    if terms.sampling == "poisson":
+        yield from _poisson(terms)
+
+
+def _poisson(terms: PrivacyTerms) -> Iterator[JobFault]:
+    if not is_amplified(terms):
+        yield JobFault(
+            key="privacy-mechanisms.accounting.sampling",
+            problem=f"poisson, but {_no_poisson(terms)}",
+            hint="leave it out",
+        )
+    elif terms.population is None:
+        yield JobFault(
+            key="strategy.population",
+            problem="missing: Poisson sampling draws an agent with the probability "
+            "num_sampled_clients / strategy.population",
+            hint="give the number of all agents that may take part in the job",
+        )
+    elif terms.rate * _ROUNDING < terms.cohort / terms.population:
+        yield JobFault(
+            key="strategy.population",
+            problem=f"{terms.population} agents, of which a round draws {terms.cohort}, are a "
+            f"sampling rate of {terms.cohort / terms.population:.4g}, and ε is computed for "
+            f"{terms.rate:.4g}",
+            hint="run the same version of fedbus at controllers and repository",
+        )
+
+
+def _no_poisson(terms: PrivacyTerms) -> str:
+    if terms.noise == "agents":
+        return (
+            "agents add the noise: a round with few of them would have too little, or its ε does "
+            "not depend on who else takes part"
+        )
+    return (
+        f"the ε of {terms.mechanism} does not become smaller by it: that of independent Gaussian "
+        "noise of the collector does, as with dp-fixed and dp-adaptive"
+    )
