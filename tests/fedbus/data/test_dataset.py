@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from fedbus.data import Batch, Dataset, describe, from_arrays, npz, shuffled
 from fedbus.data.dataset import SHUFFLE_BUFFER_BYTES, joins_last_row
 from fedbus.errors import Stopped, TrainingError
-from fedbus.model.layout import Array
 from fedbus.training.params import TrainingParams
 
 
@@ -247,51 +246,3 @@ def test_nothing_can_be_said_of_no_rows() -> None:
     assert list(empty.steps(TrainingParams())) == []
     with pytest.raises(TrainingError, match="the data set has no rows"):
         describe(empty)
-
-
-def test_a_drawn_step_has_the_rows_that_are_drawn() -> None:
-    """In batches of at most the size, across those of the loader; none if none is drawn."""
-    rows = 10
-    x = np.arange(rows).reshape(rows, 1)
-    marks = [np.arange(rows) % 2 == 0, np.zeros(rows, bool), np.ones(rows, bool)]
-    left = [*np.concatenate(marks)]
-    data = from_arrays(x, x[:, 0], batch=4)
-    counted: list[int] = []
-    watched = data.with_stop(lambda: False, lambda: counted.append(1))
-
-    def draw(count: int) -> Array:
-        taken, left[:count] = left[:count], []
-        return np.array(taken)
-
-    steps = [[x[:, 0].tolist() for x, _ in step] for step in watched.drawn_steps(3, draw, 3, 0)]
-    assert steps == [[[0, 2, 4], [6, 8]], [], [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]]
-    assert (len(counted), watched.progress) == (3, 1.0)
-
-
-def test_a_drawn_step_stops_when_it_is_asked_to() -> None:
-    """At the next batch of the loader."""
-    x = np.zeros((10, 1))
-    data = from_arrays(x, x, batch=4).with_stop(lambda: True)
-    with pytest.raises(Stopped):
-        next(next(data.drawn_steps(1, lambda count: np.ones(count, bool), 3, 0)))
-
-
-def test_drawn_rows_are_transformed_one_by_one() -> None:
-    """With one source of chance, seeded by the task."""
-    x = np.arange(6.0).reshape(6, 1)
-
-    def noisy(batch: Batch, rng: np.random.Generator) -> Batch:
-        assert len(batch[0]) == 1
-        return batch[0] + rng.normal(size=(1, 1)), batch[1] + 1
-
-    data = from_arrays(x, x, batch=4).transformed(noisy)
-
-    def once(seed: int) -> list[Batch]:
-        everything = lambda count: np.ones(count, bool)  # noqa: E731 - all rows
-        return [batch for step in data.drawn_steps(2, everything, 6, seed) for batch in step]
-
-    first, again, other = once(1), once(1), once(2)
-    assert all((a[0] == b[0]).all() for a, b in zip(first, again, strict=True))
-    assert not any((a[0] == b[0]).any() for a, b in zip(first, other, strict=True))
-    assert not (first[0][0] == first[1][0]).any()
-    assert (first[0][1] == x + 1).all()

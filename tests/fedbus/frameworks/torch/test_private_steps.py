@@ -23,7 +23,7 @@ pytest.importorskip("torch")
 pytest.importorskip("opacus")
 
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, dropout
 
 from fedbus.frameworks.torch import TorchTrainer
 from fedbus.frameworks.torch.architectures import build
@@ -202,6 +202,19 @@ def test_a_row_is_transformed_on_its_own() -> None:
     trainer = trainer_of(NoNoise())
     trainer.train(trainer.initial(), from_arrays(X, Y).transformed(centred), PARAMS)
     assert sizes.count(1) == STEPS * ROWS
+
+
+def test_random_layers_have_other_chance_in_each_training() -> None:
+    """Not that of the task's seed: with it, one example that is drawn shifts that of all others."""
+    trainer = trainer_of(NoNoise())
+    last: torch.nn.Module = trainer._net.layers[1]  # type: ignore[index,assignment]  # noqa: SLF001 - no built-in model has dropout
+    last.register_forward_pre_hook(lambda layer, x: dropout(x[0], 0.5, layer.training))
+    start = trainer.initial()
+    first, second = (trainer.train(start, from_arrays(X, Y), PARAMS) for _ in range(2))
+    assert any((first.weights[name] != second.weights[name]).any() for name in start)
+    plain = replace(PARAMS, dp_sgd=None)
+    first, second = (trainer.train(start, from_arrays(X, Y), plain) for _ in range(2))
+    assert all((first.weights[name] == second.weights[name]).all() for name in start)
 
 
 def test_a_stopped_training_ends_at_its_next_batch() -> None:

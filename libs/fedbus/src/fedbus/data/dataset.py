@@ -16,9 +16,6 @@ Batch = tuple[Array, Array]
 SHUFFLE_BUFFER_BYTES = 8 * 2**20
 """Size of the shuffle buffer, in bytes of inputs: a large data set is never in memory twice."""
 
-_DRAWN_SEED = 3
-"""Makes the chance of transforms in `drawn_steps` another than that of shuffled epochs."""
-
 BatchTransform = Callable[[Batch, np.random.Generator], Batch]
 """Transform of a batch before a trainer gets it; the generator is its only randomness."""
 
@@ -38,7 +35,7 @@ class Dataset:
         examples: Number of rows, the weight of an update.
         batches: Starts a new pass over all rows; the loader chooses the batch sizes.
         stop: Returns whether to stop; called before each batch in the training thread.
-        transform: Transform of each batch.
+        transform: Transform of each batch; may be read.
         info: Names of classes and columns, and notes.
         on_step: Called for each batch of `steps` or `epochs`, before the trainer gets it.
     """
@@ -56,7 +53,7 @@ class Dataset:
         self.info = info
         self._batches = batches
         self._stop = stop
-        self._transform = transform
+        self.transform = transform
         self._on_step = on_step
         self._seen = 0
         self._planned = examples
@@ -65,7 +62,7 @@ class Dataset:
         self, stop: Callable[[], bool], on_step: Callable[[], None] = _do_nothing
     ) -> "Dataset":
         """Return the same rows with a progress, a stop condition and steps of one task's own."""
-        return Dataset(self.examples, self._batches, stop, self._transform, self.info, on_step)
+        return Dataset(self.examples, self._batches, stop, self.transform, self.info, on_step)
 
     def transformed(self, transform: BatchTransform) -> "Dataset":
         """Return the same rows with a transform of each batch, applied after shuffling.
@@ -126,54 +123,20 @@ class Dataset:
         whole = self._batches_of(params.batch_size)
         return min(whole, params.steps_per_epoch or whole)
 
-    def drawn_steps(
-        self, steps: int, draw: Callable[[int], Array], size: int, seed: int
-    ) -> Iterator[Iterator[Batch]]:
-        """Iterate over steps, each of which draws its rows from all rows; finish each one.
+    def passes(self, count: int) -> Iterator[Iterator[Batch]]:
+        """Iterate `count` times over all rows, each pass a step; finish each one before the next.
 
-        A step passes over all rows, and has batches of at most `size` of those that it draws; none,
-        if it draws none. Rows are transformed one by one, so that none depends on another.
-
-        Args:
-            steps: How many.
-            draw: Given a number of rows, returns which of them are drawn, shape (rows,), bool.
-            size: Rows of a batch, at most.
-            seed: Seeds the chance of the transform.
+        Rows are as the loader returns them: `transform` is for those that the caller takes.
 
         Raises:
             Stopped: the task is to stop; raised at the next batch.
         """
-        self._planned = self.examples * steps
-        rng = np.random.default_rng((seed, 0, _DRAWN_SEED))
-        return (self._drawn(draw, size, rng) for _ in range(steps))
+        self._planned = self.examples * count
+        return (self._pass() for _ in range(count))
 
-    def _drawn(
-        self, draw: Callable[[int], Array], size: int, rng: np.random.Generator
-    ) -> Iterator[Batch]:
+    def _pass(self) -> Iterator[Batch]:
         self._on_step()
-        held: list[Batch] = []
-        rows = 0
-        for x, y in self._batches():
-            self.check_stop()
-            marked = draw(len(x))
-            self._seen += len(x)
-            held.append((x[marked], y[marked]))
-            rows += int(marked.sum())
-            while rows >= size:
-                full, rest = _split(held, size)
-                held, rows = [rest], rows - size
-                yield self._one_by_one(full, rng)
-        if rows:
-            yield self._one_by_one(_split(held, rows)[0], rng)
-
-    def _one_by_one(self, batch: Batch, rng: np.random.Generator) -> Batch:
-        """Transform each row as a batch of its own."""
-        transform = self._transform
-        if transform is None:
-            return batch
-        x, y = batch
-        rows = [transform((x[i : i + 1], y[i : i + 1]), rng) for i in range(len(x))]
-        return np.concatenate([x for x, _ in rows]), np.concatenate([y for _, y in rows])
+        yield from self._counted(self._batches())
 
     def _rows_in_epoch(self, params: TrainingParams) -> int:
         steps = self.steps_in_epoch(params)
@@ -192,7 +155,7 @@ class Dataset:
         return self._through(islice(batches, params.steps_per_epoch), transform_rng)
 
     def _through(self, batches: Iterable[Batch], rng: np.random.Generator) -> Iterator[Batch]:
-        transform = self._transform
+        transform = self.transform
         return iter(batches) if transform is None else (transform(batch, rng) for batch in batches)
 
     def _stepped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
@@ -205,13 +168,6 @@ class Dataset:
             self.check_stop()
             yield x, y
             self._seen += len(x)
-
-
-def _split(held: list[Batch], size: int) -> tuple[Batch, Batch]:
-    """Return the first `size` of the held rows, and the others."""
-    x = np.concatenate([x for x, _ in held])
-    y = np.concatenate([y for _, y in held])
-    return (x[:size], y[:size]), (x[size:], y[size:])
 
 
 def joins_last_row(examples: int, size: int) -> bool:

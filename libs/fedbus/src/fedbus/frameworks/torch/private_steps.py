@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn, optim
 
 from fedbus.data import Dataset
+from fedbus.data.drawn_rows import drawn_steps
 from fedbus.frameworks.torch.dp_sgd_checks import check_examples_apart
 from fedbus.frameworks.torch.example_gradients import ExampleGradients
 from fedbus.frameworks.torch.schedules import Schedule
@@ -47,7 +48,7 @@ class PrivateSteps:
         with ExampleGradients(self.net, dp_sgd, noise) as gradients:
             self._check_apart(gradients, data)
             rows = gradients.rows_at_once(params.batch_size)
-            steps = data.drawn_steps(plan.total, gradients.drawn(plan.rate), rows, params.seed)
+            steps = drawn_steps(data, plan.total, gradients.drawn(plan.rate), rows)
             for _ in range(plan.epochs):
                 for batches in islice(steps, plan.in_epoch):
                     for x, y in batches:

@@ -1,5 +1,6 @@
 """Trainer of PyTorch models."""
 
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -124,8 +125,8 @@ class TorchTrainer(StatefulTrainer):
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Train one step for each batch; metrics are means over all batches of the training.
 
-        With `params.dp_sgd` the steps are those of DP-SGD, with fresh noise: the same call returns
-        another update each time, and no metrics.
+        With `params.dp_sgd` the steps are those of DP-SGD, with fresh noise and fresh chance in
+        random layers: the same call returns another update each time, and no metrics.
         """
         self.check_dp_sgd(params, data.examples)
         found = self._take_loaded_state()
@@ -144,7 +145,7 @@ class TorchTrainer(StatefulTrainer):
             optimizer, schedule = restore_state(self._net, params, found)
         del found  # as large as the optimizer state
         try:
-            with self._seeded(params.seed), self._cut_at(cut_layer):
+            with self._seeded(_seed_of(params)), self._cut_at(cut_layer):
                 if params.dp_sgd is None:
                     metrics = self._walk(data, params, optimizer, schedule, terms).metrics()
                 else:
@@ -249,7 +250,7 @@ class TorchTrainer(StatefulTrainer):
 
     @contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
-        """Seed the random layers with a task's seed; restore the process's state afterwards."""
+        """Seed the random layers; restore the process's state afterwards."""
         with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
             torch.manual_seed(seed % _SEEDS)
             yield
@@ -301,6 +302,14 @@ class TorchTrainer(StatefulTrainer):
         if (words != x).any() or words.min() < 0 or words.max() >= self._words:
             raise TrainingError(f"x holds other than the words 0 to {self._words - 1}")
         return torch.from_numpy(words).to(self._device)
+
+
+def _seed_of(params: TrainingParams) -> int:
+    """Return the seed of random layers: the task's, or with DP-SGD one that no other node knows.
+
+    With a known seed, one example more that a step draws would give all others other chance.
+    """
+    return params.seed if params.dp_sgd is None else secrets.randbelow(_SEEDS)
 
 
 def _steps_in_epoch(data: Dataset, params: TrainingParams) -> int:
