@@ -27,19 +27,11 @@ from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
 from fedbus_controller.job_progress import JobProgress, JobStage
 from fedbus_controller.mistnet.feature_gathering import FeatureGathering
-from fedbus_controller.rounds.cohort_planning import (
-    PATIENCE_SECONDS,
-    PlanImpossible,
-    PlanPostponed,
-)
-from fedbus_controller.rounds.evaluation import Evaluation
+from fedbus_controller.rounds.evaluation_stage import EvaluationStage
+from fedbus_controller.rounds.failed_rounds import FailedRounds
 from fedbus_controller.rounds.planning import RoundPlanner
+from fedbus_controller.rounds.planning_stage import CHECK_SECONDS, PlanningStage
 from fedbus_controller.rounds.running_round import RunningRound
-
-CHECK_SECONDS = 1.0
-"""Interval of planning attempts and of liveness checks."""
-MAX_FAILED_ROUNDS = 3
-"""Failures of one round in a row, after which the job fails."""
 
 
 class RunningJob:
@@ -59,10 +51,10 @@ class RunningJob:
         self._services = services
         self.progress = JobProgress(loaded, file, strategy, services.utc)
         self._planner = RoundPlanner(self._context, services, loaded, now)
-        self._failed_rounds = 0
+        self._planning = PlanningStage(self.progress, self._planner)
+        self._evaluation = EvaluationStage(self._context, services, self.progress, self._planner)
+        self._failed_rounds = FailedRounds()
         self._round: RunningRound | FeatureGathering | None = None
-        self._evaluation: Evaluation | None = None
-        self._without_evaluators = False  # training metrics decide whether to stop
         self.asked_nodes: dict[str, None] = {}
 
     def resume(self, now: float) -> Iterator[Action]:
@@ -72,10 +64,7 @@ class RunningJob:
         if progress.plan is not None and progress.plan.round == progress.rounds + 1:
             yield from self._open_round(progress.plan, now)
         elif progress.rounds and not without_training_metrics(progress.metrics):
-            # The newest version may not be evaluated yet. Wait for evaluators to introduce
-            # themselves to this process.
-            self.progress.stage = JobStage.EVALUATING
-            yield WakeAt(keys.EvaluationDeadline(self.id), now + PATIENCE_SECONDS)
+            yield from self._evaluation.await_evaluators(now)  # the newest may not be evaluated
         else:
             yield from self._continue(now)
 
@@ -87,67 +76,38 @@ class RunningJob:
             case keys.LivenessCheck():
                 yield from self._check_liveness(now)
             case keys.EvaluationDeadline() if self.progress.stage is JobStage.EVALUATING:
-                if self._evaluation is None:
-                    yield from self._evaluate(now)
-                else:
-                    yield from self._evaluation.cancel(self._evaluation.missing)
+                if self._evaluation.started:
+                    yield from self._evaluation.cancel()
                     yield from self._finish_evaluation(now)
+                else:
+                    yield from self._evaluate(now)
 
     def _continue(self, now: float) -> Iterator[Action]:
         """End the job if its target or its last round is reached; else plan the next round."""
         file, rounds = self._context.file, self.progress.rounds
-        trained = self._without_evaluators and self._context.terms is None
+        trained = self._evaluation.without_evaluators and self._context.terms is None
         reached = rounds and file.reached(self.progress.metrics, trained=trained)
         if reached:
             yield from self.end("finished", reached)
         elif rounds >= file.num_rounds:
             yield from self.end("finished", f"all {rounds} rounds are done")
         else:
-            self._start_planning(now)
+            self._planning.begin(now)
             yield from self._plan(now)
 
-    def _start_planning(self, now: float) -> None:
-        self.progress.stage = JobStage.WAITING
-        self._planner.begin(now)
-
     def _plan(self, now: float) -> Iterator[Action]:
-        if self.progress.stage is not JobStage.WAITING:
-            return
-        progress = self.progress
-        match self._planner.plan(progress, now):
-            case PlanPostponed(reason):
-                yield from self.progress.note_left_out(self._planner.left_out)
-                yield from self.progress.explain(reason)
-                yield WakeAt(keys.PlanningRetry(self.id), now + CHECK_SECONDS)
-            case PlanImpossible(reason, phase):
-                yield from self.end(phase, reason)
-            case plan:
-                progress.stage, progress.plan, progress.reason = JobStage.PLANNING, plan, ""
-                yield from progress.note_left_out(self._planner.left_out)
-                yield from self._planner.store(plan, now)
+        if impossible := (yield from self._planning.attempt(now)):
+            yield from self.end(impossible.phase, impossible.reason)
 
     def plan_stored(self, task: int, now: float) -> Iterator[Action]:
         """Open the round whose plan is stored."""
-        plan = self.progress.plan
-        if self.progress.stage is JobStage.PLANNING and plan is not None and plan.task == task:
-            yield Cancel(keys.PlanStorage(self.id))
-            yield Cancel(keys.PlanStorageDeadline(self.id))
+        if plan := (yield from self._planning.answered(task)):
             yield from self._open_round(plan, now)
 
     def plan_refused(self, refused: PlanRefused, now: float) -> Iterator[Action]:
         """Plan another cohort; end the job if none is possible within its ε."""
-        plan, progress = self.progress.plan, self.progress
-        if progress.stage is not JobStage.PLANNING or plan is None or plan.task != refused.task:
-            return
-        yield from self._cancel_asks()
-        facts = {"job": self.id, "round": plan.round, "task": plan.task}
-        yield Note("plan_refused", {**facts, "budget_spent": refused.budget_spent})
-        if done := self._planner.refused(refused, plan):
+        if done := (yield from self._planning.refused(refused, now)):
             yield from self.end("finished", done)
-            return
-        progress.stage = JobStage.WAITING
-        yield from progress.explain("the cohort broke the job's privacy terms; planning another")
-        yield WakeAt(keys.PlanningRetry(self.id), now + CHECK_SECONDS)
 
     def ledger_loaded(self, loaded: JobLoaded) -> Iterator[Action]:
         """Take over what the repository's ledger says about this job."""
@@ -180,7 +140,7 @@ class RunningJob:
     ) -> Iterator[Action]:
         """Handle a node's answer to a request of the running round or evaluation."""
         if isinstance(answer, Evaluated):
-            if self.progress.stage is JobStage.EVALUATING and self._evaluation is not None:
+            if self._evaluation.started:
                 yield from self._evaluation.add(sender, answer)
                 yield from self._finish_evaluation(now)
         elif self.progress.stage is JobStage.RUNNING and self._round is not None:
@@ -196,8 +156,8 @@ class RunningJob:
             yield from self._round.node_restarted(node)
 
     def _check_liveness(self, now: float) -> Iterator[Action]:
-        if self.progress.stage is JobStage.EVALUATING and self._evaluation is not None:
-            yield from self._evaluation.cancel_lost(self._services.fleet, now)
+        if self._evaluation.started:
+            yield from self._evaluation.cancel_lost(now)
             yield from self._finish_evaluation(now)
         elif self.progress.stage is JobStage.RUNNING and self._round is not None:
             yield from self._round.check_liveness(now)
@@ -223,7 +183,7 @@ class RunningJob:
             return
         planner.gathered(gathering.features)
         yield Note("features_gathered", {"job": self.id, "agents": len(gathering.features)})
-        self._start_planning(now)
+        self._planning.begin(now)
         yield from self._plan(now)
 
     def _replace_collector(self, round_: RunningRound, now: float) -> Iterator[Action]:
@@ -237,7 +197,7 @@ class RunningJob:
         yield Note("collector_lost", {"job": self.id, "collector": lost})
         yield from round_.close()
         yield from self._planner.distrust_ledger()
-        self._start_planning(now)
+        self._planning.begin(now)
         yield from self._plan(now)
 
     def round_ended(self, ended: RoundEnded, now: float) -> Iterator[Action]:
@@ -251,7 +211,7 @@ class RunningJob:
             return
         if (record := progress.add_round(ended)) is not None:
             yield from self._cancel_asks()
-            self._failed_rounds = 0
+            self._failed_rounds.committed()
             yield from self._planner.committed(record, plan)
             if stage is not JobStage.ENDING:
                 yield from self._evaluate(now)
@@ -260,42 +220,25 @@ class RunningJob:
             yield from self._round_failed(ended.reason, now)
 
     def _round_failed(self, reason: str, now: float) -> Iterator[Action]:
-        self._failed_rounds += 1
         if self._planner.features is not None and self.progress.plan is not None:
             self._planner.features.failed(self.progress.plan)
-        reason = self.progress.published_reason(reason)
-        number = self.progress.rounds + 1
-        failed = f"round {number} failed"
-        self.progress.reason = f"{failed}: {reason}"
-        yield Note("round_failed", {"job": self.id, "round": number, "reason": reason})
-        if self._failed_rounds >= MAX_FAILED_ROUNDS:
-            times = f"{failed} {self._failed_rounds} times in a row"
-            yield from self.end("failed", f"{times}, the last time: {reason}")
+        if too_often := (yield from self._failed_rounds.add(self.progress, reason)):
+            yield from self.end("failed", too_often)
         else:
-            self._start_planning(now)
+            self._planning.begin(now)
             yield self.progress.announce()
             yield from self._planner.distrust_ledger()
             yield WakeAt(keys.PlanningRetry(self.id), now + CHECK_SECONDS)
 
     def _evaluate(self, now: float) -> Iterator[Action]:
         """Have the newest version evaluated on held-out data, if there are evaluators."""
-        agents = self._planner.evaluators(now)
-        yield from self.progress.note_left_out(agents.explanation)
-        evaluators = [name for name, _ in agents.agreeing]
-        self.progress.stage = JobStage.EVALUATING
-        self._evaluation = Evaluation(self._context, self.progress.newest, evaluators)
+        evaluators = yield from self._evaluation.start(now)
         self.asked_nodes.update(dict.fromkeys(evaluators))
-        yield from self._evaluation.start(now)
         yield WakeAt(keys.LivenessCheck(self.id), now + CHECK_SECONDS)
         yield from self._finish_evaluation(now)
 
     def _finish_evaluation(self, now: float) -> Iterator[Action]:
-        evaluation = self._evaluation
-        if evaluation is not None and not evaluation.missing:
-            self._without_evaluators = not evaluation.evaluators
-            self._evaluation = None
-            yield from evaluation.finish(self.progress, self._services.repository, now)
-            yield self.progress.announce()
+        if (yield from self._evaluation.finish(now)):
             yield from self._continue(now)
 
     def release(self) -> Iterator[Action]:
@@ -306,8 +249,7 @@ class RunningJob:
     def _cancel_asks(self) -> Iterator[Action]:
         if self._round is not None:
             yield from self._round.close()
-        if self._evaluation is not None:
-            yield from self._evaluation.cancel(self._evaluation.missing)
+        yield from self._evaluation.cancel()
         for key in (
             keys.PlanStorage,
             keys.PlanStorageDeadline,

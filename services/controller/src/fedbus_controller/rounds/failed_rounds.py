@@ -1,0 +1,32 @@
+"""Failures of one round in a row: what is told of them, and after how many the job fails. Pure."""
+
+from collections.abc import Generator
+
+from fedbus.core.actions import Action, Note
+from fedbus_controller.job_progress import JobProgress
+
+MAX_FAILED_ROUNDS = 3
+"""Failures of one round in a row, after which the job fails."""
+
+
+class FailedRounds:
+    """Counts the failures of the next round of one job."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def committed(self) -> None:
+        """Begin again with the next round."""
+        self._count = 0
+
+    def add(self, progress: JobProgress, reason: str) -> Generator[Action, None, str]:
+        """Log a failure; return why the job fails, or "" if the round is tried again."""
+        self._count += 1
+        reason = progress.published_reason(reason)
+        number = progress.rounds + 1
+        failed = f"round {number} failed"
+        progress.reason = f"{failed}: {reason}"
+        yield Note("round_failed", {"job": progress.job, "round": number, "reason": reason})
+        if self._count < MAX_FAILED_ROUNDS:
+            return ""
+        return f"{failed} {self._count} times in a row, the last time: {reason}"
