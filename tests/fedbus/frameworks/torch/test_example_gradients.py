@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedbus.errors import PrivacyError
+from fedbus.privacy.noise_numbers import grid_step
 from fedbus.privacy.secret_noise import EphemeralNoise
 from fedbus.training.params import DpSgdParams
 
@@ -234,3 +235,17 @@ def test_a_bag_of_another_form_is_declined(bag: Bag) -> None:
         loss = cross_entropy(answers, CLASSES)
         with pytest.raises(PrivacyError, match="an EmbeddingBag must take rows of words"):
             gradients.add(loss, ROWS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_noisy_sums_are_on_the_grid_of_the_noise(dtype: torch.dtype) -> None:
+    """Before they are divided: else the lowest bits would tell which examples a step has drawn."""
+    net = plain(a=nn.Linear(6, 500), b=nn.Linear(500, 3)).to(dtype)
+    x = ROWS_OF_SIX.to(dtype)
+    with ExampleGradients(net, params(0.7, 3.0), EphemeralNoise()) as gradients:
+        gradients.add(cross_entropy(net(x), CLASSES), ROWS)
+        gradients.finish(8.0)  # a power of two, so that the division is exact
+    for weight in net.parameters():
+        assert weight.grad is not None
+        steps = weight.grad.double().numpy() * 8.0 / grid_step(0.7 * 3.0)
+        np.testing.assert_array_equal(steps, np.rint(steps))
