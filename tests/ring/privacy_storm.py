@@ -14,6 +14,8 @@ from tests.ring.storm import plan_a_fault
 from tests.ring.strategy_storm import kill_at
 
 AGENTS, COHORT, ROUNDS = 7, 3, 3
+BUDGET_ROUNDS = 6
+"""More rounds than the budget allows, so that the job ends with what it had."""
 SIZES = (200, 200, 3_000, 70_000)
 CENTRAL = {"noise_multiplier": 0.7, "clipping_norm": 2.0, "num_sampled_clients": COHORT}
 ADAPTIVE = {
@@ -22,6 +24,7 @@ ADAPTIVE = {
     "clip_count_stddev": 0.6,
     "num_sampled_clients": COHORT,
 }
+LOCAL = {"epsilon": 8.0, "clipping_norm": 0.5, "num_sampled_clients": COHORT}
 POISSON = {"sampling": "poisson"}
 MECHANISMS: Mapping[str, Mapping[str, Any]] = {
     "fixed": {"dp-fixed": CENTRAL},
@@ -32,7 +35,10 @@ MECHANISMS: Mapping[str, Mapping[str, Any]] = {
     "metric": {"metric-privacy": CENTRAL},
     "distributed": {"dp-fixed": {**CENTRAL, "server_side_noising": False}},
     "distributed-adaptive": {"dp-adaptive": {**ADAPTIVE, "server_side_noising": False}},
-    "local": {"ldp-gaussian": CENTRAL},
+    "ldp-gaussian": {"ldp-gaussian": CENTRAL},
+    "ldp-laplace": {"ldp-laplace": LOCAL},
+    "ldp-bits": {"ldp-randomized-response": LOCAL},
+    "budget": {"dp-fixed": CENTRAL, "accounting": {"target_epsilon": 10.5}},
     "median": {"dp-fixed": CENTRAL},
     "fedadam": {"dp-fixed": CENTRAL},
 }
@@ -109,7 +115,7 @@ def privacy_storm(folder: Path, seed: int, name: str) -> tuple[RingCluster, Priv
     return cluster, releases
 
 
-def run_private(cluster: RingCluster, name: str, rounds: int = ROUNDS) -> None:
+def run_private(cluster: RingCluster, name: str, job: str = "job-1") -> None:
     """Run one job of a mechanism until it has ended."""
     strategy = name if name in OTHER_STRATEGIES else "fedavg"
     poisson = MECHANISMS[name].get("accounting") == POISSON
@@ -118,8 +124,9 @@ def run_private(cluster: RingCluster, name: str, rounds: int = ROUNDS) -> None:
         "strategy": {"id": strategy, **({"population": AGENTS} if poisson else {})},
     }
     wish = {"agents": None, "quorum": 0 if poisson else 2, "deadline_seconds": 20}
-    cluster.submit(rounds=rounds, wish=wish, **more)
-    cluster.run(seconds=3600)
+    rounds = BUDGET_ROUNDS if name == "budget" else ROUNDS
+    cluster.submit(job, rounds=rounds, wish=wish, **more)
+    cluster.run(job, seconds=cluster.ring.now + 3600)
 
 
 def check_private(cluster: RingCluster, releases: PrivateReleases, job: str = "job-1") -> None:

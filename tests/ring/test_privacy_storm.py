@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.privacy.noise_key import read_noise_key
+from fedbus.simulation.private_records import check_private_records
 from tests.ring.privacy_storm import (
     MECHANISMS,
     POINTS,
+    ROUNDS,
     check_private,
     privacy_storm,
     private_cluster,
@@ -21,7 +24,7 @@ from tests.ring.privacy_storm import (
 )
 from tests.ring.strategy_storm import kill_at
 
-FEW = 3
+FEW = 2
 BATCH = 10
 BACK_SECONDS = 25.0
 """Longer than it takes to give a collector up, so that the other one runs the round."""
@@ -75,3 +78,23 @@ def test_each_mechanism_without_faults(name: str, tmp_path: Path) -> None:
     with closing(cluster):
         run_private(cluster, name)
         check_private(cluster, releases)
+
+
+def test_a_second_job_adds_its_epsilon_to_that_of_the_model(tmp_path: Path) -> None:
+    """Basic composition: the ledgers of both jobs have the sum."""
+    cluster, _ = private_cluster(tmp_path, 3)
+    with closing(cluster):
+        run_private(cluster, "fixed")
+        run_private(cluster, "banded", "job-2")
+        first, second = (cluster.states[job][-1].privacy for job in ("job-1", "job-2"))
+        assert first is not None
+        assert second is not None
+        total = (first.epsilon or 0) + (second.epsilon or 0)
+        assert second.model_epsilon == pytest.approx(total, rel=1e-5)
+        assert (second.model_epsilon or 0) >= total
+        assert second.model_delta == 2e-5
+        with cluster.store() as store:
+            key, updates = read_noise_key(cluster.noise_key), cluster.records.updates_of("job-1")
+            assert check_private_records(store, updates, key, job="job-1").summed == ROUNDS
+            updates = cluster.records.updates_of("job-2")
+            assert check_private_records(store, updates, key, job="job-2").summed == ROUNDS
