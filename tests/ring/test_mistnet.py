@@ -117,7 +117,7 @@ def test_a_job_without_faults(tmp_path: Path) -> None:
     (job,) = spent.jobs
     assert (job.rounds, job.failed) == (3, 0)
     assert job.spent is not None
-    assert (job.spent.entries, job.spent.delta) == (4, 0.0)
+    assert (job.spent.entries, job.spent.participations, job.spent.delta) == (1, 1, 0.0)
     cluster.close()
 
 

@@ -11,9 +11,11 @@ from fedbus.privacy.ledger_entries import (
     entry_of_round,
     is_entered_with_plan,
     noise_multiplier_of,
+    trains_on_features,
 )
 from fedbus.privacy.update_set import digest_of_update_set
 from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.features import AgentFeatures
 from fedbus.wire.privacy import LedgerEntry, PrivacyTerms
 from fedbus.wire.round_records import Plan
 from tests.fedbus.privacy.contributors import contributors_of
@@ -131,3 +133,13 @@ def test_a_round_without_an_update_has_an_entry() -> None:
 def test_noise_of_agents_is_less_if_fewer_came(terms: PrivacyTerms, came: int, left: float) -> None:
     """Each of the four wanted adds a quarter of the variance."""
     assert noise_multiplier_of(terms, came) == left
+
+
+def test_a_plan_that_trains_on_features_releases_nothing() -> None:
+    """They were paid for by the plan that asked for them."""
+    features = replace(TERMS, release="features", noise="agents")
+    blob = BlobRef(digest="a" * 64, size=1)
+    trains = replace(PLAN, features=(AgentFeatures(agent="agent.a", features=blob, examples=1),))
+    assert trains_on_features(trains, features)
+    assert not trains_on_features(PLAN, features)
+    assert not trains_on_features(trains, TERMS)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from fedbus.privacy.budget import spent_of
 from fedbus.privacy.ledger import Composition
 from fedbus.privacy.ledger_entries import entry_of_plan
 from fedbus.simulation.oracle import check_records
+from fedbus.wire.blobs import blob_ref_of
+from fedbus.wire.features import AgentFeatures
 from fedbus.wire.privacy import NoiseStep, Participation, PrivacySpent, PrivacyTerms
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.base import Store
@@ -52,6 +55,16 @@ from tests.repository.harness import (
 )
 
 BANDED = replace(TERMS, release="banded", bands=2, min_separation=2, max_participations=3)
+FEATURES = replace(
+    TERMS,
+    mechanism="mistnet",
+    release="features",
+    noise="agents",
+    unit="example",
+    relation="replace-one",
+    noise_multiplier=0.5,
+    delta=0.0,
+)
 LAPLACE = replace(TERMS, mechanism="ldp-laplace", release="laplace", noise="agents")
 
 
@@ -191,6 +204,38 @@ def test_agents_that_draw_the_noise_are_in_the_ledger_before_they_are_asked(stor
     twice = spent_with(LAPLACE, 2)
     record = record_of(again, AGENTS[:1], strategy=strategy, privacy=twice)
     assert isinstance(store.commit(record, put(store, weights(1.0))), HistoryEntry)
+
+
+def test_rounds_that_train_on_features_release_nothing(store: Store) -> None:
+    """The plan that asked for the features is the only entry, with the agents that were asked."""
+    push(store)
+    strategy = replace(PRIVATE, privacy=FEATURES)
+    store.store_job(0, JOB, MODEL, b"{}", private=strategy)
+    blob = blob_ref_of(b"bits")
+    sent = tuple(AgentFeatures(agent=a, features=blob, examples=1) for a in AGENTS[:2])
+    trainer: dict[str, Any] = {"cohort": ("agent.big",), "features": sent}
+    unpaid = store.store_plan(0, plan_of(load(store), **trainer))
+    assert unpaid == StoreRefusal(
+        "the plan of task 1 has features of agent.a, which no plan of job 'digits-1' has asked for "
+        "them"
+    )
+    plan_next(store)
+    once = spent_with(FEATURES)
+    for number in (1, 2):
+        plan = plan_of(load(store), **trainer)
+        assert store.store_plan(0, plan) == plan
+        assert store.record_noise(entry_of_plan(plan, FEATURES)) == RecordedNoise(spent=once)
+        other = replace(entry_of_plan(plan, FEATURES), task=99)
+        assert isinstance(store.record_noise(other), StoreRefusal)
+        record = record_of(plan, ("agent.big",), strategy=strategy, privacy=once)
+        wrong = replace(record, privacy=spent_with(FEATURES, 2))
+        assert isinstance(store.commit(wrong, put(store, weights(9.0))), StoreRefusal)
+        assert isinstance(store.commit(record, put(store, weights(number))), HistoryEntry)
+    ledger = store.job_ledger(JOB)
+    assert (ledger.entries, [each.agent for each in ledger.participations]) == (1, [*AGENTS])
+    found = store.model_privacy(MODEL)
+    assert isinstance(found, ModelPrivacy)
+    assert [(each.rounds, each.failed) for each in found.jobs] == [(2, 0)]
 
 
 def test_a_job_that_ended_before_its_first_entry_has_spent_nothing(store: Store) -> None:

@@ -31,12 +31,12 @@ def is_drawn_by_collector(terms: PrivacyTerms) -> bool:
 
 def entry_of_plan(plan: Plan, terms: PrivacyTerms) -> LedgerEntry:
     """Return the entry that is stored with a plan: all asked agents may have released something."""
-    return _entry(plan, agents_of_plan(plan), None, terms.noise_multiplier)
+    return _entry(plan, plan.cohort, None, terms.noise_multiplier)
 
 
-def agents_of_plan(plan: Plan) -> tuple[str, ...]:
-    """Return whose data a plan's round depends on: its cohort's, or those that became features."""
-    return tuple(each.agent for each in plan.features) or plan.cohort
+def trains_on_features(plan: Plan, terms: PrivacyTerms) -> bool:
+    """Return whether a plan releases nothing: an entry before it has the features that it uses."""
+    return terms.release == "features" and bool(plan.features)
 
 
 def entry_of_round(

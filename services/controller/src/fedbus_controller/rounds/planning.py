@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from fedbus.core.actions import Action, Ask, Cancel, Note, WakeAt
-from fedbus.privacy.ledger_entries import agents_of_plan, is_entered_with_plan
+from fedbus.privacy.ledger_entries import is_entered_with_plan, trains_on_features
 from fedbus.wire.messages import JobLoaded, LoadJob, PlanRefused, StorePlan
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_controller import keys
@@ -107,7 +107,9 @@ class RoundPlanner:
         if plan is None or plan.task != record.task:  # planned by another controller
             yield from self.distrust_ledger()
             return
-        agents = agents_of_plan(plan) if is_entered_with_plan(terms) else contributors
+        if trains_on_features(plan, terms):
+            return
+        agents = plan.cohort if is_entered_with_plan(terms) else contributors
         self.participations.add(agents, record.privacy)
         if self.participations.outdated:
             yield from self.distrust_ledger()

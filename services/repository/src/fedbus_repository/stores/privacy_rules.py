@@ -85,6 +85,17 @@ def full_ledger(plan: Plan, terms: PrivacyTerms, entries: int, asked: int) -> st
     return None
 
 
+def features_fault(plan: Plan, ledger: Ledger) -> str | None:
+    """Return why a plan may not train on its features: no entry has paid for them; or None."""
+    for each in plan.features:
+        if ledger.participation(each.agent) is None:
+            return (
+                f"the plan of task {plan.task} has features of {each.agent}, which no plan of job"
+                f" {plan.job!r} has asked for them"
+            )
+    return None
+
+
 def composition_after(plan: Plan, terms: PrivacyTerms, ledger: Ledger) -> Composition:
     """Return what a ledger is composed of, at the most, after a round as it is planned."""
     if is_entered_with_plan(terms):

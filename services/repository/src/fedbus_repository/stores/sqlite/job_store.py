@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedbus.privacy.budget import budget_fault
-from fedbus.privacy.ledger_entries import entry_of_plan, is_entered_with_plan
+from fedbus.privacy.ledger_entries import entry_of_plan, is_entered_with_plan, trains_on_features
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import Plan
@@ -151,6 +151,9 @@ class SqliteJobs(SqliteLedgers):
         if fault:
             summary = self._summary_for(plan, db, job.terms)
             return PlanRefusal(reason=fault, budget_spent=full is not None, ledger=summary)
+        if trains_on_features(plan, job.terms):
+            fault = privacy_rules.features_fault(plan, ledger)
+            return StoreRefusal(fault) if fault else AllowedPlan()
         after = privacy_rules.composition_after(plan, job.terms, ledger)
         return AllowedPlan(self._release(db, job, job.terms, ledger.composition(), after))
 

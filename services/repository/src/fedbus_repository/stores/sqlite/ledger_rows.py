@@ -6,9 +6,11 @@ Entries, and what their jobs had spent with them, are stored in their wire encod
 import sqlite3
 from collections.abc import Iterator
 
+from fedbus.privacy.ledger_entries import trains_on_features
 from fedbus.wire import codec
 from fedbus.wire.privacy import JobPrivacy, LedgerEntry, PrivacySpent
 from fedbus_repository.stores.ledger_records import EntryFacts
+from fedbus_repository.stores.records import StoredJob
 
 
 def append(db: sqlite3.Connection, entry: LedgerEntry, spent: PrivacySpent) -> None:
@@ -34,6 +36,18 @@ def entry_of(db: sqlite3.Connection, job: str, task: int) -> EntryFacts | None:
     return EntryFacts(
         entry=codec.unpack(LedgerEntry, entry), spent=codec.unpack(PrivacySpent, spent)
     )
+
+
+def entry_of_round(db: sqlite3.Connection, job: StoredJob, task: int) -> EntryFacts | None:
+    """Read the entry that a round of this task depends on.
+
+    A round that trains on features has none of its own: the last one paid for the features.
+    """
+    plan, terms = job.plan, job.terms
+    if plan is None or terms is None or plan.task != task or not trains_on_features(plan, terms):
+        return entry_of(db, job.job, task)
+    (last,) = db.execute("SELECT MAX(task) FROM ledger WHERE job = ?", (job.job,)).fetchone()
+    return None if last is None else entry_of(db, job.job, last)
 
 
 def entries_after(db: sqlite3.Connection, job: str, number: int) -> Iterator[LedgerEntry]:
@@ -85,13 +99,14 @@ def _job_privacy(db: sqlite3.Connection, job: str, running: int, created: str) -
     ).fetchone()
     (entries,) = db.execute("SELECT COUNT(*) FROM ledger WHERE job = ?", (job,)).fetchone()
     spent = spent_by(db, job)
-    gathered = spent is not None and spent.mechanism == "mistnet"  # by a plan without a round
+    # Features are gathered by a plan without a round, and rounds that train on them have no entry.
+    paid = 1 if spent is not None and spent.mechanism == "mistnet" else rounds
     return JobPrivacy(
         job=job,
         rounds=rounds,
         running=bool(running),
         spent=spent,
-        failed=max(0, entries - rounds - gathered),
+        failed=max(0, entries - paid),
         first_version=first,
         last_version=last,
         submitted=created,

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 from fedbus.errors import PluginError
 from fedbus.privacy.budget import budget_fault
 from fedbus.privacy.ledger import Composition, Ledger
+from fedbus.privacy.ledger_entries import trains_on_features
 from fedbus.wire.privacy import LedgerEntry, PrivacySpent, PrivacyTerms
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
@@ -110,6 +111,10 @@ class SqliteLedgers:
             assert found is not None  # noqa: S101 - ledger rows are never deleted
             steps = ledger.steps() if job.terms.release == "banded" else ()
             return RecordedNoise(spent=found.spent, steps=steps)
+        if job.plan is not None and job.terms is not None and job.plan.task == entry.task:
+            paid = ledger_rows.entry_of_round(db, job, entry.task)
+            if paid is not None and trains_on_features(job.plan, job.terms):
+                return RecordedNoise(spent=paid.spent)
         fault = privacy_rules.noise_fault(entry, job, ledger)
         if fault or job.terms is None:
             return StoreRefusal(fault or "")

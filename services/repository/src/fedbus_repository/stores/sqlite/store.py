@@ -203,7 +203,7 @@ def _commit_answer(
         latest=version_rows.latest(db, job.model) or job.base,
         strategy=job.latest.strategy if job.rounds else None,
         private=job.private,
-        entry=ledger_rows.entry_of(db, record.job, record.task),
+        entry=ledger_rows.entry_of_round(db, job, record.task),
         counted=version_rows.counted_updates(db, record.job, record.task),
     )
     reason = commit_rules.commit_fault(record, context)
