@@ -32,6 +32,8 @@ from tests.edge_agent.harness import CONTROLLER, train
 from tests.edge_agent.training.test_local_trainer import FILE, learnable_data, needs_tflite
 
 TOKEN = "0123456789abcdef"
+OF_WORK = ("fedbus_events", "fedbus_packets", "fedbus_bytes", "process_cpu_seconds")
+"""Metrics that tell when an agent trains, in private jobs, too."""
 JOB = {
     "training_id": "solo-1",
     "model_name": "digits",
@@ -132,12 +134,14 @@ async def test_a_standalone_job_is_started_shown_and_its_result_fetched(agent: A
     assert "machine_capabilities_free_storage " in text
     assert "machine_capabilities_free_memory " in text
     assert "machine_capabilities_gpu 0.0" in text
+    assert all(name in text for name in OF_WORK)
     _, metrics = await agent.ask("GET", "/metrics", headers={"Authorization": "Bearer other"})
     public = metrics.decode()
     assert 'fedbus_agent_tasks_total{kind="standalone",outcome="done"} 2.0' in public
     assert "machine_capabilities_free_storage " in public
     assert "fedbus_training" not in public
     assert "solo-1" not in public
+    assert not [name for name in OF_WORK if name in public]
 
 
 @needs_tflite
@@ -423,6 +427,7 @@ async def test_without_a_token_only_health_and_metrics_are_served(tmp_path: Path
         assert (await closed.ask("GET", "/docs"))[0] == 404
         _, metrics = await closed.ask("GET", "/metrics")
         assert b"machine_capabilities_gpu" in metrics
+        assert not [name for name in OF_WORK if name in metrics.decode()]
     with pytest.raises(SettingsError, match=r"other machines can reach 0\.0\.0\.0:1"):
         Agent(tmp_path, http="0.0.0.0:1", http_open="true")
 

@@ -23,16 +23,21 @@ _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 
 @dataclass(frozen=True, slots=True)
 class HttpApi:
-    """Routes of a service beside `/healthz` and `/metrics`, and its own metrics."""
+    """Routes of a service beside `/healthz` and `/metrics`, and its own metrics.
+
+    `private_collectors` are for authorized requests only, and if the service's `work_is_secret`
+    also what tells when it works: events, traffic, and the time and memory of its process.
+    """
 
     routes: Sequence[web.AbstractRouteDef] = ()
     collectors: Sequence[Collector] = ()
     private_collectors: Sequence[Collector] = ()
     is_authorized: Callable[[web.Request], bool] = lambda _: False
+    work_is_secret: bool = False
 
 
 class ShellMetrics:
-    """Metrics of a shell: connection, progress, events, packets and bytes."""
+    """Metrics of a shell: connection and progress."""
 
     def __init__(self, shell: "Shell") -> None:
         self._shell = shell
@@ -46,6 +51,17 @@ class ShellMetrics:
             ("fedbus_work_progress", "progress of the running work, 0 to 1", shell.node.progress()),
         ):
             yield GaugeMetricFamily(name, what, float(value))
+
+
+class WorkMetrics:
+    """Metrics of what a shell has done: events, packets and bytes."""
+
+    def __init__(self, shell: "Shell") -> None:
+        self._shell = shell
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the counters, named `fedbus_<noun>`."""
+        shell = self._shell
         events = CounterMetricFamily("fedbus_events", "log events, by name", labels=["event"])
         for event, count in sorted(shell.counts.items()):
             events.add_metric([event], count)
@@ -79,11 +95,13 @@ def make_app(shell: "Shell", api: HttpApi = HttpApi()) -> web.Application:
     """Make the application of `/healthz`, `/metrics` and the service's own routes."""
     registry = CollectorRegistry()
     registry.register(ShellMetrics(shell))
-    ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     for collector in api.collectors:
         registry.register(collector)
     private = CollectorRegistry()
+    work = private if api.work_is_secret else registry
+    work.register(WorkMetrics(shell))
+    ProcessCollector(registry=work)
     for collector in api.private_collectors:
         private.register(collector)
 

@@ -20,7 +20,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def metrics_only(core: AgentCore, home: Path) -> HttpApi:
     """Return the API of an agent without a token: its metrics, and 404 for other paths."""
-    return HttpApi((web.route("*", "/{tail:.*}", _off),), (AgentMetrics(core, home),))
+    metrics = AgentMetrics(core, home)
+    return HttpApi((web.route("*", "/{tail:.*}", _off),), (metrics,), work_is_secret=True)
 
 
 def agent_api(handlers: Handlers, auth: TokenAuth, home: Path) -> HttpApi:
@@ -41,6 +42,7 @@ def agent_api(handlers: Handlers, auth: TokenAuth, home: Path) -> HttpApi:
         (AgentMetrics(core, home),),
         (JobMetrics(core),),
         lambda request: not _refusal(auth, request),
+        work_is_secret=True,
     )
 
 
