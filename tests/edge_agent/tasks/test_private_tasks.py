@@ -72,6 +72,24 @@ def test_no_node_sees_that_an_agent_trains_in_private(
     assert not core.counters.jobs
 
 
+@pytest.mark.parametrize("task", [None, train(), private(train())], ids=["idle", "open", "private"])
+def test_published_memory_and_storage_are_those_of_the_start(
+    harness: AgentHarness, task: TrainTask | None
+) -> None:
+    """Whatever the agent does: all users may read them. Each task is judged by those of now."""
+    core = core_of(harness)
+    first = core.facts()
+    assert first is not None
+    assert first.memory_mb == harness.memory_mb == 512
+    if task is not None:
+        harness.receive(CONTROLLER, task)
+    harness.memory_mb = 300
+    now = core.facts()
+    assert now is not None
+    assert (now.memory_mb, now.storage_mb) == (512, first.storage_mb)
+    assert core.current_facts().memory_mb == 300
+
+
 def test_no_node_sees_that_an_agent_has_declined_in_private(harness: AgentHarness) -> None:
     """Its counters are those of other tasks."""
     harness.receive(CONTROLLER, train(privacy=TERMS))

@@ -265,3 +265,10 @@ def test_no_message_holds_a_secret_that_its_reader_does_not_need() -> None:
     readers = {link.message.__name__: link.receivers for link in LINKS}
     assert readers["JobLoaded"] == ("controller",)
     assert readers["TrainTask"] == readers["EvaluateTask"] == ("agent",)
+
+
+def test_heartbeats_are_for_controllers_alone() -> None:
+    """Load and memory tell which agent trains, also in a job that draws its agents in secret."""
+    heartbeat = filled(topics.HEARTBEAT, "agent.a")
+    allowed = [role for role in ROLES if is_allowed(f"{role}.x", "read", heartbeat)]
+    assert allowed == ["controller"]

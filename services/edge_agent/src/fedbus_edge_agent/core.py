@@ -92,11 +92,19 @@ class AgentCore(Core):
         self._controller = ""  # the sender of the last task or stop
         self._newest = TaskNumbers()  # of training tasks, accepted or not
         self._published_task = ""
+        self._free_at_start: tuple[int, int] | None = None  # MiB of memory and of storage
 
     def facts(self) -> AgentFacts | None:
-        """Return the facts to publish."""
+        """Return the facts to publish, with the memory and storage that were free at the start.
+
+        All users may read them: figures of now would tell when an agent trains in private.
+        """
         self._published_task = self._running_task()
-        return self.current_facts()
+        found = self.current_facts()
+        if self._free_at_start is None:
+            self._free_at_start = found.memory_mb, found.storage_mb
+        memory, storage = self._free_at_start
+        return replace(found, memory_mb=memory, storage_mb=storage)
 
     def current_facts(self) -> AgentFacts:
         """Measure and return this agent's facts."""

@@ -33,7 +33,7 @@ class AgentFacts:
 
     `trainers`, `loaders` and `transforms` are those that a job may choose, empty if the agent does
     not announce them; `trouble` is why the agent accepts no tasks. `memory_mb` and `storage_mb` are
-    in MiB.
+    in MiB, what was free when the agent started: later figures would tell when it trains.
     """
 
     roles: tuple[Literal["train", "evaluate"], ...]

@@ -143,8 +143,9 @@ NODE_STATE = Topic(
     expiry=YEAR_SECONDS,
 )
 HEARTBEAT = Topic(
-    "nodes/{node}/heartbeat", Heartbeat, _ANY, ("controller", "user"), "msgpack", retain=False,
-    purpose="load, memory, progress of the running task",
+    "nodes/{node}/heartbeat", Heartbeat, _ANY, ("controller",), "msgpack", retain=False,
+    purpose="load, memory, progress of the running task. Not for users: load and memory tell who "
+    "trains, also for a job that draws its agents in secret",
 )
 SUBMIT = Topic(
     "submit", None, ("user",), ("controller",), "json", retain=False,
