@@ -84,6 +84,19 @@ def test_a_committed_round_is_an_entry() -> None:
         assert ledger.check((B, C, D)).allowed == [C, D]
 
 
+def test_an_entry_that_was_loaded_counts_once() -> None:
+    """A restarted controller loads the entry of the round that is then committed.
+
+    Counted twice, its agents would never be free again, and a job with few others would not end.
+    """
+    ledger = copy()
+    ledger.add((C, D), spent(BANDED, 5, 2))
+    assert (ledger.outdated, ledger.took_part(D)) == (False, False)
+    ledger.add((D,), spent(BANDED, 6, 2))
+    assert not ledger.outdated
+    assert ledger.check((B, C, D)).allowed == [B, C]
+
+
 def test_what_a_message_has_no_room_for_stays_known() -> None:
     """Entries are never deleted; an answer that was sent earlier says nothing newer."""
     ledger = copy()

@@ -68,7 +68,12 @@ class Participations:
         self.outdated = True
 
     def add(self, agents: Iterable[str], spent: PrivacySpent | None) -> None:
-        """Add the entry of a committed round; `spent` is what the ledger adds up to with it."""
+        """Add the entry of a committed round; `spent` is what the ledger adds up to with it.
+
+        A controller that was restarted in the round may have loaded that entry: it counts once.
+        """
+        if spent is not None and spent.entries <= self._entries:
+            return
         self._entries += 1
         for agent in agents:
             before = self._of.get(agent)
