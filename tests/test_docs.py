@@ -198,6 +198,7 @@ def test_the_page_of_the_job_file_runs_as_printed(tmp_path: Path) -> None:
     assert [(job.stopping_target, job.strategy.id) for job in written] == [
         ({"accuracy": 0.9}, "fedavg"),
         ({}, "fedadam"),
+        ({}, "fedavg"),
     ]
     (line,) = commands_of("job-file.md", "Try one")
     said = json.loads(run_as_printed(f"{line} --json", tmp_path))
