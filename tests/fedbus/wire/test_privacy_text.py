@@ -38,8 +38,9 @@ LOCAL: dict[str, Any] = {**FIXED, "noise": "agents", "relation": "replace-one"}
             },
             (
                 "privacy of each agent (dp-fixed): Gaussian noise of the collector with the "
-                "multiplier 1.1, 20 of 500 agents in a round on average (Poisson sampling), ε "
-                "for δ = 1e-05 by rdp, at most ε = 4"
+                "multiplier 1.1, 20 of 500 agents in a round on average (Poisson sampling: ε "
+                "assumes that readers see neither who is drawn nor how long rounds take), ε for "
+                "δ = 1e-05 by rdp, at most ε = 4"
             ),
         ),
         (

@@ -74,6 +74,15 @@ def test_a_sum_is_told_for_what_all_of_its_jobs_promise(
     assert told.endswith(f"; compared with {ending}.")
 
 
+def test_an_epsilon_of_secret_cohorts_says_what_it_assumes() -> None:
+    """One such job of several is enough."""
+    told = describe_privacy(shown(job(), job(spent=spent(sampling="poisson"))))
+    assert told.endswith(
+        "its updates are zero. Agents were drawn at random (Poisson sampling): ε assumes that this "
+        "person sees neither who was drawn nor how long rounds take."
+    )
+
+
 def test_a_large_epsilon_is_not_sold_as_a_bound() -> None:
     """Its factor has no meaning."""
     said = describe_privacy(shown(job(), epsilon=20.0))

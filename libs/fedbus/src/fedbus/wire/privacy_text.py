@@ -47,7 +47,8 @@ def _parts(terms: PrivacyTerms) -> Iterator[str]:
 def _cohorts(terms: PrivacyTerms) -> Iterator[str]:
     of = "" if terms.population is None else f" of {terms.population}"
     if terms.sampling == "poisson":
-        yield f"{terms.cohort}{of} agents in a round on average (Poisson sampling)"
+        assumes = "ε assumes that readers see neither who is drawn nor how long rounds take"
+        yield f"{terms.cohort}{of} agents in a round on average (Poisson sampling: {assumes})"
     else:
         yield f"{terms.cohort}{of} agents in a round"
     if terms.min_separation > 1:

@@ -25,6 +25,11 @@ _NEIGHBOURS: Final[Mapping[tuple[Unit, Relation], str]] = {
     ("example", "zero-out"): "compared with a training in which its gradients are zero",
     ("example", "replace-one"): "compared with a training on any other data in its place",
 }
+_OF_DRAWN_COHORTS: Final = (
+    " Agents were drawn at random (Poisson sampling): ε assumes that this person sees neither who "
+    "was drawn nor how long rounds take."
+)
+"""A round without an agent ends at once, and one whose agents are slow takes long."""
 _UNITS: Final[Mapping[Unit, str]] = {"agent": "agent", "example": "training example"}
 
 
@@ -65,11 +70,12 @@ def describe_privacy(shown: PrivacyShown) -> str:
     unit = private[0].unit  # an ε is a sum over jobs that protect the same unit
     told = {_NEIGHBOURS.get((unit, each.relation), _ZEROED[unit]) for each in private}
     neighbours = _ZEROED[unit] if len(told) > 1 else told.pop()
+    assumed = _OF_DRAWN_COHORTS if any(each.sampling == "poisson" for each in private) else ""
     bound = f"ε {format_epsilon(shown.epsilon)} and δ {shown.delta:.3g}"
     return (
         f"A person who has every version up to {shown.version} of {shown.model} learns at most "
         f"{bound} about any one {_UNITS[unit]}: {_factor(shown.epsilon)}, but for a probability of "
-        f"{shown.delta:.3g}; {neighbours}."
+        f"{shown.delta:.3g}; {neighbours}.{assumed}"
     )
 
 
