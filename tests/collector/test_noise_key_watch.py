@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.core.actions import AnnounceKey, Trouble
+from fedbus.core.actions import AnnounceNoiseKey, Trouble
 from fedbus.core.events import Connected
 from fedbus.errors import SettingsError
 from fedbus.privacy.noise_key import NoiseKey, create_noise_key
@@ -19,7 +19,7 @@ from tests.collector.private_rounds import PrivateParts, PrivateRound, strategy
 
 def announced(harness: Harness) -> list[str | None]:
     """List the digests that the last event has announced."""
-    return [action.digest for action in harness.last if isinstance(action, AnnounceKey)]
+    return [action.digest for action in harness.last if isinstance(action, AnnounceNoiseKey)]
 
 
 def troubles(harness: Harness) -> list[str]:
@@ -167,7 +167,7 @@ def test_a_collector_does_not_start_with_a_key_that_it_cannot_use(tmp_path: Path
     digest = create_noise_key(path).digest
     built = build(CollectorSettings(noise_key=path), identity)
     connected = list(built.core.handle(Connected(), 0.0))
-    assert connected[0] == AnnounceKey(digest)
+    assert connected[0] == AnnounceNoiseKey(digest)
 
 
 def test_a_watch_states_no_secret(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from fedbus.core.actions import Action, AnnounceKey, Note, Run, Trouble, WakeAt
+from fedbus.core.actions import Action, AnnounceNoiseKey, Note, Run, Trouble, WakeAt
 from fedbus.core.keys import Key
 from fedbus.errors import SettingsError
 from fedbus.privacy.noise_key import NoiseKey, read_noise_key
@@ -38,7 +38,7 @@ class NoiseKeyWatch:
 
     def connected(self, now: float) -> Iterator[Action]:
         """Announce the key that was read at the start or later."""
-        yield AnnounceKey(self.digest)
+        yield AnnounceNoiseKey(self.digest)
         yield from self.poll_later(now)
 
     def poll_later(self, now: float) -> Iterator[Action]:
@@ -58,7 +58,7 @@ class NoiseKeyWatch:
             return
         was_missing, self.digest = self.digest is None, key.digest
         yield Note("noise_key_changed", {"digest": key.digest})
-        yield AnnounceKey(self.digest)
+        yield AnnounceNoiseKey(self.digest)
         if was_missing:
             yield Trouble("")
 
@@ -67,7 +67,7 @@ class NoiseKeyWatch:
         if self.digest is not None:
             self.digest = None
             yield Note("noise_key_unusable", {"reason": str(error)})
-            yield AnnounceKey(None)
+            yield AnnounceNoiseKey(None)
             yield Trouble(str(error))
 
     def fault(self, key: NoiseKey, planned: str) -> str:

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from fedbus.core.actions import AnnounceKey, Introduce, Note, Trouble
+from fedbus.core.actions import AnnounceNoiseKey, Introduce, Note, Trouble
 from fedbus.core.events import Connected, Stopping
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Effect, Publish
@@ -164,11 +164,11 @@ def test_a_node_publishes_the_noise_key_that_it_has() -> None:
     node.connected(0.0)
     node.take_effects()
     for digest in ("a" * 64, "b" * 64, None):
-        [introduced] = act(node, core, AnnounceKey(digest))
+        [introduced] = act(node, core, AnnounceNoiseKey(digest))
         assert isinstance(introduced, Publish)
         assert codec.from_json(NodeState, introduced.packet.payload).noise_key == digest
         assert codec.from_json(NodeState, node.will_packet().payload).noise_key is None
-        assert act(node, core, AnnounceKey(digest)) == []
+        assert act(node, core, AnnounceNoiseKey(digest)) == []
 
 
 def test_a_node_publishes_what_its_broker_lacks() -> None:

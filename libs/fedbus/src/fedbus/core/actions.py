@@ -72,7 +72,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class AnnounceKey:
+class AnnounceNoiseKey:
     """Report in this node's state the digest of the noise key that it has; None ends the report."""
 
     digest: str | None
@@ -156,6 +156,6 @@ class Quit:
 
 
 Action: TypeAlias = (
-    Send | Ask | Cancel | Announce | Clear | Introduce | Trouble | AnnounceKey | Reply | Settle
+    Send | Ask | Cancel | Announce | Clear | Introduce | Trouble | AnnounceNoiseKey | Reply | Settle
     | WakeAt | Run | Fetch | Serve | Unserve | Note | Quit
 )  # fmt: skip

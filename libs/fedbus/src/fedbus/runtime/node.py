@@ -16,7 +16,7 @@ from fedbus.blobs.transfer.uploads import FindBlob
 from fedbus.core.actions import (
     Action,
     Announce,
-    AnnounceKey,
+    AnnounceNoiseKey,
     Ask,
     Cancel,
     Clear,
@@ -251,7 +251,7 @@ class Node:
                 self._timers.set(action.key, action.at)
             case Run():
                 self._effects.append(StartRun(action.key, action.call, action.brief))
-            case Introduce() | Trouble() | AnnounceKey():
+            case Introduce() | Trouble() | AnnounceNoiseKey():
                 self._effects.extend(self._presence.perform(action))
             case Note() | Quit():
                 self._effects.append(action)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from fedbus.core.actions import Announce, AnnounceKey, Introduce, Note, Trouble
+from fedbus.core.actions import Announce, AnnounceNoiseKey, Introduce, Note, Trouble
 from fedbus.core.interface import Core
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Publish
@@ -46,12 +46,12 @@ class Presence:
         self._lacks = lacks
         return self.publish_state()
 
-    def perform(self, action: Introduce | Trouble | AnnounceKey) -> Iterator[Publish]:
+    def perform(self, action: Introduce | Trouble | AnnounceNoiseKey) -> Iterator[Publish]:
         """Publish the state after a change; a key that is announced already changes nothing."""
         match action:
             case Trouble(sentence):
                 self.trouble = sentence
-            case AnnounceKey(digest):
+            case AnnounceNoiseKey(digest):
                 if digest == self.noise_key:
                     return
                 self.noise_key = digest
