@@ -74,7 +74,7 @@ def _cost_tables(rows: Sequence[Row]) -> Iterator[str]:
         for mechanism in (*MECHANISMS, DP_SGD):
             plain = (DP_SGD if mechanism == DP_SGD else NO_PRIVACY, None)
             if (mechanism, EPSILONS[0]) in found and plain in found:
-                cells = [found[mechanism, epsilon] for epsilon in EPSILONS]
+                cells = [found.get((mechanism, epsilon)) for epsilon in EPSILONS]
                 lines.append([mechanism, *map(_accuracy, cells), _accuracy(found[plain])])
         yield from _table(f"Accuracy on {data}", columns, lines)
         yield ""
@@ -89,13 +89,17 @@ def _cost_tables(rows: Sequence[Row]) -> Iterator[str]:
     )
 
 
-def _accuracy(row: Row) -> str:
+def _accuracy(row: Row | None) -> str:
+    if row is None:
+        return ""
     return f"{fmean(row['final']):.3f} ± {stdev(row['final']):.3f}"
 
 
 def _chosen(rows: Sequence[Row], data: str, mechanism: str, epsilon: float) -> str:
     key = (data, mechanism, epsilon)
-    row = next(e for e in rows if (e["data"], e["mechanism"], e["epsilon"]) == key)
+    row = next((e for e in rows if (e["data"], e["mechanism"], e["epsilon"]) == key), None)
+    if row is None:
+        return ""
     return f"{row['noise_multiplier']:.3g}, {row['learning_rate']:g}, {row['clipping_norm']:g}"
 
 
@@ -160,7 +164,8 @@ _TABLES: Final = {
 
 
 def _epsilon(row: Row) -> str:
-    return "none" if row["epsilon"] is None else f"{row['epsilon']:g}"
+    without = row["epsilon"] is None or row.get("noise_multiplier") == 0
+    return "none" if without else f"{row['epsilon']:g}"
 
 
 def _attack(row: Row) -> tuple[str, str, str]:

@@ -89,7 +89,7 @@ class PrivateRounds:
         self._setting, self._mechanism, self._seed = setting, mechanism, seed
         job = parse(private_job(setting, mechanism, candidate), strategy_faults)
         self._rate = training_params_of(job).learning_rate
-        strategy = resolve_job(job)
+        self._strategy = strategy = resolve_job(job)
         self.terms = strategy.privacy
         self._part: Any = None
         if self.terms is not None:
@@ -207,7 +207,7 @@ class PrivateRounds:
                 noise_multiplier=self._multiplier(),
             )
         )
-        noise: RoundNoise = KeyedNoise(self._key, _JOB, self.ledger.steps())
+        noise: RoundNoise = KeyedNoise(self._key, _JOB, self.ledger.steps(), self._strategy)
         changed = self._part.next_private_numbers(self.numbers, facts, noise)
         self.numbers = {**self.numbers, **changed}
         combined = Combined(update=mean, agents=len(facts), round=number, numbers=self.numbers)

@@ -122,7 +122,7 @@ class _Release:
         )
         if strategy.privacy is None:
             raise ValueError("expected a mechanism")
-        self._mechanism = mechanism
+        self._mechanism, self._strategy = mechanism, strategy
         self._terms: PrivacyTerms = strategy.privacy
         chosen = strategy.update_transforms[-1]
         self._parameters: dict[str, Any] = dict(chosen.parameters)
@@ -158,7 +158,7 @@ class _Release:
                 facts = [UpdateFacts(agent=_CANARY, examples=1, norm_bit=made.norm_bit)]
             digest = sha256(update.tobytes()).hexdigest()
             steps.append(NoiseStep(round=number + 1, task=number + 1, updates=digest))
-            noise = KeyedNoise(key, job, steps)
+            noise = KeyedNoise(key, job, steps, self._strategy)
             numbers = {**numbers, **self._part.next_private_numbers(numbers, facts, noise)}
             combined = Combined(update=update / SETTING.cohort, agents=len(facts), numbers=numbers)
             sums[number] = self._part.add_noise(combined, noise)[0] * SETTING.cohort
