@@ -18,6 +18,7 @@ quiet = acme_private:Quiet
 loud = acme_private:Loud
 far = acme_private:Far
 bounds = acme_private:Bounds
+silent = acme_private:Silent
 plain = acme_private:Plain
 """
 SOURCE = """
@@ -33,6 +34,10 @@ class Quiet:
 
 class Loud(Quiet):
     draws_noise = True
+    noise_multiplier = 1.0
+
+class Silent(Loud):
+    noise_multiplier = None
 
 class Far(Loud):
     needs_distance = True
@@ -183,6 +188,14 @@ def test_a_mechanism_with_less_noise_than_the_terms_is_refused(
     with pytest.raises(PluginError) as failed:
         PartsFactory().make(strategy)
     assert str(failed.value) == f"update transform 'dp-banded': its {said}"
+
+
+def test_a_mechanism_that_states_no_noise_is_refused(install: Install) -> None:
+    """It cannot be compared with the terms."""
+    install("acme_private", ENTRIES, SOURCE)
+    terms = replace(TERMS, mechanism="silent")
+    with pytest.raises(PluginError, match="its noise_multiplier is None, and that of the job's pr"):
+        PartsFactory().make(made("silent", terms=terms))
 
 
 @pytest.mark.parametrize("release", ["dp-sgd", "laplace"])

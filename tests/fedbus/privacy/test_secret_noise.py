@@ -47,8 +47,17 @@ def test_uniform_and_laplace_numbers_have_their_distributions() -> None:
     """Kolmogorov-Smirnov over 100,000 numbers."""
     uniforms = EphemeralNoise(np.random.default_rng(7).bytes).uniforms(200_000)
     assert stats.kstest(uniforms, "uniform").pvalue > 1e-3
-    assert stats.kstest(laplace_of(uniforms), "laplace").pvalue > 1e-3
-    assert laplace_of(uniforms).size == 100_000
+    normals = EphemeralNoise(np.random.default_rng(7).bytes).normals(400_000)
+    assert stats.kstest(laplace_of(normals), "laplace").pvalue > 1e-3
+    assert laplace_of(normals).size == 100_000
+
+
+def test_laplace_numbers_end_where_a_true_one_comes_once_in_2_to_the_76() -> None:
+    """Uniform numbers of 53 bits would end them at 36.7: once in 2^53 a result would tell all."""
+    least, most = b"\x00" * 16, b"\xff" * 16
+    greatest = laplace_of(normals_of(least + most + most + least))
+    assert greatest == pytest.approx([52.68, -52.68], abs=0.01)
+    assert stats.laplace.sf(greatest[0]) < 2.0**-76
 
 
 @pytest.mark.parametrize("scale", [1e-20, 0.3, 1.0, 1.5, 2.0, 1e6])

@@ -148,7 +148,7 @@ def _weaker_mechanism(
     strategy: Strategy, terms: PrivacyTerms, mechanism: PrivacyMechanismCalls
 ) -> str:
     """Return why a mechanism draws other noise than ε is computed for, or ""."""
-    multiplier: object = getattr(mechanism.part, "noise_multiplier", terms.noise_multiplier)
+    multiplier: object = getattr(mechanism.part, "noise_multiplier", None)
     if not isinstance(multiplier, float) or terms.noise_multiplier > multiplier * _ROUNDING:
         return (
             f"{mechanism.caller.part}: its noise_multiplier is {multiplier!r}, and that of the"

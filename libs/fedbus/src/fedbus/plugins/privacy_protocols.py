@@ -29,7 +29,7 @@ class SecretNoise(Protocol):
 class RoundNoise(Protocol):
     """Noise of one round: a function of the collectors' key, of the task and of its updates.
 
-    The same arguments give the same numbers; nobody without the key can compute them.
+    The same arguments give the same numbers; no process without the key can compute them.
 
     Attributes:
         step: Number of the job's earlier ledger entries, whose noise banded noise needs again.
@@ -103,6 +103,9 @@ class ProtectsUpdate(Protocol):
 @runtime_checkable
 class ProtectsCombined(Protocol):
     """The collector's half of a privacy mechanism: it adds noise to the combined update.
+
+    It has the attribute `noise_multiplier`, a float: the one that protects an agent, which must not
+    be below that of the job's privacy terms.
 
     Optional attributes, False if left out:
 

@@ -6,8 +6,10 @@ Analysis, 2006, applied by each agent to its own update. With the clipping norm 
     Δ_i ← Δ_i · min(1, C / ||Δ_i||_1) + Laplace(2 C / ε) in each number
 
 Two updates of L1 norm C differ by at most 2C in that norm, whatever data they come from: one update
-is ε-differentially private (δ = 0), as a whole, from everyone, the collector included. A long model
-has a great L1 norm, so C must be chosen for it.
+is ε-differentially private, as a whole, from everyone, the collector included. That is for true
+Laplace noise, with which δ is 0; the noise that is drawn ends at 53 times its scale, so δ is about
+2^-76 for each number of the model (see `noise_numbers.laplace_of`), far below any that a job gives.
+A long model has a great L1 norm, so C must be chosen for it.
 """
 
 from typing import Final
@@ -45,7 +47,7 @@ class LocalLaplace:
         """Return the clipped update with noise."""
 
         def laplace(count: int) -> Block:
-            return laplace_of(training.noise.uniforms(2 * count))
+            return laplace_of(training.noise.normals(4 * count))
 
         bounded = clipped(update, self._norm, l1_norm).update
         scale = self.noise_multiplier * 2 * self._norm

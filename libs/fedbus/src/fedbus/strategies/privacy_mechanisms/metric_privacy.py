@@ -10,9 +10,13 @@ multiplier z, the greatest distance d of two updates, and n agents wanted:
 The noise depends on the updates, so no ε of differential privacy follows from it, as the authors
 state, and none is accounted.
 
-One update has no distance, and the distance of equal ones is 0: then d counts as 1, so the noise is
-that of `dp-fixed`, which is proven for any updates. The same holds for a distance below C / 10^6,
-where only the rounding of float32 tells updates apart; the noise would destroy the model.
+The distance of two updates is the mean of the L2 distances of their tensors, not that of the whole
+updates; d is the greatest of any two.
+
+One update has no distance, and the distance of equal ones is 0: then d counts as 1, and the noise
+has the deviation of that of `dp-fixed`. The same holds for a distance below C / 10^6, where only
+the rounding of float32 tells updates apart; the noise would destroy the model. No ε follows from
+that either: which noise is drawn depends on the updates.
 """
 
 from collections.abc import Mapping, Sequence
