@@ -173,6 +173,7 @@ def test_a_mechanism_with_less_noise_than_the_terms_is_refused(
     terms = PrivacyTerms(
         mechanism="dp-banded",
         release="banded",
+        correlated=True,
         noise_multiplier=1.0,
         delta=1e-5,
         cohort=3,

@@ -23,7 +23,7 @@ from fedbus.wire.messages import (
     NoiseRefused,
     StopJob,
 )
-from fedbus.wire.privacy import NoiseStep
+from fedbus.wire.privacy import OF_EACH_AGENT, NoiseStep
 from fedbus.wire.strategies import StrategyState
 from fedbus_collector import keys
 from fedbus_collector.noise_key_watch import NoiseKeyWatch
@@ -266,8 +266,8 @@ def test_an_answer_to_an_earlier_process_about_another_set_is_ignored(tmp_path: 
 @pytest.mark.parametrize(
     "terms",
     [
-        {"release": "laplace", "noise": "agents", "relation": "replace-one"},
-        {"release": "dp-sgd", "noise": "agents", "relation": "zero-out"},
+        {"release": "laplace", **OF_EACH_AGENT, "relation": "replace-one"},
+        {"release": "dp-sgd", **OF_EACH_AGENT, "relation": "zero-out"},
     ],
     ids=["ldp", "dp-sgd"],
 )
@@ -301,7 +301,7 @@ def test_noise_of_agents_is_entered_with_how_many_came(tmp_path: Path) -> None:
 def test_banded_noise_needs_all_steps_of_the_ledger(tmp_path: Path) -> None:
     """Its mechanism draws the noise of earlier entries again."""
     round_ = PrivateRound(tmp_path)
-    round_.begin(terms={"release": "banded", "bands": 3})
+    round_.begin(terms={"release": "banded", "correlated": True, "bands": 3})
     round_.give_all()
     updates = round_.entry.updates
     assert updates is not None
@@ -320,7 +320,7 @@ def test_an_answer_about_other_steps_fails_the_round(
 ) -> None:
     """Noise for the wrong place in the sequence would not cancel what was drawn before."""
     round_ = PrivateRound(tmp_path)
-    round_.begin(terms={"release": release})
+    round_.begin(terms={"release": release, "correlated": release == "banded"})
     round_.give_all()
     digest = round_.entry.updates if own_last else "0" * 64
     assert digest is not None

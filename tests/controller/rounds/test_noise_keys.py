@@ -5,7 +5,7 @@ import pytest
 from fedbus.wire.messages import PlanRefused
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus_controller import keys
-from fedbus_controller.rounds.noise_keys import NoiseKeyChoice, choose_noise_key, needs_noise_key
+from fedbus_controller.rounds.noise_keys import NoiseKeyChoice, choose_noise_key
 from tests.controller.harness import COLLECTOR, JOB, OTHER_COLLECTOR, REPOSITORY
 from tests.controller.private_jobs import (
     KEY,
@@ -25,17 +25,16 @@ MEND = "give each collector the same file (FEDBUS_NOISE_KEY, read every 30 s)"
     [
         (None, False),
         (terms(), True),
-        (terms(release="banded"), True),
+        (terms(release="banded", correlated=True), True),
         (terms(release="metric"), True),
         (terms(noise="agents"), False),
         (terms(release="laplace", noise="agents"), False),
-        (terms(release="dp-sgd"), False),
-        (terms(release="features"), False),
+        (terms(release="dp-sgd", noise="agents"), False),
+        (terms(release="features", noise="agents"), False),
     ],
 )
 def test_only_noise_of_collectors_needs_their_key(of: PrivacyTerms | None, needed: bool) -> None:
     """Noise of agents has fresh keys of their own."""
-    assert needs_noise_key(of) is needed
     chosen = choose_noise_key(of, {COLLECTOR: KEY}, None)
     assert chosen == NoiseKeyChoice(KEY if needed else None)
 

@@ -21,7 +21,7 @@ from tests.controller.private_jobs import (
 )
 
 D, E, F = "agent.d", "agent.e", "agent.f"
-BANDED = terms(release="banded", bands=3, min_separation=3, max_participations=2)
+BANDED = terms(release="banded", correlated=True, bands=3, min_separation=3, max_participations=2)
 
 
 def copy(of: PrivacyTerms = BANDED) -> Participations:

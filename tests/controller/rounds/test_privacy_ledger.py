@@ -146,6 +146,7 @@ def test_noise_of_agents_that_each_protect_themselves_is_spent_by_the_whole_coho
         mechanism="ldp-laplace",
         release="laplace",
         noise="agents",
+        entered="with-plan",
         relation="replace-one",
         max_participations=1,
     )

@@ -16,7 +16,7 @@ from fedbus.privacy.ledger_entries import (
 from fedbus.privacy.update_set import digest_of_update_set
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.features import AgentFeatures
-from fedbus.wire.privacy import LedgerEntry, PrivacyTerms
+from fedbus.wire.privacy import OF_EACH_AGENT, LedgerEntry, PrivacyTerms
 from fedbus.wire.round_records import Plan
 from tests.fedbus.privacy.contributors import contributors_of
 
@@ -80,15 +80,11 @@ def test_the_digest_does_not_depend_on_the_order_of_arrival() -> None:
     ("changes", "with_plan"),
     [
         ({}, False),
-        ({"release": "banded"}, False),
+        ({"release": "banded", "correlated": True}, False),
         ({"release": "metric"}, False),
         ({"noise": "agents"}, False),
-        ({"noise": "agents", "relation": "add-or-remove-one"}, False),
-        ({"noise": "agents", "relation": "replace-one"}, True),
-        ({"release": "laplace", "noise": "agents"}, True),
-        ({"release": "randomized-response", "noise": "agents"}, True),
-        ({"release": "dp-sgd", "noise": "agents"}, True),
-        ({"release": "features", "noise": "agents"}, True),
+        (OF_EACH_AGENT, True),
+        ({"release": "laplace", **OF_EACH_AGENT}, True),
     ],
 )
 def test_what_agents_protect_against_the_collector_is_entered_with_the_plan(

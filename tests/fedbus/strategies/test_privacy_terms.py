@@ -11,7 +11,7 @@ from fedbus.strategies.privacy_terms import (
     mechanism_parameters,
     privacy_terms,
 )
-from fedbus.wire.privacy import PrivacyTerms
+from fedbus.wire.privacy import OF_EACH_AGENT, PrivacyTerms
 
 FIXED: dict[str, Any] = {"noise_multiplier": 1.1, "clipping_norm": 2, "num_sampled_clients": 20}
 EPSILON: dict[str, Any] = {"epsilon": 8, "clipping_norm": 1, "num_sampled_clients": 20}
@@ -42,7 +42,12 @@ def test_a_job_without_a_mechanism_promises_nothing() -> None:
         ({"dp-fixed": FIXED}, {"release": "gaussian", "noise_multiplier": 1.1}),
         (
             {"dp-fixed": {**FIXED, "server_side_noising": False}},
-            {"release": "gaussian", "noise_multiplier": 1.1, "noise": "agents"},
+            {
+                "release": "gaussian",
+                "noise_multiplier": 1.1,
+                "noise": "agents",
+                "clipping": "trusted",
+            },
         ),
         (
             {"dp-adaptive": {"num_sampled_clients": 20}},
@@ -52,6 +57,7 @@ def test_a_job_without_a_mechanism_promises_nothing() -> None:
             {"dp-banded": BANDED},
             {
                 "release": "banded",
+                "correlated": True,
                 "noise_multiplier": 1.1,
                 "bands": 5,
                 "min_separation": 9,
@@ -67,7 +73,7 @@ def test_a_job_without_a_mechanism_promises_nothing() -> None:
             {
                 "release": "laplace",
                 "relation": "replace-one",
-                "noise": "agents",
+                **OF_EACH_AGENT,
                 "noise_multiplier": 0.125,
             },
         ),
@@ -76,7 +82,7 @@ def test_a_job_without_a_mechanism_promises_nothing() -> None:
             {
                 "release": "gaussian",
                 "relation": "replace-one",
-                "noise": "agents",
+                **OF_EACH_AGENT,
                 "noise_multiplier": 0.55,
             },
         ),
@@ -85,7 +91,7 @@ def test_a_job_without_a_mechanism_promises_nothing() -> None:
             {
                 "release": "randomized-response",
                 "relation": "replace-one",
-                "noise": "agents",
+                **OF_EACH_AGENT,
                 "noise_multiplier": 0.5,
                 "steps": UNKNOWN_STEPS,
             },
@@ -122,6 +128,8 @@ def test_dp_sgd_is_accounted_for_an_agent_with_the_fewest_examples(
         relation="zero-out",
         release="dp-sgd",
         noise="agents",
+        entered="with-plan",
+        clipping="trusted",
         noise_multiplier=0.7,
         delta=DEFAULT_DELTA,
         cohort=7,

@@ -48,6 +48,7 @@ LOCAL: dict[str, Any] = {**FIXED, "noise": "agents", "relation": "replace-one"}
                 **FIXED,
                 "mechanism": "dp-banded",
                 "release": "banded",
+                "correlated": True,
                 "population": 180,
                 "bands": 1,
                 "min_separation": 9,

@@ -95,9 +95,13 @@ def test_a_mechanism_that_was_not_resolved_is_refused(
 @pytest.mark.parametrize(
     ("changed", "key", "problem"),
     [
-        ({"noise": "agents"}, "privacy-mechanisms.accounting.sampling", "agents add the noise"),
         (
-            {"release": "banded"},
+            {"noise": "agents", "clipping": "trusted"},
+            "privacy-mechanisms.accounting.sampling",
+            "agents add the noise",
+        ),
+        (
+            {"release": "banded", "correlated": True},
             "privacy-mechanisms.accounting.sampling",
             "does not become smaller",
         ),
@@ -272,7 +276,7 @@ def test_banded_noise_of_too_many_numbers_is_refused(harness: Harness, store: St
     numbers = 10**6
     tensor = TensorSpec(name="large", shape=(numbers,), dtype="float32", role="weight")
     store.push(MODEL, put(store, spec(layout=(tensor,))), put(store, weights(0.0)), ())
-    banded = replace(TERMS, mechanism="dp-banded", release="banded")
+    banded = replace(TERMS, mechanism="dp-banded", release="banded", correlated=True)
     keys = {"noise_multiplier": 2.0, "clipping_norm": 1.0, "num_sampled_clients": 3}
     mechanisms = {"dp-banded": {**keys, "min_separation": 1, "max_participations": 9999}}
     private = replace(PRIVATE, privacy=banded)

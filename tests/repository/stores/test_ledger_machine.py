@@ -215,7 +215,13 @@ class LedgerMachine(RuleBasedStateMachine):
 class AskedMachine(LedgerMachine):
     """The same with agents that draw the noise: they are in the ledger with each plan."""
 
-    terms = replace(LedgerMachine.terms, mechanism="ldp-laplace", release="laplace", noise="agents")
+    terms = replace(
+        LedgerMachine.terms,
+        mechanism="ldp-laplace",
+        release="laplace",
+        noise="agents",
+        entered="with-plan",
+    )
 
     @invariant()
     def each_plan_has_its_entry(self) -> None:

@@ -54,18 +54,23 @@ from tests.repository.harness import (
     weights,
 )
 
-BANDED = replace(TERMS, release="banded", bands=2, min_separation=2, max_participations=3)
+BANDED = replace(
+    TERMS, release="banded", correlated=True, bands=2, min_separation=2, max_participations=3
+)
 FEATURES = replace(
     TERMS,
     mechanism="mistnet",
     release="features",
     noise="agents",
+    entered="with-plan",
     unit="example",
     relation="replace-one",
     noise_multiplier=0.5,
     delta=0.0,
 )
-LAPLACE = replace(TERMS, mechanism="ldp-laplace", release="laplace", noise="agents")
+LAPLACE = replace(
+    TERMS, mechanism="ldp-laplace", release="laplace", noise="agents", entered="with-plan"
+)
 
 
 def private(**changes: object) -> Strategy:

@@ -62,8 +62,12 @@ PLANNED = replace(NEW, plan=PLAN)
 ENTRY = entry_for(PLAN)
 POISSON = replace(TERMS, sampling="poisson", relation="add-or-remove-one", rate=0.1)
 LOCAL = replace(TERMS, noise="agents")
-BANDED = replace(TERMS, release="banded", bands=2, min_separation=2, max_participations=2)
-LAPLACE = replace(TERMS, mechanism="ldp-laplace", release="laplace", noise="agents")
+BANDED = replace(
+    TERMS, release="banded", correlated=True, bands=2, min_separation=2, max_participations=2
+)
+LAPLACE = replace(
+    TERMS, mechanism="ldp-laplace", release="laplace", noise="agents", entered="with-plan"
+)
 
 
 def with_terms(job: StoredJob, terms: PrivacyTerms) -> StoredJob:

@@ -74,7 +74,7 @@ class JobContext:
     @property
     def samples_in_secret(self) -> bool:
         """Whether the job's ε holds only while its cohorts are secret, even their size."""
-        return self.terms is not None and self.terms.sampling == "poisson"
+        return self.terms is not None and self.terms.poisson
 
     def expected_members(self, cohort: int) -> int:
         """Return the number of agents that a round's messages state: agents learn it.

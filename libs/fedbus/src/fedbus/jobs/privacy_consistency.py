@@ -15,13 +15,12 @@ from fedbus.number_text import format_against
 from fedbus.text import in_given_order
 from fedbus.training.options import TRAINING_PREFIX
 from fedbus.wire.documents import JobFault
+from fedbus.wire.privacy import DEFAULT_STDDEV_SHARE
 
 Written = Mapping[str, object]
 
 PRIVACY: Final = "privacy-mechanisms"
 ACCOUNTING: Final = f"{PRIVACY}.accounting"
-DEFAULT_STDDEV_SHARE: Final = 1 / 20
-"""Default of clip_count_stddev, as a share of num_sampled_clients (Andrew et al. 2021)."""
 
 
 def privacy_faults(written: Written) -> Iterator[JobFault]:

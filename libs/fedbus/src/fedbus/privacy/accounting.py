@@ -114,7 +114,7 @@ def is_amplified(terms: PrivacyTerms) -> bool:
 
     It does not if the agents draw the noise: its variance then depends on who takes part.
     """
-    poisson = terms.release == "gaussian" and terms.sampling == "poisson"
+    poisson = terms.release == "gaussian" and terms.poisson
     return poisson and terms.noise == "collector"
 
 

@@ -6,7 +6,7 @@ The planned terms are those that a job file with `PlannedMechanism.job` resolves
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from math import ceil, sqrt
-from typing import Any, Final
+from typing import Any
 
 from fedbus.errors import SettingsError
 from fedbus.privacy.calibration import noise_multiplier_for
@@ -20,11 +20,9 @@ from fedbus.privacy.path_error import (
 )
 from fedbus.privacy.planned_fleet import PlannedFleet, PlannedMechanism
 from fedbus.text import counted
-from fedbus.wire.privacy import PrivacyTerms
-
-_CLIENTS_PER_DEVIATION: Final = 20
-"""The default of clip_count_stddev is num_sampled_clients divided by this."""
-
+from fedbus.training.dp_sgd import dp_sgd_steps
+from fedbus.training.params import TrainingParams
+from fedbus.wire.privacy import DEFAULT_STDDEV_SHARE, OF_EACH_AGENT, PrivacyTerms
 
 Watch = Callable[[str], None]
 
@@ -134,7 +132,7 @@ def _poisson(fleet: PlannedFleet, watch: Watch) -> PlannedMechanism:
 def _adaptive(fleet: PlannedFleet, poisson: PlannedMechanism) -> PlannedMechanism:
     """Plan adaptive clipping: the noise of the updates is greater, since the bits cost some ε."""
     sigma = poisson.noise_multiplier
-    stddev = max(fleet.cohort / _CLIENTS_PER_DEVIATION, sigma)
+    stddev = max(fleet.cohort * DEFAULT_STDDEV_SHARE, sigma)
     of_sum = 1 / sqrt(sigma**-2 - (2 * stddev) ** -2)
     terms = replace(poisson.terms, mechanism="dp-adaptive")
     mechanism = {"noise_multiplier": sigma, "clip_count_stddev": stddev}
@@ -160,6 +158,7 @@ def _banded(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
         fleet,
         mechanism="dp-banded",
         release="banded",
+        correlated=True,
         bands=bands,
         min_separation=separation,
         max_participations=times,
@@ -202,7 +201,7 @@ def _fixed(fleet: PlannedFleet, watch: Watch) -> PlannedMechanism:
 def _shared(fleet: PlannedFleet, fixed: PlannedMechanism) -> PlannedMechanism:
     mechanism = {"noise_multiplier": fixed.noise_multiplier, "server_side_noising": False}
     mechanism |= {"clipping_norm": fleet.clipping_norm}
-    terms = replace(fixed.terms, noise="agents")
+    terms = replace(fixed.terms, noise="agents", clipping="trusted")
     return replace(
         fixed,
         name="local noise",
@@ -215,7 +214,7 @@ def _shared(fleet: PlannedFleet, fixed: PlannedMechanism) -> PlannedMechanism:
 def _local(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
     """Plan noise in each update: two updates differ by twice the clipping norm."""
     times = likely_participations(fleet.agents, fleet.cohort, fleet.rounds)
-    terms = _terms(fleet, mechanism="ldp-gaussian", noise="agents", relation="replace-one")
+    terms = _terms(fleet, mechanism="ldp-gaussian", relation="replace-one", **OF_EACH_AGENT)
     terms = _calibrated(fleet, terms, times, watch, "noise of each agent")
     sigma = 2 * terms.noise_multiplier
     yield PlannedMechanism(
@@ -235,16 +234,18 @@ def _dp_sgd(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
     if training is None:
         return
     times = likely_participations(fleet.agents, fleet.cohort, fleet.rounds)
-    batches = ceil(training.examples / training.batch)
+    steps = dp_sgd_steps(
+        TrainingParams(batch_size=training.batch, epochs=training.epochs), training.examples
+    )
     terms = _terms(
         fleet,
         mechanism="dp-sgd",
         release="dp-sgd",
         unit="example",
-        noise="agents",
+        **OF_EACH_AGENT,
         delta=training.delta,
-        rate=1 / batches,
-        steps=training.epochs * batches,
+        rate=steps.rate,
+        steps=steps.total,
     )
     terms = _calibrated(fleet, terms, times, watch, "DP-SGD")
     sigma = terms.noise_multiplier

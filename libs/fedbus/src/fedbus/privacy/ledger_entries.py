@@ -7,26 +7,20 @@ all other cases the collector has it stored once it knows which updates it combi
 
 from collections.abc import Iterable
 from math import sqrt
-from typing import Final
 
 from fedbus.privacy.update_set import digest_of_update_set
-from fedbus.wire.privacy import LedgerEntry, PrivacyTerms, Release
+from fedbus.wire.privacy import LedgerEntry, PrivacyTerms
 from fedbus.wire.round_records import Contributor, Plan
-
-_OF_EACH_AGENT: Final[frozenset[Release]] = frozenset(
-    {"laplace", "randomized-response", "dp-sgd", "features"}
-)
 
 
 def is_entered_with_plan(terms: PrivacyTerms) -> bool:
     """Return whether what each agent sends is protected by itself, also against the collector."""
-    local_gaussian = terms.release == "gaussian" and terms.relation == "replace-one"
-    return terms.release in _OF_EACH_AGENT or (terms.noise == "agents" and local_gaussian)
+    return terms.entered == "with-plan"
 
 
 def is_drawn_by_collector(terms: PrivacyTerms) -> bool:
     """Return whether the collector draws the noise, so that a plan must name its key."""
-    return terms.noise == "collector" and not is_entered_with_plan(terms)
+    return terms.noise == "collector"
 
 
 def entry_of_plan(plan: Plan, terms: PrivacyTerms) -> LedgerEntry:

@@ -17,8 +17,30 @@ _ROUNDING: Final = 1 + 1e-9
 
 def terms_faults(terms: PrivacyTerms) -> Iterator[JobFault]:
     """Yield why ε would not hold with these terms."""
-    if terms.sampling == "poisson":
+    if terms.poisson:
         yield from _poisson(terms)
+    if why := _contradiction(terms):
+        yield JobFault(
+            key="privacy-mechanisms",
+            problem=f"the terms of {terms.mechanism} contradict each other: {why}",
+            hint="run the same version of fedbus at controllers and repository",
+        )
+
+
+def _contradiction(terms: PrivacyTerms) -> str:
+    """Return which field of the terms cannot stand beside another one, or ""."""
+    agents, with_plan = terms.noise == "agents", terms.entered == "with-plan"
+    if with_plan and not agents:
+        return "an entry is stored with the plan, and the collector draws the noise after it"
+    if agents and not with_plan and terms.release != "gaussian":
+        return "each agent protects itself, and its entry is not stored before it is asked"
+    if terms.correlated != (terms.release == "banded"):
+        return f"{terms.release} noise is called {'' if terms.correlated else 'not '}correlated"
+    if agents and terms.correlated:
+        return "agents draw the noise, and later rounds cannot draw it again"
+    if agents and terms.clipping == "enforced":
+        return "agents draw the noise, and the collector measures updates that have it"
+    return ""
 
 
 def _poisson(terms: PrivacyTerms) -> Iterator[JobFault]:

@@ -142,7 +142,7 @@ def _transforms(resolved: ResolvedStrategy) -> Iterator[JobFault]:
 
 def _empty_rounds(resolved: ResolvedStrategy, terms: PrivacyTerms) -> Iterator[JobFault]:
     least = resolved.aggregator.get("least_updates", 1)
-    if terms.sampling == POISSON and least > 1:
+    if terms.poisson and least > 1:
         yield JobFault(
             key=f"{ACCOUNTING}.sampling",
             problem=f"{POISSON}, so a round may have no update, but "
@@ -154,7 +154,7 @@ def _empty_rounds(resolved: ResolvedStrategy, terms: PrivacyTerms) -> Iterator[J
 
 def _rounds_of_banded_noise(job: JobFile, terms: PrivacyTerms) -> Iterator[JobFault]:
     """Yield a fault if a round could not be told all earlier ones, whose noise it draws again."""
-    if terms.release == "banded" and job.num_rounds > MAX_BANDED_STEPS:
+    if terms.correlated and job.num_rounds > MAX_BANDED_STEPS:
         yield JobFault(
             key="num_rounds",
             problem=f"{job.num_rounds}, but with {terms.mechanism} each round draws the noise of "

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from fedbus.jobs import JobFile, training_params_of
 from fedbus.jobs.mechanism_cohort import POISSON
-from fedbus.jobs.privacy_consistency import DEFAULT_STDDEV_SHARE
 from fedbus.jobs.privacy_options import (
     DpAdaptive,
     DpBanded,
@@ -27,7 +26,7 @@ from fedbus.jobs.privacy_options import (
 )
 from fedbus.training.dp_sgd import dp_sgd_steps
 from fedbus.training.params import Argument
-from fedbus.wire.privacy import PrivacyTerms
+from fedbus.wire.privacy import DEFAULT_STDDEV_SHARE, OF_EACH_AGENT, PrivacyTerms
 
 DEFAULT_DELTA: Final = 1e-5
 """δ of a job that gives none, unless its population asks for a smaller one."""
@@ -102,6 +101,7 @@ def _central(_: JobFile, mechanism: DpFixed | DpAdaptive) -> dict[str, Any]:
     return {
         "release": "gaussian",
         "noise": "collector" if mechanism.server_side_noising else "agents",
+        "clipping": "enforced" if mechanism.server_side_noising else "trusted",
         "noise_multiplier": mechanism.noise_multiplier,
     }
 
@@ -109,6 +109,7 @@ def _central(_: JobFile, mechanism: DpFixed | DpAdaptive) -> dict[str, Any]:
 def _banded(_: JobFile, mechanism: DpBanded) -> dict[str, Any]:
     return {
         "release": "banded",
+        "correlated": True,
         "noise_multiplier": mechanism.noise_multiplier,
         "bands": mechanism.bands or mechanism.min_separation,
         "min_separation": mechanism.min_separation,
@@ -124,7 +125,7 @@ def _local(release: str, noise_multiplier: float, **more: object) -> dict[str, A
     return {
         "release": release,
         "relation": "replace-one",
-        "noise": "agents",
+        **OF_EACH_AGENT,
         "noise_multiplier": noise_multiplier,
         **more,
     }
@@ -156,7 +157,7 @@ def _dp_sgd(job: JobFile, mechanism: DpSgd) -> dict[str, Any]:
         "unit": "example",
         "relation": "zero-out",
         "release": "dp-sgd",
-        "noise": "agents",
+        **OF_EACH_AGENT,
         "noise_multiplier": mechanism.noise_multiplier,
         "rate": steps.rate,
         "steps": steps.total,

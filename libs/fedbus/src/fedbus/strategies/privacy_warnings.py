@@ -8,6 +8,7 @@ from fedbus.jobs import JobFile
 from fedbus.number_text import format_conservatively
 from fedbus.privacy.accounting import depends_on_participations, epsilon_of
 from fedbus.privacy.ledger import planned_composition
+from fedbus.privacy.ledger_entries import is_entered_with_plan
 from fedbus.strategies.privacy_terms import UNKNOWN_STEPS
 from fedbus.text import counted
 from fedbus.wire.privacy import PrivacyTerms, Unit
@@ -80,7 +81,7 @@ def _planned_epsilon(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
     whose = ""
     if depends_on_participations(terms):
         whose = f" for {_UNITS[terms.unit]} that takes part in {most} of them"
-    if terms.noise == "agents" and terms.release == "gaussian" and terms.relation != "replace-one":
+    if terms.noise == "agents" and not is_entered_with_plan(terms):
         whose += f", if all {terms.cohort} agents of each round send an update"
     shown = (
         "there is no finite ε"

@@ -4,8 +4,10 @@ The repository keeps a ledger of every job: one entry for each release of noisy 
 stored before the noise leaves the node that draws it, so the ledger never states too little.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
 
 from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.scalars import Bounds, Flag, Ident, RoundNumber, Strict, Whole
@@ -29,6 +31,14 @@ Release = Literal[
 or randomized response of each agent; noisy gradients; metric privacy, which has no ε; randomized
 features, sent once."""
 
+OF_EACH_AGENT: Final[Mapping[str, str]] = MappingProxyType(
+    {"noise": "agents", "entered": "with-plan", "clipping": "trusted"}
+)
+"""Fields of the terms of a mechanism with which each agent protects itself from everyone."""
+
+DEFAULT_STDDEV_SHARE: Final = 1 / 20
+"""Default of clip_count_stddev, as a share of the agents wanted in a round (Andrew et al. 2021)."""
+
 Positive = Annotated[float, Strict(gt=0, allow_inf_nan=False)]
 
 
@@ -41,6 +51,12 @@ class PrivacyTerms:
             and `mistnet`.
         release: What the accountant composes.
         noise: Who draws the noise.
+        entered: When an entry of the ledger is stored: with the plan, since each agent protects
+            what it sends by itself, and may have sent it as soon as it is asked; or with the
+            updates, before the collector combines them.
+        correlated: Whether later rounds draw the noise of earlier ones again.
+        clipping: Whether the collector measures each update and refuses one that is longer than the
+            noise is for; else agents are trusted to clip, since it cannot measure theirs.
         noise_multiplier: Standard deviation (for Laplace noise: scale) of the noise in a sum of
             updates, divided by the greatest change that one unit makes in that sum. For randomized
             response: probability that one bit is drawn at random. 0 for metric privacy.
@@ -63,6 +79,9 @@ class PrivacyTerms:
     sampling: Sampling = "any"
     release: Release
     noise: Literal["collector", "agents"] = "collector"
+    entered: Literal["with-plan", "with-updates"] = "with-updates"
+    correlated: Flag = False
+    clipping: Literal["enforced", "trusted"] = "enforced"
     noise_multiplier: Annotated[float, Strict(ge=0, allow_inf_nan=False)]
     delta: Annotated[float, Strict(ge=0, lt=1, allow_inf_nan=False)]
     target_epsilon: Positive | None = None
@@ -74,6 +93,11 @@ class PrivacyTerms:
     bands: Annotated[int, Strict(ge=1, le=100_000)] = 1
     min_separation: Annotated[int, Strict(ge=1, le=100_000)] = 1
     max_participations: Annotated[int, Strict(ge=1, le=100_000)] | None = None
+
+    @property
+    def poisson(self) -> bool:
+        """Whether each agent is drawn on its own and in secret."""
+        return self.sampling == "poisson"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +125,11 @@ class PrivacySpent:
     model_epsilon: Annotated[float, Strict(ge=0, allow_inf_nan=False)] | None
     model_delta: Annotated[float, Strict(ge=0, allow_inf_nan=False)]
 
+    @property
+    def poisson(self) -> bool:
+        """Whether each agent was drawn on its own and in secret."""
+        return self.sampling == "poisson"
+
 
 def public_spent(spent: PrivacySpent | None) -> PrivacySpent | None:
     """Return what users may read of what a job has spent.
@@ -108,7 +137,7 @@ def public_spent(spent: PrivacySpent | None) -> PrivacySpent | None:
     With Poisson sampling ε covers a cohort only as long as it is secret, and `participations`
     depends on who took part: it becomes the number of entries, which is never less.
     """
-    if spent is None or spent.sampling != "poisson":
+    if spent is None or not spent.poisson:
         return spent
     return replace(spent, participations=spent.entries)
 

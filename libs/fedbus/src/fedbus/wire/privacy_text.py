@@ -31,7 +31,7 @@ def _parts(terms: PrivacyTerms) -> Iterator[str]:
     if terms.release == "metric":
         with_ = " in proportion to the distance of the updates"
     yield f"{_NOISE[terms.release]} of {side}{with_}"
-    if terms.release == "banded":
+    if terms.correlated:
         yield f"correlated over {counted(terms.bands, 'round')}"
     if terms.release == "dp-sgd":
         yield f"{counted(terms.steps, 'step')} in a round with the sampling rate {terms.rate:.4g}"
@@ -46,7 +46,7 @@ def _parts(terms: PrivacyTerms) -> Iterator[str]:
 
 def _cohorts(terms: PrivacyTerms) -> Iterator[str]:
     of = "" if terms.population is None else f" of {terms.population}"
-    if terms.sampling == "poisson":
+    if terms.poisson:
         assumes = "ε assumes that readers see neither who is drawn nor how long rounds take"
         yield f"{terms.cohort}{of} agents in a round on average (Poisson sampling: {assumes})"
     else:

@@ -103,8 +103,7 @@ def public_record(record: RoundRecord) -> RoundRecord:
     if not is_private(record):
         return record
     secret = any(
-        each is not None and each.sampling == "poisson"
-        for each in (record.privacy, record.strategy.privacy)
+        each is not None and each.poisson for each in (record.privacy, record.strategy.privacy)
     )
     return replace(
         record,

@@ -144,7 +144,7 @@ class RoundPrivacy:
 
     @property
     def _needs_earlier_noise(self) -> bool:
-        return self.terms is not None and self.terms.release == "banded"
+        return self.terms is not None and self.terms.correlated
 
     def step(self, mechanism: PrivacyMechanismCalls | None) -> PrivateStep | None:
         """Return the mechanism's step with the round's noise; None if it has no half here.

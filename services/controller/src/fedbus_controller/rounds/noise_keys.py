@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from fedbus.privacy.ledger_entries import is_drawn_by_collector
 from fedbus.text import in_given_order
-from fedbus.wire.privacy import PrivacyTerms, Release
+from fedbus.wire.privacy import PrivacyTerms
 
-_OF_COLLECTORS: Final[frozenset[Release]] = frozenset({"gaussian", "banded", "metric"})
 _SHOWN_DIGITS: Final = 12
 _MEND: Final = "give each collector the same file (FEDBUS_NOISE_KEY, read every 30 s)"
 
@@ -28,11 +28,6 @@ class NoiseKeyChoice:
     trouble: str = ""
 
 
-def needs_noise_key(terms: PrivacyTerms | None) -> bool:
-    """Return whether a job's noise is drawn by collectors."""
-    return terms is not None and terms.noise == "collector" and terms.release in _OF_COLLECTORS
-
-
 def choose_noise_key(
     terms: PrivacyTerms | None, stated: Mapping[str, str | None], earlier: str | None
 ) -> NoiseKeyChoice:
@@ -43,7 +38,7 @@ def choose_noise_key(
         stated: The digest that each online collector states; None if it has no key.
         earlier: The digest in the job's earlier plans; None before the first.
     """
-    if not needs_noise_key(terms):
+    if terms is None or not is_drawn_by_collector(terms):
         return NoiseKeyChoice()
     digests = set(stated.values())
     has = in_given_order(f"{name} has {_shown(digest)}" for name, digest in sorted(stated.items()))

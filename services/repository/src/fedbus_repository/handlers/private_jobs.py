@@ -109,7 +109,7 @@ def _tensor_fault(
 def _banded_fault(layout: Layout, private: Strategy, message: StoreJob) -> JobFault | None:
     """Return the fault of a job whose last round would draw too much banded noise again."""
     job, numbers = _parsed(message), sum(each.numbers for each in trained_tensors(layout))
-    if private.privacy is None or private.privacy.release != "banded" or job is None:
+    if private.privacy is None or not private.privacy.correlated or job is None:
         return None
     problem = banded_cost_fault(job.num_rounds, numbers)
     return JobFault(key="num_rounds", problem=problem) if problem else None

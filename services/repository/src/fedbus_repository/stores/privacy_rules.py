@@ -61,7 +61,7 @@ def private_plan_fault(
 
 def cohort_fault(plan: Plan, terms: PrivacyTerms | None) -> str | None:
     """Return why a plan's cohort cannot be asked; only Poisson sampling may draw no agent."""
-    poisson = terms is not None and terms.sampling == "poisson"
+    poisson = terms is not None and terms.poisson
     if not poisson and not (plan.cohort and plan.quorum):
         return f"the plan of task {plan.task} asks no agent, or needs no update"
     if len({*plan.cohort}) < len(plan.cohort):
@@ -74,7 +74,7 @@ def full_ledger(plan: Plan, terms: PrivacyTerms, entries: int, asked: int) -> st
 
     `asked` is the number of agents in all of its entries.
     """
-    most = MAX_BANDED_STEPS if terms.release == "banded" else MAX_LEDGER_ENTRIES
+    most = MAX_BANDED_STEPS if terms.correlated else MAX_LEDGER_ENTRIES
     if entries >= most:
         return f"the ledger of job {plan.job!r} has {entries} entries, and there is room for {most}"
     if asked + len(plan.cohort) > MAX_LEDGER_PARTICIPATIONS:
@@ -139,7 +139,7 @@ def private_commit_fault(
             f"the ledger of job {record.job!r} has no entry for task {record.task}: it must be"
             " stored before noise is drawn"
         )
-    if not record.contributors and private.privacy.sampling != "poisson":
+    if not record.contributors and not private.privacy.poisson:
         return _no_contributor(record)
     if record.privacy != found.spent:
         return f"expected what the ledger states as spent with task {record.task}, got another ε"
@@ -212,7 +212,7 @@ def _task_fault(entry: LedgerEntry, job: StoredJob) -> str | None:
 def _entry_fault(entry: LedgerEntry, terms: PrivacyTerms, cohort: Sequence[str]) -> str | None:
     if entry.updates is None:
         return f"the entry of task {entry.task} lacks the digest of the updates that are combined"
-    if not entry.agents and terms.sampling != "poisson":
+    if not entry.agents and not terms.poisson:
         return f"the entry of task {entry.task} names no agent"
     if outside := [agent for agent in entry.agents if agent not in frozenset(cohort)]:
         return f"{outside[0]} is not in the cohort of task {entry.task}"

@@ -41,13 +41,12 @@ from fedbus.strategies.privacy_mechanisms.noised_update import (
     noised_update,
 )
 from fedbus.strategies.privacy_mechanisms.update_clipping import clipped, clipped_block
+from fedbus.wire.privacy import DEFAULT_STDDEV_SHARE
 
 NEXT: Final = "clipping_norm"
 USED: Final = "used_clipping_norm"
 _COUNT: Final = "norm bits"
 """Name of the noise in the count of bits."""
-_CLIENTS_PER_DEVIATION: Final = 20
-"""The deviation of the count is n / 20 by default, as in the paper's experiments."""
 
 
 class AdaptiveClipping:
@@ -170,7 +169,7 @@ class AdaptiveClipping:
 
 
 def _count_deviation(given: float | None, agents: int, multiplier: float) -> float:
-    deviation = agents / _CLIENTS_PER_DEVIATION
+    deviation = agents * DEFAULT_STDDEV_SHARE
     if given is not None:
         deviation = positive("clip_count_stddev", given)
     if multiplier < 2 * deviation:

@@ -109,7 +109,7 @@ class SqliteLedgers:
         if ledger.has(entry) and job.terms is not None:
             found = ledger_rows.entry_of(db, entry.job, entry.task)
             assert found is not None  # noqa: S101 - ledger rows are never deleted
-            steps = ledger.steps() if job.terms.release == "banded" else ()
+            steps = ledger.steps() if job.terms.correlated else ()
             return RecordedNoise(spent=found.spent, steps=steps)
         if job.plan is not None and job.terms is not None and job.plan.task == entry.task:
             paid = ledger_rows.entry_of_round(db, job, entry.task)
