@@ -172,7 +172,9 @@ def test_the_norm_bit_is_sent_if_the_strategy_needs_it(tmp_path: Path) -> None:
     offer = trainer.train(task, MODEL, BASE, TaskControl()).stored.offer
     assert (offer.examples, offer.metrics) == (1, {})
     assert offer.facts == TrainingFacts(norm_bit=0.25)
-    with pytest.raises(PrivacyError, match="needs the norm bit, which the privacy mechanism 'dp-t"):
+    with pytest.raises(
+        PrivacyError, match="needs the norm bit, which the job's privacy mechanism d"
+    ):
         agent(tmp_path / "2", parts_of()).train(task, MODEL, BASE, TaskControl())
     assert not list((tmp_path / "2").glob("*.update"))
 

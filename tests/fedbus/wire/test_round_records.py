@@ -12,10 +12,9 @@ from fedbus.wire.round_records import (
     Contributor,
     Refusal,
     RoundRecord,
-    is_private,
     public_record,
 )
-from fedbus.wire.strategies import Strategy, StrategyState, TrainingFacts
+from fedbus.wire.strategies import Strategy, StrategyState, TrainingFacts, hides_agents
 
 TERMS = PrivacyTerms(
     mechanism="dp-fixed", release="gaussian", noise_multiplier=1.0, delta=1e-5, cohort=2
@@ -63,7 +62,8 @@ PRIVATE = replace(OPEN, strategy=replace(OPEN.strategy, privacy=TERMS), privacy=
 
 def test_all_of_a_record_without_a_mechanism_is_public() -> None:
     """Who contributed what is what users ask for."""
-    assert not is_private(OPEN)
+    assert not hides_agents(OPEN.strategy)
+    assert not hides_agents(None)
     assert public_record(OPEN) is OPEN
 
 
@@ -74,8 +74,8 @@ def test_all_of_a_record_without_a_mechanism_is_public() -> None:
 )
 def test_no_agent_and_no_figure_of_one_is_public_under_a_mechanism(record: RoundRecord) -> None:
     """What stays is the job, its strategy, its ε, and what was computed from noisy sums."""
+    assert hides_agents(PRIVATE.strategy)
     shown = public_record(record)
-    assert is_private(record)
     assert shown == replace(record, contributors=(), refusals=(), metrics={}, base_coefficient=1.0)
     message = codec.pack(shown)
     for figure in (b"alice", b"bob", b"2" * 64, b"loss", b"norm_bit\xcb"):

@@ -67,7 +67,7 @@ class CollectorCore(Core):
 
         Rounds of private jobs are left out: the share tells how many agents were drawn.
         """
-        rounds = [one.progress for one in self._open.values() if not one.progress.is_private]
+        rounds = [one.progress for one in self._open.values() if not one.progress.hides_agents]
         asked = sum(len(r.plan.cohort) for r in rounds)
         settled = sum(len(r.counted) + len(r.refused) for r in rounds)
         return settled / asked if asked else 0.0

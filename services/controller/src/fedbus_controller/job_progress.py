@@ -12,7 +12,7 @@ from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages import JobEnded, JobLoaded, RoundEnded
 from fedbus.wire.privacy import PrivacySpent, public_spent
 from fedbus.wire.round_records import RoundRecord
-from fedbus.wire.strategies import Strategy
+from fedbus.wire.strategies import Strategy, hides_agents
 from fedbus.wire.topics import JOB_STATE
 from fedbus_controller.published_reasons import failure_without_figures, without_agents
 
@@ -55,7 +55,7 @@ class JobProgress:
         self.job, self.strategy = loaded.job, None if strategy is None else strategy.id
         terms = None if strategy is None else strategy.privacy
         self.privacy = loaded.privacy
-        self._is_private = terms is not None or loaded.privacy is not None
+        self._hides_agents = hides_agents(strategy) or loaded.privacy is not None
         self._samples_in_secret = terms is not None and terms.sampling == "poisson"
         self.model = loaded.latest.model
         self.num_rounds = loaded.rounds if file is None else file.num_rounds
@@ -82,25 +82,25 @@ class JobProgress:
         self.state_of_strategy = ended.record.state
         complete = len(ended.inline or b"") == ended.version.weights.size
         self.inline_weights = ended.inline if complete else None
-        self.metrics = {} if self._is_private else dict(ended.record.metrics)
+        self.metrics = {} if self._hides_agents else dict(ended.record.metrics)
         self.privacy = ended.record.privacy
         return self.record
 
     def _published(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        return without_training_metrics(metrics) if self._is_private else dict(metrics)
+        return without_training_metrics(metrics) if self._hides_agents else dict(metrics)
 
     def published_reason(self, reason: str) -> str:
         """Return why a round failed, as logs and documents may have it.
 
         What a collector reports may quote agents.
         """
-        if not self._is_private:
+        if not self._hides_agents:
             return reason
         return failure_without_figures(reason, secret=self._samples_in_secret)
 
     def published(self, sentence: str) -> str:
         """Return a sentence as logs and documents may have it: of a private job without names."""
-        return without_agents(sentence) if self._is_private else sentence
+        return without_agents(sentence) if self._hides_agents else sentence
 
     def ended(self, answer: JobEnded) -> JobState:
         """Return the document of the ended job."""
@@ -158,8 +158,8 @@ class JobProgress:
 
         How long the steps of a round took tells how large a secret cohort was.
         """
-        contributors = () if self._is_private else record.contributors
-        refusals = () if self._is_private else record.refusals
+        contributors = () if self._hides_agents else record.contributors
+        refusals = () if self._hides_agents else record.refusals
         return RoundState(
             job=self.job,
             round=record.round,

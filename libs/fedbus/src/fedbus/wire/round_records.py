@@ -9,7 +9,7 @@ from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.features import MAX_FEATURE_AGENTS, AgentFeatures
 from fedbus.wire.identifiers import Digest, Metrics, NodeName, TaskNumber
 from fedbus.wire.privacy import PrivacySpent, public_spent
-from fedbus.wire.strategies import NO_FACTS, Strategy, StrategyState, TrainingFacts
+from fedbus.wire.strategies import NO_FACTS, Strategy, StrategyState, TrainingFacts, hides_agents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,18 +89,13 @@ class RoundRecord:
     privacy: PrivacySpent | None = None
 
 
-def is_private(record: RoundRecord) -> bool:
-    """Return whether a round's job has a privacy mechanism."""
-    return record.privacy is not None or record.strategy.privacy is not None
-
-
 def public_record(record: RoundRecord) -> RoundRecord:
-    """Return what users may read of a record: all of it, unless its job has a privacy mechanism.
+    """Return what users may read of a record: all of it, unless its job hides its agents.
 
     ε covers neither who took part nor figures of trainings, so then no agent is named, and metrics
     and coefficients are left out. With Poisson sampling nothing tells how large the cohort was.
     """
-    if not is_private(record):
+    if not hides_agents(record.strategy) and record.privacy is None:
         return record
     secret = any(
         each is not None and each.poisson for each in (record.privacy, record.strategy.privacy)

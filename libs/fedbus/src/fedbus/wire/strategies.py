@@ -86,6 +86,14 @@ class Strategy:
     privacy: PrivacyTerms | None = None
 
 
+def hides_agents(strategy: Strategy | None) -> bool:
+    """Return whether nothing that users read may name an agent, or have a figure of one.
+
+    All that is published about a job of this strategy depends on it; None: it is unknown.
+    """
+    return strategy is not None and strategy.privacy is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyState:
     """What a round leaves for the next one, beside the weights.

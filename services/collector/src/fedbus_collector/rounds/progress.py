@@ -12,7 +12,7 @@ from fedbus.plugins import UpdateFacts
 from fedbus.training.options import impossible_metric
 from fedbus.wire.messages import LookUp, Offer, OpenRound, Receipt
 from fedbus.wire.round_records import Contributor, Plan
-from fedbus.wire.strategies import FactName
+from fedbus.wire.strategies import FactName, hides_agents
 from fedbus_collector.keys import UpdateLookup
 
 MAX_REFUSAL_CHARACTERS = 300
@@ -88,9 +88,9 @@ class RoundProgress:
         return {} if self.plan.state is None else self.plan.state.numbers
 
     @property
-    def is_private(self) -> bool:
-        """Whether the job has privacy terms, which no figure of a single agent may break."""
-        return self.request.strategy.privacy is not None
+    def hides_agents(self) -> bool:
+        """Whether no figure of a single agent may leave this node; see `hides_agents`."""
+        return hides_agents(self.request.strategy)
 
     @property
     def counted_agents(self) -> tuple[str, ...]:
@@ -163,7 +163,7 @@ class RoundProgress:
             task=self.plan.task,
             examples=offer.examples,
             update=offer.update.digest,
-            metrics={} if self.is_private else offer.metrics,
+            metrics={} if self.hides_agents else offer.metrics,
             facts=offer.facts,
         )
 
@@ -196,7 +196,7 @@ class RoundProgress:
             text = f"{name} needs {least} updates, {len(self.counted)} of {cohort} came"
         refused = [reason[:MAX_REFUSAL_CHARACTERS] for reason in self.refused.values()]
         reasons = Counter(refused)
-        if self.is_private and refused:
+        if self.hides_agents and refused:
             reasons = Counter({"the reason is in the collector's log": len(refused)})
         text += "".join(f"; {n} refused: {r}" for r, n in reasons.most_common(SHOWN_REASONS))
         if missing := cohort - len(self.counted) - len(self.refused):

@@ -148,7 +148,7 @@ class RoundCollector:
                 # The worker may have folded a part of an update: the total cannot be used.
                 yield Note("round_work_failed", {"work": run.work, "error": str(error)})
                 self.run_ended(run)
-                private = self.progress.is_private
+                private = self.progress.hides_agents
                 yield from self.fail(reason_of_failed_work(run, error, private=private))
 
     def offered(self, agent: str, offer: Offer, now: float) -> Iterator[Action]:

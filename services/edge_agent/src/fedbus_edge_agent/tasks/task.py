@@ -9,6 +9,7 @@ from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import EvaluateTask, FeatureTask, TrainTask
 from fedbus_edge_agent.keys import EvaluationWork, FeatureWork, TaskKey, TrainingWork
 from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.private_task import hides_agent
 
 TaskMessage: TypeAlias = TrainTask | EvaluateTask | FeatureTask
 
@@ -58,7 +59,7 @@ class Task:
         """Whether no node may see that this agent takes part: a task of a private job."""
         message = self.message
         if isinstance(message, TrainTask):
-            return message.privacy is not None
+            return hides_agent(message)
         return isinstance(message, FeatureTask)
 
     @property

@@ -12,6 +12,7 @@ from fedbus.wire.messages import FeatureTask, TrainTask
 from fedbus.wire.strategies import NO_FACTS, TrainingFacts
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.errors import describe_error
+from fedbus_edge_agent.training.private_task import hides_agent
 
 PRIVATE_FAILURE: Final = (
     "the private training failed; why is in this agent's log, which stays on its machine"
@@ -35,14 +36,13 @@ def training_report(
     Raises:
         PrivacyError: The task needs a norm bit, and its mechanism sends none.
     """
-    if task.privacy is None:
+    if not hides_agent(task):
         return TrainingReport(update.examples, update.metrics, facts)
     if "norm_bit" not in task.facts:
         return TrainingReport(1)
     if norm_bit is None:
         raise PrivacyError(
-            f"the strategy needs the norm bit, which the privacy mechanism "
-            f"{task.privacy.mechanism!r} does not send"
+            "the strategy needs the norm bit, which the job's privacy mechanism does not send"
         )
     return TrainingReport(1, facts=TrainingFacts(norm_bit=norm_bit))
 
@@ -65,7 +65,7 @@ def undisclosed(task: TrainTask | FeatureTask, control: TaskControl) -> Iterator
     except (PrivacyError, Stopped):
         raise
     except Exception as error:
-        if isinstance(task, TrainTask) and task.privacy is None:
+        if isinstance(task, TrainTask) and not hides_agent(task):
             raise
         control.notes.append(("private_training_failed", describe_error(error)))
         raise TrainingError(PRIVATE_FAILURE) from None

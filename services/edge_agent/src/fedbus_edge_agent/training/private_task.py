@@ -20,6 +20,11 @@ _ROUNDING: Final = 1 + 1e-9
 _NAMED_TENSORS: Final = 3
 
 
+def hides_agent(task: TrainTask) -> bool:
+    """Return whether no node may see that this agent trains, and no figure of it may leave it."""
+    return task.privacy is not None
+
+
 def update_mechanism(privacy: PrivacyTerms | None) -> str | None:
     """Return the id of the update transform that protects the update; None if none has to."""
     if privacy is None or privacy.release in {"dp-sgd", "features"}:

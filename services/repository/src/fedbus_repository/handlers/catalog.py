@@ -21,6 +21,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.privacy import public_spent
 from fedbus.wire.round_records import public_record
+from fedbus.wire.strategies import hides_agents
 from fedbus.wire.topics import MODEL_LATEST
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps
@@ -148,13 +149,14 @@ def _fitting(shown: ModelShown) -> ModelShown:
 
 
 def _facts(version: Version) -> VersionFacts:
+    hidden = hides_agents(version.strategy) or version.privacy is not None
     return VersionFacts(
         version=version.version,
         parent=version.parent,
         weights=version.weights,
         job=version.job,
         round=version.round,
-        contributors=0 if version.privacy is not None else version.contributors,
+        contributors=0 if hidden else version.contributors,
         metrics=version.metrics,
         kept=version.kept,
         at=version.at,

@@ -18,7 +18,7 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import RoundRecord, public_record
-from fedbus.wire.strategies import Strategy, StrategyState
+from fedbus.wire.strategies import Strategy, StrategyState, hides_agents
 from fedbus_repository.stores.commit_rules import CountedUpdate
 from fedbus_repository.stores.records import HistoryEntry, Version
 from fedbus_repository.stores.rules import merge_metrics
@@ -161,12 +161,12 @@ def merge_evaluation(
 ) -> Version | None:
     """Merge held-out metrics into the metrics of a round's version.
 
-    Metrics of training are left out if the job has a privacy mechanism: ε does not cover them.
+    Metrics of training are left out if the job hides its agents: ε does not cover them.
     """
     found = _one(db, "job = ? AND round = ?", job, number)
     if found is None:
         return None
-    if found.privacy is not None:
+    if hides_agents(found.strategy) or found.privacy is not None:
         evaluation = without_training_metrics(evaluation)
     evaluated = replace(found, metrics=merge_metrics(found.metrics, evaluation), evaluated=True)
     db.execute(
