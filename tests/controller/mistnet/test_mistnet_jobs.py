@@ -330,9 +330,10 @@ def test_a_job_whose_features_would_cost_too_much_ends() -> None:
     """The repository refuses the plan: no agent was asked."""
     fake = MistNetHarness()
     fake.begin(loaded(file=mistnet()), *FLEET)
-    refused = PlanRefused(job=JOB, task=1, reason="ε 64 of at most 4", budget_spent=True)
+    spent = "the privacy budget of ε 4 is too small: the first round would give 64"
+    refused = PlanRefused(job=JOB, task=1, kind="budget", reason=spent)
     fake.receive(REPOSITORY, refused)
-    assert "the privacy budget is spent" in str(fake.asks[keys.JobEnding(JOB)].message)
+    assert fake.asks[keys.JobEnding(JOB)].message.reason == spent
     assert not fake.asked_for_features()
 
 

@@ -67,7 +67,9 @@ def test_the_key_of_a_refused_plan_does_not_bind_the_job() -> None:
     """No noise was drawn with it; its collector may get another one."""
     harness = begin_privately(private_job(terms()))
     assert harness.planned.noise_key == KEY
-    harness.receive(REPOSITORY, PlanRefused(job=JOB, task=1, reason="another cohort"))
+    harness.receive(
+        REPOSITORY, PlanRefused(job=JOB, task=1, kind="cohort", reason="another cohort")
+    )
     harness.introduce_key(COLLECTOR, OTHER_KEY, incarnation=2)
     harness.wait(1.0)
     assert harness.planned.noise_key == OTHER_KEY

@@ -39,8 +39,8 @@ def begin_limited(**changes: Any) -> Harness:  # noqa: ANN401 - any field
 
 def refusal(**changes: Any) -> PlanRefused:  # noqa: ANN401 - any field
     """Build the repository's refusal of the first plan."""
-    plain: dict[str, Any] = {"job": JOB, "task": 1, "reason": "agent.a took part in step 4"}
-    return PlanRefused(**(plain | changes))
+    plain: dict[str, Any] = {"job": JOB, "task": 1, "kind": "cohort"}
+    return PlanRefused(**(plain | {"reason": "agent.a took part in step 4"} | changes))
 
 
 def test_after_a_failed_round_the_ledger_is_loaded_before_the_next_plan() -> None:
@@ -168,23 +168,40 @@ def test_a_job_without_a_mechanism_has_no_ledger() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("kind", "reason"),
     [
-        ("one more round would give ε 4.02", "the privacy budget is spent: one more round would"),
-        ("the privacy budget of ε 4 is too small", "the privacy budget of ε 4 is too small"),
+        ("budget", "the privacy budget is spent: ε 3.9 of 4 after 7 ledger entries"),
+        ("ledger-full", "the ledger of job 'job-1' is full: it has 10000 of 10000 entries"),
     ],
 )
-def test_a_job_without_budget_is_finished(said: str, reason: str) -> None:
-    """The repository refuses the plan that would exceed the job's ε."""
+def test_a_job_without_budget_is_finished(kind: str, reason: str) -> None:
+    """With the repository's sentence: the kind alone decides, not how a sentence begins."""
     harness = begin_limited()
-    harness.receive(REPOSITORY, refusal(reason=said, budget_spent=True))
+    harness.receive(REPOSITORY, refusal(kind=kind, reason=reason))
     assert keys.PlanStorage(JOB) not in harness.asks
     end = harness.asks[keys.JobEnding(JOB)].message
-    assert end.phase == "finished"
-    assert end.reason.startswith(reason)
-    assert harness.noted("plan_refused") == [
-        {"job": JOB, "round": 1, "task": 1, "budget_spent": True}
-    ]
+    assert (end.phase, end.reason) == ("finished", reason)
+    assert harness.noted("plan_refused") == [{"job": JOB, "round": 1, "task": 1, "kind": kind}]
+
+
+def test_a_full_ledger_ends_a_job_whose_agents_have_taken_part_less_often() -> None:
+    """Other agents would need an entry as well; with "budget" the job goes on with them."""
+    of = terms(target_epsilon=4.0)
+    entries = (*took_part(3, 4, A, B), *took_part(1, 3, C, D))
+    job = private_job(of, privacy=spent(of, 4, 3), participations=entries)
+    for kind, ends in (("ledger-full", True), ("budget", False)):
+        harness = begin_privately(job, A, B, C, D)
+        harness.receive(REPOSITORY, refusal(kind=kind))
+        assert (keys.JobEnding(JOB) in harness.asks) is ends
+
+
+def test_a_refused_noise_key_is_told_as_such() -> None:
+    """No other cohort would help; the sentence of the repository has parts of keys."""
+    harness = begin_limited()
+    harness.receive(REPOSITORY, refusal(kind="key", reason="began with the key 0123"))
+    assert harness.state().reason == (
+        "the noise key broke the job's privacy terms; planning the round again"
+    )
 
 
 def test_a_job_goes_on_with_agents_whose_epsilon_is_not_spent() -> None:
@@ -198,7 +215,7 @@ def test_a_job_goes_on_with_agents_whose_epsilon_is_not_spent() -> None:
     harness = begin_privately(job, A, B, C, D)
     first = harness.planned
     assert {A, B} & set(first.cohort)
-    harness.receive(REPOSITORY, refusal(reason="ε 3.9 of 4", budget_spent=True))
+    harness.receive(REPOSITORY, refusal(reason="ε 3.9 of 4", kind="budget"))
     assert keys.JobEnding(JOB) not in harness.asks
     harness.wait(1.0)
     assert harness.state_now().reason == (
@@ -208,7 +225,7 @@ def test_a_job_goes_on_with_agents_whose_epsilon_is_not_spent() -> None:
     harness.wait(6.0)
     second = harness.planned
     assert (second.task, sorted(second.cohort)) == (2, [C, D])
-    harness.receive(REPOSITORY, refusal(task=2, reason="ε 3.8 of 4", budget_spent=True))
+    harness.receive(REPOSITORY, refusal(task=2, reason="ε 3.8 of 4", kind="budget"))
     harness.wait(8.0)
     end = harness.asks[keys.JobEnding(JOB)].message
     assert (end.phase, end.reason) == (
@@ -227,7 +244,9 @@ def test_a_refused_plan_is_made_again_with_what_the_ledger_says() -> None:
     participations = (*took_part(1, 4, A, B), *took_part(1, 3, C))
     harness.receive(REPOSITORY, refusal(participations=participations, entries=4))
     assert keys.PlanStorage(JOB) not in harness.asks
-    assert harness.state().reason == ("the cohort broke the job's privacy terms; planning another")
+    assert harness.state().reason == (
+        "the cohort broke the job's privacy terms; planning the round again"
+    )
     harness.wait(1.0)
     assert harness.planned.task == 2
     assert not {A, B} & set(harness.planned.cohort)
@@ -237,11 +256,11 @@ def test_a_refusal_of_another_plan_is_ignored() -> None:
     """Of an earlier task, or after the plan was stored, or of a job that does not run here."""
     harness = begin_limited()
     plan = harness.planned
-    harness.receive(REPOSITORY, refusal(task=9, budget_spent=True))
-    harness.receive(REPOSITORY, refusal(job="job-2", budget_spent=True))
+    harness.receive(REPOSITORY, refusal(task=9, kind="budget"))
+    harness.receive(REPOSITORY, refusal(job="job-2", kind="budget"))
     assert harness.planned == plan
     harness.open_round()
-    harness.receive(REPOSITORY, refusal(budget_spent=True))
+    harness.receive(REPOSITORY, refusal(kind="budget"))
     assert keys.JobEnding(JOB) not in harness.asks
 
 

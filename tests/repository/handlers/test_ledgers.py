@@ -90,9 +90,9 @@ def test_a_plan_beyond_the_budget_is_refused(harness: Harness, store: Store) -> 
     assert refused == PlanRefused(
         job=JOB,
         task=2,
+        kind="budget",
         reason="the privacy budget is spent: ε 2 of 2 after 1 ledger entry; one more would give "
         "2.95",
-        budget_spent=True,
         participations=tuple(Participation(agent=each, count=1, last=1) for each in AGENTS),
         entries=1,
     )
@@ -112,7 +112,7 @@ def test_a_plan_that_asks_an_agent_too_often_is_refused(harness: Harness, store:
     commit_private(store, 1.0, agents=AGENTS[:1])
     [refused] = harness.receive(CONTROLLER, StorePlan(epoch=0, plan=plan_of(load(store))))
     assert isinstance(refused, PlanRefused)
-    assert (refused.budget_spent, refused.entries) == (False, 1)
+    assert (refused.kind, refused.entries) == ("cohort", 1)
     assert refused.participations == (Participation(agent=AGENTS[0], count=1, last=1),)
     others = plan_of(load(store), cohort=AGENTS[1:])
     [stored] = harness.receive(CONTROLLER, StorePlan(epoch=0, plan=others))
@@ -177,7 +177,7 @@ def test_a_ledger_is_cut_to_what_a_message_holds(store: Store) -> None:
         plan=None,
     )
     found = with_ledger(loaded, FULL)
-    refused = plan_refused(JOB, 1, PlanRefusal(reason="x" * 4096, ledger=FULL))
+    refused = plan_refused(JOB, 1, PlanRefusal(kind="cohort", reason="x" * 4096, ledger=FULL))
     for answer, least in ((found, 7_500), (refused, 10_000 - 100)):
         assert len(codec.pack(answer)) < MAX_MESSAGE_BYTES - 900
         assert len(answer.participations) >= least, len(answer.participations)

@@ -300,7 +300,7 @@ def test_a_plan_that_breaks_the_terms_gets_what_the_ledger_says(store: Store) ->
     refusal = store.store_plan(0, plan_of(load(store)))
     assert isinstance(refusal, PlanRefusal)
     assert refusal.reason.endswith("max_participations allows 1")
-    assert (refusal.budget_spent, refusal.ledger) == (False, store.job_ledger(JOB))
+    assert (refusal.kind, refusal.ledger) == ("cohort", store.job_ledger(JOB))
     other = plan_of(load(store), cohort=("agent.z",))
     assert store.store_plan(0, other) == other
 
@@ -334,7 +334,7 @@ def test_the_round_that_would_exceed_the_budget_is_not_planned(
             store.record_noise(entry_for(plan, terms=terms))
     refusal = store.store_plan(0, plan_of(load(store)))
     assert isinstance(refusal, PlanRefusal)
-    assert (refusal.budget_spent, refusal.reason) == (True, reason)
+    assert (refusal.kind, refusal.reason) == ("budget", reason)
     assert store.job_ledger(JOB).entries == 2
     assert load(store).plan == plan
 
@@ -346,8 +346,10 @@ def test_a_full_ledger_ends_the_job(store: Store, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("fedbus_repository.stores.privacy_rules.MAX_LEDGER_ENTRIES", 1)
     refusal = store.store_plan(0, plan_of(load(store)))
     assert isinstance(refusal, PlanRefusal)
-    assert refusal.budget_spent
-    assert "has 1 entries, and there is room for 1" in refusal.reason
+    assert (refusal.kind, refusal.reason) == (
+        "ledger-full",
+        f"the ledger of job {JOB!r} is full: it has 1 of 1 entries",
+    )
 
 
 def test_an_entry_that_would_exceed_the_budget_is_refused(tmp_path: Path) -> None:

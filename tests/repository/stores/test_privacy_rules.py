@@ -10,11 +10,13 @@ from fedbus.privacy.ledger import Ledger
 from fedbus.privacy.ledger_entries import entry_of_plan
 from fedbus.training.params import PluginChoice
 from fedbus.wire.blobs import blob_ref_of
+from fedbus.wire.messages.job_storage import PlanRefusalKind
 from fedbus.wire.privacy import LedgerEntry, Participation, PrivacyTerms
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores import privacy_rules
 from fedbus_repository.stores.ledger_records import EntryFacts
 from fedbus_repository.stores.privacy_rules import (
+    PlanFault,
     cohort_fault,
     composition_after,
     full_ledger,
@@ -88,15 +90,16 @@ def ledger(*tasks: Sequence[str]) -> Ledger:
 def test_a_plan_that_keeps_the_terms_is_stored() -> None:
     """The first one, and one with the same key."""
     for job in (NEW, replace(NEW, noise_key=None)):
-        assert private_plan_fault(PLAN, job, TERMS, ledger()) is None
+        assert private_plan_fault(PLAN, job, TERMS, ledger(), 0) is None
 
 
 @pytest.mark.parametrize(
-    ("plan", "terms", "reason"),
+    ("plan", "terms", "kind", "reason"),
     [
         (
             replace(PLAN, noise_key=None),
             TERMS,
+            "key",
             (
                 "the plan of task 1 names no noise key, and collectors draw the noise of job"
                 " 'digits-1'; give all collectors one key (`fedbus privacy key FILE`,"
@@ -106,6 +109,7 @@ def test_a_plan_that_keeps_the_terms_is_stored() -> None:
         (
             replace(PLAN, noise_key="b" * 64),
             TERMS,
+            "key",
             (
                 "the plan of task 1 has the noise key bbbbbbbbbbbb, and job 'digits-1' began with"
                 " the key aaaaaaaaaaaa; give collectors that key again"
@@ -114,21 +118,25 @@ def test_a_plan_that_keeps_the_terms_is_stored() -> None:
         (
             replace(PLAN, cohort=()),
             TERMS,
+            "cohort",
             "the plan of task 1 asks no agent, or needs no update",
         ),
         (
             replace(PLAN, quorum=0),
             TERMS,
+            "cohort",
             "the plan of task 1 asks no agent, or needs no update",
         ),
         (
             replace(PLAN, cohort=(AGENTS[0], AGENTS[0])),
             POISSON,
+            "cohort",
             "the plan of task 1 asks an agent twice",
         ),
         (
             PLAN,
             replace(TERMS, min_separation=2),
+            "cohort",
             (
                 "agent agent.a has taken part in step 1 of the job's ledger; min_separation 2"
                 " allows it again from step 3, and the next one is step 2"
@@ -137,6 +145,7 @@ def test_a_plan_that_keeps_the_terms_is_stored() -> None:
         (
             PLAN,
             replace(TERMS, max_participations=1),
+            "cohort",
             (
                 "agent agent.a has taken part in 1 step of the job's ledger, the last one step 1; "
                 "max_participations allows 1"
@@ -146,38 +155,45 @@ def test_a_plan_that_keeps_the_terms_is_stored() -> None:
     ids=["no key", "other key", "no agent", "no quorum", "twice", "separation", "participations"],
 )
 def test_a_plan_that_breaks_the_terms_is_refused(
-    plan: Plan, terms: PrivacyTerms, reason: str
+    plan: Plan, terms: PrivacyTerms, kind: PlanRefusalKind, reason: str
 ) -> None:
-    """With the sentence that the controller logs."""
-    assert private_plan_fault(plan, NEW, terms, ledger(AGENTS)) == reason
+    """With what of it does; the controller decides by that, not by the sentence."""
+    assert private_plan_fault(plan, NEW, terms, ledger(AGENTS), 2) == PlanFault(kind, reason)
 
 
 def test_a_round_of_poisson_sampling_may_ask_no_agent() -> None:
     """Whether an agent was drawn is part of what is hidden."""
     empty = replace(PLAN, cohort=(), quorum=0)
-    assert private_plan_fault(empty, NEW, POISSON, ledger(AGENTS)) is None
+    assert private_plan_fault(empty, NEW, POISSON, ledger(AGENTS), 2) is None
     assert cohort_fault(empty, None) == "the plan of task 1 asks no agent, or needs no update"
     assert cohort_fault(PLAN, None) is None
 
 
 def test_agents_that_draw_the_noise_need_no_key() -> None:
     """Theirs is drawn once and never again."""
-    assert private_plan_fault(replace(PLAN, noise_key=None), NEW, LOCAL, ledger()) is None
+    assert private_plan_fault(replace(PLAN, noise_key=None), NEW, LOCAL, ledger(), 0) is None
 
 
 def test_a_ledger_is_bounded() -> None:
     """By its entries, by the steps that fit a message, and by the agents of all entries."""
     assert full_ledger(PLAN, TERMS, 10_000, 3_999_997) is None
     assert full_ledger(PLAN, TERMS, 100_000, 0) == (
-        "the ledger of job 'digits-1' has 100000 entries, and there is room for 100000"
+        "the ledger of job 'digits-1' is full: it has 100000 of 100000 entries"
     )
     assert full_ledger(PLAN, BANDED, 10_000, 0) == (
-        "the ledger of job 'digits-1' has 10000 entries, and there is room for 10000"
+        "the ledger of job 'digits-1' is full: it has 10000 of 10000 entries"
     )
     assert full_ledger(PLAN, TERMS, 1, 3_999_998) == (
-        "the ledger of job 'digits-1' has 3999998 participations of agents, and there is room for"
-        " 4000000"
+        "the ledger of job 'digits-1' is full: with another round it would have more than 4000000"
+        " participations of agents"
     )
+
+
+def test_a_full_ledger_is_told_before_what_another_plan_could_mend() -> None:
+    """The job is done, whatever else is wrong with the plan."""
+    full = private_plan_fault(replace(PLAN, noise_key=None), NEW, TERMS, ledger(), 3_999_998)
+    assert full is not None
+    assert full.kind == "ledger-full"
 
 
 def test_a_plan_is_accounted_as_if_the_fewest_came_with_the_most_agents() -> None:

@@ -105,7 +105,7 @@ class RunningJob:
             yield from self._open_round(plan, now)
 
     def plan_refused(self, refused: PlanRefused, now: float) -> Iterator[Action]:
-        """Plan another cohort; end the job if none is possible within its ε."""
+        """Plan the round again; end the job if no round is possible any more."""
         if done := (yield from self._planning.refused(refused, now)):
             yield from self.end("finished", done)
 

@@ -118,10 +118,13 @@ class RoundPlanner:
         """Take over what a refused plan tells; return why the job is done, or "" if it is not."""
         if refused.entries:  # else the ledger is empty, and so is the copy
             self.participations.load(refused.entries, refused.participations)
-        if not refused.budget_spent or self.participations.lower_limit(plan.cohort):
-            return ""
-        said = refused.reason.startswith("the privacy budget")
-        return refused.reason if said else f"the privacy budget is spent: {refused.reason}"
+        match refused.kind:
+            case "ledger-full":
+                return refused.reason
+            case "budget":
+                return "" if self.participations.lower_limit(plan.cohort) else refused.reason
+            case "cohort" | "key":
+                return ""
 
     def distrust_ledger(self) -> Iterator[Action]:
         """Ask what the ledger says about a private job: noise of a failed round may be drawn."""

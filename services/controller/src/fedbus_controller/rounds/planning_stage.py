@@ -52,15 +52,16 @@ class PlanningStage:
         return plan
 
     def refused(self, refused: PlanRefused, now: float) -> Generator[Action, None, str]:
-        """Plan another cohort; return why none is possible within the job's ε, or ""."""
+        """Plan another cohort; return why none is possible any more, or ""."""
         if (plan := (yield from self.answered(refused.task))) is None:
             return ""
         facts = {"job": self._job, "round": plan.round, "task": plan.task}
-        yield Note("plan_refused", {**facts, "budget_spent": refused.budget_spent})
+        yield Note("plan_refused", {**facts, "kind": refused.kind})
         if done := self._planner.refused(refused, plan):
             return done
         self._progress.stage = JobStage.WAITING
-        waiting = "the cohort broke the job's privacy terms; planning another"
+        broke = "noise key" if refused.kind == "key" else "cohort"
+        waiting = f"the {broke} broke the job's privacy terms; planning the round again"
         yield from self._progress.explain(waiting)
         yield WakeAt(keys.PlanningRetry(self._job), now + CHECK_SECONDS)
         return ""

@@ -93,8 +93,8 @@ def plan_refused(job: str, task: int, refusal: PlanRefusal) -> PlanRefused:
     answer = PlanRefused(
         job=job,
         task=task,
+        kind=refusal.kind,
         reason=refusal.reason,
-        budget_spent=refusal.budget_spent,
         entries=refusal.ledger.entries,
     )
     most = _most_participations(answer, refusal.ledger)

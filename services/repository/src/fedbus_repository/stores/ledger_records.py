@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from fedbus.privacy.ledger import Composition
+from fedbus.wire.messages.job_storage import PlanRefusalKind
 from fedbus.wire.privacy import (
     JobPrivacy,
     LedgerEntry,
@@ -65,10 +66,10 @@ class JobLedger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRefusal:
-    """A plan breaks the terms of its job; `budget_spent`: there can be no further round."""
+    """A plan breaks the terms of its job."""
 
+    kind: PlanRefusalKind
     reason: str
-    budget_spent: bool = False
     ledger: JobLedger
 
 

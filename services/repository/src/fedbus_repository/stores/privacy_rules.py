@@ -5,6 +5,7 @@ collector or controller counts against these two.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
@@ -19,6 +20,7 @@ from fedbus.privacy.ledger_entries import (
 )
 from fedbus.privacy.update_set import digest_of_update_set
 from fedbus.text import counted
+from fedbus.wire.messages.job_storage import PlanRefusalKind
 from fedbus.wire.privacy import (
     LedgerEntry,
     Participation,
@@ -48,15 +50,27 @@ def first_release(terms: PrivacyTerms) -> Release:
     return Release(terms=terms, before=Composition(), after=after, earlier=())
 
 
+@dataclass(frozen=True, slots=True)
+class PlanFault:
+    """Why a plan breaks its job's terms, and what of it does."""
+
+    kind: PlanRefusalKind
+    reason: str
+
+
 def private_plan_fault(
-    plan: Plan, job: StoredJob, terms: PrivacyTerms, ledger: Ledger
-) -> str | None:
-    """Return why a plan breaks its job's terms, whatever its ε; None: it does not."""
-    return (
-        _key_fault(plan, job, terms)
-        or cohort_fault(plan, terms)
-        or ledger.participation_fault(terms, plan.cohort)
-    )
+    plan: Plan, job: StoredJob, terms: PrivacyTerms, ledger: Ledger, asked: int
+) -> PlanFault | None:
+    """Return why a plan breaks its job's terms, whatever its ε; None: it does not.
+
+    `asked` is the number of agents in all entries of the ledger.
+    """
+    if full := full_ledger(plan, terms, ledger.entries, asked):
+        return PlanFault("ledger-full", full)
+    if key := _key_fault(plan, job, terms):
+        return PlanFault("key", key)
+    cohort = cohort_fault(plan, terms) or ledger.participation_fault(terms, plan.cohort)
+    return PlanFault("cohort", cohort) if cohort else None
 
 
 def cohort_fault(plan: Plan, terms: PrivacyTerms | None) -> str | None:
@@ -72,15 +86,16 @@ def cohort_fault(plan: Plan, terms: PrivacyTerms | None) -> str | None:
 def full_ledger(plan: Plan, terms: PrivacyTerms, entries: int, asked: int) -> str | None:
     """Return why a job's ledger has no room for another round, or None.
 
-    `asked` is the number of agents in all of its entries.
+    `asked` is the number of agents in all of its entries. The job ends with this sentence, which
+    every user may read: it does not tell how many agents a secret cohort had.
     """
     most = MAX_BANDED_STEPS if terms.correlated else MAX_LEDGER_ENTRIES
     if entries >= most:
-        return f"the ledger of job {plan.job!r} has {entries} entries, and there is room for {most}"
+        return f"the ledger of job {plan.job!r} is full: it has {entries} of {most} entries"
     if asked + len(plan.cohort) > MAX_LEDGER_PARTICIPATIONS:
         return (
-            f"the ledger of job {plan.job!r} has {asked} participations of agents, and there is"
-            f" room for {MAX_LEDGER_PARTICIPATIONS}"
+            f"the ledger of job {plan.job!r} is full: with another round it would have more than"
+            f" {MAX_LEDGER_PARTICIPATIONS} participations of agents"
         )
     return None
 

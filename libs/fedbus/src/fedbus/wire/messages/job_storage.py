@@ -1,7 +1,7 @@
 """Messages that store, list, load and end jobs, and store plans and evaluations."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from fedbus.limits import MAX_COHORT_AGENTS, MAX_FAULTS_SENT, MAX_JOB_FILE_BYTES
 from fedbus.scalars import Bounds, Flag, Ident, Raw, RoundNumber, Strict, Text, Whole
@@ -11,6 +11,9 @@ from fedbus.wire.identifiers import Digest, Metrics, TaskNumber, Timestamp
 from fedbus.wire.privacy import Participation, PrivacySpent
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy, StrategyState
+
+PlanRefusalKind: TypeAlias = Literal["cohort", "key", "budget", "ledger-full"]
+"""What of a plan breaks its job's privacy terms: the controller decides by it what comes next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +69,16 @@ class PlanStored:
 class PlanRefused:
     """The plan breaks the job's privacy terms, for this reason.
 
-    `budget_spent`: no further round is possible within the job's ε, so the job is done. Otherwise
-    another cohort may be possible; `participations` has what the ledger says about agents, as many
-    as have room, those of the refused cohort first.
+    `kind`: with "cohort" and "key" another plan may be possible. With "budget" the plan would
+    exceed the job's ε: the job is done, unless agents are left that have taken part less often.
+    With "ledger-full" the job is done. `participations` has what the ledger says about agents, as
+    many as have room, those of the refused cohort first.
     """
 
     job: Ident
     task: TaskNumber
+    kind: PlanRefusalKind
     reason: Text
-    budget_spent: Flag = False
     participations: Annotated[tuple[Participation, ...], Bounds(max_length=MAX_COHORT_AGENTS)] = ()
     entries: Whole = 0
 

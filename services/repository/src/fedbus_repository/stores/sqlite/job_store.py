@@ -117,7 +117,7 @@ class SqliteJobs(SqliteLedgers):
             if fault := budget_fault(release.terms, release.before, release.after):
                 with self._database.reading(f"reading the ledger of job {plan.job}") as db:
                     summary = self._summary_for(plan, db, release.terms)
-                return PlanRefusal(reason=fault, budget_spent=True, ledger=summary)
+                return PlanRefusal(kind="budget", reason=fault, ledger=summary)
             checked, spent = release, self._spent_after(release)
 
     def _plan_answer(
@@ -146,11 +146,10 @@ class SqliteJobs(SqliteLedgers):
             return StoreRefusal(fault) if fault else AllowedPlan()
         ledger = self._ledger(db, job.job)
         asked = ledger_rows.asked_agents(db, job.job)
-        full = privacy_rules.full_ledger(plan, job.terms, ledger.entries, asked)
-        fault = full or privacy_rules.private_plan_fault(plan, job, job.terms, ledger)
-        if fault:
+        broken = privacy_rules.private_plan_fault(plan, job, job.terms, ledger, asked)
+        if broken is not None:
             summary = self._summary_for(plan, db, job.terms)
-            return PlanRefusal(reason=fault, budget_spent=full is not None, ledger=summary)
+            return PlanRefusal(kind=broken.kind, reason=broken.reason, ledger=summary)
         if trains_on_features(plan, job.terms):
             fault = privacy_rules.features_fault(plan, ledger)
             return StoreRefusal(fault) if fault else AllowedPlan()
