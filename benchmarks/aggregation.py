@@ -41,8 +41,9 @@ from fedbus.plugins import UpdateFacts
 from fedbus.strategies.resolution import resolve
 from fedbus_collector.aggregation.aggregate import Aggregation
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
-from fedbus_collector.aggregation.new_version import ServerStep, StrategyArrays
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
+from fedbus_collector.aggregation.server_step import ServerStep
+from fedbus_collector.aggregation.state_blocks import StrategyArrays
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.aggregation.verification import ArrivedUpdate, UpdateChecks, verify
 from fedbus_collector.collector_parts import PartsFactory

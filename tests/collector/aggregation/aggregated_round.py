@@ -15,8 +15,9 @@ from fedbus.strategies.aggregation.mean import Mean
 from fedbus.wire.blobs import blob_ref_of
 from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
-from fedbus_collector.aggregation.new_version import ServerStep, StrategyArrays
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
+from fedbus_collector.aggregation.server_step import ServerStep
+from fedbus_collector.aggregation.state_blocks import StrategyArrays
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.aggregation.verification import ArrivedUpdate, UpdateChecks
 

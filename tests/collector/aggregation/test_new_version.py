@@ -20,7 +20,7 @@ from fedbus.plugins.collector_part_calls import (
 )
 from fedbus.strategies.aggregation.mean import Mean
 from fedbus_collector.aggregation import new_version, tensor_runs
-from fedbus_collector.aggregation.new_version import ServerStep
+from fedbus_collector.aggregation.server_step import ServerStep
 from tests.collector.aggregation.aggregated_round import AggregatedRound, Numbers
 
 ROLES: dict[str, Role] = {"c.variance": "statistic", "e.own": "local"}

@@ -19,8 +19,8 @@ from fedbus.plugins.collector_part_calls import (
 )
 from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
-from fedbus_collector.aggregation.new_version import ServerStep
 from fedbus_collector.aggregation.private_step import PrivateStep
+from fedbus_collector.aggregation.server_step import ServerStep
 from tests.collector.aggregation.aggregated_round import AggregatedRound
 from tests.collector.aggregation.private_parts import AddsNoise, PlainNoise
 

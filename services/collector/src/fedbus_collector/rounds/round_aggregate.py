@@ -15,7 +15,8 @@ from fedbus.wire.round_records import RoundRecord
 from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
-from fedbus_collector.aggregation.new_version import ServerStep, StrategyArrays
+from fedbus_collector.aggregation.server_step import ServerStep
+from fedbus_collector.aggregation.state_blocks import StrategyArrays
 from fedbus_collector.collector_parts import StrategyParts
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.inputs import RoundInputs
