@@ -64,8 +64,7 @@ class AdaptiveClipping:
             num_sampled_clients / 20. Half of the noise multiplier is too little.
         clip_norm_target_quantile: The share of updates that should not be longer than the norm.
         clip_norm_lr: How fast the norm follows.
-        bounded_by: Set by the controller, not by a job: "mean", or "norm" for an aggregator other
-            than the mean, with which the combined update is clipped, too.
+        bounded_by: Set by the controller, not by a job; see `BoundedBy`.
 
     Attributes:
         noise_multiplier: The one that protects an agent; see `BoundedBy`.

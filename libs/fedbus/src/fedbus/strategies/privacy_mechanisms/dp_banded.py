@@ -8,11 +8,9 @@ sigma, the sensitivity s of an agent's participations, and n agents wanted, in s
     collector:  Δ ← (Σ_i Δ_i + sigma C s Σ_k d_k z_(t-k)) / n,   z_j ~ N(0, I)
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fedbus.model.layout import Weights
-from fedbus.plugins import Block, Combined, PrivateTraining, PrivateUpdate, RoundNoise, UpdateFacts
+from fedbus.plugins import Block, Combined, RoundNoise
 from fedbus.privacy.banded import (
     banded_cost_fault,
     banded_noise,
@@ -21,23 +19,21 @@ from fedbus.privacy.banded import (
 )
 from fedbus.privacy.noise_numbers import Numbers
 from fedbus.strategies.number_parameters import whole
+from fedbus.strategies.privacy_mechanisms.fixed_norm import FixedNorm
 from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     BoundedBy,
     accounted_multiplier,
     agents_wanted,
-    clipping_norm_of,
     clips_combined,
     noise_multiplier_of,
-    norm_fault,
 )
 from fedbus.strategies.privacy_mechanisms.noised_update import given_noise, noised_block
-from fedbus.strategies.privacy_mechanisms.update_clipping import clipped, clipped_block
 
 MOST_STEPS: Final = 100_000
 """The greatest number of steps, of bands and of participations."""
 
 
-class BandedNoise:
+class BandedNoise(FixedNorm):
     """Clips each update to a fixed norm; adds noise that later rounds partly take back.
 
     Args:
@@ -48,15 +44,13 @@ class BandedNoise:
             may take part in consecutive rounds.
         max_participations: Most rounds in which one agent takes part.
         bands: Rounds over which noise is correlated: at most, and by default, min_separation.
-        bounded_by: Set by the controller, not by a job: "mean", or "norm" for an aggregator other
-            than the mean, with which the combined update is clipped, too.
+        bounded_by: Set by the controller, not by a job; see `BoundedBy`.
 
     Attributes:
         noise_multiplier: The one that protects an agent; see `BoundedBy`.
     """
 
     draws_noise = True
-    needs_norm = True
 
     def __init__(  # noqa: PLR0913 - the parameters that a job gives
         self,
@@ -69,8 +63,8 @@ class BandedNoise:
         bands: int | None = None,
         bounded_by: BoundedBy = "mean",
     ) -> None:
+        super().__init__(clipping_norm)
         multiplier = noise_multiplier_of(noise_multiplier)
-        self._norm: Final = clipping_norm_of(clipping_norm)
         self._agents: Final = agents_wanted(num_sampled_clients)
         separation = whole("min_separation", min_separation, least=1, most=MOST_STEPS)
         participations = whole("max_participations", max_participations, least=1, most=MOST_STEPS)
@@ -84,36 +78,17 @@ class BandedNoise:
         )
         self._inverse: Numbers = inverse_coefficients(self.bands, 1)
 
-    def protect(self, update: Weights, _training: PrivateTraining, /) -> PrivateUpdate:
-        """Return the clipped update."""
-        return PrivateUpdate(update=clipped(update, self._norm).update)
-
-    def refuses_update(self, facts: UpdateFacts, _numbers: Mapping[str, float], /) -> str:
-        """Return why an update is longer than the clipping norm, or ""."""
-        return norm_fault(facts, self._norm)
-
-    def next_private_numbers(
-        self,
-        _numbers: Mapping[str, float],
-        _facts: Sequence[UpdateFacts],
-        _noise: RoundNoise | None,
-        /,
-    ) -> Mapping[str, float]:
-        """Return none: earlier noise is drawn again; kept numbers would publish it."""
-        return {}
-
     def add_noise(self, combined: Combined, noise: RoundNoise | None, /) -> Block:
         """Return the mean with the noise of this step and its share of all earlier ones."""
-        drawn, update = given_noise(noise), combined.update
-        if fault := banded_cost_fault(drawn.step + 1, combined.position + len(update)):
+        drawn, count = given_noise(noise), len(combined.update)
+        if fault := banded_cost_fault(drawn.step + 1, combined.position + count):
             raise ValueError(fault)
-        if self.needs_combined_norm:
-            update = clipped_block(update, combined.norm, self._norm)
 
         def normals(back: int) -> Numbers:
-            return drawn.normals(combined.position, len(update), back=back)
+            return drawn.normals(combined.position, count, back=back)
 
-        return noised_block(update, self._std, banded_noise(normals, self._inverse_of(drawn.step)))
+        drawn_noise = banded_noise(normals, self._inverse_of(drawn.step))
+        return noised_block(self._bounded(combined), self._std, drawn_noise)
 
     def _inverse_of(self, step: int) -> Numbers:
         """Return d_0 to d_step; all blocks of a round share them."""

@@ -11,31 +11,28 @@ The sum runs over the updates that came. If agents draw the noise, each adds N(0
 its own update, so that the sum has the same noise when all n come.
 """
 
-from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Final
 
 from fedbus.model.layout import Weights
-from fedbus.plugins import Block, Combined, PrivateTraining, PrivateUpdate, RoundNoise, UpdateFacts
+from fedbus.plugins import Block, Combined, PrivateTraining, PrivateUpdate, RoundNoise
 from fedbus.strategies.number_parameters import flag
+from fedbus.strategies.privacy_mechanisms.fixed_norm import FixedNorm
 from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     BoundedBy,
     accounted_multiplier,
     agents_wanted,
-    clipping_norm_of,
     clips_combined,
     noise_multiplier_of,
-    norm_fault,
 )
 from fedbus.strategies.privacy_mechanisms.noised_update import (
     given_noise,
     noised_block,
     noised_update,
 )
-from fedbus.strategies.privacy_mechanisms.update_clipping import clipped, clipped_block
 
 
-class FixedClipping:
+class FixedClipping(FixedNorm):
     """Clips each update to a fixed norm and adds Gaussian noise to the mean.
 
     Args:
@@ -44,8 +41,7 @@ class FixedClipping:
         clipping_norm: The greatest L2 norm of an update; longer ones are scaled down to it.
         num_sampled_clients: Number of agents wanted in a round: the divisor of the mean.
         server_side_noising: Whether the collector adds the noise; else each agent adds its share.
-        bounded_by: Set by the controller, not by a job: "mean", or "norm" for an aggregator other
-            than the mean, with which the combined update is clipped, too.
+        bounded_by: Set by the controller, not by a job; see `BoundedBy`.
 
     Attributes:
         noise_multiplier: The one that protects an agent; see `BoundedBy`.
@@ -60,8 +56,8 @@ class FixedClipping:
         server_side_noising: bool = True,
         bounded_by: BoundedBy = "mean",
     ) -> None:
+        super().__init__(clipping_norm)
         self._multiplier: Final = noise_multiplier_of(noise_multiplier)
-        self._norm: Final = clipping_norm_of(clipping_norm)
         self._agents: Final = agents_wanted(num_sampled_clients)
         at_collector = flag("server_side_noising", server_side_noising)
         self.draws_noise = self.needs_norm = at_collector
@@ -72,32 +68,16 @@ class FixedClipping:
 
     def protect(self, update: Weights, training: PrivateTraining, /) -> PrivateUpdate:
         """Return the clipped update, with this agent's share of the noise if agents draw it."""
-        bounded = clipped(update, self._norm).update
+        bounded = super().protect(update, training)
         if self.draws_noise:
-            return PrivateUpdate(update=bounded)
+            return bounded
         std = self._multiplier * self._norm / sqrt(self._agents)
-        return PrivateUpdate(update=noised_update(bounded, std, training.noise.normals))
-
-    def refuses_update(self, facts: UpdateFacts, _numbers: Mapping[str, float], /) -> str:
-        """Return why an update without noise is longer than the clipping norm, or ""."""
-        return norm_fault(facts, self._norm) if self.needs_norm else ""
-
-    def next_private_numbers(
-        self,
-        _numbers: Mapping[str, float],
-        _facts: Sequence[UpdateFacts],
-        _noise: RoundNoise | None,
-        /,
-    ) -> Mapping[str, float]:
-        """Return none: the clipping norm stays as it is."""
-        return {}
+        return PrivateUpdate(update=noised_update(bounded.update, std, training.noise.normals))
 
     def add_noise(self, combined: Combined, noise: RoundNoise | None, /) -> Block:
         """Return the mean with noise; as it is if agents have drawn the noise."""
         if not self.draws_noise:
             return combined.update
-        update = combined.update
-        if self.needs_combined_norm:
-            update = clipped_block(update, combined.norm, self._norm)
+        update = self._bounded(combined)
         std = self._multiplier * self._norm / self._agents
         return noised_block(update, std, given_noise(noise).normals(combined.position, len(update)))

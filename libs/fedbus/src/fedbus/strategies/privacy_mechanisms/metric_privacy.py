@@ -19,27 +19,23 @@ the rounding of float32 tells updates apart; the noise would destroy the model. 
 that either: which noise is drawn depends on the updates.
 """
 
-from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Final
 
-from fedbus.model.layout import Weights
-from fedbus.plugins import Block, Combined, PrivateTraining, PrivateUpdate, RoundNoise, UpdateFacts
+from fedbus.plugins import Block, Combined, RoundNoise
+from fedbus.strategies.privacy_mechanisms.fixed_norm import FixedNorm
 from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     BoundedBy,
     agents_wanted,
-    clipping_norm_of,
     clips_combined,
     noise_multiplier_of,
-    norm_fault,
 )
 from fedbus.strategies.privacy_mechanisms.noised_update import given_noise, noised_block
-from fedbus.strategies.privacy_mechanisms.update_clipping import clipped, clipped_block
 
 _LEAST_SHARE: Final = 1e-6
 
 
-class MetricNoise:
+class MetricNoise(FixedNorm):
     """Clips each update to a fixed norm; adds more noise the closer the updates are.
 
     Args:
@@ -47,15 +43,13 @@ class MetricNoise:
             clipping norm, when two updates have at most the distance 1.
         clipping_norm: The greatest L2 norm of an update; longer ones are scaled down to it.
         num_sampled_clients: Number of agents wanted in a round: the divisor of the mean.
-        bounded_by: Set by the controller, not by a job: "mean", or "norm" for an aggregator other
-            than the mean, with which the combined update is clipped, too.
+        bounded_by: Set by the controller, not by a job; see `BoundedBy`.
 
     Attributes:
         noise_multiplier: 0, since none is accounted.
     """
 
     draws_noise = True
-    needs_norm = True
     needs_distance = True
     noise_multiplier = 0.0
 
@@ -67,34 +61,14 @@ class MetricNoise:
         num_sampled_clients: int,
         bounded_by: BoundedBy = "mean",
     ) -> None:
+        super().__init__(clipping_norm)
         self._multiplier: Final = noise_multiplier_of(noise_multiplier)
-        self._norm: Final = clipping_norm_of(clipping_norm)
         self._agents: Final = agents_wanted(num_sampled_clients)
         self.needs_combined_norm = clips_combined(bounded_by, server_side_noising=True)
 
-    def protect(self, update: Weights, _training: PrivateTraining, /) -> PrivateUpdate:
-        """Return the clipped update."""
-        return PrivateUpdate(update=clipped(update, self._norm).update)
-
-    def refuses_update(self, facts: UpdateFacts, _numbers: Mapping[str, float], /) -> str:
-        """Return why an update is longer than the clipping norm, or ""."""
-        return norm_fault(facts, self._norm)
-
-    def next_private_numbers(
-        self,
-        _numbers: Mapping[str, float],
-        _facts: Sequence[UpdateFacts],
-        _noise: RoundNoise | None,
-        /,
-    ) -> Mapping[str, float]:
-        """Return none: a stored distance would be published without noise."""
-        return {}
-
     def add_noise(self, combined: Combined, noise: RoundNoise | None, /) -> Block:
         """Return the mean with noise in inverse proportion to the distance."""
-        update = combined.update
-        if self.needs_combined_norm:
-            update = clipped_block(update, combined.norm, self._norm)
+        update = self._bounded(combined)
         std = self._multiplier / self._distance(combined) * self._norm / self._agents
         return noised_block(update, std, given_noise(noise).normals(combined.position, len(update)))
 
