@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from fedbus.jobs.privacy_options import MECHANISMS
+from fedbus.jobs.privacy_choice import MECHANISMS
 from fedbus.jobs.schema import PARTS, JobFile
 from fedbus.strategies.privacy_terms import privacy_terms
 

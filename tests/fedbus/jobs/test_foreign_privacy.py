@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from fedbus.jobs import parse
-from fedbus.jobs.privacy_options import Accounting, DpFixed, DpSgd, MetricPrivacy
+from fedbus.jobs.privacy_choice import Accounting
+from fedbus.jobs.privacy_options import DpFixed, DpSgd, MetricPrivacy
 from tests.fedbus.jobs.written import job_with, sentences
 
 AI4OS: dict[str, Any] = {"NOISE_MULT": "0.3", "CLIPPING_NORM": 1.5, "SAMPLED_CLIENTS": "4"}

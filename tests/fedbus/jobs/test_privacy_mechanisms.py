@@ -6,8 +6,8 @@ import pytest
 
 from fedbus.jobs import parse, training_params_of
 from fedbus.jobs.mechanism_cohort import with_cohort
+from fedbus.jobs.privacy_choice import MECHANISMS
 from fedbus.jobs.privacy_options import (
-    MECHANISMS,
     DpAdaptive,
     DpBanded,
     DpFixed,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fedbus.jobs import JobFile
-from fedbus.jobs.privacy_options import MECHANISMS
+from fedbus.jobs.privacy_choice import MECHANISMS
 from fedbus.privacy.terms_faults import terms_faults
 from fedbus.strategies.privacy_terms import privacy_terms
 from fedbus.wire.privacy import OF_EACH_AGENT

@@ -7,8 +7,8 @@ import pytest
 
 from fedbus.jobs import JobFile
 from fedbus.strategies.combinations import strategy_faults
+from fedbus.strategies.mechanism_rules import UNKNOWN_STEPS
 from fedbus.strategies.privacy_rules import cohort_fault, first_round_fault
-from fedbus.strategies.privacy_terms import UNKNOWN_STEPS
 from fedbus.strategies.resolution import resolve_job
 
 SGD: dict[str, Any] = {"dp-sgd": {"noise_multiplier": 1, "least_examples": 100}}

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from fedbus.jobs import JobFile
+from fedbus.jobs.privacy_choice import MECHANISMS
+from fedbus.strategies.mechanism_rules import MECHANISM_RULES, UNKNOWN_STEPS
 from fedbus.strategies.privacy_terms import (
     DEFAULT_DELTA,
-    UNKNOWN_STEPS,
-    mechanism_parameters,
     privacy_terms,
 )
 from fedbus.wire.privacy import OF_EACH_AGENT, PrivacyTerms
@@ -29,6 +29,11 @@ def terms(mechanisms: dict[str, Any], aggregator: str = "mean", **keys: Any) -> 
     found = privacy_terms(job(mechanisms, **keys), aggregator)
     assert found is not None
     return found
+
+
+def test_every_mechanism_of_a_job_file_has_a_row_of_rules() -> None:
+    """And no row is of an unknown one."""
+    assert [*MECHANISM_RULES] == [*MECHANISMS]
 
 
 def test_a_job_without_a_mechanism_promises_nothing() -> None:
@@ -146,7 +151,7 @@ def test_random_bits_are_those_of_the_models_numbers() -> None:
     assert found.steps == 650
     mechanism = file.privacy_mechanisms.ldp_randomized_response
     assert mechanism is not None
-    assert mechanism_parameters(mechanism) == EPSILON
+    assert mechanism.part_parameters() == EPSILON
 
 
 def test_mistnet_releases_features() -> None:
@@ -204,7 +209,7 @@ def test_the_part_gets_all_parameters() -> None:
     """So that another version of fedbus with other defaults does the same."""
     adaptive = job({"dp-adaptive": {"num_sampled_clients": 30}}).privacy_mechanisms.dp_adaptive
     assert adaptive is not None
-    assert mechanism_parameters(adaptive) == {
+    assert adaptive.part_parameters() == {
         "num_sampled_clients": 30,
         "init_clip_norm": 0.1,
         "noise_multiplier": 1.0,
@@ -215,7 +220,7 @@ def test_the_part_gets_all_parameters() -> None:
     }
     banded = job({"dp-banded": {**BANDED, "bands": None}}).privacy_mechanisms.dp_banded
     assert banded is not None
-    assert mechanism_parameters(banded) == {**BANDED, "bands": 9}
+    assert banded.part_parameters() == {**BANDED, "bands": 9}
     fixed = job({"dp-fixed": FIXED}).privacy_mechanisms.dp_fixed
     assert fixed is not None
-    assert mechanism_parameters(fixed) == {**FIXED, "server_side_noising": True}
+    assert fixed.part_parameters() == {**FIXED, "server_side_noising": True}

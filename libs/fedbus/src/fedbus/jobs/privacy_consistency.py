@@ -10,7 +10,8 @@ from typing import Final
 from fedbus.jobs.faults import show
 from fedbus.jobs.field_types import number_of
 from fedbus.jobs.mechanism_cohort import POISSON
-from fedbus.jobs.privacy_options import MECHANISMS, DpAdaptive
+from fedbus.jobs.privacy_choice import MECHANISMS
+from fedbus.jobs.privacy_options import DpAdaptive
 from fedbus.number_text import format_against
 from fedbus.text import in_given_order
 from fedbus.training.options import TRAINING_PREFIX

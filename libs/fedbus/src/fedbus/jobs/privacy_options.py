@@ -1,16 +1,18 @@
-"""Privacy mechanisms as a job file chooses them, with what is accounted beside them. Pure.
+"""Options of privacy mechanisms in a job file. Pure.
 
 The types and bounds are here; `privacy_consistency` states which values contradict each other, and
 `fedbus.strategies.privacy_terms` what a job promises with them.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from fedbus.jobs.field_types import NOT_A_FLAG, JobFileObject, Label, Whole
+from fedbus.jobs.field_types import NOT_A_FLAG, JobFileObject
 from fedbus.limits import MAX_COHORT_AGENTS, MAX_MODEL_NUMBERS
 from fedbus.scalars import IDENT
+from fedbus.training.params import Argument
+from fedbus.wire.privacy import DEFAULT_STDDEV_SHARE
 
 Cohort = Annotated[int, Field(ge=1, le=MAX_COHORT_AGENTS), NOT_A_FLAG]
 Multiplier = Annotated[float, Field(gt=0, le=10_000), NOT_A_FLAG]
@@ -31,10 +33,38 @@ _SIDE: Final = (
 )
 
 
-class OfCohort(JobFileObject):
+class MechanismOptions(JobFileObject):
+    """Options of one privacy mechanism, under its key in `privacy-mechanisms`."""
+
+    @property
+    def cohort(self) -> int | None:
+        """The number of agents wanted in a round; None: the mechanism does not state it."""
+        return None
+
+    @property
+    def separation(self) -> int:
+        """Rounds from one participation of an agent to its next one, at least."""
+        return 1
+
+    @property
+    def fewest_units(self) -> int | None:
+        """The least number of protected units that data may have; None: as many as agents."""
+        return None
+
+    def part_parameters(self) -> dict[str, Argument]:
+        """Return all parameters of the update transform, defaults included."""
+        return dict(self.model_dump(exclude_none=True))
+
+
+class OfCohort(MechanismOptions):
     """A mechanism that bounds and noises the updates of a cohort."""
 
     num_sampled_clients: Cohort = Field(description=_WANTED)
+
+    @property
+    def cohort(self) -> int:
+        """The number of agents wanted in a round."""
+        return self.num_sampled_clients
 
 
 class DpFixed(OfCohort):
@@ -64,6 +94,11 @@ class DpAdaptive(OfCohort):
         default=0.2, description="How fast the clipping norm changes from round to round."
     )
 
+    def part_parameters(self) -> dict[str, Argument]:
+        """Return all parameters of the update transform, with the default of clip_count_stddev."""
+        stddev = self.num_sampled_clients * DEFAULT_STDDEV_SHARE
+        return {"clip_count_stddev": stddev, **super().part_parameters()}
+
 
 class DpBanded(OfCohort):
     """Differential privacy of agents with noise that later rounds partly take back."""
@@ -86,6 +121,15 @@ class DpBanded(OfCohort):
         description="Rounds over which the noise is correlated, at most min_separation, which it "
         "is if left out.",
     )
+
+    @property
+    def separation(self) -> int:
+        """Rounds from one participation of an agent to its next one, at least."""
+        return self.min_separation
+
+    def part_parameters(self) -> dict[str, Argument]:
+        """Return all parameters of the update transform, with the default of bands."""
+        return {"bands": self.min_separation, **super().part_parameters()}
 
 
 class MetricPrivacy(OfCohort):
@@ -130,8 +174,14 @@ class LdpRandomizedResponse(OfCohort):
         "more is refused. Without it the job has no ε of use.",
     )
 
+    def part_parameters(self) -> dict[str, Argument]:
+        """Return all parameters of the update transform."""
+        parameters = super().part_parameters()
+        parameters.pop("trained_numbers", None)  # for the accountant only
+        return parameters
 
-class DpSgd(JobFileObject):
+
+class DpSgd(MechanismOptions):
     """Differential privacy of training examples: agents train with noisy, clipped gradients."""
 
     noise_multiplier: Multiplier = Field(
@@ -145,8 +195,13 @@ class DpSgd(JobFileObject):
         description="An agent with fewer training examples declines; ε is computed for this number."
     )
 
+    @property
+    def fewest_units(self) -> int:
+        """The least number of examples that an agent's data may have."""
+        return self.least_examples
 
-class Mistnet(JobFileObject):
+
+class Mistnet(MechanismOptions):
     """Local differential privacy of features: agents send randomized features once.
 
     One of `trainers` trains the other layers on them; labels are sent as they are.
@@ -166,83 +221,3 @@ class Mistnet(JobFileObject):
         description="Agents that train on the features, `agent.NAME`; the first that is online "
         "does. They send no features."
     )
-
-
-class Homomorphic(JobFileObject):
-    """Averaging on ciphertexts."""
-
-    poly_modulus_degree: Whole | None = None
-    coeff_mod_bit_sizes: tuple[Whole, ...] | None = None
-    scale_bits: Whole | None = None
-    scheme: Label | None = None
-
-
-class Accounting(JobFileObject):
-    """What a job's ε is computed for, and where the job ends because of it."""
-
-    delta: Share | None = Field(
-        default=None,
-        description="The δ for which ε is computed: less than 1 divided by strategy.population, or "
-        "by num_sampled_clients without one, or by least_examples with dp-sgd. The smaller of 1e-5 "
-        "and that number to the power of 1.1 if left out.",
-    )
-    target_epsilon: Epsilon | None = Field(
-        default=None,
-        description="The job ends before the round that would make its ε greater than this.",
-    )
-    sampling: Literal["any", "poisson"] = Field(
-        default="any",
-        description="poisson: each agent is drawn on its own, with the probability "
-        "num_sampled_clients / strategy.population and in secret, which makes ε smaller; a round "
-        "may have no agent. any: plugins.selector chooses.",
-    )
-    accountant: Literal["pld", "rdp"] = Field(
-        default="pld",
-        description="pld: privacy loss distributions, the smaller ε; rdp: Rényi divergences, the "
-        "faster one.",
-    )
-
-
-Mechanism = (
-    DpFixed
-    | DpAdaptive
-    | DpBanded
-    | MetricPrivacy
-    | LdpLaplace
-    | LdpGaussian
-    | LdpRandomizedResponse
-    | DpSgd
-    | Mistnet
-)
-
-
-class PrivacyMechanisms(JobFileObject):
-    """At most one privacy mechanism of a job, and what is accounted for it."""
-
-    homomorphic: Homomorphic | None = None
-    dp_fixed: DpFixed | None = Field(default=None, alias="dp-fixed")
-    dp_adaptive: DpAdaptive | None = Field(default=None, alias="dp-adaptive")
-    dp_banded: DpBanded | None = Field(default=None, alias="dp-banded")
-    metric_privacy: MetricPrivacy | None = Field(default=None, alias="metric-privacy")
-    ldp_laplace: LdpLaplace | None = Field(default=None, alias="ldp-laplace")
-    ldp_gaussian: LdpGaussian | None = Field(default=None, alias="ldp-gaussian")
-    ldp_randomized_response: LdpRandomizedResponse | None = Field(
-        default=None, alias="ldp-randomized-response"
-    )
-    dp_sgd: DpSgd | None = Field(default=None, alias="dp-sgd")
-    mistnet: Mistnet | None = None
-    accounting: Accounting | None = None
-
-    @property
-    def chosen(self) -> tuple[str, Mechanism] | None:
-        """The job's mechanism with its key; None: it has none."""
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if isinstance(value, Mechanism):
-                return field.alias or name, value
-        return None
-
-
-_NO_MECHANISM: Final = frozenset({"accounting", "homomorphic"})
-MECHANISMS: Final = tuple(n for n in PrivacyMechanisms.names() if n not in _NO_MECHANISM)
-"""The keys of mechanisms, of which a job may have one."""

@@ -18,20 +18,7 @@ from fedbus.jobs.options import (
     SingleSchedulerConfig,
     WarmupConfig,
 )
-from fedbus.jobs.privacy_options import (
-    Accounting,
-    DpAdaptive,
-    DpBanded,
-    DpFixed,
-    DpSgd,
-    Homomorphic,
-    LdpGaussian,
-    LdpLaplace,
-    LdpRandomizedResponse,
-    MetricPrivacy,
-    Mistnet,
-    PrivacyMechanisms,
-)
+from fedbus.jobs.privacy_choice import MECHANISM_OPTIONS, Accounting, Homomorphic, PrivacyMechanisms
 from fedbus.limits import MAX_COHORT_AGENTS, MAX_TRANSFORMS
 from fedbus.number_text import format_against
 from fedbus.scalars import IDENT
@@ -281,15 +268,7 @@ PARTS: Mapping[tuple[str, ...], type[JobFileObject]] = {
     ("warmup_config", "scheduler_conf", "schedulers"): SingleSchedulerConfig,
     ("privacy-mechanisms",): PrivacyMechanisms,
     ("privacy-mechanisms", "homomorphic"): Homomorphic,
-    ("privacy-mechanisms", "dp-fixed"): DpFixed,
-    ("privacy-mechanisms", "dp-adaptive"): DpAdaptive,
-    ("privacy-mechanisms", "dp-banded"): DpBanded,
-    ("privacy-mechanisms", "metric-privacy"): MetricPrivacy,
-    ("privacy-mechanisms", "ldp-laplace"): LdpLaplace,
-    ("privacy-mechanisms", "ldp-gaussian"): LdpGaussian,
-    ("privacy-mechanisms", "ldp-randomized-response"): LdpRandomizedResponse,
-    ("privacy-mechanisms", "dp-sgd"): DpSgd,
-    ("privacy-mechanisms", "mistnet"): Mistnet,
+    **{("privacy-mechanisms", name): options for name, options in MECHANISM_OPTIONS.items()},
     ("privacy-mechanisms", "accounting"): Accounting,
 }
 """The objects of a job file by their path; a hint names the first one that has a key."""

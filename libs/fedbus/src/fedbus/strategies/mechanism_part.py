@@ -7,19 +7,14 @@ that came.
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from typing import Final
 
 from fedbus.jobs import JobFault, JobFile
 from fedbus.jobs.faults import show
 from fedbus.jobs.privacy_consistency import PRIVACY
 from fedbus.strategies.chosen_parts import WHOLE, Given, GivenParameter, StrategyPart, load_part
-from fedbus.strategies.privacy_terms import AVERAGING, cohort_of, mechanism_parameters
+from fedbus.strategies.mechanism_rules import MECHANISM_RULES
+from fedbus.strategies.privacy_terms import AVERAGING, cohort_of
 from fedbus.training.params import Argument, PluginChoice
-
-WITHOUT_PART: Final = frozenset({"dp-sgd", "mistnet"})
-"""Mechanisms of trainers, which no update transform does."""
-FIXED_DENOMINATOR: Final = frozenset({"dp-fixed", "dp-adaptive", "dp-banded", "metric-privacy"})
-"""Mechanisms whose mean is divided by the number of agents wanted."""
 
 
 def mechanism_part(
@@ -31,10 +26,10 @@ def mechanism_part(
     update: the mean, or the norm to which the mechanism clips it.
     """
     chosen = job.privacy_mechanisms.chosen
-    if chosen is None or chosen[0] in WITHOUT_PART:
+    if chosen is None or not MECHANISM_RULES[chosen[0]].has_part:
         return None
     name, mechanism = chosen
-    parameters = mechanism_parameters(mechanism)
+    parameters = mechanism.part_parameters()
     key = f"{PRIVACY}.{name}"
     part = load_part(
         "update_transforms", PluginChoice(id=name, parameters=parameters), key, allowed, key
@@ -61,7 +56,7 @@ def bound_weights(job: JobFile, aggregator: StrategyPart, given: Given) -> Itera
         return
     name, mechanism = chosen
     wanted: dict[str, Argument] = {"weighted": False}
-    if name in FIXED_DENOMINATOR:
+    if MECHANISM_RULES[name].fixed_denominator:
         wanted["divisor"] = cohort_of(job, mechanism)
     for parameter, value in wanted.items():
         stated = given.get(parameter) or aggregator.own.get(parameter)

@@ -15,8 +15,8 @@ from fedbus.privacy.banded import MAX_BANDED_STEPS
 from fedbus.privacy.budget import budget_fault
 from fedbus.privacy.ledger import Composition, planned_composition
 from fedbus.privacy.terms_faults import terms_faults
+from fedbus.strategies.mechanism_rules import UNKNOWN_STEPS
 from fedbus.strategies.mistnet_rules import MISTNET, mistnet_faults
-from fedbus.strategies.privacy_terms import UNKNOWN_STEPS
 from fedbus.strategies.resolution import ResolvedStrategy
 from fedbus.text import counted, listed
 from fedbus.training.dp_sgd import NO_DP_SGD_OPTIMIZERS
@@ -54,7 +54,7 @@ def cohort_fault(job: JobFile, trainers: int) -> JobFault | None:
         trainers: The number of agents that train, online or not, as far as the caller knows.
     """
     chosen = job.privacy_mechanisms.chosen
-    wanted = None if chosen is None else getattr(chosen[1], "num_sampled_clients", None)
+    wanted = None if chosen is None else chosen[1].cohort
     if chosen is None or wanted is None:
         return None
     known = f"{counted(trainers, 'agent')} that can train {'is' if trainers == 1 else 'are'} known"
@@ -67,7 +67,7 @@ def cohort_fault(job: JobFile, trainers: int) -> JobFault | None:
             if trainers
             else "start agents",
         )
-    apart = getattr(chosen[1], "min_separation", 1)
+    apart = chosen[1].separation
     if wanted * apart > trainers:
         return JobFault(
             key=f"{PRIVACY}.{chosen[0]}.min_separation",

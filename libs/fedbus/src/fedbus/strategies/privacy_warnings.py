@@ -9,7 +9,8 @@ from fedbus.number_text import format_conservatively
 from fedbus.privacy.accounting import depends_on_participations, epsilon_of
 from fedbus.privacy.ledger import planned_composition
 from fedbus.privacy.ledger_entries import is_entered_with_plan
-from fedbus.strategies.privacy_terms import UNKNOWN_STEPS
+from fedbus.strategies.mechanism_rules import UNKNOWN_STEPS
+from fedbus.strategies.privacy_terms import AVERAGING, privacy_terms
 from fedbus.text import counted
 from fedbus.wire.privacy import PrivacyTerms, Unit
 
@@ -30,10 +31,8 @@ def privacy_warnings(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
 
 def _other_aggregator(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
     """Warn of an aggregator whose combined update one agent may change by twice the norm."""
-    chosen = job.privacy_mechanisms.chosen
-    if chosen is None or terms.noise == "agents" or terms.release == "metric":
-        return
-    given = getattr(chosen[1], "noise_multiplier", terms.noise_multiplier)
+    of_mean = privacy_terms(job, AVERAGING)
+    given = terms.noise_multiplier if of_mean is None else of_mean.noise_multiplier
     if terms.noise_multiplier < given:
         yield (
             f"privacy-mechanisms.{terms.mechanism}: one agent may change what this strategy's "

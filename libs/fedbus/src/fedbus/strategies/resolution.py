@@ -8,7 +8,7 @@ from fedbus.errors import PluginError
 from fedbus.jobs import JobFault, JobFile, StrategyConfig, choice_of, training_params_of
 from fedbus.jobs.faults import nearest
 from fedbus.jobs.foreign_keys import ROUND_WORDS
-from fedbus.jobs.privacy_options import MECHANISMS
+from fedbus.jobs.privacy_choice import MECHANISMS
 from fedbus.jobs.schema import ChoiceConfig
 from fedbus.plugins import Preset
 from fedbus.plugins.isolation import CallTimeoutError
