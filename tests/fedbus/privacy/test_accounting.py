@@ -13,11 +13,11 @@ from dp_accounting.rdp import RdpAccountant
 from fedbus.errors import PluginError
 from fedbus.privacy.accounting import (
     account,
-    depends_on_participations,
     epsilon_of,
     event_of,
     round_up,
 )
+from fedbus.privacy.composed_noise import depends_on_participations
 from fedbus.privacy.ledger import Composition, Ledger, planned_composition
 from tests.fedbus.privacy.privacy_examples import entry, terms
 

@@ -15,10 +15,11 @@ What is not left to `dp_accounting` 0.6, and why:
 import logging
 from dataclasses import dataclass
 from functools import lru_cache, reduce
-from math import ceil, exp, inf, isfinite, log, log2
+from math import ceil, exp, inf, isfinite, log2
 from typing import Any, Final, Literal
 
 from fedbus.errors import PluginError
+from fedbus.privacy.composed_noise import ComposedNoise, NoiseCounts, noise_counts, pure_epsilon
 from fedbus.privacy.ledger import Composition
 from fedbus.wire.privacy import PrivacyTerms
 
@@ -41,8 +42,6 @@ _PURE_ROUNDING: Final = 1e-12
 _FINEST_INTERVAL: Final = 1e-4
 _MOST_PLD_POINTS: Final = 50_000
 _MOST_COMPOSED_POINTS: Final = 1_000_000
-_NO_NOISE: Final = 1e-6
-"""Gaussian noise with this multiplier or less has no ε here: `dp_accounting` divides by 0."""
 _TAIL: Final = 8.5
 """Standard deviations beyond which a normal distribution has less than 1e-16."""
 
@@ -53,19 +52,6 @@ class Accounted:
 
     epsilon: float | None
     accountant: Accountant
-
-
-@dataclass(frozen=True, slots=True)
-class _Noise:
-    """One release: noise and sampling rate as in `PrivacyTerms`."""
-
-    kind: Literal["gaussian", "laplace", "randomized-response", "features"]
-    multiplier: float
-    rate: float = 1.0
-
-
-_Steps = tuple[tuple[_Noise, int], ...]
-"""Releases, and how often each is repeated."""
 
 
 def epsilon_of(terms: PrivacyTerms, composition: Composition) -> float | None:
@@ -86,7 +72,7 @@ def account(terms: PrivacyTerms, composition: Composition) -> Accounted:
     Raises:
         PluginError: `dp_accounting` is not installed.
     """
-    steps = _steps(terms, composition)
+    steps = noise_counts(terms, composition)
     if steps is None:
         return Accounted(None, terms.accountant)
     if not steps:
@@ -100,7 +86,7 @@ def event_of(terms: PrivacyTerms, composition: Composition) -> Any | None:  # no
     Raises:
         PluginError: `dp_accounting` is not installed.
     """
-    steps = _steps(terms, composition)
+    steps = noise_counts(terms, composition)
     if steps is None:
         return None
     package = _package()
@@ -109,65 +95,8 @@ def event_of(terms: PrivacyTerms, composition: Composition) -> Any | None:  # no
     )
 
 
-def is_amplified(terms: PrivacyTerms) -> bool:
-    """Return whether ε profits from Poisson sampling of agents.
-
-    It does not if the agents draw the noise: its variance then depends on who takes part.
-    """
-    poisson = terms.release == "gaussian" and terms.poisson
-    return poisson and terms.noise == "collector"
-
-
-def depends_on_participations(terms: PrivacyTerms) -> bool:
-    """Return whether ε grows with the number of rounds in which one agent takes part."""
-    return terms.release not in {"banded", "metric", "features"} and not is_amplified(terms)
-
-
-def _steps(terms: PrivacyTerms, made: Composition) -> _Steps | None:
-    """Return what was released, for the agent with most; None: it has no finite ε."""
-    sigma, times = terms.noise_multiplier, made.participations * terms.steps
-    found: _Steps
-    match terms.release:
-        case "metric":
-            return None
-        case "gaussian" if is_amplified(terms):
-            found = tuple((_Noise("gaussian", each, terms.rate), n) for each, n in made.multipliers)
-        case "gaussian":
-            whole = made.precision**-0.5 if made.participations else 0.0
-            found = ((_Noise("gaussian", whole), min(1, made.participations)),)
-        case "banded" if _breaks_bands(terms, made):
-            return None
-        case "banded":
-            found = ((_Noise("gaussian", made.multipliers[0][0]), 1),) if made.entries else ()
-        case "dp-sgd":
-            found = ((_Noise("gaussian", sigma, terms.rate), times),)
-        case "randomized-response" if sigma >= 1:  # all bits are drawn at random
-            return () if sigma == 1 else None
-        case "laplace" | "randomized-response":
-            found = ((_Noise(terms.release, sigma), times),)
-        case _:  # features, which are sent once
-            found = ((_Noise("features", sigma), min(times, terms.steps)),)
-    steps = tuple((noise, count) for noise, count in found if count)
-    return steps if all(_hides(noise) for noise, _ in steps) else None
-
-
-def _hides(noise: _Noise) -> bool:
-    return noise.multiplier > (_NO_NOISE if noise.kind == "gaussian" else 0)
-
-
-def _breaks_bands(terms: PrivacyTerms, made: Composition) -> bool:
-    """Return whether a ledger has what the sensitivity of banded noise was not computed for."""
-    most, separation = terms.max_participations, made.separation
-    return (
-        most is None
-        or made.participations > most
-        or terms.bands > terms.min_separation
-        or (separation is not None and separation < terms.min_separation)
-    )
-
-
 @lru_cache(maxsize=4096)
-def _accounted(steps: _Steps, delta: float, accountant: Accountant) -> Accounted:
+def _accounted(steps: NoiseCounts, delta: float, accountant: Accountant) -> Accounted:
     """Return the least of the bounds that hold, and the accountant that was used."""
     pure = _pure_sum(steps)
     if not delta or steps[0][0].kind == "features":
@@ -184,14 +113,14 @@ def _accounted(steps: _Steps, delta: float, accountant: Accountant) -> Accounted
     return Accounted(least if isfinite(least) else None, accountant)
 
 
-def _gaussian_multiplier(steps: _Steps) -> float:
+def _gaussian_multiplier(steps: NoiseCounts) -> float:
     """Return the multiplier of a single Gaussian release, whose ε is known exactly; or 0."""
     noise, count = steps[0]
     single = len(steps) == count == noise.rate == 1 and noise.kind == "gaussian"
     return noise.multiplier if single else 0.0
 
 
-def _least_delta(steps: _Steps) -> float:
+def _least_delta(steps: NoiseCounts) -> float:
     return max(MIN_PLD_DELTA, _PLD_ERROR * sum(count for _, count in steps))
 
 
@@ -201,25 +130,18 @@ def round_up(value: float) -> float:
     return ceil(scaled) / _STEPS_OF_ONE if isfinite(scaled) else inf
 
 
-def _pure_sum(steps: _Steps) -> float:
+def _pure_sum(steps: NoiseCounts) -> float:
     """Return the sum of pure ε, rounded up to six decimals; infinity if a step has none.
 
     A sum that is a whole number of millionths but for rounding errors is not rounded up.
     """
     if any(noise.kind == "gaussian" for noise, _ in steps):
         return inf
-    scaled = sum(count * _pure(noise) for noise, count in steps) * _STEPS_OF_ONE
+    scaled = sum(count * pure_epsilon(noise) for noise, count in steps) * _STEPS_OF_ONE
     return ceil(scaled * (1 - _PURE_ROUNDING)) / _STEPS_OF_ONE if isfinite(scaled) else inf
 
 
-def _pure(noise: _Noise) -> float:
-    """Return the pure ε of one release; of a bit it is the log of the odds of the true one."""
-    if noise.kind != "randomized-response":
-        return 1 / noise.multiplier
-    return log((2 - noise.multiplier) / noise.multiplier)
-
-
-def _rdp_epsilon(steps: _Steps, delta: float) -> float:
+def _rdp_epsilon(steps: NoiseCounts, delta: float) -> float:
     divergences = [(_rdp_of(noise), count) for noise, count in steps]
     orders = divergences[0][0][0]
     total = sum(each * count for (_, each), count in divergences)
@@ -229,7 +151,7 @@ def _rdp_epsilon(steps: _Steps, delta: float) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _rdp_of(noise: _Noise) -> tuple[Any, Any]:
+def _rdp_of(noise: ComposedNoise) -> tuple[Any, Any]:
     """Return the orders, and the divergence of one release at each."""
     package = _package()
     relations = package.NeighboringRelation
@@ -241,7 +163,7 @@ def _rdp_of(noise: _Noise) -> tuple[Any, Any]:
     return accountant.orders, accountant.rdp
 
 
-def _pld_epsilon(steps: _Steps, delta: float, bound: float) -> float:
+def _pld_epsilon(steps: NoiseCounts, delta: float, bound: float) -> float:
     """Return the PLD's ε, of which `bound` is an upper bound."""
     interval = max(_interval(noise, bound) for noise, _ in steps)
     composed = (_pld_of(noise, interval).self_compose(count) for noise, count in steps)
@@ -252,37 +174,37 @@ def _compose(one: Any, other: Any) -> Any:  # noqa: ANN401 - of a package withou
     return one.compose(other)
 
 
-def _interval(noise: _Noise, bound: float) -> float:
+def _interval(noise: ComposedNoise, bound: float) -> float:
     """Return a width of a PLD's intervals that bounds its cost; any width gives an upper bound.
 
     Releases with a pure ε have the losses ε and -ε only, so this width makes no error.
     """
     if noise.kind != "gaussian":
-        return _pure(noise)
+        return pure_epsilon(noise)
     losses = 2 * _TAIL / noise.multiplier + 1 / noise.multiplier**2
     widest = max(losses / _MOST_PLD_POINTS, bound / _MOST_COMPOSED_POINTS, _FINEST_INTERVAL)
     return float(_FINEST_INTERVAL * 2 ** ceil(log2(widest / _FINEST_INTERVAL)))
 
 
 @lru_cache(maxsize=16)
-def _pld_of(noise: _Noise, interval: float) -> Any:  # noqa: ANN401 - of a package without types
+def _pld_of(noise: ComposedNoise, interval: float) -> Any:  # noqa: ANN401 - of a package without types
     losses = _package().pld.privacy_loss_distribution
     if noise.kind == "gaussian":
         return losses.from_gaussian_mechanism(
             noise.multiplier, sampling_prob=noise.rate, value_discretization_interval=interval
         )
-    pure = _package().pld.common.DifferentialPrivacyParameters(_pure(noise), 0.0)
+    pure = _package().pld.common.DifferentialPrivacyParameters(pure_epsilon(noise), 0.0)
     return losses.from_privacy_parameters(pure, interval)
 
 
-def _event(noise: _Noise) -> Any:  # noqa: ANN401 - a DpEvent of a package without types
+def _event(noise: ComposedNoise) -> Any:  # noqa: ANN401 - a DpEvent of a package without types
     package = _package()
     if noise.kind == "laplace":
         return package.LaplaceDpEvent(noise.multiplier)
     if noise.kind == "randomized-response":
         return package.RandomizedResponseDpEvent(noise.multiplier, 2)
     if noise.kind == "features":  # a bit that is inverted at these odds has this pure ε
-        odds = exp(-_pure(noise))
+        odds = exp(-pure_epsilon(noise))
         return package.RandomizedResponseDpEvent(2 * odds / (1 + odds), 2)
     gaussian = package.GaussianDpEvent(noise.multiplier)
     return gaussian if noise.rate == 1 else package.PoissonSampledDpEvent(noise.rate, gaussian)

@@ -7,7 +7,7 @@ well as where a job is submitted.
 from collections.abc import Iterator
 from typing import Final
 
-from fedbus.privacy.accounting import is_amplified
+from fedbus.privacy.composed_noise import is_amplified
 from fedbus.wire.documents import JobFault
 from fedbus.wire.privacy import PrivacyTerms
 

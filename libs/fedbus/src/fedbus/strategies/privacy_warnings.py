@@ -6,7 +6,8 @@ from typing import Final
 from fedbus.errors import PluginError
 from fedbus.jobs import JobFile
 from fedbus.number_text import format_conservatively
-from fedbus.privacy.accounting import depends_on_participations, epsilon_of
+from fedbus.privacy.accounting import epsilon_of
+from fedbus.privacy.composed_noise import depends_on_participations
 from fedbus.privacy.ledger import planned_composition
 from fedbus.privacy.ledger_entries import is_entered_with_plan
 from fedbus.strategies.mechanism_rules import UNKNOWN_STEPS

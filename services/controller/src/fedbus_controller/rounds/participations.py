@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fedbus.privacy import ledger
-from fedbus.privacy.accounting import depends_on_participations
+from fedbus.privacy.composed_noise import depends_on_participations
 from fedbus.text import counted
 from fedbus.wire.privacy import Participation, PrivacySpent, PrivacyTerms
 
