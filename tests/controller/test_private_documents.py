@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 
+from fedbus.jobs import JobFault
+from fedbus.strategies.chosen_parts import StrategyError
 from fedbus.wire.documents import AgentFacts, RoundState
 from fedbus.wire.messages import Evaluated, EvaluateTask, JobLoaded, RoundEnded
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.round_records import Plan, Refusal
+from fedbus.wire.strategies import Strategy
 from fedbus_controller import keys
+from fedbus_controller.published_reasons import WITHHELD
 from tests.controller.harness import (
     COLLECTOR,
     EVALUATOR,
@@ -22,6 +26,7 @@ from tests.controller.harness import (
     facts,
     failed,
     job_file,
+    loaded,
 )
 from tests.controller.private_jobs import (
     KEY,
@@ -112,27 +117,81 @@ def test_silent_agents_of_a_private_job_are_counted_not_named() -> None:
     assert keys.DismissalRequest(JOB, A) in harness.asks
 
 
+@pytest.mark.parametrize("of", [terms(), poisson_terms(rate=1.0)])
 @pytest.mark.parametrize(
-    ("of", "reason", "published"),
+    "reason",
     [
-        (terms(), "2 of 3 updates, 3 are needed; 1 refused: has 9 rows", "2 of 3 updates, 3 are"),
-        (terms(), "the update of agent.a-1.x is too long", "the update of an agent is too long"),
-        (poisson_terms(rate=1.0), "krum needs 5 updates, 3 of 4 came", "krum needs 5 updates, too"),
-        (terms(), "the noise key changed: set it back", "the noise key changed: set it back"),
+        "2 of 3 updates, 3 are needed; 1 refused: has 9 rows",
+        "the update of agent.a-1.x is too long",
+        "krum needs 5 updates, 3 of 4 came",
+        "a new sentence of a later release: anna has 35 examples",
     ],
 )
-def test_why_a_round_failed_is_told_without_agents(
-    of: PrivacyTerms, reason: str, published: str
-) -> None:
-    """In the job's state and in the log."""
+def test_why_a_round_failed_is_told_without_agents(of: PrivacyTerms, reason: str) -> None:
+    """The job's state and the log say where the collector's words are, and quote none of them."""
     harness = begin_privately(private_job(of))
     harness.receive(COLLECTOR, failed(harness.open_round(), reason))
-    (note,) = harness.noted("round_failed")
-    assert note["reason"].startswith(published)
-    assert "agent." not in note["reason"]
-    assert "rows" not in note["reason"]
-    assert "3 of 4" not in note["reason"]
-    assert harness.state().reason == f"round 1 failed: {note['reason']}"
+    said = f"the reason is in the log of {COLLECTOR}: round_failed"
+    assert harness.noted("round_failed") == [{"job": JOB, "round": 1, "reason": said}]
+    assert harness.state().reason == f"round 1 failed: {said}"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("shy", "selector 'shy' chose 1 of 3 agents, 2 are needed"),
+        ("broken", "selector 'broken': by zero"),
+    ],
+)
+def test_what_a_selector_says_is_in_the_log_only(name: str, said: str) -> None:
+    """A plug-in may quote what it was given, while the job waits and when it ends."""
+    harness = begin_privately(private_job(terms(), file=job_file(plugins={"selector": name})))
+    if name == "broken":
+        assert harness.asks[keys.JobEnding(JOB)].message.reason == WITHHELD
+    else:
+        assert harness.state_now().reason == WITHHELD
+    harness.wait(3.0)
+    assert harness.noted("reason_withheld") == [{"job": JOB, "reason": said}]
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_private_job_that_cannot_be_used_any_more_says_so_without_quotes(
+    monkeypatch: pytest.MonkeyPatch, private: bool
+) -> None:
+    """Its part may raise anything: the controller's log has that."""
+
+    def resolve(_: object) -> Strategy:
+        raise ZeroDivisionError("anna has 35 examples")
+
+    monkeypatch.setattr("tests.controller.harness.resolve_job", resolve)
+    job = loaded(strategy=None, privacy=spent(terms(), 1) if private else None)
+    harness = Harness()
+    harness.begin(job)
+    unusable = "its job file cannot be used any more"
+    quoted = f"{unusable}: anna has 35 examples"
+    hidden = f"{unusable}; the reason is in the controller's log: job_unreadable"
+    assert harness.asks[keys.JobEnding(JOB)].message.reason == (hidden if private else quoted)
+    assert harness.state().reason == (hidden if private else quoted)
+    assert harness.noted("job_unreadable") == [{"job": JOB, "reason": quoted}]
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_private_job_whose_strategy_loads_slowly_says_so_without_quotes(
+    monkeypatch: pytest.MonkeyPatch, private: bool
+) -> None:
+    """As soon as the strategy is loaded the job goes on."""
+
+    def resolve(_: object) -> Strategy:
+        raise StrategyError([JobFault(key="strategy", problem="anna is slow")], timed_out=True)
+
+    monkeypatch.setattr("tests.controller.harness.resolve_job", resolve)
+    harness = Harness()
+    harness.begin(loaded(strategy=None, privacy=spent(terms(), 1) if private else None))
+    waiting = "waiting for its strategy to load"
+    quoted = f"{waiting}: strategy: anna is slow"
+    hidden = f"{waiting}; the reason is in the controller's log: job_put_off"
+    assert harness.state().reason == (hidden if private else quoted)
+    assert harness.noted("job_put_off") == [{"job": JOB, "reason": quoted}]
 
 
 def targeted(**changes: Any) -> JobLoaded:  # noqa: ANN401 - any field

@@ -3,7 +3,12 @@
 import pytest
 
 from fedbus.text import listed
-from fedbus_controller.published_reasons import failure_without_figures, without_agents
+from fedbus_controller.published_reasons import (
+    WITHHELD,
+    ControllerSentence,
+    published_reason,
+    without_agents,
+)
 
 MANY = listed(f"agent.{number}" for number in range(30))
 
@@ -33,10 +38,10 @@ def test_names_become_numbers(sentence: str, published: str) -> None:
     assert without_agents(published) == published
 
 
-def test_a_budget_is_no_share_of_a_cohort() -> None:
-    """Only how many of a secret cohort came is left out."""
-    budget = "the ledger takes no entry: ε 2.95 of 3 after 2 ledger entries"
-    assert failure_without_figures(budget, secret=True) == budget
-    came = "2 of 3 updates, 3 are needed; 1 refused: agent.a has 9 rows"
-    assert failure_without_figures(came, secret=True) == "too few updates, 3 are needed"
-    assert failure_without_figures(came, secret=False) == "2 of 3 updates, 3 are needed"
+def test_only_what_the_controller_composed_is_published_of_a_private_job() -> None:
+    """A sentence without the mark is withheld, whatever it says, and so is what is made of one."""
+    own = ControllerSentence("agent.a is lost")
+    assert published_reason(own) == "an agent is lost"
+    assert published_reason("") == published_reason(ControllerSentence("")) == ""
+    for other in ("anna has 9 rows", str(own), f"{own}: 35 examples", own[:7], own + "; 9 rows"):
+        assert published_reason(other) == WITHHELD

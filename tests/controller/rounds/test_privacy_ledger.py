@@ -89,7 +89,8 @@ def test_a_job_that_failed_three_times_fails_all_the_same() -> None:
             harness.receive(REPOSITORY, private_job(LIMITED, plan=plan))
             harness.wait(2.0)
     assert harness.asks[keys.JobEnding(JOB)].message.reason == (
-        "round 1 failed 3 times in a row, the last time: too few"
+        f"round 1 failed 3 times in a row, the last time: the reason is in the log of {COLLECTOR}: "
+        "round_failed"
     )
 
 

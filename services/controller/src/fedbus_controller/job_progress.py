@@ -14,7 +14,12 @@ from fedbus.wire.privacy import PrivacySpent, public_spent
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import Strategy, hides_agents
 from fedbus.wire.topics import JOB_STATE
-from fedbus_controller.published_reasons import failure_without_figures, without_agents
+from fedbus_controller.published_reasons import (
+    WITHHELD,
+    ControllerSentence,
+    published_reason,
+    without_agents,
+)
 
 
 class JobStage(StrEnum):
@@ -34,13 +39,13 @@ class JobProgress:
     Documents of a private job name no agent, and have no figure of one.
 
     Attributes:
+        hides_agents: Whether what is published of the job may tell nothing about one agent.
         privacy: What the job has spent; None before its first noise, and without a mechanism.
         rounds: Number of committed rounds.
         state_of_strategy: What the strategy keeps with the newest version; None: nothing.
         inline_weights: The newest version's weights, if the collector's report contained them.
         record: The record of the newest round; None if another process received it.
         round_began: When the newest round was opened; None if another process opened it.
-        reason: Why the job waits, or how it ended; "" if there is nothing to tell.
         left_out: The agents left out because of their class or input names, with reasons.
     """
 
@@ -53,9 +58,12 @@ class JobProgress:
     ) -> None:
         self.stage = JobStage.WAITING
         self.job, self.strategy = loaded.job, None if strategy is None else strategy.id
-        terms = None if strategy is None else strategy.privacy
+        known = strategy or loaded.strategy
+        terms = None if known is None else known.privacy
         self.privacy = loaded.privacy
-        self._hides_agents = hides_agents(strategy) or loaded.privacy is not None
+        chosen = None if file is None else file.privacy_mechanisms.chosen
+        private = chosen is not None or loaded.privacy is not None
+        self.hides_agents = private or hides_agents(known)
         self._samples_in_secret = terms is not None and terms.sampling == "poisson"
         self.model = loaded.latest.model
         self.num_rounds = loaded.rounds if file is None else file.num_rounds
@@ -66,7 +74,7 @@ class JobProgress:
         self.inline_weights: bytes | None = None
         self.record: RoundRecord | None = None
         self.round_began: Timestamp | None = None
-        self.reason = self.left_out = ""
+        self._reason = self._withheld = self.left_out = ""
         self._utc = utc
 
     @property
@@ -82,36 +90,48 @@ class JobProgress:
         self.state_of_strategy = ended.record.state
         complete = len(ended.inline or b"") == ended.version.weights.size
         self.inline_weights = ended.inline if complete else None
-        self.metrics = {} if self._hides_agents else dict(ended.record.metrics)
+        self.metrics = {} if self.hides_agents else dict(ended.record.metrics)
         self.privacy = ended.record.privacy
         return self.record
 
     def _published(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        return without_training_metrics(metrics) if self._hides_agents else dict(metrics)
+        return without_training_metrics(metrics) if self.hides_agents else dict(metrics)
 
-    def published_reason(self, reason: str) -> str:
-        """Return why a round failed, as logs and documents may have it.
-
-        What a collector reports may quote agents.
-        """
-        if not self._hides_agents:
-            return reason
-        return failure_without_figures(reason, secret=self._samples_in_secret)
+    @property
+    def reason(self) -> str:
+        """Why the job waits, or how it ended, as it is published; "" if it has nothing to tell."""
+        return self._reason
 
     def published(self, sentence: str) -> str:
-        """Return a sentence as logs and documents may have it: of a private job without names."""
-        return without_agents(sentence) if self._hides_agents else sentence
+        """Return a sentence as documents may have it: of a private job only the controller's own.
+
+        Those have no names of agents.
+        """
+        return published_reason(sentence) if self.hides_agents else sentence
+
+    def log_withheld(self, sentence: str) -> Iterator[Action]:
+        """Log a sentence that documents do not have, once as long as it is the same."""
+        if self.published(sentence) == WITHHELD and sentence != self._withheld:
+            self._withheld = sentence
+            reason = without_agents(sentence)
+            yield Note("reason_withheld", {"job": self.job, "reason": reason})
+
+    def tell(self, sentence: str) -> None:
+        """Have the next document say why the job waits, or how it ended."""
+        self._reason = self.published(sentence)
 
     def ended(self, answer: JobEnded) -> JobState:
-        """Return the document of the ended job."""
-        self.stage, self.reason, self.ended_at = JobStage.ENDING, answer.reason, answer.at
+        """Return the document of the ended job; its reason was published when it was stored."""
+        self.stage, self.ended_at = JobStage.ENDING, answer.at
+        self.tell(ControllerSentence(answer.reason))
         return self.state(answer.phase)
 
     def explain(self, reason: str) -> Iterator[Action]:
         """Announce a new reason to wait; "" if there is none any more."""
-        reason = self.published(reason)
-        if reason != self.reason:
-            self.reason = reason
+        yield from self.log_withheld(reason)
+        before = self.reason
+        self.tell(reason)
+        if self.reason != before:
             yield self.announce()
 
     def note_spent(self, privacy: PrivacySpent | None) -> Iterator[Action]:
@@ -144,7 +164,7 @@ class JobProgress:
             num_rounds=self.num_rounds,
             strategy=self.strategy,
             metrics=self.metrics,
-            reason=self.published(self.reason or self.left_out)[:MAX_TEXT_CHARACTERS],
+            reason=(self.reason or self.left_out)[:MAX_TEXT_CHARACTERS],
             version=self.newest.version,
             agents=len(cohort),
             submitted=self.submitted,
@@ -158,8 +178,8 @@ class JobProgress:
 
         How long the steps of a round took tells how large a secret cohort was.
         """
-        contributors = () if self._hides_agents else record.contributors
-        refusals = () if self._hides_agents else record.refusals
+        contributors = () if self.hides_agents else record.contributors
+        refusals = () if self.hides_agents else record.refusals
         return RoundState(
             job=self.job,
             round=record.round,

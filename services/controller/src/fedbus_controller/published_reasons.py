@@ -1,7 +1,8 @@
 """Sentences about private jobs as documents and logs may have them: without names of agents. Pure.
 
-Each part of the controller writes its sentences for all jobs; this is the one place that takes the
-names out, so that no part can forget it.
+Of a private job only sentences are published that the controller composed itself: each is marked as
+a `ControllerSentence` where it is written. What others say (a collector, a plug-in) may have an
+agent's name or figure, in words that no pattern knows: a sentence without the mark is withheld.
 """
 
 import re
@@ -12,9 +13,27 @@ from fedbus.text import counted
 
 _AGENT: Final = r"\bagent\.[\w.-]*\w"
 _AGENTS: Final = re.compile(rf"{_AGENT}(?:, {_AGENT})*(?: and (\d+) more)?")
-_SHARE: Final = re.compile(r"\b\d+ of \d+(?= updates| came)")
 _PART: Final = "; "
 _ONE: Final = "an agent is "
+WITHHELD: Final = "the reason is in the controller's log: reason_withheld"
+"""What is published of a private job in place of what others say."""
+
+
+class ControllerSentence(str):
+    """A sentence that the controller composed of counts, settings and what every user may read.
+
+    It may name agents: `published_reason` takes their names out. What is made of it, such as a
+    longer sentence, is plain text again, and must be marked again by who has read it.
+    """
+
+    __slots__ = ()
+
+
+def published_reason(sentence: str) -> str:
+    """Return what documents of a private job may have of a sentence."""
+    if not sentence:
+        return ""
+    return without_agents(sentence) if isinstance(sentence, ControllerSentence) else WITHHELD
 
 
 def without_agents(sentence: str) -> str:
@@ -24,15 +43,6 @@ def without_agents(sentence: str) -> str:
     """
     parts = Counter(_AGENTS.sub(_count, sentence).split(_PART))
     return _PART.join(_about(number, part) for part, number in parts.items())
-
-
-def failure_without_figures(reason: str, *, secret: bool) -> str:
-    """Return why a round failed, without what a collector quotes of single agents.
-
-    That is in the parts after the first. Of a `secret` cohort not even its size is told.
-    """
-    first = without_agents(reason.partition(_PART)[0])
-    return _SHARE.sub("too few", first) if secret else first
 
 
 def _count(found: re.Match[str]) -> str:

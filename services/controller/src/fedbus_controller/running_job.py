@@ -27,6 +27,7 @@ from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
 from fedbus_controller.job_progress import JobProgress, JobStage
 from fedbus_controller.mistnet.feature_gathering import FeatureGathering
+from fedbus_controller.published_reasons import ControllerSentence
 from fedbus_controller.rounds.evaluation_stage import EvaluationStage
 from fedbus_controller.rounds.failed_rounds import FailedRounds
 from fedbus_controller.rounds.planning import RoundPlanner
@@ -88,9 +89,10 @@ class RunningJob:
         trained = self._evaluation.without_evaluators and self._context.terms is None
         reached = rounds and file.reached(self.progress.metrics, trained=trained)
         if reached:
-            yield from self.end("finished", reached)
+            yield from self.end("finished", ControllerSentence(reached))
         elif rounds >= file.num_rounds:
-            yield from self.end("finished", f"all {rounds} rounds are done")
+            done = ControllerSentence(f"all {rounds} rounds are done")
+            yield from self.end("finished", done)
         else:
             self._planning.begin(now)
             yield from self._plan(now)
@@ -190,9 +192,8 @@ class RunningJob:
         """Plan the round again for another collector, if there is one."""
         lost = round_.plan.collector
         if not self._services.fleet.collectors(now):
-            yield from self.progress.explain(
-                f"waiting for {lost}, which is lost, or another collector"
-            )
+            waiting = f"waiting for {lost}, which is lost, or another collector"
+            yield from self.progress.explain(ControllerSentence(waiting))
             return
         yield Note("collector_lost", {"job": self.id, "collector": lost})
         yield from round_.close()
@@ -265,6 +266,7 @@ class RunningJob:
         if self.progress.stage is JobStage.ENDING:
             return
         yield from self._cancel_asks()
+        yield from self.progress.log_withheld(reason)
         self.progress.stage = JobStage.ENDING
         text = self.progress.published(reason)[:MAX_TEXT_CHARACTERS]
         end = EndJob(epoch=self._context.epoch, job=self.id, phase=phase, reason=text)

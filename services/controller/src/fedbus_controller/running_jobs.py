@@ -16,6 +16,7 @@ from fedbus.wire.topics import JOB_STATE
 from fedbus_controller import keys
 from fedbus_controller.job_context import Services
 from fedbus_controller.job_progress import JobProgress
+from fedbus_controller.published_reasons import ControllerSentence
 from fedbus_controller.running_job import RunningJob
 
 MAX_ENDED_JOBS = 256
@@ -97,11 +98,16 @@ class RunningJobs:
         self, loaded: JobLoaded, file: JobFile | None, epoch: int, problem: str
     ) -> Iterator[Action]:
         progress = JobProgress(loaded, file, None, self._services.utc)
-        progress.reason = f"waiting for its strategy to load: {problem}"
+        waiting = "waiting for its strategy to load"
+        reason = f"{waiting}: {problem}"[:MAX_TEXT_CHARACTERS]
+        hidden = ControllerSentence(
+            f"{waiting}; the reason is in the controller's log: job_put_off"
+        )
+        progress.tell(hidden if progress.hides_agents else reason)
         known = self.put_off.get(loaded.job)
         state = self.put_off[loaded.job] = progress.state()
         if known is None or known.reason != state.reason:
-            yield Note("job_put_off", {"job": loaded.job, "reason": state.reason})
+            yield Note("job_put_off", {"job": loaded.job, "reason": reason})
             yield Announce(JOB_STATE, state)
         yield from self.load(loaded.job, epoch)
 
@@ -119,8 +125,11 @@ class RunningJobs:
         """
         job, reason = loaded.job, loaded.reason
         if loaded.phase == "running":
-            reason = f"its job file cannot be used any more: {problem}"[:MAX_TEXT_CHARACTERS]
+            unusable = "its job file cannot be used any more"
+            reason = f"{unusable}: {problem}"[:MAX_TEXT_CHARACTERS]
             yield Note("job_unreadable", {"job": job, "reason": reason})
+            if JobProgress(loaded, file, None, self._services.utc).hides_agents:
+                reason = f"{unusable}; the reason is in the controller's log: job_unreadable"
             end = EndJob(epoch=epoch, job=job, phase="failed", reason=reason)
             yield Ask(keys.JobEnding(job), self._services.repository, end)
         yield from self._announce_end(loaded, file, reason)
@@ -135,7 +144,7 @@ class RunningJobs:
             ):  # another version of fedbus, or other plug-ins, knew it
                 strategy = self._services.strategy(file)
         progress = JobProgress(loaded, file, strategy, self._services.utc)
-        progress.reason = reason
+        progress.tell(ControllerSentence(reason))  # it was published when it was stored
         state = progress.state("failed" if phase == "running" else phase)
         self._keep_ended(state)
         yield Announce(JOB_STATE, state)

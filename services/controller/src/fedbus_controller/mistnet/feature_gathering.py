@@ -14,7 +14,7 @@ from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet, Liveness
 from fedbus_controller.job_context import JobContext
-from fedbus_controller.published_reasons import without_agents
+from fedbus_controller.published_reasons import ControllerSentence, without_agents
 
 
 class FeatureGathering:
@@ -88,7 +88,7 @@ class FeatureGathering:
         if len(self.features) >= self.plan.quorum:
             return ""
         have = counted(len(self.features), "agent")
-        return (
+        return ControllerSentence(
             f"{have} sent features, and {self.plan.quorum} are needed (the reasons are in the "
             "controller's log: features_refused)"
         )
@@ -97,7 +97,9 @@ class FeatureGathering:
     def missing_agents(self) -> str:
         """Describe how many answers are missing, without names."""
         missing = len(self._missing())
-        return f"waiting for the features of {counted(missing, 'agent')}" if missing else ""
+        if not missing:
+            return ""
+        return ControllerSentence(f"waiting for the features of {counted(missing, 'agent')}")
 
     def close(self) -> Iterator[Action]:
         """Cancel all asks."""

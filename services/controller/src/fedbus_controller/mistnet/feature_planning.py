@@ -13,6 +13,7 @@ from fedbus.wire.round_records import Plan
 from fedbus_controller.fleet import Fleet, Liveness
 from fedbus_controller.job_context import JobContext
 from fedbus_controller.job_progress import JobProgress
+from fedbus_controller.published_reasons import ControllerSentence
 from fedbus_controller.rounds.cohort_planning import PlanPostponed
 
 _MIB: Final = 2**20
@@ -58,21 +59,23 @@ class FeaturePlanner:
         """Return a plan whose cohort is one agent that trains on the features."""
         able = self._able(progress, now)
         if not able:
-            return PlanPostponed(
+            nobody = (
                 "waiting for an agent that trains on the features: none of "
                 "privacy-mechanisms.mistnet.trainers is online and able to"
             )
+            return PlanPostponed(ControllerSentence(nobody))
         quorum, most = self._context.file.round.quorum, 0
         for trainer, facts in able:
             features = self._features_for(trainer, facts, now)
             if len(features) >= quorum:
                 return self._plan_of(trainer, features, progress, collectors)
             most = max(most, len(features))
-        return PlanPostponed(
+        few = (
             f"waiting for agents that serve their features: {counted(most, 'agent')} of "
             f"{len(self.features)} {'is' if most == 1 else 'are'} online, with as many bytes as "
             f"the agent that trains can store; {quorum} needed"
         )
+        return PlanPostponed(ControllerSentence(few))
 
     def _plan_of(
         self,

@@ -11,6 +11,7 @@ from fedbus.wire.topics import FORGET, JOB_STATE, ROUND_STATE
 from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet
 from fedbus_controller.leadership import Leadership
+from fedbus_controller.published_reasons import ControllerSentence
 from fedbus_controller.requests.job_files import NO_ID, requested_job
 from fedbus_controller.requests.pending_requests import PendingRequests
 from fedbus_controller.requests.replies import forget_reply
@@ -58,7 +59,8 @@ class RequestDecisions:
         ended = jobs.ended.get(name)
         if name in jobs.running:
             pending.await_end(request)
-            yield from jobs.running[name].end("cancelled", "cancelled by a user")
+            by_user = ControllerSentence("cancelled by a user")
+            yield from jobs.running[name].end("cancelled", by_user)
         elif name in jobs.put_off:
             pending.await_end(request)
             yield jobs.cancel_put_off(name, epoch)

@@ -16,6 +16,7 @@ from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.round_records import Plan
 from fedbus_controller.fleet import EligibleAgents
 from fedbus_controller.job_context import JobContext, Services
+from fedbus_controller.published_reasons import ControllerSentence
 from fedbus_controller.rounds.cohort_selection import (
     CohortSelection,
     InvalidSelection,
@@ -132,7 +133,7 @@ class CohortPlanner:
         self.without_evaluators = ""
         if online and not held_out:
             evaluates = "agent that evaluates" if len(online) == 1 else "agents that evaluate"
-            self.without_evaluators = (
+            self.without_evaluators = ControllerSentence(
                 f"versions are not evaluated: {len(online)} {evaluates} may also train in this "
                 "private job, and the score of an agent tells about its data; let agents that do "
                 "not train evaluate (FEDBUS_ROLES)"
@@ -152,10 +153,11 @@ class CohortPlanner:
         """Draw a cohort by Poisson sampling; no plug-in may choose the agents, or learn them."""
         context, agents = self._context, candidates.selectable
         if (selector := context.file.plugins.selector) != OWN_SELECTOR:
-            return PlanImpossible(
+            said = (
                 f"Poisson sampling draws the agents itself, but the job has the selector "
                 f"{selector!r}: leave plugins.selector out, or set the accounting's sampling to any"
             )
+            return PlanImpossible(ControllerSentence(said))
         if not agents:
             return PlanPostponed(self._missing(candidates, "any number is enough", now))
         cohort = poisson_cohort(
@@ -167,10 +169,11 @@ class CohortPlanner:
             task=task,
         )
         if len(cohort) > MAX_COHORT_AGENTS:
-            return PlanImpossible(
+            said = (
                 f"Poisson sampling drew more than {MAX_COHORT_AGENTS} agents, the most that a "
                 "round can have: set num_sampled_clients lower"
             )
+            return PlanImpossible(ControllerSentence(said))
         self._names.adopt(agents)  # of all, so that what the job requires tells nothing about some
         return cohort
 
@@ -212,7 +215,7 @@ class CohortPlanner:
         absent = self._fleet.absent(now)
         names = f"; offline: {listed(absent)}" if absent else ""
         names += f"; {agreed.explanation}" if agreed.explanation else ""
-        return f"waiting for agents: {why}{names}"
+        return ControllerSentence(f"waiting for agents: {why}{names}")
 
     def _spent(self) -> str:
         """Return why no cohort is possible any more; "" if one may be."""
@@ -223,7 +226,7 @@ class CohortPlanner:
         what, key = "participations are", "max_participations"
         if self.participations.over_budget:
             what, key = "privacy budget is", "target_epsilon"
-        return (
+        return ControllerSentence(
             f"the {what} spent: {spent} of the {len(known)} known agents have taken part as often "
             f"as {key} allows, and a round needs {self.quorum}; more agents, or a new job, can "
             "train on"

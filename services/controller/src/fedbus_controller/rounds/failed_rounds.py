@@ -4,6 +4,7 @@ from collections.abc import Generator
 
 from fedbus.core.actions import Action, Note
 from fedbus_controller.job_progress import JobProgress
+from fedbus_controller.published_reasons import ControllerSentence
 
 MAX_FAILED_ROUNDS = 3
 """Failures of one round in a row, after which the job fails."""
@@ -20,13 +21,19 @@ class FailedRounds:
         self._count = 0
 
     def add(self, progress: JobProgress, reason: str) -> Generator[Action, None, str]:
-        """Log a failure; return why the job fails, or "" if the round is tried again."""
+        """Log a failure; return why the job fails, or "" if the round is tried again.
+
+        What a collector reports of a private job may quote agents: it is in the collector's log,
+        and neither in a document nor in the controller's log.
+        """
         self._count += 1
-        reason = progress.published_reason(reason)
+        if progress.hides_agents and not isinstance(reason, ControllerSentence):
+            collector = "the collector" if progress.plan is None else progress.plan.collector
+            reason = f"the reason is in the log of {collector}: round_failed"
         number = progress.rounds + 1
         failed = f"round {number} failed"
-        progress.reason = f"{failed}: {reason}"
+        progress.tell(ControllerSentence(f"{failed}: {reason}"))
         yield Note("round_failed", {"job": progress.job, "round": number, "reason": reason})
         if self._count < MAX_FAILED_ROUNDS:
             return ""
-        return f"{failed} {self._count} times in a row, the last time: {reason}"
+        return ControllerSentence(f"{failed} {self._count} times in a row, the last time: {reason}")

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from fedbus.wire.announced_names import Names, classes_in, columns_in, decode_names
 from fedbus.wire.documents import AgentFacts, ModelNeeds
+from fedbus_controller.published_reasons import ControllerSentence
 
 Agents: TypeAlias = Sequence[tuple[str, AgentFacts]]
 _SHOWN: Final = 3
@@ -49,9 +50,8 @@ class AgreeingAgents:
     @property
     def explanation(self) -> str:
         """The agents that are left out, with reasons, or the conflict; "" if there are none."""
-        return self.conflict or "; ".join(
-            f"{agent} is left out: {why}" for agent, why in self.left_out.items()
-        )
+        left_out = (f"{agent} is left out: {why}" for agent, why in self.left_out.items())
+        return ControllerSentence(self.conflict or "; ".join(left_out))
 
 
 class NameAgreement:

@@ -11,6 +11,7 @@ from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
 from fedbus_controller.job_progress import JobProgress
 from fedbus_controller.mistnet.feature_planning import FeaturePlanner
+from fedbus_controller.published_reasons import ControllerSentence
 from fedbus_controller.rounds.cohort_planning import CohortPlanner, NoPlan, PlanPostponed
 from fedbus_controller.rounds.name_agreement import AgreeingAgents
 from fedbus_controller.rounds.noise_keys import choose_noise_key
@@ -60,14 +61,15 @@ class RoundPlanner:
         self.left_out = candidates.agreed.explanation or cohorts.without_evaluators
         stated = self._services.fleet.noise_keys(now)
         if not stated:
-            return PlanPostponed("waiting for a collector")
+            return PlanPostponed(ControllerSentence("waiting for a collector"))
         key = choose_noise_key(terms, stated, self._noise_key)
         if key.trouble:
-            return PlanPostponed(key.trouble)
+            return PlanPostponed(ControllerSentence(key.trouble))
         if self.features is not None and self.features.features:
             return self.features.plan(progress, stated, now)
         if self.participations.outdated:
-            return PlanPostponed("waiting for the repository to tell what the job has spent")
+            waiting = "waiting for the repository to tell what the job has spent"
+            return PlanPostponed(ControllerSentence(waiting))
         rng = context.rng("cohort", task)
         cohort = (
             cohorts.select(candidates, rng, now)
@@ -119,10 +121,11 @@ class RoundPlanner:
         if refused.entries:  # else the ledger is empty, and so is the copy
             self.participations.load(refused.entries, refused.participations)
         match refused.kind:
-            case "ledger-full":
-                return refused.reason
+            case "ledger-full":  # of both the repository composes a sentence from public figures
+                return ControllerSentence(refused.reason)
             case "budget":
-                return "" if self.participations.lower_limit(plan.cohort) else refused.reason
+                more = self.participations.lower_limit(plan.cohort)
+                return "" if more else ControllerSentence(refused.reason)
             case "cohort" | "key":
                 return ""
 

@@ -7,6 +7,7 @@ from fedbus.wire.messages import PlanRefused
 from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from fedbus_controller.job_progress import JobProgress, JobStage
+from fedbus_controller.published_reasons import ControllerSentence
 from fedbus_controller.rounds.cohort_planning import PlanImpossible, PlanPostponed
 from fedbus_controller.rounds.planning import RoundPlanner
 
@@ -39,7 +40,8 @@ class PlanningStage:
                 yield from progress.explain(reason)
                 yield WakeAt(keys.PlanningRetry(self._job), now + CHECK_SECONDS)
             case plan:
-                progress.stage, progress.plan, progress.reason = JobStage.PLANNING, plan, ""
+                progress.stage, progress.plan = JobStage.PLANNING, plan
+                progress.tell("")
                 yield from progress.note_left_out(planner.left_out)
                 yield from planner.store(plan, now)
         return None
@@ -62,7 +64,7 @@ class PlanningStage:
         self._progress.stage = JobStage.WAITING
         broke = "noise key" if refused.kind == "key" else "cohort"
         waiting = f"the {broke} broke the job's privacy terms; planning the round again"
-        yield from self._progress.explain(waiting)
+        yield from self._progress.explain(ControllerSentence(waiting))
         yield WakeAt(keys.PlanningRetry(self._job), now + CHECK_SECONDS)
         return ""
 

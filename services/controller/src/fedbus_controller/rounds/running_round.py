@@ -11,6 +11,7 @@ from fedbus.wire.strategies import StepLimit
 from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet, Liveness
 from fedbus_controller.job_context import JobContext
+from fedbus_controller.published_reasons import ControllerSentence
 
 MAX_INLINE_BASE_BYTES = 16 * 1024
 """Size up to which a base is sent inside a task."""
@@ -119,7 +120,7 @@ class RunningRound:
             if names
         ]
         needs = f"round {self.plan.round} needs {self.plan.quorum}"
-        return "; ".join([*parts, needs]) if parts else ""
+        return ControllerSentence("; ".join([*parts, needs]) if parts else "")
 
     def close(self) -> Iterator[Action]:
         """Cancel all asks of the round."""
