@@ -1,6 +1,5 @@
 """Training of a module with DP-SGD: its steps, each with examples and noise of its own."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn, optim
 
 from fedbus.data import Dataset
 from fedbus.data.drawn_rows import drawn_steps
+from fedbus.frameworks.torch.called_model import CalledModel
 from fedbus.frameworks.torch.dp_sgd_checks import check_examples_apart
 from fedbus.frameworks.torch.example_gradients import ExampleGradients
 from fedbus.frameworks.torch.schedules import Schedule
@@ -24,16 +24,14 @@ class PrivateSteps:
     """What the steps of one training need.
 
     Attributes:
-        answer: Returns the outputs of some rows, with the same chance each time.
-        score: Returns the mean loss of some rows with their targets.
+        model: Calls `net`.
         terms: Terms of the loss that depend on no example: they are added after the noise.
     """
 
     net: nn.Module
+    model: CalledModel
     optimizer: optim.Optimizer
     schedule: Schedule
-    answer: Callable[[Array], Tensor]
-    score: Callable[[Array, Array], Tensor]
     terms: TermGradients | None = None
 
     def walk(
@@ -46,13 +44,13 @@ class PrivateSteps:
         """
         plan = dp_sgd_steps(params, dp_sgd.least_examples)
         with ExampleGradients(self.net, dp_sgd, noise) as gradients:
-            self._check_apart(gradients, data)
+            self._check_apart(gradients, data, params)
             rows = gradients.rows_at_once(params.batch_size)
             steps = drawn_steps(data, plan.total, gradients.drawn(plan.rate), rows)
             for _ in range(plan.epochs):
                 for batches in islice(steps, plan.in_epoch):
                     for x, y in batches:
-                        gradients.add(self.score(x, y), len(x))
+                        gradients.add(self.model.score(x, y, params), len(x))
                     gradients.finish(plan.rate * data.examples)
                     if self.terms is not None:
                         self.terms.add()
@@ -60,10 +58,16 @@ class PrivateSteps:
                     self.schedule.after_batch()
                 self.schedule.after_epoch({})
 
-    def _check_apart(self, gradients: ExampleGradients, data: Dataset) -> None:
+    def _check_apart(
+        self, gradients: ExampleGradients, data: Dataset, params: TrainingParams
+    ) -> None:
         x, y = next(data.peek())
 
-        def score(rows: Array) -> Tensor:
-            return self.score(rows, np.repeat(y[:1], len(rows), axis=0))
+        def answer(rows: Array) -> Tensor:
+            with self.model.seeded(0):  # the same chance each time
+                return self.model.answer(rows)
 
-        check_examples_apart(gradients, x[:1], self.answer, score)
+        def score(rows: Array) -> Tensor:
+            return self.model.score(rows, np.repeat(y[:1], len(rows), axis=0), params)
+
+        check_examples_apart(gradients, x[:1], answer, score)
