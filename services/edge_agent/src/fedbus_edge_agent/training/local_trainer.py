@@ -2,9 +2,6 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedbus.blobs.spool import Spool
 from fedbus.data import Dataset
 from fedbus.datasource.source import DataSource, InMemorySource
@@ -13,7 +10,7 @@ from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs.eligibility import RowFormat
 from fedbus.model.blob import decode, encode_delta
 from fedbus.model.blob_header import Blob
-from fedbus.model.layout import Layout, Weights
+from fedbus.model.layout import Weights
 from fedbus.plugins import Evaluates, SecretNoise, TrainerFactory
 from fedbus.privacy.secret_noise import EphemeralNoise
 from fedbus.training.local_terms import LocalTerms
@@ -29,30 +26,27 @@ from fedbus_edge_agent.training.checks import (
     checked_metrics,
 )
 from fedbus_edge_agent.training.errors import contain_exits, describe_error
+from fedbus_edge_agent.training.finished_training import store_finished
 from fedbus_edge_agent.training.local_strategy import StrategyPlugins
 from fedbus_edge_agent.training.local_tensors import LocalTensors
 from fedbus_edge_agent.training.optimizer_state import OptimizerStates
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.private_offer import (
-    TrainingReport,
-    private_training,
     training_report,
     undisclosed,
 )
 from fedbus_edge_agent.training.private_task import (
     check_private_layout,
     check_private_task,
-    draws_noise,
     protects_own_data,
 )
 from fedbus_edge_agent.training.round_files import RoundFiles
+from fedbus_edge_agent.training.strategy_loader import StrategyLoader
 from fedbus_edge_agent.training.task_runner import (
     EvaluationResult,
     Model,
     TrainingResult,
-    store_update,
 )
-from fedbus_edge_agent.training.task_strategy import TaskStrategy, start_of
 from fedbus_edge_agent.training.trainer_cache import CachedTrainer, LoadedTrainers
 from fedbus_edge_agent.training.trainers import Trainers
 from fedbus_edge_agent.training.training_facts import FactsOfTask
@@ -81,9 +75,9 @@ class LocalTrainer:
     ) -> None:
         self.trainers = Trainers(preferred, factories, allowed)
         self._outbox = outbox
-        self._noise = noise
         self._local_tensors = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
         self.strategies = StrategyPlugins(allowed)
+        self._loader = StrategyLoader(self.strategies, outbox.own_states, noise)
         self._source = InMemorySource(data) if isinstance(data, Dataset) else data
         self.weights_trainer = WeightsTrainer(
             self._source,
@@ -150,7 +144,7 @@ class LocalTrainer:
             data = self.features.data(task, terms, spools, control)
         elif task.privacy is not None and not protects_own_data(task):
             raise PrivacyError("the features that the task must train on are not here")
-        strategy = self._strategy_of(task, model.layout, weights, state, control)
+        strategy = self._loader.start(task, model.layout, weights, state, control)
         measured = FactsOfTask(task)
 
         def before(loaded: CachedTrainer, data: Dataset) -> LocalTerms | None:
@@ -166,55 +160,13 @@ class LocalTrainer:
                 steps = measured.steps(control) if strategy.needs_steps else 0
                 finished = strategy.finish(blob, steps)
             report = training_report(task, update, measured.end(control), finished.norm_bit)
-        result = self._store(task, model.layout, blob, report, finished.own)
+        result = store_finished(self._outbox, task, model.layout, blob, report, finished.own)
         try:
             self._local_tensors.save(update.weights, model.layout, task.job, task.round)
         except StoreError as error:  # the update is stored, and counts
             control.notes.append(("local_tensors_lost", describe_error(error)))
         self.weights_trainer.save_optimizer_state(task, control)
         return result
-
-    def _store(
-        self,
-        task: TrainTask,
-        layout: Layout,
-        blob: bytearray,
-        report: TrainingReport,
-        own: NDArray[np.float32] | None,
-    ) -> TrainingResult:
-        """Write what the objective keeps, then the update: an offer never exists without it."""
-        if draws_noise(task):
-            self._outbox.released.record(task)
-        states, offered = self._outbox.own_states, (report.examples, report.metrics, report.facts)
-        if own is None:
-            return store_update(self._outbox, task, blob, *offered)
-        states.save_pending(task, layout, own)
-        try:
-            return store_update(self._outbox, task, blob, *offered, keeps_state=True)
-        except Exception:
-            states.discard_pending(task)
-            raise
-
-    def _strategy_of(
-        self,
-        task: TrainTask,
-        layout: Layout,
-        weights: Weights,
-        state: Blob | None,
-        control: TaskControl,
-    ) -> TaskStrategy:
-        with contain_exits():
-            parts = self.strategies.load(task.params, task.privacy)
-        own, reason = None, ""
-        if parts.keeper is not None:
-            if removed := self._outbox.own_states.make_room(task.job):
-                control.notes.append(("own_state_removed", removed))
-            own, reason = self._outbox.own_states.load(task, layout)
-        if reason:
-            control.notes.append(("own_state_reset", reason))
-        start = start_of(task, layout, weights, own, state)
-        private = private_training(task, self._noise())
-        return TaskStrategy(parts, start, layout, task.sections, private)
 
     def _initial_of(
         self, task: TrainTask, model: Model, base: Blob, control: TaskControl
