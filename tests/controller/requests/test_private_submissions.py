@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,11 +16,13 @@ from fedbus_controller import keys
 from fedbus_controller.app import check_plugins
 from fedbus_controller.core import ControllerCore
 from fedbus_controller.requests.private_submissions import (
+    dp_sgd_warnings,
     private_job_faults,
     private_job_warnings,
 )
 from tests.controller.harness import (
     BEAT,
+    COLLECTOR,
     EVALUATOR,
     JOB,
     REPOSITORY,
@@ -149,6 +152,62 @@ def test_a_target_of_a_private_job_needs_an_agent_that_only_evaluates() -> None:
         assert [each[:66] for each in harness.answer().get("warnings", [])] == (
             ["stopping_target accuracy: no agent that only evaluates is online, "] if warned else []
         )
+
+
+DP_SGD = {"dp-sgd": {"noise_multiplier": 2.0, "least_examples": 11}}
+
+
+def test_a_job_that_no_known_agent_can_train_with_dp_sgd_waits_and_pays_nothing() -> None:
+    """The reply says so, and so does the job, before any plan is stored."""
+    file = private_file(DP_SGD)
+    harness = submit(file, A, B, C)
+    harness.introduce_key(COLLECTOR, None)
+    strategy = resolve_job(parse(file))
+    harness.receive(REPOSITORY, accepted(file=file, strategy=strategy))
+    few = "fewer training examples than 11, the least_examples of dp-sgd"
+    (warning,) = harness.answer()["warnings"]
+    assert warning == (
+        "privacy-mechanisms.dp-sgd: 0 of 3 known agents can train this job, and a round needs 2, "
+        f"so it waits: 3 agents: {few}"
+    )
+    harness.wait(20.0)
+    assert keys.PlanStorage(JOB) not in harness.asks
+    assert harness.state_now().reason == (
+        f"waiting for agents: 3 are online, 2 wanted, 2 needed; 3 cannot: {few}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mechanisms", "examples", "warned"),
+    [(DP_SGD, [], 0), (DP_SGD, [11, 11, 9], 0), (DP_SGD, [11, 9], 1), (None, [1, 1], 0)],
+)
+def test_a_quorum_of_able_agents_is_enough_for_dp_sgd(
+    mechanisms: object, examples: list[int], warned: int
+) -> None:
+    """A fleet that is not known gets no warning: others say that no agent is online."""
+    known = [replace(facts("train"), examples=number) for number in examples]
+    assert len([*dp_sgd_warnings(parse(private_file(mechanisms)), known)]) == warned
+
+
+@pytest.mark.parametrize(
+    ("trainers", "wanted", "warned"),
+    [
+        (("tflite", "torch"), {}, True),
+        (("tflite", "torch"), {"trainer": "torch"}, False),
+        (("own", "torch"), {}, False),
+    ],
+)
+def test_an_agent_may_choose_a_trainer_that_cannot_train_with_dp_sgd(
+    trainers: tuple[str, ...], wanted: dict[str, str], warned: bool
+) -> None:
+    """A job that names torch leaves no choice."""
+    known = [replace(facts("train", trainers=trainers), examples=11)] * 2
+    said = (
+        "plugins.trainer: none is given, and 2 known agents may choose another trainer than torch, "
+        "which declines a job with dp-sgd; give 'torch'"
+    )
+    file = private_file(DP_SGD, plugins=wanted)
+    assert [*dp_sgd_warnings(parse(file), known)] == [said] * warned
 
 
 def submitted_with_a_budget() -> list[str]:

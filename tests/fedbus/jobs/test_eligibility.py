@@ -11,7 +11,7 @@ from fedbus.jobs.eligibility import (
     batch_memory_reason,
     ineligibility_reason,
 )
-from fedbus.training.params import DataOverrides, PluginChoice, TrainingParams
+from fedbus.training.params import DataOverrides, DpSgdParams, PluginChoice, TrainingParams
 from fedbus.wire.documents import AgentFacts, ModelNeeds
 
 MIB = 2**20
@@ -289,3 +289,52 @@ def test_channels_at_the_other_end_name_the_transform_that_moves_them(
     assert said is not None
     assert said.startswith(f"the model takes image [3, 8, 6]; the data here is image {has}")
     assert (f'the transform "{mend}" moves them' in said) == bool(mend)
+
+
+DP_SGD = TrainingParams(
+    dp_sgd=DpSgdParams(noise_multiplier=1.0, max_grad_norm=1.0, least_examples=10)
+)
+
+
+@pytest.mark.parametrize(
+    ("wish", "facts", "reason"),
+    [
+        (
+            TrainingRequirements(1, params=DP_SGD),
+            able(examples=9),
+            "fewer training examples than 10, the least_examples of dp-sgd",
+        ),
+        (TrainingRequirements(1), able(examples=9), None),
+        (
+            TrainingRequirements(
+                1,
+                params=replace(DP_SGD, data_overrides=DataOverrides(loader="sieve")),
+            ),
+            able(examples=9),
+            None,
+        ),
+        (
+            TrainingRequirements(1, params=DP_SGD),
+            able(trainers=("keras", "tflite")),
+            "no trainer that trains with dp-sgd (torch), only keras, tflite",
+        ),
+        (
+            TrainingRequirements(1, None, needs("own", "tflite"), DP_SGD),
+            able(trainers=("tflite", "torch")),
+            "no trainer that trains with dp-sgd (torch), only tflite",
+        ),
+        (
+            TrainingRequirements(1, "tflite", None, DP_SGD),
+            able(trainers=("tflite", "torch")),
+            "no trainer that trains with dp-sgd (torch), only tflite",
+        ),
+        (TrainingRequirements(1, "base", None, DP_SGD), able(trainers=("tflite", "torch")), None),
+        (TrainingRequirements(1, params=DP_SGD), able(trainers=("own", "tflite")), None),
+        (TrainingRequirements(1, params=DP_SGD), FACTS, None),
+    ],
+)
+def test_an_agent_that_cannot_train_with_dp_sgd_is_not_eligible(
+    wish: TrainingRequirements, facts: AgentFacts, reason: str | None
+) -> None:
+    """Its examples are too few or its trainers cannot; a foreign trainer or loader is unknown."""
+    assert ineligibility_reason(wish, facts) == reason

@@ -157,6 +157,11 @@ class Fleet:
             if role_of(node) == "agent" and _may_train(entry.state)
         ]
 
+    def facts_of_trainers(self) -> list[AgentFacts]:
+        """Return what the known agents that may train have announced, online or not."""
+        announced = (self._nodes[node].state.agent for node in self.trainers())
+        return [facts for facts in announced if facts is not None]
+
     def _forget(self, now: float) -> None:
         """Remove silent nodes: an agent in a container may have a new name at each start."""
         since = now - FORGOTTEN_SECONDS

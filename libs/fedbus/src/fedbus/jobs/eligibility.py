@@ -14,6 +14,7 @@ from typing import Any
 
 from fedbus.jobs.input_match import input_reason
 from fedbus.text import listed
+from fedbus.training.dp_sgd import DP_SGD_FRAMEWORK
 from fedbus.training.options import FRAMEWORKS, peak_state_slots, state_slots
 from fedbus.training.params import DataOverrides, TrainingParams
 from fedbus.wire.documents import AgentFacts, ModelNeeds
@@ -88,6 +89,7 @@ def ineligibility_reason(requirements: TrainingRequirements, facts: AgentFacts) 
         facts.trouble
         or resources_reason(requirements.weights_bytes, params, facts)
         or trainer_reason(requirements.trainer, needs, facts)
+        or dp_sgd_reason(requirements.trainer, needs, params, facts)
         or data_plugins_reason(params.data_overrides, facts)
         or _announced_input_reason(needs, params.data_overrides, facts)
         or None
@@ -207,6 +209,29 @@ def trainer_reason(wanted: str | None, needs: ModelNeeds | None, facts: AgentFac
     if wanted is None and needs is not None and not set(needs.architectures) & set(here):
         known = listed(needs.architectures) or "none"
         return f"no trainer for the model ({known}), only {listed(here)}"
+    return None
+
+
+def dp_sgd_reason(
+    wanted: str | None, needs: ModelNeeds | None, params: TrainingParams, facts: AgentFacts
+) -> str | None:
+    """Compare what DP-SGD asks with the examples and trainers that an agent announces.
+
+    A trainer that fedbus does not ship may train with DP-SGD, and a loader of the job may give
+    another number of examples: neither is known here.
+    """
+    if params.dp_sgd is None:
+        return None
+    least = params.dp_sgd.least_examples
+    if facts.examples < least and params.data_overrides is None:
+        return f"fewer training examples than {least}, the least_examples of dp-sgd"
+    usable = set(facts.trainers)
+    if wanted not in {None, BASE}:
+        usable &= {wanted}
+    elif needs is not None:
+        usable &= set(needs.architectures)
+    if usable and usable <= FRAMEWORKS.keys() - {DP_SGD_FRAMEWORK}:
+        return f"no trainer that trains with dp-sgd ({DP_SGD_FRAMEWORK}), only {listed(usable)}"
     return None
 
 

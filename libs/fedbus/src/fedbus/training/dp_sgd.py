@@ -13,6 +13,8 @@ from typing import Final
 
 from fedbus.training.params import SchedulerPart, TrainingParams
 
+DP_SGD_FRAMEWORK: Final = "torch"
+"""The only trainer that fedbus ships which trains with DP-SGD."""
 NO_DP_SGD_OPTIMIZERS: Final[Mapping[str, str]] = {
     "lbfgs": "computes the gradients of a batch many times, each of which would need noise",
     "sparseadam": "changes only the numbers that an example has, which noise does not hide",

@@ -86,6 +86,7 @@ class RequestDecisions:
             only_evaluating=len(evaluators.keys() - trainers.keys()),
             trainers=[facts.trainers for facts in (trainers | evaluators).values()],
             known_to_train=len(self._fleet.trainers()),
+            known_facts=self._fleet.facts_of_trainers(),
         )
         yield from self._pending.accept(loaded, acceptance, online)
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from fedbus.jobs import JobFile, parse, training_params_of
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
+from fedbus.wire.documents import AgentFacts
 from fedbus.wire.privacy import PrivacyTerms
-from fedbus_controller.requests.private_submissions import private_job_warnings
+from fedbus_controller.requests.private_submissions import dp_sgd_warnings, private_job_warnings
 
 Trainers = Sequence[str]
 """The trainers of one agent."""
@@ -17,7 +18,7 @@ Trainers = Sequence[str]
 class OnlineAgents:
     """What warnings depend on: the numbers of agents by what they do, and the trainers of each.
 
-    `known_to_train` counts agents that are offline, too.
+    `known_to_train` counts agents that are offline, too; `known_facts` are of those that told any.
     """
 
     training: int
@@ -25,6 +26,7 @@ class OnlineAgents:
     only_evaluating: int
     trainers: Sequence[Trainers]
     known_to_train: int
+    known_facts: Sequence[AgentFacts]
 
 
 def submission_warnings(
@@ -38,6 +40,7 @@ def submission_warnings(
     yield from unmeasurable_metrics(job, online.trainers)
     if terms is not None:
         yield from private_job_warnings(terms, online.known_to_train)
+        yield from dp_sgd_warnings(job, online.known_facts)
     if job.targets and terms is not None and not online.only_evaluating:
         yield (
             f"stopping_target {listed(job.targets)}: no agent that only evaluates is online, and a "
