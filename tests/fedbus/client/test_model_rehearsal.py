@@ -191,10 +191,10 @@ def test_weights_of_another_dtype_than_the_models_are_refused_by_name(
 def test_options_of_a_factory_do_not_go_with_a_spec(tmp_path: Path) -> None:
     """The spec says all that itself."""
     (tmp_path / "spec.json").write_text("{}")
-    for more in (ModelOptions(config="{}"), ModelOptions(shape="4"), ModelOptions(name="x")):
+    for more in (ModelOptions(config="{}"), ModelOptions(shape="4")):
         with pytest.raises(
             SettingsError,
-            match="a name, a config, the shape of a row and local terms belong to a factory",
+            match="a config, the shape of a row and local terms belong to a factory",
         ):
             packed_model(str(tmp_path / "spec.json"), more)
 

@@ -131,6 +131,18 @@ def test_a_model_needs_a_name_that_fits_a_topic(tmp_path: Path) -> None:
         read_model(lay(tmp_path, model="a/b"), tmp_path / "w.npz")
 
 
+def test_a_spec_is_packed_under_another_name(tmp_path: Path) -> None:
+    """As if the file had it; a name that fits no topic is refused."""
+    renamed = read_model(lay(tmp_path), tmp_path / "w.npz", name="other")
+    assert renamed == read_model(lay(tmp_path, model="other"), tmp_path / "w.npz")
+    assert (renamed.push.model, renamed.spec().model) == ("other", "other")
+    with pytest.raises(SettingsError, match="'a/b' is no model's name"):
+        read_model(lay(tmp_path), tmp_path / "w.npz", name="a/b")
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(SettingsError, match="a model spec is an object"):
+        read_model(tmp_path / "list.json", name="other")
+
+
 def test_no_framework_and_no_weights_says_what_to_give(tmp_path: Path) -> None:
     """With the reason of each framework that was tried."""
     with pytest.raises(

@@ -139,7 +139,7 @@ def test_a_private_job_on_a_model_of_unknown_epsilon_is_refused(
     store.end_job(0, "a", "finished", "")
     [refused] = harness.receive(CONTROLLER, store_job())
     [fault] = refused.faults
-    assert (fault.key, "fedbus models push --reset" in fault.problem) == (
+    assert (fault.key, "--weights digits.npz --reset" in fault.problem) == (
         "privacy-mechanisms",
         True,
     )

@@ -28,7 +28,7 @@ from fedbus_repository.stores.ledger_records import (
     Spent,
 )
 from fedbus_repository.stores.model_epsilon import model_spent
-from fedbus_repository.stores.records import HistoryEntry, StoredJob, StoreRefusal
+from fedbus_repository.stores.records import HistoryEntry, StoredJob, StoreRefusal, Version
 from fedbus_repository.stores.sqlite import ledger_store
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.conftest import Open
@@ -410,6 +410,36 @@ def test_the_jobs_of_a_model_add_up_until_it_is_pushed_again(store: Store) -> No
     begin(store, "c", private=PRIVATE)
     assert commit_private(store, 3.0, "c").version.privacy == spent_with()
     assert isinstance(store.model_privacy("faces"), StoreRefusal)
+
+
+def test_a_reset_with_equal_weights_begins_epsilon_again(store: Store) -> None:
+    """Over a trained version, and over a pushed one on which only failed rounds have spent."""
+    first = push(store)
+    begin(store, "a", private=PRIVATE)  # pushes what is stored already
+    plan = plan_next(store, "a")
+    assert isinstance(store.record_noise(entry_for(plan)), RecordedNoise)  # and the round fails
+    store.end_job(0, "a", "failed", "")
+    assert push(store) == first
+    reset = store.push(MODEL, first.spec, first.weights, (), reset=True)
+    assert isinstance(reset, Version)
+    assert (reset.version, reset.weights, epsilon_of(store)) == (2, first.weights, 0.0)
+    assert store.check_push(MODEL, first.spec, first.weights, reset=True) == reset  # once
+    store.store_job(0, "b", MODEL, b"{}")
+    trained = commit_next(store, 1.0, "b").version
+    store.end_job(0, "b", "finished", "")
+    assert epsilon_of(store) is None
+    assert store.check_push(MODEL, trained.spec, trained.weights) == trained
+    again = store.push(MODEL, trained.spec, trained.weights, (), reset=True)
+    assert isinstance(again, Version)
+    assert (again.version, again.job, epsilon_of(store)) == (4, None, 0.0)
+    assert store.check_private_job(MODEL, PRIVATE) is None
+
+
+def epsilon_of(store: Store) -> float | None:
+    """Return the ε of the model."""
+    found = store.model_privacy(MODEL)
+    assert isinstance(found, ModelPrivacy)
+    return model_spent(found.jobs)[0]
 
 
 def test_retention_deletes_weights_but_no_entry(store: Store) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from fedbus.wire.privacy import JobPrivacy
 from fedbus_repository.stores.model_epsilon import (
+    is_used,
     lost_epsilon,
     model_spent,
     new_job_fault,
@@ -46,8 +47,10 @@ def test_what_jobs_spent_adds_up(
 
 
 MEND = (
-    "; push its weights as another model (`fedbus models push --name`), or with `fedbus models "
-    "push --reset`: their own ε then counts as 0, and is for you to state"
+    "; push its weights again: `fedbus models pull digits -o digits.npz`, then `fedbus models push "
+    "SPEC.json --weights digits.npz --reset`, or with `--name OTHER` in place of `--reset`, which "
+    "makes another model (for a factory, MODULE:FACTORY in place of SPEC.json); their own ε then "
+    "counts as 0, and is for you to state"
 )
 
 
@@ -97,6 +100,14 @@ def test_a_warning_never_states_less_than_what_was_spent() -> None:
     warning = lost_epsilon(MODEL, [replace(PRIVATE, spent=spent)] * 3)
     assert warning is not None
     assert "has an ε of 23.7," in warning  # 23.632689
+
+
+def test_a_model_is_used_by_rounds_and_by_noise() -> None:
+    """Noise alone is that of rounds that failed; a job that was cancelled at once used nothing."""
+    failed = replace(PRIVATE, rounds=0)
+    assert [is_used(jobs) for jobs in ([], [IDLE], [IDLE, WITHOUT], [failed])] == [
+        *(False, False, True, True)
+    ]
 
 
 def test_what_each_job_spent_is_of_one_unit() -> None:

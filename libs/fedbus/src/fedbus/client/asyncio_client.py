@@ -376,14 +376,15 @@ class Client:
             source: A spec file, JSON; `package.module:factory`, code that makes a Keras or torch
                 model, called here; or what `fedbus.client.prepare_model` returned.
             weights: An .npz or .safetensors file; by default the factory's, or a framework's first.
-            name: Of a factory's model; the factory's own by default.
+            name: Of the model; that of the spec, or the factory's own, by default.
             config: What to call a factory with.
             input_shape: Of a row that a factory's model takes, where the model does not say it.
             answers: What the outputs mean; the model's loss and last layer say it by default.
             classes: Names of the outputs, in their order; by default those of the version before.
             local_terms: Whether a factory's .tflite file can be trained by FedProx, SCAFFOLD and
                 FedDyn, which add terms to the loss; it is larger and needs more memory.
-            reset: Whether to replace a version that was trained.
+            reset: Whether to replace a version that was trained, if need be by an equal one; ε then
+                begins again at 0.
             progress: Called with the number of bytes that were just sent.
 
         Raises:

@@ -36,7 +36,7 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
             model.
         weights: An .npz or .safetensors file; by default those of the factory's model, or what a
             framework makes that is installed here.
-        name: Of a factory's model; the factory's own by default.
+        name: Of the model; that of the spec, or the factory's own, by default.
         config: What to call a factory with.
         input_shape: Of a row that a factory's model takes, where the model does not say it.
         answers: What the model's outputs mean; its loss and last layer say it by default.
@@ -62,12 +62,12 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
         ):
             made = make_model(str(source), name, config, input_shape, arrays, said, local_terms)
         told += [str(each.message) for each in caught]
-    elif local_terms or any(each is not None for each in (name, config, input_shape)):
+    elif local_terms or any(each is not None for each in (config, input_shape)):
         raise SettingsError(
-            "a name, a config, the shape of a row and local terms belong to a factory; a spec has "
+            "a config, the shape of a row and local terms belong to a factory; a spec has "
             "them itself, or its .tflite file has"
         )
     else:
-        made = read_model(path, own, said)
+        made = read_model(path, own, said, name)
     told += [*made.warnings, *rehearse(made)]
     return replace(made, warnings=tuple(told))

@@ -23,6 +23,7 @@ import numpy as np
 
 from fedbus import plugins
 from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions, complete_spec, row_of
+from fedbus.client.names import model_name
 from fedbus.client.tflite_check import check_files
 from fedbus.digest import digest_of
 from fedbus.errors import FedbusError, LayoutError, SettingsError, WireError
@@ -79,12 +80,17 @@ class PackedModel:
 
 
 def read_model(
-    spec_file: Path, weights_file: Path | None = None, said: OutputOptions = NO_OUTPUT_OPTIONS
+    spec_file: Path,
+    weights_file: Path | None = None,
+    said: OutputOptions = NO_OUTPUT_OPTIONS,
+    name: str | None = None,
 ) -> PackedModel:
     """Read a spec, its files, and weights from a file or, without one, a framework's initial ones.
 
+    A `name` goes before that in the spec.
+
     Raises:
-        SettingsError: a file is missing, or has other content than expected.
+        SettingsError: a file is missing, has other content than expected, or the name is not valid.
         FedbusError: the weights do not fit the spec's layout.
     """
     try:
@@ -99,6 +105,8 @@ def read_model(
         ) from error
     except WireError as error:
         raise SettingsError(f"{spec_file}: not a model spec: {error}; {_TAKEN}") from error
+    if name is not None and isinstance(plain, dict):
+        plain["model"] = model_name(name)
     return pack(plain, spec_file.parent, weights_file, said)
 
 

@@ -182,7 +182,9 @@ class Store(Protocol):
     ) -> Version | StoreRefusal:
         """Insert a version without a round; all its blobs must be kept before.
 
-        Without `reset`, refuse if the model's newest version was trained.
+        Without `reset`, refuse if the model's newest version was trained. With `reset`, what equals
+        the newest version is inserted too if a job has trained the model, or drawn noise for it,
+        since the last push: its ε then begins again.
         """
 
     def latest(self) -> tuple[Version, ...]:

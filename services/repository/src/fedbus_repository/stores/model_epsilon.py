@@ -40,6 +40,11 @@ def model_spent(jobs: Sequence[JobPrivacy]) -> Spent:
     return (round_up(fsum(known)) if known[1:] else fsum(known)), delta
 
 
+def is_used(jobs: Sequence[JobPrivacy]) -> bool:
+    """Return whether one of the jobs on a model has trained it or drawn noise for it."""
+    return any(each.spent is not None or each.rounds > 0 for each in jobs)
+
+
 def new_job_fault(terms: PrivacyTerms, model: str, jobs: Sequence[JobPrivacy]) -> str | None:
     """Return why the ε of a model, which these jobs have trained, cannot be continued.
 
@@ -48,9 +53,11 @@ def new_job_fault(terms: PrivacyTerms, model: str, jobs: Sequence[JobPrivacy]) -
     if terms.release == "metric" or (why := _unknown_epsilon(jobs, terms.unit)) is None:
         return None
     return (
-        f"the ε of model {model!r} is unknown: {why}; push its weights as another model "
-        "(`fedbus models push --name`), or with `fedbus models push --reset`: their own ε then "
-        "counts as 0, and is for you to state"
+        f"the ε of model {model!r} is unknown: {why}; push its weights again: "
+        f"`fedbus models pull {model} -o {model}.npz`, then `fedbus models push SPEC.json "
+        f"--weights {model}.npz --reset`, or with `--name OTHER` in place of `--reset`, which "
+        "makes another model (for a factory, MODULE:FACTORY in place of SPEC.json); their own ε "
+        "then counts as 0, and is for you to state"
     )
 
 

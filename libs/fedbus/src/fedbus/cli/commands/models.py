@@ -178,13 +178,16 @@ def push(
     ],
     weights: WeightsFile = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of a factory's model; its own by default.")
+        str | None,
+        typer.Option(
+            "--name", help="The model's name; by default that of the spec, or the factory's own."
+        ),
     ] = None,
     config: Config = None,
     shape: Shape = None,
     reset: Annotated[
         bool,
-        typer.Option("--reset", help="Replace a trained model."),
+        typer.Option("--reset", help="Replace a trained model; its ε begins again at 0."),
     ] = False,
     answers: Answers = None,
     classes: Classes = None,
@@ -207,9 +210,10 @@ def push(
     with its weights, and agents rebuild it from their installed packages.
     The model is trained for one step and asked once in each of its frameworks that is installed
     here; if that fails, it is not pushed.
-    A model equal to the latest version is not stored again. A trained model is not replaced without
-    --reset; the pushed version is then served and trained. Without --classes it keeps the class
-    names of the version before, if layout and answers are the same.
+    A trained model is not replaced without --reset; the pushed version is then served and trained,
+    and ε begins again at 0. A model equal to the latest version is stored again only with --reset,
+    and only if a job has used it since. Without --classes it keeps the class names of the version
+    before, if layout and answers are the same.
     """
     outputs = OutputOptions(answers=answers, classes=read_classes(classes))
     options = ModelOptions(

@@ -16,7 +16,9 @@ class PushModel:
     """Store a version of a model; its blobs are fetched from the sender.
 
     With `reset` it is stored even if the newest version was made by a round, and is then the
-    version that is served and trained.
+    version that is served and trained. A model equal to the newest version is stored again only
+    with `reset`, and only if a job has trained the model, or drawn noise for it, since the last
+    push: a repeated request changes nothing.
     """
 
     model: Ident

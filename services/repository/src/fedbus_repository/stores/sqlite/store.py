@@ -20,6 +20,7 @@ from fedbus_repository.stores import commit_rules, rules
 from fedbus_repository.stores.base import Upload
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.files import BlobFolder
+from fedbus_repository.stores.model_epsilon import is_used
 from fedbus_repository.stores.records import (
     HistoryEntry,
     ModelView,
@@ -215,7 +216,11 @@ def _push_answer(
 ) -> Version | StoreRefusal | None:
     """Return the answer to a push; None: it may be inserted."""
     latest = version_rows.latest(db, model)
-    if latest is not None and (latest.spec, latest.weights) == (spec, weights):
+    if (
+        latest is not None
+        and (latest.spec, latest.weights) == (spec, weights)
+        and not (reset and is_used(ledger_rows.jobs_since_push(db, model)))
+    ):
         return latest
     job = job_rows.running_job(db, model)
     if job is not None:
