@@ -108,7 +108,7 @@ def agent(
     made = LocalTrainer(
         Outbox(folder), learnable_data(EXAMPLES), "slope", own, noise=lambda: Count(first)
     )
-    made.strategies = FixedParts(parts=parts)
+    made.strategies.plugins = FixedParts(parts=parts)
     return made
 
 

@@ -91,7 +91,7 @@ class Handlers:
         try:
             name = self.trainer.choose(spec, trainer)
             refused = privacy_reason(file) or strategy_reason(
-                file.strategy, self.trainer.strategies.allowed
+                file.strategy, self.trainer.strategies.plugins.allowed
             )
         except FedbusError as error:
             raise ApiError(422, str(error)) from error

@@ -76,8 +76,7 @@ class LocalTrainer:
         self.trainers = Trainers(preferred, factories, allowed)
         self._outbox = outbox
         self._local_tensors = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
-        self.strategies = StrategyPlugins(allowed)
-        self._loader = StrategyLoader(self.strategies, outbox.own_states, noise)
+        self.strategies = StrategyLoader(StrategyPlugins(allowed), outbox.own_states, noise)
         self._source = InMemorySource(data) if isinstance(data, Dataset) else data
         self.weights_trainer = WeightsTrainer(
             self._source,
@@ -144,7 +143,7 @@ class LocalTrainer:
             data = self.features.data(task, terms, spools, control)
         elif task.privacy is not None and not protects_own_data(task):
             raise PrivacyError("the features that the task must train on are not here")
-        strategy = self._loader.start(task, model.layout, weights, state, control)
+        strategy = self.strategies.start(task, model.layout, weights, state, control)
         measured = FactsOfTask(task)
 
         def before(loaded: CachedTrainer, data: Dataset) -> LocalTerms | None:
@@ -209,7 +208,7 @@ class LocalTrainer:
 
     def check_strategy(self, params: TrainingParams, privacy: PrivacyTerms | None = None) -> int:
         """Reject parts of a strategy that the agent cannot use; see `StrategyPlugins.check`."""
-        return self.strategies.check(params, privacy)
+        return self.strategies.plugins.check(params, privacy)
 
     def rows(self, overrides: DataOverrides) -> RowFormat:
         """Return the format of a trainer's rows; see `DataSource.expected_pipeline`."""

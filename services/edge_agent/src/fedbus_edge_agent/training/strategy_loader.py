@@ -20,7 +20,7 @@ class StrategyLoader:
     def __init__(
         self, plugins: StrategyPlugins, own_states: OwnStates, noise: Callable[[], SecretNoise]
     ) -> None:
-        self._plugins = plugins
+        self.plugins = plugins
         self._own_states = own_states
         self._noise = noise
 
@@ -38,7 +38,7 @@ class StrategyLoader:
             FedbusError: A plug-in is missing or fails, or there is no room for the arrays.
         """
         with contain_exits():
-            parts = self._plugins.load(task.params, task.privacy)
+            parts = self.plugins.load(task.params, task.privacy)
         own, reason = None, ""
         if parts.keeper is not None:
             if removed := self._own_states.make_room(task.job):
