@@ -251,10 +251,18 @@ class Harness(CoreHarness):
                 ),
             )
 
-    def introduce_key(self, collector: str, noise_key: str | None, incarnation: int = 1) -> None:
+    def introduce_key(
+        self, collector: str, noise_key: str | None, incarnation: int = 1, trouble: str = ""
+    ) -> None:
         """Publish the state of a collector with the digest of its noise key."""
         self.incarnations[collector] = incarnation
-        state = NodeState(node=collector, incarnation=incarnation, online=True, noise_key=noise_key)
+        state = NodeState(
+            node=collector,
+            incarnation=incarnation,
+            online=True,
+            noise_key=noise_key,
+            trouble=trouble,
+        )
         self.receive(collector, state)
 
     def introduce_as(self, node: str, own: AgentFacts) -> None:

@@ -157,10 +157,9 @@ def test_a_key_that_is_lost_stops_private_rounds_until_it_is_back(tmp_path: Path
         records = run(cluster)
         assert [r.privacy.entries for r in records if r.privacy is not None] == [1, 2, 3]
         failed = [note["reason"] for note in cluster.ring.noted("round_failed")]
-        assert failed
-        assert all("there is no such file" in reason for reason in failed)
+        assert any("there is no such file" in reason for reason in failed)
         reasons = {state.reason for state in cluster.states["job-1"]}
-        assert any("waiting for a noise key" in reason for reason in reasons)
+        assert any("noise key: " in reason and "fedbus agents" in reason for reason in reasons)
 
 
 def test_poisson_rounds_commit_noise_with_whatever_number_of_agents(tmp_path: Path) -> None:

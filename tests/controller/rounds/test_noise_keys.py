@@ -104,3 +104,24 @@ def test_a_job_keeps_the_key_of_its_earlier_plans() -> None:
     restarted.introduce_key(COLLECTOR, OTHER_KEY, incarnation=2)
     restarted.wait(6.0)
     assert restarted.state_now().reason == reason
+
+
+def test_a_key_that_cannot_be_used_is_mended_not_replaced() -> None:
+    """The collector says what its file lacks; a begun job needs the same key."""
+    harness = begin_privately(private_job(terms()))
+    plan = harness.open_round()
+    why = "noise key /k: its mode is 0644"
+    harness.introduce_key(COLLECTOR, None, trouble=why)
+    harness.receive(COLLECTOR, committed_privately(plan, terms(), spent(terms(), 1)))
+    shown = "`fedbus agents` shows why collector.1 cannot use its file"
+    assert harness.state().reason == (
+        "waiting for the job's noise key: this job's earlier rounds have noise of the key "
+        f"1a1a1a1a1a1a…, but collector.1 has none; {shown}; {MEND}: that of the earlier rounds, or "
+        "cancel the job if it is lost"
+    )
+    assert choose_noise_key(terms(), {COLLECTOR: None}, None, [COLLECTOR]).trouble == (
+        f"waiting for a noise key: collector.1 has none; {shown}; {MEND}"
+    )
+    harness.introduce_key(COLLECTOR, KEY)
+    harness.wait(1.0)
+    assert harness.planned.noise_key == KEY

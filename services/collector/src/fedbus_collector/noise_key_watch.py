@@ -67,8 +67,8 @@ class NoiseKeyWatch:
         if self.digest is not None:
             self.digest = None
             yield Note("noise_key_unusable", {"reason": str(error)})
+            yield Trouble(str(error))  # first: who sees that the key is gone can see why
             yield AnnounceNoiseKey(None)
-            yield Trouble(str(error))
 
     def fault(self, key: NoiseKey, planned: str) -> str:
         """Return why the key in the file cannot be used for a plan, or ""; ask before `found`."""

@@ -149,6 +149,11 @@ class Fleet:
         collectors = (node for node in self._online(now) if role_of(node) == "collector")
         return {node: self._nodes[node].state.noise_key for node in collectors}
 
+    def without_noise_key(self, now: float) -> list[str]:
+        """Return the online collectors that state why they cannot use the file of their key."""
+        states = (self._nodes[node].state for node in self.collectors(now))
+        return [each.node for each in states if each.noise_key is None and each.trouble]
+
     def trainers(self) -> list[str]:
         """Return the known agents that may train, online or not, sorted by name."""
         return [

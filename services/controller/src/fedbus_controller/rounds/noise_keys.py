@@ -5,12 +5,12 @@ noise of earlier rounds is drawn again, and a repeated computation must give the
 round is planned while the online collectors differ.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from fedbus.privacy.ledger_entries import is_drawn_by_collector
-from fedbus.text import in_given_order
+from fedbus.text import in_given_order, listed
 from fedbus.wire.privacy import PrivacyTerms
 
 _SHOWN_DIGITS: Final = 12
@@ -29,7 +29,10 @@ class NoiseKeyChoice:
 
 
 def choose_noise_key(
-    terms: PrivacyTerms | None, stated: Mapping[str, str | None], earlier: str | None
+    terms: PrivacyTerms | None,
+    stated: Mapping[str, str | None],
+    earlier: str | None,
+    troubled: Collection[str] = (),
 ) -> NoiseKeyChoice:
     """Return the key that all collectors have.
 
@@ -37,12 +40,17 @@ def choose_noise_key(
         terms: What the job promises.
         stated: The digest that each online collector states; None if it has no key.
         earlier: The digest in the job's earlier plans; None before the first.
+        troubled: The collectors that state why they cannot use their file.
     """
     if terms is None or not is_drawn_by_collector(terms):
         return NoiseKeyChoice()
     digests = set(stated.values())
     has = in_given_order(f"{name} has {_shown(digest)}" for name, digest in sorted(stated.items()))
-    if digests == {None}:
+    if troubled:
+        has += f"; `fedbus agents` shows why {listed(troubled)} cannot use its file"
+    if digests == {None} and earlier is None:
+        if troubled:
+            return NoiseKeyChoice(None, f"waiting for a noise key: {has}; {_MEND}")
         make = "make one with `fedbus privacy key FILE`"
         return NoiseKeyChoice(None, f"waiting for a noise key: {has}; {make}, and {_MEND}")
     if len(digests) > 1:

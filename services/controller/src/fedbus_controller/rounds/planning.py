@@ -59,10 +59,11 @@ class RoundPlanner:
         terms, cohorts = context.terms, self._cohorts
         candidates = cohorts.candidates(progress.newest, now)
         self.left_out = candidates.agreed.explanation or cohorts.without_evaluators
-        stated = self._services.fleet.noise_keys(now)
+        fleet = self._services.fleet
+        stated = fleet.noise_keys(now)
         if not stated:
             return PlanPostponed(ControllerSentence("waiting for a collector"))
-        key = choose_noise_key(terms, stated, self._noise_key)
+        key = choose_noise_key(terms, stated, self._noise_key, fleet.without_noise_key(now))
         if key.trouble:
             return PlanPostponed(ControllerSentence(key.trouble))
         if self.features is not None and self.features.features:
