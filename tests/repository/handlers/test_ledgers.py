@@ -213,6 +213,7 @@ def test_a_thousand_jobs_fit_a_message() -> None:
         first_version=2**40,
         last_version=2**40,
         submitted="2026-11-29T08:53:28.120Z",
+        mechanism="x" * 64,
     )
     shown = PrivacyShown(
         model="m" * 64,

@@ -248,6 +248,11 @@ def test_a_job_that_ended_before_its_first_entry_has_spent_nothing(store: Store)
     begin(store, private=PRIVATE)
     store.end_job(0, JOB, "cancelled", "")
     assert store.job_ledger(JOB) == JobLedger()
+    found = store.model_privacy(MODEL)
+    assert isinstance(found, ModelPrivacy)
+    assert [(each.spent, each.rounds, each.mechanism) for each in found.jobs] == [
+        (None, 0, TERMS.mechanism)
+    ]
 
 
 def test_an_entry_of_an_unknown_job_is_refused(store: Store) -> None:

@@ -92,7 +92,10 @@ def test_a_large_epsilon_is_not_sold_as_a_bound() -> None:
 @pytest.mark.parametrize(
     ("jobs", "sentence"),
     [
-        ((), "no job with a privacy mechanism has trained digits: it has no ε"),
+        (
+            (job(spent=None, rounds=0),),
+            "no job has trained digits since it was pushed; the ε of its next job begins at 0",
+        ),
         ((job(spent=None),), "no job with a privacy mechanism has trained digits: it has no ε"),
         (
             (job(), job("plain", spent=None)),

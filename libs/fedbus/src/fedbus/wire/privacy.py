@@ -180,9 +180,10 @@ class Participation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobPrivacy:
-    """What one job has spent on a model; `spent` is None if the job has no privacy mechanism.
+    """What one job has spent on a model; `spent` is None before its first ledger entry.
 
-    `failed` of its entries belong to rounds that were not committed: their noise was drawn.
+    `mechanism` is its privacy mechanism, None if it has none. `failed` of its entries belong to
+    rounds that were not committed: their noise was drawn.
     """
 
     job: Ident
@@ -193,3 +194,4 @@ class JobPrivacy:
     first_version: Whole | None = None
     last_version: Whole | None = None
     submitted: Timestamp | None = None
+    mechanism: Ident | None = None

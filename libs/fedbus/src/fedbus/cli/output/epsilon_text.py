@@ -64,7 +64,12 @@ def describe_privacy(shown: PrivacyShown) -> str:
     """Describe in plain words what versions of a model tell about one unit."""
     private = [each.spent for each in shown.jobs if each.spent is not None]
     if not private:
-        return f"no job with a privacy mechanism has trained {shown.model}: it has no ε"
+        if any(each.rounds for each in shown.jobs):
+            return f"no job with a privacy mechanism has trained {shown.model}: it has no ε"
+        return (
+            f"no job has trained {shown.model} since it was pushed; the ε of its next job begins "
+            "at 0"
+        )
     if shown.epsilon is None:
         return f"{shown.model} as a whole has no ε: {_why_none(shown.jobs)}"
     unit = private[0].unit  # an ε is a sum over jobs that protect the same unit
@@ -80,7 +85,7 @@ def describe_privacy(shown: PrivacyShown) -> str:
 
 
 def _why_none(jobs: Sequence[JobPrivacy]) -> str:
-    bare = [each.job for each in jobs if each.spent is None]
+    bare = [each.job for each in jobs if each.spent is None and each.rounds]
     without = [
         f"{each.job} ({each.spent.mechanism})"
         for each in jobs

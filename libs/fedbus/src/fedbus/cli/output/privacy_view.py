@@ -17,10 +17,10 @@ def print_privacy(shown: PrivacyShown) -> None:
     rows = [_row(each) for each in shown.jobs]
     display.print_table(COLUMNS, rows, nothing=f"no job has trained {shown.model}")
     if any(each.spent is not None for each in shown.jobs):
-        display.show(
-            f"\n{shown.model}, version {shown.version}: ε {format_epsilon(shown.epsilon)}, δ "
-            f"{shown.delta:.3g}, the sum of all jobs"
-        )
+        total = "no ε"
+        if shown.epsilon is not None:
+            total = f"ε {format_epsilon(shown.epsilon)}, δ {shown.delta:.3g}, the sum of all jobs"
+        display.show(f"\n{shown.model}, version {shown.version}: {total}")
     display.show(describe_privacy(shown))
     running = [each.job for each in shown.jobs if each.running and each.spent is not None]
     for job in running:
@@ -35,7 +35,9 @@ def _row(job: JobPrivacy) -> tuple[object, ...]:
     name = f"{job.job} (running)" if job.running else job.job
     age = format_age(job.submitted)
     if job.spent is None:
-        return (name, "none", "", "", job.rounds, "", "", "", "", versions, age)
+        mechanism = job.mechanism or "none"
+        lost = format_epsilon(None) if job.rounds and job.mechanism is None else ""
+        return (name, mechanism, lost, "", job.rounds, "", "", "", "", versions, age)
     spent = job.spent
     failed = f" ({job.failed} of failed rounds)" if job.failed else ""
     most = "" if spent.target_epsilon is None else f" of {spent.target_epsilon:g}"

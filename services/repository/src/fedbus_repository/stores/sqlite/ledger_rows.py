@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from fedbus.privacy.ledger_entries import trains_on_features
 from fedbus.wire import codec
 from fedbus.wire.privacy import JobPrivacy, LedgerEntry, PrivacySpent
+from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.ledger_records import EntryFacts
 from fedbus_repository.stores.records import StoredJob
 
@@ -86,19 +87,23 @@ def spent_by(db: sqlite3.Connection, job: str) -> PrivacySpent | None:
 def jobs_since_push(db: sqlite3.Connection, model: str) -> tuple[JobPrivacy, ...]:
     """Read what each job has spent on a model since its weights were pushed last, oldest first."""
     rows = db.execute(
-        "SELECT job, phase = 'running', created FROM jobs WHERE model = :model AND base >="
-        " (SELECT MAX(version) FROM versions WHERE model = :model AND job IS NULL) ORDER BY rowid",
+        "SELECT job, phase = 'running', created, strategy FROM jobs WHERE model = :model"
+        " AND base >= (SELECT MAX(version) FROM versions WHERE model = :model AND job IS NULL)"
+        " ORDER BY rowid",
         {"model": model},
     )
     return tuple(_job_privacy(db, *row) for row in rows)
 
 
-def _job_privacy(db: sqlite3.Connection, job: str, running: int, created: str) -> JobPrivacy:
+def _job_privacy(
+    db: sqlite3.Connection, job: str, running: int, created: str, private: bytes | None
+) -> JobPrivacy:
     rounds, first, last = db.execute(
         "SELECT COUNT(*), MIN(version), MAX(version) FROM versions WHERE job = ?", (job,)
     ).fetchone()
     (entries,) = db.execute("SELECT COUNT(*) FROM ledger WHERE job = ?", (job,)).fetchone()
     spent = spent_by(db, job)
+    terms = None if private is None else codec.unpack(Strategy, private).privacy
     # Features are gathered by a plan without a round, and rounds that train on them have no entry.
     paid = 1 if spent is not None and spent.mechanism == "mistnet" else rounds
     return JobPrivacy(
@@ -110,4 +115,5 @@ def _job_privacy(db: sqlite3.Connection, job: str, running: int, created: str) -
         first_version=first,
         last_version=last,
         submitted=created,
+        mechanism=None if terms is None else terms.mechanism,
     )
