@@ -182,3 +182,14 @@ def test_the_figure_is_that_of_the_ledger() -> None:
     epsilon = epsilon_of(terms, planned_composition(terms, 10, 10))
     assert epsilon is not None
     assert 15.7 < epsilon <= 15.8
+
+
+@pytest.mark.parametrize(("size", "warned"), [(99, False), (100, True), (512, True)])
+def test_batches_of_all_examples_get_a_warning(size: int, warned: bool) -> None:
+    """Each step then draws every example, and ε is that of noise alone."""
+    said = warnings({"dp-sgd": SGD, **DELTA}, config=[{"batch_size": size}])
+    whole = (
+        f"privacy-mechanisms.dp-sgd: batch_size is {size}, not less than least_examples, 100, so "
+        "each step uses all examples and chance makes ε no smaller; give a smaller batch_size"
+    )
+    assert (whole in said) is warned

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from fedbus.errors import PluginError
-from fedbus.jobs import JobFile
+from fedbus.jobs import JobFile, training_params_of
 from fedbus.number_text import format_conservatively
 from fedbus.privacy.accounting import epsilon_of
 from fedbus.privacy.composed_noise import depends_on_participations
@@ -26,6 +26,7 @@ def privacy_warnings(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
     """
     yield from _other_aggregator(job, terms)
     yield from _clear_labels(terms)
+    yield from _whole_batches(job, terms)
     yield from _default_delta(job, terms)
     yield from _planned_epsilon(job, terms)
 
@@ -49,6 +50,18 @@ def _clear_labels(terms: PrivacyTerms) -> Iterator[str]:
         yield (
             f"privacy-mechanisms.{terms.mechanism}: labels are sent as they are, so ε does not "
             "cover them: the agent that trains and the broker can read them"
+        )
+
+
+def _whole_batches(job: JobFile, terms: PrivacyTerms) -> Iterator[str]:
+    """Warn of steps of DP-SGD that draw every example, which hides none of them by chance."""
+    chosen = job.privacy_mechanisms.dp_sgd
+    if chosen is not None and terms.rate == 1:
+        size = training_params_of(job).batch_size
+        yield (
+            f"privacy-mechanisms.{terms.mechanism}: batch_size is {size}, not less than "
+            f"least_examples, {chosen.least_examples}, so each step uses all examples and chance "
+            "makes ε no smaller; give a smaller batch_size"
         )
 
 
