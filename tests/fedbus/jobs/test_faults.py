@@ -167,6 +167,8 @@ def test_a_fault_names_its_key_the_value_and_the_limit(keys: dict[str, Any], sen
     assert sentences(job_with(**keys)) == [sentence]
 
 
+FIXED: dict[str, Any] = {"noise_multiplier": 1.1, "clipping_norm": 2, "num_sampled_clients": 20}
+LAPLACE: dict[str, Any] = {"epsilon": 8, "clipping_norm": 1, "num_sampled_clients": 5}
 UNKNOWN: list[tuple[dict[str, Any], str, str]] = [
     ({"config": [{"bach_size": 3}]}, "config[0].bach_size", "did you mean 'batch_size'?"),
     ({"bach_size": 3}, "bach_size", "did you mean 'config[0].batch_size'?"),
@@ -185,6 +187,15 @@ UNKNOWN: list[tuple[dict[str, Any], str, str]] = [
     ({"round": {"num_rounds": 3}}, "round.num_rounds", "did you mean 'num_rounds'?"),
     ({"num_round": 3}, "num_round", "did you mean 'num_rounds'?"),
     ({"privacy_mechanism": {}}, "privacy_mechanism", "did you mean 'privacy-mechanisms'?"),
+    ({"privacy": {}}, "privacy", "did you mean 'privacy-mechanisms'?"),
+    ({"privacy-mechanisms": {"accounting": {"epsilon": 3}, "metric-privacy": FIXED}},
+     "privacy-mechanisms.accounting.epsilon", "did you mean 'target_epsilon'?"),
+    ({"privacy-mechanisms": {"ldp-laplace": {**LAPLACE, "noise_multiplier": 3}}},
+     "privacy-mechanisms.ldp-laplace.noise_multiplier",
+     "its keys are num_sampled_clients, epsilon, clipping_norm"),
+    ({"privacy-mechanisms": {"ldp-laplace": {**LAPLACE, "delta": 0.1}}},
+     "privacy-mechanisms.ldp-laplace.delta",
+     "did you mean 'privacy-mechanisms.accounting.delta'?"),
     ({"round": {"xyz": 3}}, "round.xyz",
      "its keys are agents, quorum, deadline_seconds, keep_optimizer_state, precision"),
     ({"xyz": None}, "xyz", ""),

@@ -15,7 +15,7 @@ from fedbus.jobs.faults import MAX_FAULTS, JobFileError, nearest, show
 from fedbus.jobs.foreign_keys import FOREIGN_OBJECTS, translate
 from fedbus.jobs.framework_checks import argument_faults, valid_part_of
 from fedbus.jobs.json_tree import read
-from fedbus.jobs.privacy_consistency import privacy_faults
+from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY, privacy_faults
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS, JobFile
 from fedbus.jobs.unsupported import unsupported_faults
 from fedbus.scalars import IDENT_SAID
@@ -120,7 +120,8 @@ def _validated(
             for fault in extra_checks(seen, complete=complete)
             if not _begins(fault.key, faulty)
         )
-        meant += chain(argument_faults(seen), judged)
+        stated = {fault.key for fault in meant}
+        meant += (f for f in chain(argument_faults(seen), judged) if f.key not in stated)
     return job, found + [fault for fault in meant if fault.key not in faulty]
 
 
@@ -170,14 +171,25 @@ def _hint_for_unknown(key: str, place: Place) -> str:
     homes = _homes()
     spelled = here if above else (*here, *FOREIGN_OBJECTS)
     inside = path_of((*place[:-1], "parameters", name))
-    if name not in homes and (near := nearest(name, spelled)):
+    mechanism = len(above) > 1 and above[0] == PRIVACY
+    if (mechanism or name not in homes) and (near := nearest(name, spelled) or _begun(name, here)):
         other = near != "parameters" and "parameters" in here
         return f"did you mean '{near}'?" + (f" Or '{inside}'?" if other else "")
     if "parameters" in here and not homes.get(name, "").startswith("round."):
         return f"a parameter is written as '{inside}'; the keys here are {', '.join(here)}"
-    if near := nearest(name, homes):
+    near = nearest(name, homes)
+    if near and not (mechanism and _is_of_mechanism(homes[near])):
         return f"did you mean '{homes[near]}'?"
     return f"its keys are {', '.join(here)}" if len(here) <= _FEW else ""
+
+
+def _begun(name: str, choices: Iterable[str]) -> str:
+    """Return the choice of which a name is the first word; empty: there is none."""
+    return next((each for each in choices if each.startswith(f"{name}-")), "")
+
+
+def _is_of_mechanism(key: str) -> bool:
+    return key.startswith(f"{PRIVACY}.") and not key.startswith(f"{ACCOUNTING}.")
 
 
 @cache
