@@ -154,6 +154,15 @@ def test_a_target_of_a_private_job_needs_an_agent_that_only_evaluates() -> None:
         )
 
 
+def test_an_empty_mechanism_object_gets_a_warning() -> None:
+    """The job is accepted: it asks for nothing."""
+    file = plain_job_file(**{"privacy-mechanisms": {}})
+    harness = submit(file, A, B, C)
+    harness.receive(REPOSITORY, accepted(file=file))
+    (warning,) = harness.answer()["warnings"]
+    assert warning.startswith("privacy-mechanisms has no mechanism")
+
+
 DP_SGD = {"dp-sgd": {"noise_multiplier": 2.0, "least_examples": 11}}
 
 

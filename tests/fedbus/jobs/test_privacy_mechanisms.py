@@ -358,3 +358,11 @@ def test_other_faults_do_not_hide_that_a_mechanism_contradicts_itself() -> None:
         "num_rounds",
         "privacy-mechanisms.dp-banded.bands",
     ]
+
+
+def test_a_mechanism_object_without_a_mechanism_promises_nothing() -> None:
+    """A file without the object does not ask for privacy, and needs no warning."""
+    assert read({}).promises_nothing
+    assert read({"dp-fixed": None}).promises_nothing
+    assert not parse(job_with()).promises_nothing
+    assert not read({"dp-fixed": FIXED}).promises_nothing

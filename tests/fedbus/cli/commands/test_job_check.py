@@ -66,3 +66,20 @@ def test_a_budget_below_one_round_is_a_fault(tmp_path: Path) -> None:
     )
     assert shown.exit_code == 2
     assert "the privacy budget of ε 1 is too small" in " ".join(shown.stderr.split())
+
+
+def test_a_job_with_an_empty_mechanism_object_is_warned(tmp_path: Path) -> None:
+    """Its author wanted privacy, and gets none."""
+    path = written(tmp_path, **{"privacy-mechanisms": {}})
+    shown = RUNNER.invoke(app, ["job", "check", path, "--json"])
+    (warning,) = json.loads(shown.stdout)["warnings"]
+    assert warning.startswith("privacy-mechanisms has no mechanism, so the job has no privacy; ")
+
+
+def test_one_key_has_one_sentence(tmp_path: Path) -> None:
+    """A part that refuses the same value is not quoted as well."""
+    adaptive = {"num_sampled_clients": 20, "noise_multiplier": 3, "clip_count_stddev": 1}
+    path = written(tmp_path, **{"privacy-mechanisms": {"dp-adaptive": adaptive}})
+    shown = RUNNER.invoke(app, ["job", "check", path, "--json"])
+    (fault,) = json.loads(shown.stdout)["faults"]
+    assert fault["problem"].startswith("expected less than 2 (2 * clip_count_stddev), got 3")

@@ -75,6 +75,11 @@ class PrivacyMechanisms(JobFileObject):
     accounting: Accounting | None = None
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it asks for nothing: it has neither a mechanism nor another key."""
+        return self == PrivacyMechanisms()
+
+    @property
     def chosen(self) -> tuple[str, MechanismOptions] | None:
         """The job's mechanism with its key; None: it has none."""
         for name, field in type(self).model_fields.items():

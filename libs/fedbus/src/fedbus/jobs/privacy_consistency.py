@@ -24,6 +24,13 @@ PRIVACY: Final = "privacy-mechanisms"
 ACCOUNTING: Final = f"{PRIVACY}.accounting"
 
 
+EMPTY: Final = (
+    f"{PRIVACY} has no mechanism, so the job has no privacy; choose one: "
+    f"{in_given_order(MECHANISMS)}; or leave the key out"
+)
+"""The warning about an object that is there and asks for nothing."""
+
+
 def privacy_faults(written: Written) -> Iterator[JobFault]:
     """Yield a fault for each contradiction between keys of privacy and of rounds."""
     chosen = [name for name in MECHANISMS if f"{PRIVACY}.{name}" in written]

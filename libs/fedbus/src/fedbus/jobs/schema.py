@@ -219,6 +219,11 @@ class JobFile(JobFileObject):
         return self.model_copy(update={"training_id": job})
 
     @property
+    def promises_nothing(self) -> bool:
+        """Whether `privacy-mechanisms` is written, and asks for nothing."""
+        return "privacy_mechanisms" in self.model_fields_set and self.privacy_mechanisms.is_empty
+
+    @property
     def trainer(self) -> str | None:
         """Name of the trainer, `BASE` for any that fedbus ships, None for the agent's choice."""
         return self.plugins.trainer or (BASE if self.client_type_id == BASE else None)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fedbus.jobs import JobFile, parse, training_params_of
+from fedbus.jobs.privacy_consistency import EMPTY
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
 from fedbus.wire.documents import AgentFacts
@@ -37,6 +38,8 @@ def submission_warnings(
     Those about ε are the repository's: the first takes it two seconds, in a thread.
     """
     job = parse(payload)
+    if job.promises_nothing:
+        yield EMPTY
     yield from unmeasurable_metrics(job, online.trainers)
     if terms is not None:
         yield from private_job_warnings(terms, online.known_to_train)

@@ -10,6 +10,7 @@ from fedbus.cli.inputs.job_argument import read_job_file
 from fedbus.cli.output import display
 from fedbus.cli.output.job_refusal import refused_before_start
 from fedbus.jobs import JobFile, JobFileError, parse, training_params_of
+from fedbus.jobs.privacy_consistency import EMPTY
 from fedbus.training.options.inactive_schedulers import inactive_reason
 from fedbus.wire import codec
 from fedbus.wire.strategies import Strategy
@@ -58,4 +59,5 @@ def warnings_about(job: JobFile, strategy: Strategy) -> list[str]:
 
     inactive = inactive_reason(training_params_of(job))
     private = () if strategy.privacy is None else privacy_warnings(job, strategy.privacy)
-    return [*([inactive] if inactive else ()), *private]
+    empty = [EMPTY] if job.promises_nothing else []
+    return [*([inactive] if inactive else ()), *empty, *private]
