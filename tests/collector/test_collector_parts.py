@@ -33,7 +33,7 @@ class Quiet:
         return combined.update
 
 class Loud(Quiet):
-    draws_noise = True
+    collector_draws_noise = True
     noise_multiplier = 1.0
 
 class Silent(Loud):

@@ -11,6 +11,19 @@ def test_one_is_no_plural(number: int, said: str) -> None:
     assert counted(number, "agent") == said
 
 
+@pytest.mark.parametrize(
+    ("number", "what", "said"),
+    [
+        (1, "ledger entry", "1 ledger entry"),
+        (2, "ledger entry", "2 ledger entries"),
+        (2, "key", "2 keys"),
+    ],
+)
+def test_a_word_that_ends_in_y_has_its_own_plural(number: int, what: str, said: str) -> None:
+    """Unless a vowel comes before it."""
+    assert counted(number, what) == said
+
+
 def test_a_list_is_sorted_unless_its_order_means_something() -> None:
     """The names of missing tensors come from a set; those of classes are numbered."""
     assert listed(["w2", "b", "w1"]) == "b, w1, w2"

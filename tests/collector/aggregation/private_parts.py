@@ -26,7 +26,7 @@ class AddsNoise:
 
     def __init__(self, clipping_norm: float = 10.0, **attributes: bool) -> None:
         self.clipping_norm = clipping_norm
-        self.draws_noise = self.needs_norm = True
+        self.collector_draws_noise = self.needs_norm = True
         self.needs_combined_norm = self.needs_distance = False
         self.__dict__.update(attributes)
         self.facts: tuple[UpdateFacts, ...] = ()

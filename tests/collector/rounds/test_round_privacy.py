@@ -290,7 +290,7 @@ def test_what_agents_protect_alone_needs_no_key_and_has_the_plans_entry(
 
 def test_noise_of_agents_is_entered_with_how_many_came(tmp_path: Path) -> None:
     """Half of the wanted four have half of the variance."""
-    round_ = PrivateRound(tmp_path, AddsNoise(clipping_norm=100.0, draws_noise=False))
+    round_ = PrivateRound(tmp_path, AddsNoise(clipping_norm=100.0, collector_draws_noise=False))
     round_.begin(noise_key=None, terms={"noise": "agents"}, cohort=(A,), quorum=1)
     round_.give(A, 4.0)
     assert (round_.entry.agents, round_.entry.noise_multiplier) == ((A,), 0.5)

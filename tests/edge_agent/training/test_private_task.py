@@ -17,9 +17,9 @@ from fedbus.wire.features import FeatureTerms
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training.local_strategy import StrategyPlugins
 from fedbus_edge_agent.training.private_task import (
+    agent_draws_noise,
     check_private_layout,
     check_private_task,
-    draws_noise,
     protects_own_data,
     update_mechanism,
 )
@@ -223,7 +223,7 @@ def test_which_updates_hold_noise_of_their_agent(
     task: TrainTask, protected: bool, draws: bool
 ) -> None:
     """An update of MistNet depends on no example of its agent, but on features with noise."""
-    assert (protects_own_data(task), draws_noise(task)) == (protected, draws)
+    assert (protects_own_data(task), agent_draws_noise(task)) == (protected, draws)
 
 
 WRITTEN: dict[str, dict[str, Any]] = {

@@ -54,7 +54,7 @@ def calls(result: object = None, **attributes: object) -> PrivacyMechanismCalls:
     return PrivacyMechanismCalls(Mechanism(result, **attributes), CALLER)
 
 
-NAMES = ("needs_norm", "needs_combined_norm", "needs_distance", "draws_noise")
+NAMES = ("needs_norm", "needs_combined_norm", "needs_distance", "collector_draws_noise")
 
 
 @pytest.mark.parametrize("name", NAMES)

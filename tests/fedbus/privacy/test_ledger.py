@@ -43,8 +43,8 @@ def test_an_agent_may_return_after_min_separation_steps() -> None:
     assert ledger.participation_fault(terms(min_separation=1), ["agent.1"]) is None
     wanted = terms(min_separation=3)
     assert ledger.participation_fault(wanted, ["agent.2", "agent.1"]) == (
-        "agent agent.1 has taken part in step 1 of the job's ledger; min_separation 3 allows it "
-        "again from step 4, and the next one is step 2"
+        "agent agent.1 has taken part in entry 1 of the job's ledger; min_separation 3 allows it "
+        "again from entry 4, and the next one is entry 2"
     )
     ledger.append(entry(2, 2))
     assert not ledger.eligible(wanted, "agent.1")
@@ -57,7 +57,7 @@ def test_an_agent_may_take_part_max_participations_times() -> None:
     ledger = Ledger([entry(1, 1), entry(2, 1)])
     assert ledger.participation_fault(terms(max_participations=3), ["agent.1"]) is None
     assert ledger.participation_fault(terms(max_participations=2), ["agent.1"]) == (
-        "agent agent.1 has taken part in 2 steps of the job's ledger, the last one step 2; "
+        "agent agent.1 has taken part in 2 entries of the job's ledger, the last is entry 2; "
         "max_participations allows 2"
     )
 

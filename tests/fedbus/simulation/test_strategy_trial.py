@@ -477,7 +477,7 @@ def test_a_strategy_is_resolved_and_its_parts_are_tried() -> None:
 class Shields:
     """A privacy mechanism, wrong in one way or not."""
 
-    draws_noise = True
+    collector_draws_noise = True
 
     def __init__(self, how: str = "") -> None:
         self.how = how

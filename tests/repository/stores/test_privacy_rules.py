@@ -138,8 +138,8 @@ def test_a_plan_that_keeps_the_terms_is_stored() -> None:
             replace(TERMS, min_separation=2),
             "cohort",
             (
-                "agent agent.a has taken part in step 1 of the job's ledger; min_separation 2"
-                " allows it again from step 3, and the next one is step 2"
+                "agent agent.a has taken part in entry 1 of the job's ledger; min_separation 2"
+                " allows it again from entry 3, and the next one is entry 2"
             ),
         ),
         (
@@ -147,7 +147,7 @@ def test_a_plan_that_keeps_the_terms_is_stored() -> None:
             replace(TERMS, max_participations=1),
             "cohort",
             (
-                "agent agent.a has taken part in 1 step of the job's ledger, the last one step 1; "
+                "agent agent.a has taken part in 1 entry of the job's ledger, the last is entry 1; "
                 "max_participations allows 1"
             ),
         ),
@@ -277,7 +277,7 @@ def test_an_entry_of_the_planned_round_is_stored() -> None:
             ENTRY,
             with_terms(PLANNED, replace(TERMS, max_participations=1)),
             (
-                "agent agent.a has taken part in 1 step of the job's ledger, the last one step 1; "
+                "agent agent.a has taken part in 1 entry of the job's ledger, the last is entry 1; "
                 "max_participations allows 1"
             ),
         ),

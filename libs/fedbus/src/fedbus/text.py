@@ -20,5 +20,8 @@ def in_given_order(names: Iterable[str]) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """Format a number of things: `1 agent`, `2 agents`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    """Format a number of things: `1 agent`, `2 agents`, `2 entries`."""
+    if number == 1:
+        return f"{number} {what}"
+    by_y = what.endswith("y") and what[-2:-1] not in set("aeiou")
+    return f"{number} {what[:-1]}ies" if by_y else f"{number} {what}s"

@@ -121,7 +121,7 @@ def privacy_fault(strategy: Strategy, parts: StrategyParts) -> str:
     if mechanism is not None and mechanism.caller.name != terms.mechanism:
         return f"{mechanism.caller.part}: the job's privacy terms are those of {terms.mechanism}"
     promised = is_drawn_by_collector(terms)
-    if promised != (mechanism is not None and mechanism.draws_noise):
+    if promised != (mechanism is not None and mechanism.collector_draws_noise):
         draws = "draws no noise" if promised else "draws noise"
         return f"{terms.mechanism}: it {draws} at the collector, against the job's privacy terms"
     if mechanism is None:

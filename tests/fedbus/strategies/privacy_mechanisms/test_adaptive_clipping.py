@@ -191,7 +191,7 @@ def test_with_the_agents_noise_the_collector_adds_none() -> None:
     mechanism = AdaptiveClipping(
         num_sampled_clients=4, server_side_noising=False, clip_count_stddev=1
     )
-    assert (mechanism.draws_noise, mechanism.needs_norm) == (False, False)
+    assert (mechanism.collector_draws_noise, mechanism.needs_norm) == (False, False)
     numbers = mechanism.next_private_numbers({}, facts_of([1.25, -0.5, 1.0, 0.25]), None)
     assert numbers["clipping_norm"] == pytest.approx(0.1, rel=1e-12)
     combined = Combined(update=np.ones(3), agents=4, numbers=numbers)

@@ -55,7 +55,7 @@ def test_an_agent_only_clips_if_the_collector_adds_the_noise(name: str) -> None:
     sent = mechanism.protect(LONG, training(1)).update
     assert 0.4999 < l2_norm(sent) <= 0.5
     assert np.array_equal(sent["a"], mechanism.protect(LONG, training(2)).update["a"])
-    assert mechanism.draws_noise
+    assert mechanism.collector_draws_noise
     assert mechanism.needs_norm
     bit = 1.0 if name == "dp-adaptive" else None
     kept, long = (
@@ -113,7 +113,7 @@ def test_a_collector_adds_nothing_if_agents_draw_the_noise(name: str) -> None:
     assert np.corrcoef(one, other)[0, 1] < 0.9
     assert one.dtype == np.float32
     if not isinstance(mechanism, ProtectsCombined):
-        assert not getattr(mechanism, "draws_noise", False)
+        assert not getattr(mechanism, "collector_draws_noise", False)
         return
     assert not getattr(mechanism, "needs_norm", True)
     facts = UpdateFacts(agent="a", examples=1, norm_bit=0.3)

@@ -10,7 +10,12 @@ from fedbus.plugins.privacy_protocols import ProtectsCombined, RoundNoise
 from fedbus.plugins.strategy_numbers import with_changes
 from fedbus.plugins.strategy_protocols import Combined, UpdateFacts
 
-_ATTRIBUTES: Final = ("needs_norm", "needs_combined_norm", "needs_distance", "draws_noise")
+_ATTRIBUTES: Final = (
+    "needs_norm",
+    "needs_combined_norm",
+    "needs_distance",
+    "collector_draws_noise",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,9 @@ class PrivacyMechanismCalls:
         return self._is_set("needs_distance")
 
     @property
-    def draws_noise(self) -> bool:
+    def collector_draws_noise(self) -> bool:
         """Whether it draws noise with the collectors' key."""
-        return self._is_set("draws_noise")
+        return self._is_set("collector_draws_noise")
 
     def _is_set(self, name: str) -> bool:
         return cast("bool", getattr(self.part, name, False))

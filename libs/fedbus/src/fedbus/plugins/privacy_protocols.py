@@ -114,7 +114,7 @@ class ProtectsCombined(Protocol):
     - `needs_combined_norm`: it measures the combined update: `Combined.norm`
     - `needs_distance`: it measures the greatest distance of two updates: `Combined.distance`, the
       mean over the trained tensors of the L2 distances of two updates; 0 for one update
-    - `draws_noise`: it needs the collectors' key, and a ledger entry before it is called
+    - `collector_draws_noise`: it needs the collectors' key, and a ledger entry before it is called
     """
 
     def refuses_update(self, facts: UpdateFacts, numbers: Mapping[str, float], /) -> str:
@@ -136,7 +136,7 @@ class ProtectsCombined(Protocol):
 
         Args:
             combined: A block of the combined update; its first number is at `combined.position`.
-            noise: None unless the mechanism `draws_noise`.
+            noise: None unless the mechanism `collector_draws_noise`.
         """
         ...
 

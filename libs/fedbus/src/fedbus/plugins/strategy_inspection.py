@@ -50,7 +50,7 @@ ATTRIBUTES: Final[Mapping[Group, tuple[str, ...]]] = {
     "server_optimizers": ("state", "sections", "needs_population"),
     "objectives": ("facts", "server_state", "sections", "needs_plain_sgd"),
     "update_transforms": (
-        *("facts", "needs_norm", "needs_combined_norm", "needs_distance", "draws_noise"),
+        *("facts", "needs_norm", "needs_combined_norm", "needs_distance", "collector_draws_noise"),
     ),
 }
 FACTS: Final = get_args(FactName)

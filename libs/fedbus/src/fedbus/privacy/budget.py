@@ -9,6 +9,7 @@ from math import fsum
 from fedbus.number_text import format_conservatively
 from fedbus.privacy.accounting import account, epsilon_of, round_up
 from fedbus.privacy.ledger import Composition
+from fedbus.text import counted
 from fedbus.wire.privacy import PrivacySpent, PrivacyTerms
 
 
@@ -67,10 +68,9 @@ def budget_fault(terms: PrivacyTerms, before: Composition, after: Composition) -
         return f"the privacy budget of ε {target:g} is too small: the first round would give {more}"
     spent = epsilon_of(terms, before)
     had = "no finite ε" if spent is None else f"ε {_format_epsilon(spent)}"
-    entries = f"ledger {'entry' if before.entries == 1 else 'entries'}"
     return (
-        f"the privacy budget is spent: {had} of {target:g} after {before.entries} {entries}; one "
-        f"more would give {more}"
+        f"the privacy budget is spent: {had} of {target:g} after "
+        f"{counted(before.entries, 'ledger entry')}; one more would give {more}"
     )
 
 

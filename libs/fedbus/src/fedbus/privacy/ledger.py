@@ -87,14 +87,14 @@ def _agent_fault(terms: PrivacyTerms, had: Participation | None, entries: int) -
     most = terms.max_participations
     if most is not None and had.count >= most:
         return (
-            f"agent {had.agent} has taken part in {counted(had.count, 'step')} of the job's "
-            f"ledger, the last one step {had.last}; max_participations allows {most}"
+            f"agent {had.agent} has taken part in {counted(had.count, 'entry')} of the "
+            f"job's ledger, the last is entry {had.last}; max_participations allows {most}"
         )
     if entries + 1 - had.last < terms.min_separation:
         return (
-            f"agent {had.agent} has taken part in step {had.last} of the job's ledger; "
-            f"min_separation {terms.min_separation} allows it again from step "
-            f"{had.last + terms.min_separation}, and the next one is step {entries + 1}"
+            f"agent {had.agent} has taken part in entry {had.last} of the job's ledger; "
+            f"min_separation {terms.min_separation} allows it again from entry "
+            f"{had.last + terms.min_separation}, and the next one is entry {entries + 1}"
         )
     return None
 

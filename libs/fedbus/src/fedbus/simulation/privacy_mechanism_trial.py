@@ -80,7 +80,7 @@ def _combined(calls: PrivacyMechanismCalls, bit: float | None) -> Iterator[str]:
     facts = UpdateFacts(agent="agent.1", examples=1, norm_bit=bit, norm=LONG)
     if reason := calls.refuses_update(facts, {}):
         yield f"collector: an update of norm {LONG:g} is refused: {reason}"
-    noise: RoundNoise | None = TrialNoise() if calls.draws_noise else None
+    noise: RoundNoise | None = TrialNoise() if calls.collector_draws_noise else None
     numbers = calls.next_numbers({}, [replace(facts, norm=0.0)] * COHORT, noise)
     combined = _sample(numbers)
     new = calls.add_noise(combined, noise).update

@@ -24,10 +24,10 @@ Sampling = Literal["poisson", "any"]
 """How cohorts are drawn: each agent on its own with one probability and in secret, so that ε
 profits from it; or in any way, and ε does not."""
 
-Release = Literal[
+NoiseKind = Literal[
     "gaussian", "banded", "laplace", "randomized-response", "dp-sgd", "metric", "features"
 ]
-"""What is accounted: Gaussian noise, for each step alone; banded noise of the whole job; noise
+"""What is accounted: Gaussian noise, for each entry alone; banded noise of the whole job; noise
 or randomized response of each agent; noisy gradients; metric privacy, which has no ε; randomized
 features, sent once."""
 
@@ -68,16 +68,16 @@ class PrivacyTerms:
         steps: Noisy releases in one participation of an agent: 1, or the optimizer steps of DP-SGD,
             or the bits of randomized response.
         bands: Rounds over which banded noise is correlated.
-        min_separation: Fewest steps between two participations of an agent, plus 1: with 1 an agent
-            may take part in consecutive steps.
-        max_participations: Most steps in which one agent takes part; None: no limit.
+        min_separation: Fewest entries between two participations of an agent, plus 1: with 1 an
+            agent may take part in consecutive entries.
+        max_participations: Most entries in which one agent takes part; None: no limit.
     """
 
     mechanism: Ident
     unit: Unit = "agent"
     relation: Relation = "zero-out"
     sampling: Sampling = "any"
-    release: Release
+    release: NoiseKind
     noise: Literal["collector", "agents"] = "collector"
     entered: Literal["with-plan", "with-updates"] = "with-updates"
     correlated: Flag = False

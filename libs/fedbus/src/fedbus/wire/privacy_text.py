@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from fedbus.text import counted
-from fedbus.wire.privacy import PrivacyTerms, Release, Unit
+from fedbus.wire.privacy import NoiseKind, PrivacyTerms, Unit
 
-_NOISE: Final[Mapping[Release, str]] = {
+_NOISE: Final[Mapping[NoiseKind, str]] = {
     "gaussian": "Gaussian noise",
     "banded": "banded Gaussian noise",
     "laplace": "Laplace noise",

@@ -155,7 +155,7 @@ class RoundPrivacy:
         if mechanism is None or self.terms is None:
             return None
         noise = None
-        if mechanism.draws_noise:
+        if mechanism.collector_draws_noise:
             if self._key is None or self.spent is None:
                 raise FedbusError("no noise may be drawn before the ledger has its entry")
             from fedbus.privacy.noise import KeyedNoise  # noqa: PLC0415 - cryptography is large

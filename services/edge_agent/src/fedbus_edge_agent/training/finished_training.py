@@ -7,7 +7,7 @@ from fedbus.model.layout import Layout
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.private_offer import TrainingReport
-from fedbus_edge_agent.training.private_task import draws_noise
+from fedbus_edge_agent.training.private_task import agent_draws_noise
 from fedbus_edge_agent.training.task_runner import TrainingResult, store_update
 
 
@@ -20,7 +20,7 @@ def store_finished(  # noqa: PLR0913, PLR0917 - what is stored, and where
     own: NDArray[np.float32] | None,
 ) -> TrainingResult:
     """Write what the objective keeps, then the update: an offer never exists without it."""
-    if draws_noise(task):
+    if agent_draws_noise(task):
         outbox.released.record(task)
     states, offered = outbox.own_states, (report.examples, report.metrics, report.facts)
     if own is None:

@@ -40,7 +40,7 @@ def protects_own_data(task: TrainTask) -> bool:
     return task.privacy is not None and task.privacy.release != "features"
 
 
-def draws_noise(task: TrainTask) -> bool:
+def agent_draws_noise(task: TrainTask) -> bool:
     """Return whether the agent draws the noise of a task's update."""
     privacy = task.privacy
     return privacy is not None and privacy.release != "features" and privacy.noise == "agents"
@@ -95,7 +95,7 @@ def check_mechanism_noise(choice: PluginChoice, mechanism: object, privacy: Priv
             f"the parameters of the privacy mechanism {choice.id!r} give less noise than the "
             "task's privacy terms say"
         )
-    if privacy.noise == "agents" and getattr(mechanism, "draws_noise", False):
+    if privacy.noise == "agents" and getattr(mechanism, "collector_draws_noise", False):
         raise PrivacyError(
             f"the privacy mechanism {choice.id!r} has the collector draw the noise, and the task's "
             "privacy terms have the agents draw it"

@@ -21,8 +21,8 @@ Spent: TypeAlias = tuple[float | None, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Release:
-    """A release that the rules allow, before its ε is computed.
+class AllowedEntry:
+    """A ledger entry that the rules allow, before its ε is computed.
 
     Attributes:
         before: What the job's ledger is composed of before it.

@@ -29,7 +29,7 @@ from fedbus.wire.privacy import (
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy
 from fedbus.wire.strategy_text import strategy_differences
-from fedbus_repository.stores.ledger_records import EntryFacts, Release
+from fedbus_repository.stores.ledger_records import AllowedEntry, EntryFacts
 from fedbus_repository.stores.records import StoredJob
 
 PRIVACY_KEY: Final = "privacy-mechanisms"
@@ -44,10 +44,10 @@ ROUNDING: Final = 1e-9
 """Relative rounding error of a noise multiplier."""
 
 
-def first_release(terms: PrivacyTerms) -> Release:
-    """Return the first release of a new job, in which one agent takes part."""
+def first_allowed_entry(terms: PrivacyTerms) -> AllowedEntry:
+    """Return the first entry of a new job, in which one agent takes part."""
     after = planned_composition(terms, 1, 1)
-    return Release(terms=terms, before=Composition(), after=after, earlier=())
+    return AllowedEntry(terms=terms, before=Composition(), after=after, earlier=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fedbus.number_text import format_conservatively
-from fedbus.text import in_given_order
+from fedbus.text import counted, in_given_order
 from fedbus.wire.messages import PrivacyShown
 from fedbus.wire.privacy import JobPrivacy, PrivacySpent, Relation, Unit
 
@@ -53,8 +53,7 @@ def format_model_epsilon(spent: PrivacySpent | None) -> str:
 def format_spent(spent: PrivacySpent) -> str:
     """Format what a job has spent: `ε 3.21 of 4, δ 1e-05 (dp-fixed, 12 ledger entries)`."""
     most = "" if spent.target_epsilon is None else f" of {spent.target_epsilon:g}"
-    entries = "entry" if spent.entries == 1 else "entries"
-    how = f"({spent.mechanism}, {spent.entries} ledger {entries})"
+    how = f"({spent.mechanism}, {counted(spent.entries, 'ledger entry')})"
     if spent.epsilon is None:
         return f"no finite ε {how}"
     return f"ε {format_epsilon(spent.epsilon)}{most}, δ {spent.delta:.3g} {how}"

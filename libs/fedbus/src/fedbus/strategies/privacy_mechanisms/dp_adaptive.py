@@ -30,9 +30,9 @@ from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     BoundedBy,
     accounted_multiplier,
     agents_wanted,
+    checked_noise_multiplier,
     clipping_norm_of,
     clips_combined,
-    noise_multiplier_of,
     norm_fault,
 )
 from fedbus.strategies.privacy_mechanisms.noised_update import (
@@ -86,7 +86,7 @@ class AdaptiveClipping:
     ) -> None:
         self._agents: Final = agents_wanted(num_sampled_clients)
         self._first_norm: Final = clipping_norm_of(init_clip_norm, "init_clip_norm")
-        multiplier = noise_multiplier_of(noise_multiplier)
+        multiplier = checked_noise_multiplier(noise_multiplier)
         self._count_std: Final = _count_deviation(clip_count_stddev, self._agents, multiplier)
         self._quantile: Final = not_negative(
             "clip_norm_target_quantile", clip_norm_target_quantile, most=1.0
@@ -94,7 +94,7 @@ class AdaptiveClipping:
         self._rate: Final = positive("clip_norm_lr", clip_norm_lr, most=10.0)
         self._update_multiplier: Final = (multiplier**-2 - (2 * self._count_std) ** -2) ** -0.5
         at_collector = flag("server_side_noising", server_side_noising)
-        self.draws_noise = self.needs_norm = at_collector
+        self.collector_draws_noise = self.needs_norm = at_collector
         self.needs_combined_norm = clips_combined(bounded_by, server_side_noising=at_collector)
         # With "norm" only the noise of the updates protects 2n times less, that of the bits does
         # not: the figure is below the true one, so the ε that is accounted is above it.
@@ -107,7 +107,7 @@ class AdaptiveClipping:
         limit = self._norm_of(training.numbers)
         bounded = clipped(update, limit)
         bit = 1.0 if bounded.norm <= limit else 0.0
-        if self.draws_noise:
+        if self.collector_draws_noise:
             return PrivateUpdate(update=bounded.update, norm_bit=bit)
         std = self._update_multiplier * limit / sqrt(self._agents)
         bit_std = self._count_std / sqrt(self._agents)
@@ -144,7 +144,7 @@ class AdaptiveClipping:
         """Return the clipping norms of the next round and of this one."""
         norm = self._norm_of(numbers)
         total = sum(_bit_of(each) - 0.5 for each in facts)
-        if self.draws_noise:
+        if self.collector_draws_noise:
             total += self._count_std * given_noise(noise).normal(_COUNT)
             total = number_on_grid(total, self._count_std)
         share = 0.5 + total / self._agents
@@ -154,7 +154,7 @@ class AdaptiveClipping:
 
     def add_noise(self, combined: Combined, noise: RoundNoise | None, /) -> Block:
         """Return the mean with noise; as it is if agents have drawn the noise."""
-        if not self.draws_noise:
+        if not self.collector_draws_noise:
             return combined.update
         norm, update = combined.numbers[USED], combined.update
         if self.needs_combined_norm:

@@ -24,8 +24,8 @@ from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     BoundedBy,
     accounted_multiplier,
     agents_wanted,
+    checked_noise_multiplier,
     clips_combined,
-    noise_multiplier_of,
 )
 from fedbus.strategies.privacy_mechanisms.noised_update import given_noise, noised_block
 
@@ -50,7 +50,7 @@ class BandedNoise(FixedNorm):
         noise_multiplier: The one that protects an agent; see `BoundedBy`.
     """
 
-    draws_noise = True
+    collector_draws_noise = True
 
     def __init__(  # noqa: PLR0913 - the parameters that a job gives
         self,
@@ -64,7 +64,7 @@ class BandedNoise(FixedNorm):
         bounded_by: BoundedBy = "mean",
     ) -> None:
         super().__init__(clipping_norm)
-        multiplier = noise_multiplier_of(noise_multiplier)
+        multiplier = checked_noise_multiplier(noise_multiplier)
         self._agents: Final = agents_wanted(num_sampled_clients)
         separation = whole("min_separation", min_separation, least=1, most=MOST_STEPS)
         participations = whole("max_participations", max_participations, least=1, most=MOST_STEPS)

@@ -22,8 +22,8 @@ from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     BoundedBy,
     accounted_multiplier,
     agents_wanted,
+    checked_noise_multiplier,
     clips_combined,
-    noise_multiplier_of,
 )
 from fedbus.strategies.privacy_mechanisms.noised_update import (
     given_noise,
@@ -57,10 +57,10 @@ class FixedClipping(FixedNorm):
         bounded_by: BoundedBy = "mean",
     ) -> None:
         super().__init__(clipping_norm)
-        self._multiplier: Final = noise_multiplier_of(noise_multiplier)
+        self._multiplier: Final = checked_noise_multiplier(noise_multiplier)
         self._agents: Final = agents_wanted(num_sampled_clients)
         at_collector = flag("server_side_noising", server_side_noising)
-        self.draws_noise = self.needs_norm = at_collector
+        self.collector_draws_noise = self.needs_norm = at_collector
         self.needs_combined_norm = clips_combined(bounded_by, server_side_noising=at_collector)
         self.noise_multiplier = accounted_multiplier(
             self._multiplier, self._agents, clips=self.needs_combined_norm
@@ -69,14 +69,14 @@ class FixedClipping(FixedNorm):
     def protect(self, update: Weights, training: PrivateTraining, /) -> PrivateUpdate:
         """Return the clipped update, with this agent's share of the noise if agents draw it."""
         bounded = super().protect(update, training)
-        if self.draws_noise:
+        if self.collector_draws_noise:
             return bounded
         std = self._multiplier * self._norm / sqrt(self._agents)
         return PrivateUpdate(update=noised_update(bounded.update, std, training.noise.normals))
 
     def add_noise(self, combined: Combined, noise: RoundNoise | None, /) -> Block:
         """Return the mean with noise; as it is if agents have drawn the noise."""
-        if not self.draws_noise:
+        if not self.collector_draws_noise:
             return combined.update
         update = self._bounded(combined)
         std = self._multiplier * self._norm / self._agents

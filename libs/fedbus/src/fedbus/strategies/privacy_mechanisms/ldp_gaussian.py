@@ -16,8 +16,8 @@ from fedbus.model.layout import Weights
 from fedbus.plugins import PrivateTraining, PrivateUpdate
 from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     agents_wanted,
+    checked_noise_multiplier,
     clipping_norm_of,
-    noise_multiplier_of,
 )
 from fedbus.strategies.privacy_mechanisms.noised_update import noised_update
 from fedbus.strategies.privacy_mechanisms.update_clipping import clipped
@@ -40,7 +40,7 @@ class LocalGaussian:
         self, *, noise_multiplier: float, clipping_norm: float, num_sampled_clients: int
     ) -> None:
         self._norm: Final = clipping_norm_of(clipping_norm)
-        self._std: Final = noise_multiplier_of(noise_multiplier) * self._norm
+        self._std: Final = checked_noise_multiplier(noise_multiplier) * self._norm
         self.noise_multiplier = self._std / (2 * self._norm)
         agents_wanted(num_sampled_clients)
 

@@ -19,8 +19,8 @@ from fedbus.plugins import Block, PrivateTraining, PrivateUpdate
 from fedbus.privacy.noise_numbers import laplace_of
 from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     agents_wanted,
+    checked_epsilon,
     clipping_norm_of,
-    epsilon_of,
 )
 from fedbus.strategies.privacy_mechanisms.noised_update import noised_update
 from fedbus.strategies.privacy_mechanisms.update_clipping import clipped, l1_norm
@@ -39,7 +39,7 @@ class LocalLaplace:
     """
 
     def __init__(self, *, epsilon: float, clipping_norm: float, num_sampled_clients: int) -> None:
-        self.noise_multiplier = 1 / epsilon_of(epsilon)
+        self.noise_multiplier = 1 / checked_epsilon(epsilon)
         self._norm: Final = clipping_norm_of(clipping_norm)
         agents_wanted(num_sampled_clients)
 

@@ -25,8 +25,8 @@ from fedbus.model.layout import Array, Weights
 from fedbus.plugins import PrivateTraining, PrivateUpdate, SecretNoise
 from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     agents_wanted,
+    checked_epsilon,
     clipping_norm_of,
-    epsilon_of,
 )
 from fedbus.strategies.privacy_mechanisms.update_clipping import clipped, flat_blocks
 
@@ -49,7 +49,7 @@ class LocalRandomizedResponse:
     """
 
     def __init__(self, *, epsilon: float, clipping_norm: float, num_sampled_clients: int) -> None:
-        checked = epsilon_of(epsilon, most=MOST_BIT_EPSILON)
+        checked = checked_epsilon(epsilon, most=MOST_BIT_EPSILON)
         if checked < LEAST_BIT_EPSILON:
             raise ValueError(f"epsilon: expected at least {LEAST_BIT_EPSILON:g}, got {epsilon!r}")
         self._range: Final = clipping_norm_of(clipping_norm)

@@ -25,7 +25,7 @@ MOST_EPSILON: Final = 1e4
 """The greatest ε of an agent's update; more protects nothing."""
 
 
-def noise_multiplier_of(value: float) -> float:
+def checked_noise_multiplier(value: float) -> float:
     """Return a checked noise multiplier; raise ValueError unless it is in [LEAST_NOISE, MOST]."""
     number = positive("noise_multiplier", value)
     if number < LEAST_NOISE:
@@ -49,7 +49,7 @@ def agents_wanted(value: int) -> int:
     return whole("num_sampled_clients", value, least=1, most=MAX_COHORT_AGENTS)
 
 
-def epsilon_of(value: float, most: float = MOST_EPSILON) -> float:
+def checked_epsilon(value: float, most: float = MOST_EPSILON) -> float:
     """Return a checked ε; raise ValueError unless it is above 0 and at most `most`."""
     return positive("epsilon", value, most=most)
 

@@ -27,8 +27,8 @@ from fedbus.strategies.privacy_mechanisms.fixed_norm import FixedNorm
 from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     BoundedBy,
     agents_wanted,
+    checked_noise_multiplier,
     clips_combined,
-    noise_multiplier_of,
 )
 from fedbus.strategies.privacy_mechanisms.noised_update import given_noise, noised_block
 
@@ -49,7 +49,7 @@ class MetricNoise(FixedNorm):
         noise_multiplier: 0, since none is accounted.
     """
 
-    draws_noise = True
+    collector_draws_noise = True
     needs_distance = True
     noise_multiplier = 0.0
 
@@ -62,7 +62,7 @@ class MetricNoise(FixedNorm):
         bounded_by: BoundedBy = "mean",
     ) -> None:
         super().__init__(clipping_norm)
-        self._multiplier: Final = noise_multiplier_of(noise_multiplier)
+        self._multiplier: Final = checked_noise_multiplier(noise_multiplier)
         self._agents: Final = agents_wanted(num_sampled_clients)
         self.needs_combined_norm = clips_combined(bounded_by, server_side_noising=True)
 

@@ -13,7 +13,7 @@ from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores import commit_rules, privacy_rules, rules
 from fedbus_repository.stores.files import BlobFolder
-from fedbus_repository.stores.ledger_records import PlanAnswer, PlanRefusal, Release
+from fedbus_repository.stores.ledger_records import AllowedEntry, PlanAnswer, PlanRefusal
 from fedbus_repository.stores.records import (
     JobAnswer,
     JobEnd,
@@ -36,9 +36,9 @@ from fedbus_repository.stores.sqlite.ledger_store import (
 
 @dataclass(frozen=True, slots=True)
 class AllowedPlan:
-    """A plan that may be stored, if the ε of its release allows it; None: it releases nothing."""
+    """A plan that may be stored, if the ε of its entry allows it; None: it releases nothing."""
 
-    release: Release | None = None
+    entry: AllowedEntry | None = None
 
 
 class SqliteJobs(SqliteLedgers):
@@ -108,17 +108,17 @@ class SqliteJobs(SqliteLedgers):
                 answer = self._plan_answer(db, epoch, plan)
                 if not isinstance(answer, AllowedPlan):
                     return answer
-                release = answer.release
-                if release is None or release == checked:
+                allowed = answer.entry
+                if allowed is None or allowed == checked:
                     job_rows.set_plan(db, epoch, plan)
-                    if release and spent and is_entered_with_plan(release.terms):
-                        ledger_rows.append(db, entry_of_plan(plan, release.terms), spent)
+                    if allowed and spent and is_entered_with_plan(allowed.terms):
+                        ledger_rows.append(db, entry_of_plan(plan, allowed.terms), spent)
                     return plan
-            if fault := budget_fault(release.terms, release.before, release.after):
+            if fault := budget_fault(allowed.terms, allowed.before, allowed.after):
                 with self._database.reading(f"reading the ledger of job {plan.job}") as db:
-                    summary = self._summary_for(plan, db, release.terms)
+                    summary = self._summary_for(plan, db, allowed.terms)
                 return PlanRefusal(kind="budget", reason=fault, ledger=summary)
-            checked, spent = release, self._spent_after(release)
+            checked, spent = allowed, self._spent_after(allowed)
 
     def _plan_answer(
         self, db: sqlite3.Connection, epoch: int, plan: Plan
@@ -154,7 +154,7 @@ class SqliteJobs(SqliteLedgers):
             fault = privacy_rules.features_fault(plan, ledger)
             return StoreRefusal(fault) if fault else AllowedPlan()
         after = privacy_rules.composition_after(plan, job.terms, ledger)
-        return AllowedPlan(self._release(db, job, job.terms, ledger.composition(), after))
+        return AllowedPlan(self._allowed_entry(db, job, job.terms, ledger.composition(), after))
 
     def store_evaluation(
         self, epoch: int, job: str, round: int, metrics: Metrics

@@ -1,7 +1,7 @@
 # ruff: noqa: D102 - the methods are documented in Store
 """Ledgers of the embedded store: entries, and what jobs have spent.
 
-The ε of a release takes up to a second to compute, so that is done between two transactions: the
+The ε of an entry takes up to a second to compute, so that is done between two transactions: the
 first one decides what would be released, and the second one stores it if that is still so.
 """
 
@@ -19,11 +19,11 @@ from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores import privacy_rules, rules
 from fedbus_repository.stores.ledger_records import (
+    AllowedEntry,
     EntryFacts,
     JobLedger,
     ModelPrivacy,
     RecordedNoise,
-    Release,
     Spent,
 )
 from fedbus_repository.stores.model_epsilon import new_job_fault, spent_by_each
@@ -50,7 +50,7 @@ class SqliteLedgers:
         what = f"storing a ledger entry of job {entry.job}"
         with self._database.reading(what) as db:
             answer = self._noise_answer(db, entry)
-        while isinstance(answer, Release):
+        while isinstance(answer, AllowedEntry):
             allowed = answer
             if fault := budget_fault(answer.terms, answer.before, answer.after):
                 return StoreRefusal(fault)
@@ -90,7 +90,7 @@ class SqliteLedgers:
             if refusal := private_job_refusal(db, model, private):
                 return refusal
         assert private.privacy is not None  # noqa: S101 - it is the strategy of a private job
-        first = privacy_rules.first_release(private.privacy)
+        first = privacy_rules.first_allowed_entry(private.privacy)
         try:
             self._spent_after(first)
             fault = budget_fault(first.terms, first.before, first.after)
@@ -100,8 +100,8 @@ class SqliteLedgers:
 
     def _noise_answer(
         self, db: sqlite3.Connection, entry: LedgerEntry
-    ) -> RecordedNoise | StoreRefusal | Release:
-        """Return the answer to an entry; a release: the entry may be stored if its ε allows it."""
+    ) -> RecordedNoise | StoreRefusal | AllowedEntry:
+        """Return the answer to an entry; an allowed one may be stored if its ε allows it."""
         job = job_rows.job(db, entry.job)
         if job is None:
             return StoreRefusal(rules.unknown_job(entry.job))
@@ -119,24 +119,24 @@ class SqliteLedgers:
         if fault or job.terms is None:
             return StoreRefusal(fault or "")
         after = ledger.composition_with(entry.agents, entry.noise_multiplier)
-        return self._release(db, job, job.terms, ledger.composition(), after)
+        return self._allowed_entry(db, job, job.terms, ledger.composition(), after)
 
-    def _release(
+    def _allowed_entry(
         self,
         db: sqlite3.Connection,
         job: StoredJob,
         terms: PrivacyTerms,
         before: Composition,
         after: Composition,
-    ) -> Release:
+    ) -> AllowedEntry:
         jobs = ledger_rows.jobs_since_push(db, job.model)
         others = [each for each in jobs if each.job != job.job]
         spent = spent_by_each(others, terms.unit)
-        return Release(terms=terms, before=before, after=after, earlier=spent)
+        return AllowedEntry(terms=terms, before=before, after=after, earlier=spent)
 
-    def _spent_after(self, release: Release) -> PrivacySpent:
-        """Return what a job has spent after a release; slow, so called outside transactions."""
-        return self._accountant(release.terms, release.after, release.earlier)
+    def _spent_after(self, allowed: AllowedEntry) -> PrivacySpent:
+        """Return what a job has spent with an entry; slow, so called outside transactions."""
+        return self._accountant(allowed.terms, allowed.after, allowed.earlier)
 
     def _summary(self, db: sqlite3.Connection, job: str, terms: PrivacyTerms) -> JobLedger:
         ledger = self._ledger(db, job)
