@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from fedbus.cli.commands import privacy_commands
+from fedbus.cli.commands import plan_privacy
 from fedbus.cli.main import app
 from fedbus.jobs import parse
-from fedbus.privacy import fleet_plan
+from fedbus.privacy import fleet_terms
 from fedbus.privacy.accounting import epsilon_of
 from fedbus.privacy.ledger import planned_composition
 from fedbus.privacy.noise_key import read_noise_key
@@ -170,8 +170,8 @@ def test_a_stopped_plan_computes_no_more(monkeypatch: pytest.MonkeyPatch) -> Non
         stop.set()
         return work(stop)
 
-    monkeypatch.setattr(privacy_commands, "run_interruptible", run)
-    monkeypatch.setattr(fleet_plan, "noise_multiplier_for", lambda *_, watch, **__: watch(1.0))
+    monkeypatch.setattr(plan_privacy, "run_interruptible", run)
+    monkeypatch.setattr(fleet_terms, "noise_multiplier_for", lambda *_, watch, **__: watch(1.0))
     done = RUNNER.invoke(app, ["privacy", "plan", *FLEET])
     assert done.exit_code == 130
 

@@ -22,6 +22,7 @@ from fedbus.cli.commands import (
     job,
     logs,
     models,
+    plan_privacy,
     plugins,
     privacy_commands,
     privacy_show,
@@ -79,6 +80,7 @@ app.add_typer(job.app, name="job")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
+privacy_commands.app.command("plan")(plan_privacy.plan_privacy)
 privacy_commands.app.command("show")(privacy_show.show_privacy)
 app.add_typer(privacy_commands.app, name="privacy")
 app.command("up")(up.up)

@@ -3,13 +3,13 @@
 The planned terms are those that a job file with `PlannedMechanism.job` resolves to.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import ceil, sqrt
 from typing import Any
 
 from fedbus.errors import SettingsError
-from fedbus.privacy.calibration import noise_multiplier_for
+from fedbus.privacy.fleet_terms import Watch, calibrated_terms, fleet_terms, job_keys
 from fedbus.privacy.path_error import (
     banded_path_error,
     best_bands,
@@ -22,9 +22,7 @@ from fedbus.privacy.planned_fleet import PlannedFleet, PlannedMechanism
 from fedbus.text import counted
 from fedbus.training.dp_sgd import dp_sgd_steps
 from fedbus.training.params import TrainingParams
-from fedbus.wire.privacy import DEFAULT_STDDEV_SHARE, OF_EACH_AGENT, PrivacyTerms
-
-Watch = Callable[[str], None]
+from fedbus.wire.privacy import DEFAULT_STDDEV_SHARE, OF_EACH_AGENT
 
 
 def plan_fleet(
@@ -50,6 +48,10 @@ def plan_fleet(
             skip(str(error))
 
 
+def _clipped(fleet: PlannedFleet, sigma: float) -> Mapping[str, Any]:
+    return {"noise_multiplier": sigma, "clipping_norm": fleet.clipping_norm}
+
+
 def _sampled(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
     poisson = _poisson(fleet, watch)
     yield poisson
@@ -62,60 +64,16 @@ def _cohorts(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
     yield _shared(fleet, fixed)
 
 
-def _calibrated(
-    fleet: PlannedFleet,
-    terms: PrivacyTerms,
-    participations: int,
-    watch: Watch,
-    name: str,
-) -> PrivacyTerms:
-    multiplier = noise_multiplier_for(
-        terms,
-        fleet.epsilon,
-        rounds=fleet.rounds,
-        participations=participations,
-        watch=lambda tried: watch(f"{name}: noise multiplier {tried:.4g}"),
-    )
-    return replace(terms, noise_multiplier=multiplier)
-
-
-def _terms(fleet: PlannedFleet, **given: Any) -> PrivacyTerms:  # noqa: ANN401 - fields of any type
-    common: dict[str, Any] = {
-        "release": "gaussian",
-        "noise_multiplier": 1.0,
-        "delta": fleet.delta,
-        "target_epsilon": fleet.epsilon,
-        "accountant": fleet.accountant,
-        "cohort": fleet.cohort,
-        "population": fleet.agents,
-    }
-    return PrivacyTerms(**{**common, **given})
-
-
-def _job(
-    fleet: PlannedFleet, terms: PrivacyTerms, mechanism: Mapping[str, Any], *, cohorts: bool = True
-) -> Mapping[str, Any]:
-    accounting = {
-        "delta": terms.delta,
-        "target_epsilon": fleet.epsilon,
-        "sampling": terms.sampling,
-        "accountant": fleet.accountant,
-    }
-    own = {**mechanism, "num_sampled_clients": fleet.cohort} if cohorts else {**mechanism}
-    chosen = {terms.mechanism: own, "accounting": accounting}
-    return {"privacy-mechanisms": chosen, "strategy": {"population": fleet.agents}}
-
-
 def _poisson(fleet: PlannedFleet, watch: Watch) -> PlannedMechanism:
     rate = fleet.cohort / fleet.agents
-    terms = _terms(
+    terms = fleet_terms(
         fleet,
         mechanism="dp-fixed",
         sampling="poisson",
         relation="add-or-remove-one",
         rate=rate,
     )
-    terms = _calibrated(fleet, terms, 0, watch, "Poisson sampling")
+    terms = calibrated_terms(fleet, terms, 0, watch, "Poisson sampling")
     sigma = terms.noise_multiplier
     return PlannedMechanism(
         name="Poisson sampling",
@@ -124,7 +82,7 @@ def _poisson(fleet: PlannedFleet, watch: Watch) -> PlannedMechanism:
         noise_multiplier=sigma,
         deviation=sigma / fleet.cohort,
         path_error=path_error(sigma / fleet.cohort, fleet.rounds),
-        job=_job(fleet, terms, {"noise_multiplier": sigma, "clipping_norm": fleet.clipping_norm}),
+        job=job_keys(fleet, terms, _clipped(fleet, sigma)),
         note=f"each agent is drawn with the probability {rate:.3g}, in secret",
     )
 
@@ -143,7 +101,7 @@ def _adaptive(fleet: PlannedFleet, poisson: PlannedMechanism) -> PlannedMechanis
         noise_multiplier=sigma,
         deviation=of_sum / fleet.cohort,
         path_error=path_error(of_sum / fleet.cohort, fleet.rounds),
-        job=_job(fleet, terms, mechanism),
+        job=job_keys(fleet, terms, mechanism),
         note="with Poisson sampling; the clipping norm follows the updates, and so does the noise",
     )
 
@@ -154,7 +112,7 @@ def _banded(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
     times = ceil(fleet.rounds / separation)
     watch("banded noise: the best number of bands")
     bands = best_bands(separation, times, fleet.rounds)
-    terms = _terms(
+    terms = fleet_terms(
         fleet,
         mechanism="dp-banded",
         release="banded",
@@ -163,10 +121,14 @@ def _banded(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
         min_separation=separation,
         max_participations=times,
     )
-    terms = _calibrated(fleet, terms, times, watch, "banded noise")
+    terms = calibrated_terms(fleet, terms, times, watch, "banded noise")
     sigma = terms.noise_multiplier
-    mechanism = {"noise_multiplier": sigma, "clipping_norm": fleet.clipping_norm}
-    mechanism |= {"min_separation": separation, "max_participations": times, "bands": bands}
+    mechanism = {
+        **_clipped(fleet, sigma),
+        "min_separation": separation,
+        "max_participations": times,
+        "bands": bands,
+    }
     often = f"an agent takes part once in {counted(separation, 'round')} at most"
     missing = counted(fleet.agents - present, "agent")
     yield PlannedMechanism(
@@ -176,15 +138,15 @@ def _banded(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
         noise_multiplier=sigma,
         deviation=round_deviation(sigma, bands, times, fleet.rounds) / fleet.cohort,
         path_error=banded_path_error(sigma, bands, times, fleet.rounds) / fleet.cohort,
-        job=_job(fleet, terms, mechanism),
+        job=job_keys(fleet, terms, mechanism),
         note=f"{often}, {times} times in all; {missing} may be away",
     )
 
 
 def _fixed(fleet: PlannedFleet, watch: Watch) -> PlannedMechanism:
     times = likely_participations(fleet.agents, fleet.cohort, fleet.rounds)
-    terms = _terms(fleet, mechanism="dp-fixed")
-    terms = _calibrated(fleet, terms, times, watch, "fixed cohorts")
+    terms = fleet_terms(fleet, mechanism="dp-fixed")
+    terms = calibrated_terms(fleet, terms, times, watch, "fixed cohorts")
     sigma = terms.noise_multiplier
     return PlannedMechanism(
         name="fixed cohorts",
@@ -193,7 +155,7 @@ def _fixed(fleet: PlannedFleet, watch: Watch) -> PlannedMechanism:
         noise_multiplier=sigma,
         deviation=sigma / fleet.cohort,
         path_error=path_error(sigma / fleet.cohort, fleet.rounds),
-        job=_job(fleet, terms, {"noise_multiplier": sigma, "clipping_norm": fleet.clipping_norm}),
+        job=job_keys(fleet, terms, _clipped(fleet, sigma)),
         note=f"if no agent takes part in more than {times} rounds, as cohorts drawn by chance do",
     )
 
@@ -206,7 +168,7 @@ def _shared(fleet: PlannedFleet, fixed: PlannedMechanism) -> PlannedMechanism:
         fixed,
         name="local noise",
         terms=terms,
-        job=_job(fleet, terms, mechanism),
+        job=job_keys(fleet, terms, mechanism),
         note=f"as fixed cohorts, if all {fleet.cohort} agents come: each adds a share of the noise",
     )
 
@@ -214,8 +176,8 @@ def _shared(fleet: PlannedFleet, fixed: PlannedMechanism) -> PlannedMechanism:
 def _local(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
     """Plan noise in each update: two updates differ by twice the clipping norm."""
     times = likely_participations(fleet.agents, fleet.cohort, fleet.rounds)
-    terms = _terms(fleet, mechanism="ldp-gaussian", relation="replace-one", **OF_EACH_AGENT)
-    terms = _calibrated(fleet, terms, times, watch, "noise of each agent")
+    terms = fleet_terms(fleet, mechanism="ldp-gaussian", relation="replace-one", **OF_EACH_AGENT)
+    terms = calibrated_terms(fleet, terms, times, watch, "noise of each agent")
     sigma = 2 * terms.noise_multiplier
     yield PlannedMechanism(
         name="noise of each agent",
@@ -224,7 +186,7 @@ def _local(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
         noise_multiplier=sigma,
         deviation=sigma / sqrt(fleet.cohort),
         path_error=path_error(sigma / sqrt(fleet.cohort), fleet.rounds),
-        job=_job(fleet, terms, {"noise_multiplier": sigma, "clipping_norm": fleet.clipping_norm}),
+        job=job_keys(fleet, terms, _clipped(fleet, sigma)),
         note=f"protects agents from the collector as well; at most {times} rounds of an agent",
     )
 
@@ -237,7 +199,7 @@ def _dp_sgd(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
     steps = dp_sgd_steps(
         TrainingParams(batch_size=training.batch, epochs=training.epochs), training.examples
     )
-    terms = _terms(
+    terms = fleet_terms(
         fleet,
         mechanism="dp-sgd",
         release="dp-sgd",
@@ -247,7 +209,7 @@ def _dp_sgd(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
         rate=steps.rate,
         steps=steps.total,
     )
-    terms = _calibrated(fleet, terms, times, watch, "DP-SGD")
+    terms = calibrated_terms(fleet, terms, times, watch, "DP-SGD")
     sigma = terms.noise_multiplier
     mechanism = {"noise_multiplier": sigma, "max_grad_norm": fleet.clipping_norm}
     mechanism |= {"least_examples": training.examples}
@@ -259,7 +221,7 @@ def _dp_sgd(fleet: PlannedFleet, watch: Watch) -> Iterator[PlannedMechanism]:
         deviation=sigma / training.batch,
         path_error=None,
         job={
-            **_job(fleet, terms, mechanism, cohorts=False),
+            **job_keys(fleet, terms, mechanism, cohorts=False),
             "config": [{"batch_size": training.batch, "epochs": training.epochs}],
         },
         note=f"protects examples, not agents; at most {times} rounds of an agent",
