@@ -19,6 +19,7 @@ loud = acme_private:Loud
 far = acme_private:Far
 bounds = acme_private:Bounds
 silent = acme_private:Silent
+blind = acme_private:Blind
 plain = acme_private:Plain
 """
 SOURCE = """
@@ -34,7 +35,11 @@ class Quiet:
 
 class Loud(Quiet):
     collector_draws_noise = True
+    needs_norm = True
     noise_multiplier = 1.0
+
+class Blind(Loud):
+    needs_norm = False
 
 class Silent(Loud):
     noise_multiplier = None
@@ -197,6 +202,16 @@ def test_a_mechanism_that_states_no_noise_is_refused(install: Install) -> None:
     terms = replace(TERMS, mechanism="silent")
     with pytest.raises(PluginError, match="its noise_multiplier is None, and that of the job's pr"):
         PartsFactory().make(made("silent", terms=terms))
+
+
+def test_a_mechanism_that_measures_no_update_enforces_no_clipping(install: Install) -> None:
+    """An agent that does not clip would change the mean by more than its noise covers."""
+    install("acme_private", ENTRIES, SOURCE)
+    terms = replace(TERMS, mechanism="blind")
+    with pytest.raises(PluginError, match="it has no update measured, and the job's privacy terms"):
+        PartsFactory().make(made("blind", terms=terms))
+    trusted = replace(terms, clipping="trusted")
+    assert PartsFactory().make(made("blind", terms=trusted)).mechanism is not None
 
 
 @pytest.mark.parametrize("release", ["dp-sgd", "laplace"])

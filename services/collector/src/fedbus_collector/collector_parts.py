@@ -126,8 +126,21 @@ def privacy_fault(strategy: Strategy, parts: StrategyParts) -> str:
         return f"{terms.mechanism}: it {draws} at the collector, against the job's privacy terms"
     if mechanism is None:
         return ""
-    weaker = _weaker_mechanism(strategy, terms, mechanism)
-    return weaker or _unbounded_mean(terms, mechanism, parts.aggregator)
+    return (
+        _unmeasured_updates(terms, mechanism)
+        or _weaker_mechanism(strategy, terms, mechanism)
+        or _unbounded_mean(terms, mechanism, parts.aggregator)
+    )
+
+
+def _unmeasured_updates(terms: PrivacyTerms, mechanism: PrivacyMechanismCalls) -> str:
+    """Return why an update may be longer than the noise is for, or ""."""
+    if terms.clipping != "enforced" or mechanism.needs_norm:
+        return ""
+    return (
+        f"{mechanism.caller.part}: it has no update measured, and the job's privacy terms say that"
+        " the collector refuses longer ones than the noise is for"
+    )
 
 
 def _unbounded_mean(
