@@ -64,7 +64,7 @@ class JobProgress:
         chosen = None if file is None else file.privacy_mechanisms.chosen
         private = chosen is not None or loaded.privacy is not None
         self.hides_agents = private or hides_agents(known)
-        self._samples_in_secret = terms is not None and terms.sampling == "poisson"
+        self._samples_in_secret = terms is not None and terms.poisson
         self.model = loaded.latest.model
         self.num_rounds = loaded.rounds if file is None else file.num_rounds
         self.rounds, self.newest, self.plan = loaded.rounds, loaded.latest, loaded.plan

@@ -25,7 +25,7 @@ def private_job_faults(
     if fault := cohort_fault(job, trainers):
         faults.append(fault)
     selector = job.plugins.selector
-    if terms.sampling == "poisson" and selector != OWN_SELECTOR:
+    if terms.poisson and selector != OWN_SELECTOR:
         faults.append(
             JobFault(
                 key="plugins.selector",
@@ -38,7 +38,7 @@ def private_job_faults(
 
 def private_job_warnings(terms: PrivacyTerms, trainers: int) -> Iterator[str]:
     """Yield what makes rounds other than the file says; `trainers` agents are known to train."""
-    if terms.sampling == "poisson" and terms.population and terms.population != trainers:
+    if terms.poisson and terms.population and terms.population != trainers:
         mean = terms.rate * trainers
         yield (
             f"strategy.population is {terms.population}, but {counted(trainers, 'agent')} that can "

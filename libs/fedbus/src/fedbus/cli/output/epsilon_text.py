@@ -74,7 +74,7 @@ def describe_privacy(shown: PrivacyShown) -> str:
     unit = private[0].unit  # an ε is a sum over jobs that protect the same unit
     told = {_NEIGHBOURS.get((unit, each.relation), _ZEROED[unit]) for each in private}
     neighbours = _ZEROED[unit] if len(told) > 1 else told.pop()
-    assumed = _OF_DRAWN_COHORTS if any(each.sampling == "poisson" for each in private) else ""
+    assumed = _OF_DRAWN_COHORTS if any(each.poisson for each in private) else ""
     bound = f"ε {format_epsilon(shown.epsilon)} and δ {shown.delta:.3g}"
     return (
         f"A person who has every version up to {shown.version} of {shown.model} learns at most "
