@@ -7,7 +7,7 @@ from fedbus.core.events import Local, Ran, Woke
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Decline, Offer, Receipt, TaskTaken
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.core import ACKNOWLEDGE_SECONDS
+from fedbus_edge_agent.tasks.commands import ACKNOWLEDGE_SECONDS
 from tests.edge_agent.harness import (
     COLLECTOR,
     CONTROLLER,

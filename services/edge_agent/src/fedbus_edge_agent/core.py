@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fedbus.blobs.spool import Spools
-from fedbus.core.actions import Action, Cancel, Introduce, Note, Send, WakeAt
+from fedbus.core.actions import Action, Cancel, Introduce, Note
 from fedbus.core.events import (
     Connected,
     Event,
@@ -24,37 +24,30 @@ from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import (
     EvaluateTask,
     FeatureTask,
-    JobStopped,
     Receipt,
-    StaleEpoch,
     StopJob,
-    TaskTaken,
     TrainTask,
 )
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.host.counters import AgentCounters
 from fedbus_edge_agent.host.data_watch import DataWatch, WatchedData
 from fedbus_edge_agent.keys import TrainingWork, WorkKey
-from fedbus_edge_agent.mistnet.feature_answers import FeatureAnswers, refusal_of
+from fedbus_edge_agent.mistnet.feature_answers import FeatureAnswers
 from fedbus_edge_agent.mistnet.feature_inputs import FeatureInputs
 from fedbus_edge_agent.mistnet.received_features import ReceivedFeatureFiles
 from fedbus_edge_agent.mistnet.sent_features import SentFeatureFiles
 from fedbus_edge_agent.scheduler import WorkScheduler
 from fedbus_edge_agent.standalone.jobs import CancelJob, HttpStarted, StandaloneJobs, StartJob
 from fedbus_edge_agent.tasks.acceptance import MeasureFacts, TaskAcceptance
+from fedbus_edge_agent.tasks.commands import ControllerCommands
 from fedbus_edge_agent.tasks.inputs import TaskInputs
 from fedbus_edge_agent.tasks.model_cache import CachedModels
-from fedbus_edge_agent.tasks.replies import TaskReplies, decline_of
+from fedbus_edge_agent.tasks.replies import TaskReplies
 from fedbus_edge_agent.tasks.results import TaskResults
-from fedbus_edge_agent.tasks.task import Task, TaskMessage, key_of
-from fedbus_edge_agent.tasks.task_numbers import TaskNumbers
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.task_runner import TaskRunner
 from fedbus_edge_agent.training.trainers import TaskChecker
 from fedbus_edge_agent.training.watchdog import TrainingThread
-
-ACKNOWLEDGE_SECONDS = 0.25
-"""Less than a controller's first repetition. A shorter task needs no acknowledgement."""
 
 
 class AgentCore(Core):
@@ -88,9 +81,14 @@ class AgentCore(Core):
         self._scheduler = WorkScheduler(
             runner, self._thread, self.standalone, self._inputs, self._acceptance, self._results
         )
-        self._epoch = 0
-        self._controller = ""  # the sender of the last task or stop
-        self._newest = TaskNumbers()  # of training tasks, accepted or not
+        self._commands = ControllerCommands(
+            self._scheduler,
+            self._acceptance,
+            self._inputs,
+            self._results,
+            self._replies,
+            self._features,
+        )
         self._published_task = ""
         self._free_at_start: tuple[int, int] | None = None  # MiB of memory and of storage
 
@@ -138,11 +136,7 @@ class AgentCore(Core):
             case Received(
                 sender, TrainTask() | EvaluateTask() | FeatureTask() | StopJob() as message
             ):
-                if message.epoch < self._epoch:
-                    yield Send(sender, StaleEpoch(epoch=self._epoch))
-                else:
-                    self._epoch, self._controller = message.epoch, sender
-                    yield from self._handle_controller(sender, message, now)
+                yield from self._commands.receive(sender, message, now)
             case Received(_, Receipt(job=job, task=number, verdict="stored" | "drop" as verdict)):
                 yield from self._scheduler.drop(TrainingWork(job, number))
                 yield Cancel(keys.TaskAcknowledgement(job, number))
@@ -200,75 +194,10 @@ class AgentCore(Core):
             case keys.UpdateRemovalRetry() as retry:
                 yield from self._replies.retry_removal(retry)
             case keys.TaskAcknowledgement(job, number):
-                yield Send(self._controller, TaskTaken(job=job, task=number))
+                yield self._commands.taken(job, number)
             case keys.TaskInputRetry(waiting) if task := self._scheduler.tasks.get(waiting):
                 task.paused = False
                 yield from self._scheduler.begin_next(now)
-
-    def _handle_controller(
-        self, sender: str, message: TaskMessage | StopJob, now: float
-    ) -> Iterator[Action]:
-        match message:
-            case TrainTask():
-                yield from self._acknowledge(sender, message, now)
-                yield from self._handle_train_task(sender, message, now)
-            case EvaluateTask():
-                key = key_of(message)
-                if evaluated := self._results.evaluations.get(key):
-                    yield Send(sender, evaluated)
-                elif key not in self._scheduler.tasks:
-                    yield from self._scheduler.drop_older(key)
-                    yield from self._accept(sender, message, now)
-            case FeatureTask(job=job, task=number):
-                if self._features.has(job):
-                    yield from self._features.repeat(sender, message)
-                elif self._replies.is_settled(job, number):
-                    yield Send(sender, refusal_of(message, "the job has ended"))
-                elif not self._scheduler.makes_features(job):
-                    yield from self._accept(sender, message, now)
-            case StopJob(job=job):
-                for key in [key for key in self._scheduler.tasks if key.job == job]:
-                    yield from self._scheduler.drop(key)
-                yield from self._replies.stop(job)
-                yield from self._features.stop(job)
-                self._inputs.features.stop(job)
-                yield Send(sender, JobStopped(job=job))
-                yield from self._scheduler.begin_next(now)
-
-    def _acknowledge(self, sender: str, message: TrainTask, now: float) -> Iterator[Action]:
-        job, number = message.job, message.task
-        acknowledgement = keys.TaskAcknowledgement(job, number)
-        if number > self._newest[job] and not self._replies.is_settled(job, number):
-            yield WakeAt(acknowledgement, now + ACKNOWLEDGE_SECONDS)
-        else:  # the controller repeated the task
-            yield Cancel(acknowledgement)
-            yield Send(sender, TaskTaken(job=job, task=number))
-
-    def _handle_train_task(self, sender: str, message: TrainTask, now: float) -> Iterator[Action]:
-        job, number, key = message.job, message.task, key_of(message)
-        if self._replies.is_open(job, number):
-            yield from self._replies.repeat(job, number)
-        elif self._replies.is_settled(job, number):
-            # The collector was restarted, and must not wait for this agent.
-            yield Send(message.collector, decline_of(message, "its update was already dealt with"))
-        elif number >= self._newest[job]:  # else a newer task has overtaken this one
-            self._newest.record(job, number)
-            yield from self._scheduler.drop_older(key)
-            yield from self._replies.redirect(message)
-            if key not in self._scheduler.tasks:
-                yield from self._accept(sender, message, now)
-
-    def _accept(self, sender: str, message: TaskMessage, now: float) -> Iterator[Action]:
-        """Begin with a task, or report why this agent cannot do it."""
-        found = self._acceptance.eligibility(message, now)
-        task = Task(message, sender, found.format)
-        if found.reason:
-            yield from self._results.report(task, None, found.reason)
-            return
-        self._inputs.models.use(task.ref, private=task.private)
-        if isinstance(message, TrainTask) and message.inline is not None:
-            self._inputs.unpack(message.base, message.inline)
-        yield from self._scheduler.add(task, now)
 
     def _running_task(self) -> str:
         key = None if self._scheduler.private else self._scheduler.running()
