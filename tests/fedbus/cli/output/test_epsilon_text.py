@@ -8,6 +8,8 @@ from fedbus.cli.output.epsilon_text import (
     format_job_epsilon,
     format_model_epsilon,
     format_spent,
+    format_sum,
+    is_alone,
 )
 from fedbus.wire.privacy import Relation, Unit
 from tests.fedbus.cli.output.spent_privacy import job, shown, spent
@@ -37,6 +39,14 @@ def test_what_a_job_has_spent_is_one_phrase() -> None:
     )
     none = spent(mechanism="metric-privacy", epsilon=None, target_epsilon=None)
     assert format_spent(none) == "no finite ε (metric-privacy, 12 ledger entries)"
+
+
+def test_what_all_jobs_have_spent_is_one_phrase() -> None:
+    """Without δ where there is no ε."""
+    assert format_sum(spent()) == "ε 5.1, δ 2e-05"
+    assert format_sum(spent(model_epsilon=None)) == "no ε that is known"
+    assert not is_alone(spent())
+    assert is_alone(spent(model_epsilon=3.2041, model_delta=1e-5))
 
 
 def test_an_epsilon_is_told_in_plain_words() -> None:

@@ -64,13 +64,17 @@ def test_a_private_round_is_one_line_of_what_its_job_has_spent() -> None:
 
 
 def test_a_private_job_ends_with_what_it_has_spent(capsys: pytest.CaptureFixture[str]) -> None:
-    """Also without any metric."""
+    """The job's ε and the model's are told apart, also without any metric."""
     end = replace(state("finished", 3, "all 3 rounds are done"), metrics={}, privacy=spent())
     report_end(end, as_json=False)
     assert capsys.readouterr().out.splitlines() == [
         "job j finished: all 3 rounds are done",
-        "m version None: ε 3.21 of 4, δ 1e-05 (dp-fixed, 12 ledger entries)",
+        "m version None: no metrics",
+        "job j has spent ε 3.21 of 4, δ 1e-05 (dp-fixed, 12 ledger entries)",
+        "all jobs on m have spent ε 5.1, δ 2e-05; `fedbus privacy show m` explains it",
     ]
+    report_end(replace(end, privacy=spent(model_epsilon=3.2041, model_delta=1e-5)), as_json=False)
+    assert len(capsys.readouterr().out.splitlines()) == 3  # of its model's only job
     report_end(replace(end, metrics={"accuracy": 0.5}, privacy=None), as_json=False)
     assert capsys.readouterr().out.splitlines()[1] == "m version None: accuracy 50.0 %"
     report_end(end, as_json=True)

@@ -59,6 +59,18 @@ def format_spent(spent: PrivacySpent) -> str:
     return f"ε {format_epsilon(spent.epsilon)}{most}, δ {spent.delta:.3g} {how}"
 
 
+def format_sum(spent: PrivacySpent) -> str:
+    """Format what all jobs on a model have spent: `ε 5.1, δ 2e-05`; δ says nothing without ε."""
+    if spent.model_epsilon is None:
+        return "no ε that is known"
+    return f"ε {format_epsilon(spent.model_epsilon)}, δ {spent.model_delta:.3g}"
+
+
+def is_alone(spent: PrivacySpent) -> bool:
+    """Return whether a job is the only one that has spent anything on its model."""
+    return (spent.epsilon, spent.delta) == (spent.model_epsilon, spent.model_delta)
+
+
 def describe_privacy(shown: PrivacyShown) -> str:
     """Describe in plain words what versions of a model tell about one unit."""
     private = [each.spent for each in shown.jobs if each.spent is not None]

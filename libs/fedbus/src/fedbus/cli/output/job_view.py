@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.text import Text
 
 from fedbus.cli.output import display
-from fedbus.cli.output.epsilon_text import format_epsilon, format_spent
+from fedbus.cli.output.epsilon_text import format_epsilon, format_spent, format_sum, is_alone
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.failures import Failed
@@ -180,9 +180,15 @@ def report_end(end: JobState, *, as_json: bool) -> None:
         raise Failed(f"job {end.job} {end.phase}: {end.reason}")
     if not as_json:
         display.show(f"job {end.job} finished: {end.reason}")
-        parts = [display.format_metrics(end.metrics)]
-        parts += [] if end.privacy is None else [format_spent(end.privacy)]
-        display.show(f"{end.model} version {end.version}: {'  '.join(filter(None, parts))}")
+        metrics = display.format_metrics(end.metrics) or "no metrics"
+        display.show(f"{end.model} version {end.version}: {metrics}")
+        if end.privacy is not None:
+            display.show(f"job {end.job} has spent {format_spent(end.privacy)}")
+        if end.privacy is not None and not is_alone(end.privacy):
+            display.show(
+                f"all jobs on {end.model} have spent {format_sum(end.privacy)}; "
+                f"`fedbus privacy show {end.model}` explains it"
+            )
 
 
 async def watch(
