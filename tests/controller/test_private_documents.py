@@ -131,7 +131,10 @@ def test_why_a_round_failed_is_told_without_agents(of: PrivacyTerms, reason: str
     """The job's state and the log say where the collector's words are, and quote none of them."""
     harness = begin_privately(private_job(of))
     harness.receive(COLLECTOR, failed(harness.open_round(), reason))
-    said = f"the reason is in the log of {COLLECTOR}: round_failed"
+    said = (
+        f"the reason is in the log of {COLLECTOR}: round_failed; why an agent declined is in its "
+        "own: `fedbus logs AGENT`"
+    )
     assert harness.noted("round_failed") == [{"job": JOB, "round": 1, "reason": said}]
     assert harness.state().reason == f"round 1 failed: {said}"
 

@@ -90,7 +90,7 @@ def test_a_job_that_failed_three_times_fails_all_the_same() -> None:
             harness.wait(2.0)
     assert harness.asks[keys.JobEnding(JOB)].message.reason == (
         f"round 1 failed 3 times in a row, the last time: the reason is in the log of {COLLECTOR}: "
-        "round_failed"
+        "round_failed; why an agent declined is in its own: `fedbus logs AGENT`"
     )
 
 

@@ -29,7 +29,10 @@ class FailedRounds:
         self._count += 1
         if progress.hides_agents and not isinstance(reason, ControllerSentence):
             collector = "the collector" if progress.plan is None else progress.plan.collector
-            reason = f"the reason is in the log of {collector}: round_failed"
+            reason = (
+                f"the reason is in the log of {collector}: round_failed; why an agent declined is "
+                "in its own: `fedbus logs AGENT`"
+            )
         number = progress.rounds + 1
         failed = f"round {number} failed"
         progress.tell(ControllerSentence(f"{failed}: {reason}"))
