@@ -83,3 +83,17 @@ def test_one_key_has_one_sentence(tmp_path: Path) -> None:
     shown = RUNNER.invoke(app, ["job", "check", path, "--json"])
     (fault,) = json.loads(shown.stdout)["faults"]
     assert fault["problem"].startswith("expected less than 2 (2 * clip_count_stddev), got 3")
+
+
+def test_a_budget_that_an_aggregator_makes_too_small_names_it(tmp_path: Path) -> None:
+    """With mean, the same noise would be enough."""
+    private = {"dp-fixed": FIXED, "accounting": {"target_epsilon": 8}}
+    strategy = {"aggregator": {"id": "median"}}
+    path = written(tmp_path, **{"privacy-mechanisms": private, "strategy": strategy})
+    shown = RUNNER.invoke(app, ["job", "check", path, "--json"])
+    (fault,) = json.loads(shown.stdout)["faults"]
+    assert fault["key"] == "privacy-mechanisms.accounting.target_epsilon"
+    assert fault["hint"].startswith(
+        "choose the aggregator mean: what median returns, one agent may change by twice the "
+        "clipping norm, so the same noise gives a larger ε; or give a greater one"
+    )

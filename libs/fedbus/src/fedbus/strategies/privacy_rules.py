@@ -15,8 +15,9 @@ from fedbus.privacy.banded import MAX_BANDED_STEPS
 from fedbus.privacy.budget import budget_fault
 from fedbus.privacy.ledger import Composition, planned_composition
 from fedbus.privacy.terms_faults import terms_faults
-from fedbus.strategies.mechanism_rules import UNKNOWN_STEPS
+from fedbus.strategies.mechanism_rules import MECHANISM_RULES, UNKNOWN_STEPS
 from fedbus.strategies.mistnet_rules import MISTNET, mistnet_faults
+from fedbus.strategies.privacy_terms import AVERAGING
 from fedbus.strategies.resolution import ResolvedStrategy
 from fedbus.text import counted, listed
 from fedbus.training.dp_sgd import NO_DP_SGD_OPTIMIZERS
@@ -26,6 +27,10 @@ _SENT: Final = frozenset({"norm_bit"})
 """Facts that an agent sends under a privacy mechanism, protected as the update is."""
 _BY_METRICS: Final = frozenset({"reducelronplateau", "earlystopping", "terminateonnan"})
 """Schedulers that decide by metrics of the training data, which have no noise."""
+
+
+_OF_MEAN: Final = frozenset(n for n, rules in MECHANISM_RULES.items() if rules.fixed_denominator)
+"""Mechanisms whose noise is worth less with another aggregator."""
 
 
 def privacy_rule_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
@@ -78,7 +83,7 @@ def cohort_fault(job: JobFile, trainers: int) -> JobFault | None:
     return None
 
 
-def first_round_fault(terms: PrivacyTerms) -> JobFault | None:
+def first_round_fault(terms: PrivacyTerms, aggregator: str = AVERAGING) -> JobFault | None:
     """Return the fault of a job whose budget is too small for a single round.
 
     The first ε that a process computes takes two seconds: `dp_accounting` is imported for it. So
@@ -92,13 +97,21 @@ def first_round_fault(terms: PrivacyTerms) -> JobFault | None:
         return None
     if reason is None:
         return None
-    return JobFault(key=f"{ACCOUNTING}.target_epsilon", problem=reason, hint=budget_hint(terms))
+    hint = budget_hint(terms, aggregator)
+    return JobFault(key=f"{ACCOUNTING}.target_epsilon", problem=reason, hint=hint)
 
 
-def budget_hint(terms: PrivacyTerms) -> str:
+def budget_hint(terms: PrivacyTerms, aggregator: str = AVERAGING) -> str:
     """Return how to mend a budget that is too small for a single round."""
-    return (
+    noise = (
         f"give a greater one, or more noise in {_key(terms)}: `fedbus privacy plan` says how much"
+    )
+    of_mean = terms.mechanism in _OF_MEAN and terms.noise != "agents"
+    if aggregator == AVERAGING or not of_mean:
+        return noise
+    return (
+        f"choose the aggregator {AVERAGING}: what {aggregator} returns, one agent may change by "
+        f"twice the clipping norm, so the same noise gives a larger ε; or {noise}"
     )
 
 

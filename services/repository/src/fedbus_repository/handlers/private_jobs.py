@@ -89,7 +89,7 @@ def _spent_fault(store: Store, model: str, private: Strategy) -> JobFault | None
     if (refusal := store.check_private_job(model, private)) is None:
         return None
     terms = private.privacy if refusal.key == TARGET_KEY else None
-    hint = "" if terms is None else budget_hint(terms)
+    hint = "" if terms is None else budget_hint(terms, private.aggregator.id)
     return JobFault(key=refusal.key, problem=refusal.reason, hint=hint)
 
 

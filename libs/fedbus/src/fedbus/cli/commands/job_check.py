@@ -39,7 +39,8 @@ def check(
     except JobFileError as error:
         raise refused_before_start(Path(file), error.faults, as_json=as_json) from error
     strategy = resolve_job(job)
-    fault = None if strategy.privacy is None else first_round_fault(strategy.privacy)
+    terms, aggregator = strategy.privacy, strategy.aggregator.id
+    fault = None if terms is None else first_round_fault(terms, aggregator)
     if fault is not None:
         raise refused_before_start(Path(file), (fault,), as_json=as_json)
     warnings = warnings_about(job, strategy)
