@@ -18,7 +18,7 @@ from fedbus.training.params import PluginChoice
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel, VersionFacts
 from fedbus.wire.round_records import Contributor, Refusal, RoundRecord
-from fedbus.wire.strategies import Strategy, TrainingFacts
+from fedbus.wire.strategies import Strategy, StrategyState, TrainingFacts
 from tests.fedbus.cli.output.spent_privacy import spent
 
 HERE = BrokerLogin(BrokerAddress("h"), "user.cli")
@@ -220,6 +220,17 @@ def test_each_strategy_is_shown_once_with_its_versions(capsys: pytest.CaptureFix
         "strategy fedmedian: median; versions 2-3, 5",
         "strategy fedavg: mean(weighted=True); version 4",
     ]
+
+
+def test_the_numbers_that_a_strategy_keeps_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """The clipping norms of dp-adaptive are public, and nowhere else to be seen."""
+    kept = StrategyState(rounds=2, numbers={"clipping_norm": 0.7314159, "used_clipping_norm": 1.0})
+    report = replace(shown(3, 3), record=replace(RECORD, state=kept))
+    lines = printed(lambda: print_history(report, "scores"), capsys)
+    assert lines[-1] == "state    clipping_norm 0.731416, used_clipping_norm 1"
+    report = replace(report, record=replace(RECORD, state=StrategyState(rounds=2)))
+    lines = printed(lambda: print_history(report, "scores"), capsys)
+    assert not any(line.startswith("state") for line in lines)
 
 
 def test_the_contributors_of_a_version_are_shown_with_their_coefficients(

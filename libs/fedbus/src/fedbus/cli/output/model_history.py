@@ -64,6 +64,10 @@ def print_history(shown: ModelShown, answers: str, *, contributors: bool = False
         )
     for line in _strategy_lines(shown.history):
         display.show(line)
+    state = shown.record.state if shown.record is not None else None
+    if state is not None and state.numbers:
+        numbers = ", ".join(f"{name} {value:.6g}" for name, value in state.numbers.items())
+        display.show(f"state    {numbers}")
     if contributors and shown.record is not None:
         _print_contributors(shown.record)
 
