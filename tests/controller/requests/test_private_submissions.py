@@ -112,6 +112,7 @@ def test_poisson_sampling_has_no_other_selector() -> None:
     ("known", "said"),
     [
         (12, "12 agents that can train are known: rounds have 1.2 agents"),
+        (10, "10 agents that can train are known: rounds have 1 agent"),
         (1, "1 agent that can train is known: rounds have 0.1 agents"),
         (30, ""),
     ],

@@ -35,12 +35,15 @@ def test_a_created_key_is_read_back(tmp_path: Path) -> None:
 def test_no_key_is_replaced(tmp_path: Path) -> None:
     """Running jobs would end: their plans name the digest of the key that is gone."""
     made = create_noise_key(tmp_path / "key", lambda count: SECRET[:count])
-    with pytest.raises(StoreError, match="key: this file exists; jobs that run need their key"):
+    with pytest.raises(SettingsError, match="key: this file exists; jobs that run need their key"):
         create_noise_key(tmp_path / "key")
     assert read_noise_key(tmp_path / "key") == made
     assert [each.name for each in tmp_path.iterdir()] == ["key"]
-    with pytest.raises(StoreError, match="No such file"):
-        create_noise_key(tmp_path / "missing" / "key")
+    for folder in ("missing", "key"):
+        with pytest.raises(SettingsError, match=f"there is no folder .*{folder}; make it with"):
+            create_noise_key(tmp_path / folder / "key")
+    with pytest.raises(StoreError, match="File name too long"):
+        create_noise_key(tmp_path / ("n" * 255))
 
 
 def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:

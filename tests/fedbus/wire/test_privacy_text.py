@@ -28,6 +28,13 @@ LOCAL: dict[str, Any] = {**FIXED, "noise": "agents", "relation": "replace-one"}
             ),
         ),
         (
+            {**FIXED, "cohort": 1},
+            (
+                "privacy of each agent (dp-fixed): Gaussian noise of the collector with the "
+                "multiplier 1.1, 1 agent in a round, ε for δ = 1e-05 by pld"
+            ),
+        ),
+        (
             {
                 **FIXED,
                 "sampling": "poisson",

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedbus.cli.commands import plan_privacy
+from fedbus.cli.exit_codes import USAGE
 from fedbus.cli.main import app
 from fedbus.jobs import parse
 from fedbus.privacy import fleet_terms
@@ -193,8 +194,10 @@ def test_a_key_is_made_once_and_only_its_digest_is_shown(tmp_path: Path) -> None
     assert f"FEDBUS_NOISE_KEY={path}" in done.stdout
     assert key.secret.hex() not in done.output
     again = RUNNER.invoke(app, ["privacy", "key", str(path)], env={"COLUMNS": "300"})
-    assert again.exit_code != 0
+    assert again.exit_code == USAGE
     assert "this file exists" in str(again.exception) + again.output
+    missing = RUNNER.invoke(app, ["privacy", "key", str(tmp_path / "no" / "key")])
+    assert missing.exit_code == USAGE
     assert read_noise_key(path) == key
 
 

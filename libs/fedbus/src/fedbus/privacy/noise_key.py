@@ -89,7 +89,8 @@ def create_noise_key(path: Path, random_bytes: Callable[[int], bytes] = os.urand
     """Create the file of a new key: at once complete, readable for its owner only.
 
     Raises:
-        StoreError: There is a file already, which is left as it is, or it cannot be written.
+        SettingsError: There is a file already, which is left as it is, or its folder is missing.
+        StoreError: It cannot be written.
     """
     key, new = NoiseKey(random_bytes(NOISE_KEY_BYTES)), temporary_path(path, shared=True)
     try:
@@ -107,9 +108,13 @@ def create_noise_key(path: Path, random_bytes: Callable[[int], bytes] = os.urand
             new.unlink()
         sync_folder(path.parent)
     except FileExistsError:
-        raise StoreError(
+        raise SettingsError(
             f"{path}: this file exists; jobs that run need their key until they end, so remove it "
             "yourself or choose another name"
+        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise SettingsError(
+            f"{path}: there is no folder {path.parent}; make it with `mkdir -p`, or choose another"
         ) from None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}") from error

@@ -45,12 +45,13 @@ def _parts(terms: PrivacyTerms) -> Iterator[str]:
 
 
 def _cohorts(terms: PrivacyTerms) -> Iterator[str]:
-    of = "" if terms.population is None else f" of {terms.population}"
+    of = "" if terms.population is None else f"{terms.cohort} of "
+    agents = f"{of}{counted(terms.population or terms.cohort, 'agent')}"
     if terms.poisson:
         assumes = "ε assumes that readers see neither who is drawn nor how long rounds take"
-        yield f"{terms.cohort}{of} agents in a round on average (Poisson sampling: {assumes})"
+        yield f"{agents} in a round on average (Poisson sampling: {assumes})"
     else:
-        yield f"{terms.cohort}{of} agents in a round"
+        yield f"{agents} in a round"
     if terms.min_separation > 1:
         yield f"none of them again before {terms.min_separation} rounds later"
     if terms.max_participations is not None:

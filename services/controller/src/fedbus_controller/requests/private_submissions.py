@@ -39,11 +39,12 @@ def private_job_faults(
 def private_job_warnings(terms: PrivacyTerms, trainers: int) -> Iterator[str]:
     """Yield what makes rounds other than the file says; `trainers` agents are known to train."""
     if terms.poisson and terms.population and terms.population != trainers:
-        mean = terms.rate * trainers
+        mean = f"{terms.rate * trainers:.3g}"
         yield (
             f"strategy.population is {terms.population}, but {counted(trainers, 'agent')} that can "
-            f"train {'is' if trainers == 1 else 'are'} known: rounds have {mean:.3g} agents on "
-            f"average, not {terms.cohort}; ε holds all the same"
+            f"train {'is' if trainers == 1 else 'are'} known: rounds have {mean} "
+            f"{'agent' if mean == '1' else 'agents'} on average, not {terms.cohort}; ε holds all "
+            "the same"
         )
     if terms.unit == "agent" and trainers > 1 and terms.delta * trainers >= 1:
         yield (
