@@ -199,6 +199,16 @@ def test_options_of_a_factory_do_not_go_with_a_spec(tmp_path: Path) -> None:
             packed_model(str(tmp_path / "spec.json"), more)
 
 
+def test_a_model_of_a_spec_can_be_given_another_name(tmp_path: Path) -> None:
+    """Then its weights are pushed as another model."""
+    architectures = {"torch": {"name": "mlp", "config": {"layers": [4, 3]}}}
+    (tmp_path / "spec.json").write_text(
+        json.dumps({"model": "mlp", "architectures": architectures})
+    )
+    named = packed_model(str(tmp_path / "spec.json"), ModelOptions(name="other"))
+    assert (named.push.model, named.spec().model) == ("other", "other")
+
+
 def test_a_framework_that_is_not_here_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user may push from a machine without it."""
     made = packed_model("rehearsed:make", given("fine"))
