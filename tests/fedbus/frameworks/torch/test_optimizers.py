@@ -21,8 +21,7 @@ from torch import nn, optim
 from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 
-from fedbus.frameworks.torch import TorchTrainer
-from fedbus.frameworks.torch import trainer as trainers
+from fedbus.frameworks.torch import TorchTrainer, called_model
 from fedbus.frameworks.torch.architectures import build
 from fedbus.frameworks.torch.devices import has_bfloat16
 from fedbus.frameworks.torch.optimizers import optimizer_of
@@ -424,7 +423,7 @@ def test_a_batch_that_takes_long_is_stopped_within() -> None:
 
 def test_mixed_precision_trains_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """With half the bits in the products; the weights stay whole."""
-    monkeypatch.setattr(trainers, "has_bfloat16", lambda _: True)
+    monkeypatch.setattr(called_model, "has_bfloat16", lambda _: True)
     trainer = TorchTrainer(NET)
     full = trainer.train(trainer.initial(), data(NET), params(epochs=5))
     mixed = trainer.train(trainer.initial(), data(NET), params(epochs=5, precision="mixed"))

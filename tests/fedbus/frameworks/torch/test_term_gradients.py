@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn.functional import cross_entropy
 
-from fedbus.frameworks.torch import TorchTrainer, term_gradients
-from fedbus.frameworks.torch import trainer as trainers
+from fedbus.frameworks.torch import TorchTrainer, called_model, term_gradients
 from fedbus.frameworks.torch.architectures import build, embeddings
 from fedbus.frameworks.torch.tensors import set_weights, state_of, weights_of
 from fedbus.frameworks.torch.term_gradients import TermGradients
@@ -240,7 +239,7 @@ def test_frozen_tied_unused_and_wide_weights(install: Install) -> None:
 
 def test_terms_work_under_mixed_precision_and_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the loss is computed in bfloat16; the terms are as exact as the weights."""
-    monkeypatch.setattr(trainers, "has_bfloat16", lambda _: True)
+    monkeypatch.setattr(called_model, "has_bfloat16", lambda _: True)
     monkeypatch.setattr(term_gradients, "_GROUP_NUMBERS", 20)
     trainer = TorchTrainer(NET)
     weights = trainer.initial()
