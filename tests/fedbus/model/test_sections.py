@@ -11,6 +11,7 @@ from fedbus.model.sections import (
     split_section,
     state_layout,
     trained_tensors,
+    untrained_tensors,
     update_layout,
 )
 
@@ -29,6 +30,13 @@ ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "half": np.arange(6, 10, dtype=np.f
 def test_only_trained_tensors_have_a_place_in_a_section() -> None:
     """Statistics, counters and local tensors have no gradient."""
     assert [tensor.name for tensor in trained_tensors(LAYOUT)] == ["a", "half"]
+
+
+def test_what_is_sent_beside_trained_tensors_is_not_trained() -> None:
+    """Local tensors are not sent."""
+    assert [tensor.name for tensor in untrained_tensors(LAYOUT)] == ["count", "mean"]
+    whole = Layout((Tensor("steps", (2,), "uint64"), *LAYOUT.tensors))
+    assert [tensor.name for tensor in untrained_tensors(whole)] == ["steps", "count", "mean"]
     assert section_numbers(LAYOUT) == 10
 
 

@@ -28,6 +28,17 @@ def trained_tensors(layout: Layout) -> tuple[Tensor, ...]:
     )
 
 
+def untrained_tensors(layout: Layout) -> tuple[Tensor, ...]:
+    """Return the tensors that are in updates although they are not trained, in their order.
+
+    Those are statistics and whole numbers, which no privacy mechanism clips and noises.
+    """
+    trained = {tensor.name for tensor in trained_tensors(layout)}
+    return tuple(
+        tensor for tensor in layout.tensors if tensor.role != "local" and tensor.name not in trained
+    )
+
+
 def section_numbers(layout: Layout) -> int:
     """Return the length of each section; raise LayoutError if no tensor is trained."""
     numbers = sum(tensor.numbers for tensor in trained_tensors(layout))

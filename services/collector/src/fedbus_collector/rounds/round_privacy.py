@@ -8,10 +8,9 @@ the same task gets no noise.
 from collections.abc import Iterator
 from typing import Final
 
-import numpy as np
-
 from fedbus.core.actions import Action, Ask, Cancel, Note
 from fedbus.errors import FedbusError, LayoutError, SettingsError, StoreError
+from fedbus.model.sections import untrained_tensors
 from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
 from fedbus.privacy.ledger_entries import entry_of_round, is_drawn_by_collector
 from fedbus.privacy.noise_key import NoiseKey
@@ -95,12 +94,7 @@ class RoundPrivacy:
         """
         if self.terms is None or self.terms.release == "features":
             return
-        bare = [
-            tensor.name
-            for tensor in runs.layout.shared
-            if tensor.role != "weight" or np.dtype(tensor.dtype).kind != "f"
-        ]
-        if bare:
+        if bare := [tensor.name for tensor in untrained_tensors(runs.layout)]:
             raise LayoutError(
                 f"a private job cannot share {listed(bare)}: only trained floating-point tensors"
                 " have noise; replace batch normalization, or give them the role local"

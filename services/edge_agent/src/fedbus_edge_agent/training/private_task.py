@@ -8,7 +8,7 @@ from typing import Final
 
 from fedbus.errors import PrivacyError
 from fedbus.model.layout import Layout
-from fedbus.model.sections import trained_tensors
+from fedbus.model.sections import untrained_tensors
 from fedbus.text import listed
 from fedbus.training.dp_sgd import dp_sgd_steps
 from fedbus.training.params import DpSgdParams, PluginChoice, TrainingParams
@@ -114,9 +114,7 @@ def check_private_layout(layout: Layout) -> None:
     Raises:
         PrivacyError: A tensor has the role `statistic`, or no floating-point numbers.
     """
-    trained = {tensor.name for tensor in trained_tensors(layout)}
-    shared = [tensor.name for tensor in layout.tensors if tensor.role != "local"]
-    if foreign := [name for name in shared if name not in trained]:
+    if foreign := [tensor.name for tensor in untrained_tensors(layout)]:
         more = len(foreign) - _NAMED_TENSORS
         named = listed(map(repr, foreign[:_NAMED_TENSORS])) + (f" and {more} more" * (more > 0))
         raise PrivacyError(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from fedbus.frameworks.outputs import loss_contradiction, matching_loss
 from fedbus.jobs import JobFile, JobFileError, framework_faults, parse, training_params_of
 from fedbus.model.layout import Layout
-from fedbus.model.sections import trained_tensors
+from fedbus.model.sections import trained_tensors, untrained_tensors
 from fedbus.strategies.part_factories import is_shipped
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
@@ -80,17 +80,12 @@ def terms_fault(objective: PluginChoice, model: str) -> JobFault | None:
 def unprotected_fault(layout: Layout, strategy: Strategy, model: str) -> JobFault | None:
     """Return the fault of a model whose agents would send tensors that no noise protects.
 
-    Those are statistics and whole numbers: a mechanism clips and noises differences of trained
-    floating-point tensors only. Features are sent instead of tensors.
+    A mechanism clips and noises differences of trained floating-point tensors only. Features are
+    sent instead of tensors.
     """
     if strategy.privacy is None or strategy.privacy.release == "features":
         return None
-    bare = [
-        tensor.name
-        for tensor in layout.tensors
-        if tensor.role == "statistic"
-        or (tensor.role == "weight" and not tensor.dtype.startswith("float"))
-    ]
+    bare = [tensor.name for tensor in untrained_tensors(layout)]
     if not bare:
         return _too_many_bits(layout, strategy.privacy, model)
     problem = (
