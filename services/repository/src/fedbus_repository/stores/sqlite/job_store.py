@@ -116,7 +116,7 @@ class SqliteJobs(SqliteLedgers):
                     return plan
             if fault := budget_fault(allowed.terms, allowed.before, allowed.after):
                 with self._database.reading(f"reading the ledger of job {plan.job}") as db:
-                    summary = self._summary_for(plan, db, allowed.terms)
+                    summary = self._summary(db, plan.job, allowed.terms, refused=plan)
                 return PlanRefusal(kind="budget", reason=fault, ledger=summary)
             checked, spent = allowed, self._spent_after(allowed)
 
@@ -148,7 +148,7 @@ class SqliteJobs(SqliteLedgers):
         asked = ledger_rows.asked_agents(db, job.job)
         broken = privacy_rules.private_plan_fault(plan, job, job.terms, ledger, asked)
         if broken is not None:
-            summary = self._summary_for(plan, db, job.terms)
+            summary = self._summary(db, plan.job, job.terms, refused=plan)
             return PlanRefusal(kind=broken.kind, reason=broken.reason, ledger=summary)
         if trains_on_features(plan, job.terms):
             fault = privacy_rules.features_fault(plan, ledger)

@@ -138,17 +138,17 @@ class SqliteLedgers:
         """Return what a job has spent with an entry; slow, so called outside transactions."""
         return self._accountant(allowed.terms, allowed.after, allowed.earlier)
 
-    def _summary(self, db: sqlite3.Connection, job: str, terms: PrivacyTerms) -> JobLedger:
+    def _summary(
+        self, db: sqlite3.Connection, job: str, terms: PrivacyTerms, refused: Plan | None = None
+    ) -> JobLedger:
+        """Return a job's ledger for its controller; of a refused plan, its cohort comes first."""
         ledger = self._ledger(db, job)
-        spent, entries = ledger_rows.spent_by(db, job), ledger.entries
-        ordered = privacy_rules.ordered_by_use(terms, ledger.participations(), entries)
-        return JobLedger(spent=spent, entries=entries, participations=ordered)
-
-    def _summary_for(self, plan: Plan, db: sqlite3.Connection, terms: PrivacyTerms) -> JobLedger:
-        """Return what the controller of a refused plan must know first."""
-        ledger = self._ledger(db, plan.job)
-        spent, entries = ledger_rows.spent_by(db, plan.job), ledger.entries
-        ordered = privacy_rules.ordered_by_plan(plan, terms, ledger.participations(), entries)
+        entries, found = ledger.entries, ledger.participations()
+        if refused is None:
+            ordered = privacy_rules.ordered_by_use(terms, found, entries)
+        else:
+            ordered = privacy_rules.ordered_by_plan(refused, terms, found, entries)
+        spent = ledger_rows.spent_by(db, job)
         return JobLedger(spent=spent, entries=entries, participations=ordered)
 
     def _ledger(self, db: sqlite3.Connection, job: str) -> Ledger:
