@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, Final
 
 from benchmarks.privacy.private_examples import ExampleSetting, PrivateExamples, example_noise
 from benchmarks.privacy.private_rounds import PrivateRounds, with_epsilon
 from benchmarks.privacy.private_settings import PrivateCandidate, PrivateMechanism, PrivateSetting
+from benchmarks.strategies.final_accuracy import FinalAccuracy, rounded
 
 SEEDS: Final = (0, 1, 2)
 TUNING_SEED: Final = 100
@@ -37,7 +38,7 @@ DP_SGD: Final = "dp-sgd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrivacyCost:
+class PrivacyCost(FinalAccuracy):
     """What a mechanism reaches at an ε.
 
     Attributes:
@@ -58,22 +59,9 @@ class PrivacyCost:
     final: Sequence[float]
     curve: Sequence[float]
 
-    @property
-    def mean(self) -> float:
-        """The mean final accuracy over the seeds."""
-        return fmean(self.final)
-
-    @property
-    def spread(self) -> float:
-        """The standard deviation of the final accuracy over the seeds."""
-        return stdev(self.final)
-
     def plain(self) -> dict[str, Any]:
         """Return what JSON holds, rounded."""
-        plain = asdict(self)
-        plain["final"] = [round(each, 4) for each in self.final]
-        plain["curve"] = [round(each, 3) for each in self.curve]
-        return plain
+        return rounded(asdict(self))
 
 
 @dataclass(frozen=True, slots=True)

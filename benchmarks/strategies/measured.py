@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from benchmarks.strategies.attacks import Attack
@@ -13,6 +13,7 @@ from benchmarks.strategies.experiments import (
     Experiment,
     candidates,
 )
+from benchmarks.strategies.final_accuracy import FinalAccuracy, rounded
 from benchmarks.strategies.in_memory_rounds import accuracies
 from benchmarks.strategies.settings import Candidate, Setting
 
@@ -21,7 +22,7 @@ LAST_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measured(FinalAccuracy):
     """A strategy in a setting.
 
     Attributes:
@@ -39,22 +40,9 @@ class Measured:
     rounds_to_target: Sequence[int | None] = ()
     curve: Sequence[float]
 
-    @property
-    def mean(self) -> float:
-        """The mean final accuracy over the seeds."""
-        return fmean(self.final)
-
-    @property
-    def spread(self) -> float:
-        """The standard deviation of the final accuracy over the seeds."""
-        return stdev(self.final)
-
     def plain(self) -> dict[str, Any]:
         """Return what JSON holds, rounded."""
-        plain = asdict(self)
-        plain["final"] = [round(each, 4) for each in self.final]
-        plain["curve"] = [round(each, 3) for each in self.curve]
-        return plain
+        return rounded(asdict(self))
 
 
 def tuned(setting: Setting, strategy: str, fixed: Mapping[str, Any], checked: bool) -> Candidate:  # noqa: FBT001 - a task of a process pool
