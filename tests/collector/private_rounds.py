@@ -15,31 +15,20 @@ from fedbus.privacy.noise import KeyedNoise
 from fedbus.privacy.noise_key import NoiseKey, create_noise_key
 from fedbus.training.params import PluginChoice
 from fedbus.wire.messages import NoiseRecorded, NoiseRefused, OpenRound, RecordNoise
-from fedbus.wire.privacy import LedgerEntry, NoiseStep, PrivacySpent, PrivacyTerms
+from fedbus.wire.privacy import LedgerEntry, NoiseStep, PrivacyTerms
 from fedbus.wire.strategies import Strategy
 from fedbus_collector import keys
 from fedbus_collector.collector_parts import PartsFactory, StrategyParts
 from fedbus_collector.noise_key_watch import NoiseKeyWatch
 from tests.collector.aggregation.private_parts import AddsNoise
 from tests.collector.harness import JOB, LAYOUT, REPOSITORY, A, B, C, Harness, order
+from tests.sample_spent import SAMPLE_SPENT
 
 COHORT = 4
 TERMS = PrivacyTerms(
     mechanism="dp", release="gaussian", noise_multiplier=1.0, delta=1e-5, cohort=COHORT
 )
-SPENT = PrivacySpent(
-    mechanism="dp",
-    unit="agent",
-    relation="zero-out",
-    sampling="any",
-    accountant="pld",
-    epsilon=0.5,
-    delta=1e-5,
-    entries=1,
-    participations=1,
-    model_epsilon=0.5,
-    model_delta=1e-5,
-)
+SPENT = replace(SAMPLE_SPENT, mechanism="dp", epsilon=0.5, model_epsilon=0.5)
 
 
 class MeanOfFour:

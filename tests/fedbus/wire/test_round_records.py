@@ -7,7 +7,7 @@ import pytest
 from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.privacy import PrivacySpent, PrivacyTerms, public_spent
+from fedbus.wire.privacy import PrivacyTerms, public_spent
 from fedbus.wire.round_records import (
     Contributor,
     Refusal,
@@ -15,22 +15,10 @@ from fedbus.wire.round_records import (
     public_record,
 )
 from fedbus.wire.strategies import Strategy, StrategyState, TrainingFacts, hides_agents
+from tests.sample_spent import SAMPLE_SPENT as SPENT
 
 TERMS = PrivacyTerms(
     mechanism="dp-fixed", release="gaussian", noise_multiplier=1.0, delta=1e-5, cohort=2
-)
-SPENT = PrivacySpent(
-    mechanism="dp-fixed",
-    unit="agent",
-    relation="zero-out",
-    sampling="any",
-    accountant="pld",
-    epsilon=1.5,
-    delta=1e-5,
-    entries=1,
-    participations=1,
-    model_epsilon=1.5,
-    model_delta=1e-5,
 )
 OPEN = RoundRecord(
     job="digits-1",

@@ -5,15 +5,11 @@ from typing import Any
 
 from fedbus.wire.messages import PrivacyShown
 from fedbus.wire.privacy import JobPrivacy, PrivacySpent
+from tests.sample_spent import SAMPLE_SPENT
 
-SPENT = PrivacySpent(
-    mechanism="dp-fixed",
-    unit="agent",
-    relation="zero-out",
-    sampling="any",
-    accountant="pld",
+SPENT = replace(
+    SAMPLE_SPENT,
     epsilon=3.2041,
-    delta=1e-5,
     target_epsilon=4.0,
     entries=12,
     participations=3,
