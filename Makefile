@@ -72,10 +72,10 @@ broker:
 
 .venv/.demo: .venv/.base $(METADATA)
 	@echo "Installing what the demo needs …"
-	@$(PACKAGES) -e 'libs/fedbus[accounting,cli,http,noise,tflite]' $(SERVICES) --group demo
+	@$(PACKAGES) -e 'libs/fedbus[accounting,cli,compression,encryption,http,noise,secure-aggregation,tflite]' $(SERVICES) --group demo
 	@touch $@
 
 .venv/.dev: .venv/.base $(METADATA)
 	@echo "Installing what developers need …"
-	@$(PACKAGES) -e 'libs/fedbus[accounting,cli,dp-sgd,http,images,noise,parquet,plot,tensorflow,tflite,torch]' $(SERVICES) --group dev
+	@$(PACKAGES) -e 'libs/fedbus[accounting,cli,compression,dp-sgd,encryption,http,images,noise,parquet,plot,secure-aggregation,tensorflow,tflite,torch]' $(SERVICES) --group dev
 	@touch .venv/.demo $@

@@ -34,7 +34,7 @@ FLOORS = (
     {"model"},
     {"training"},
     {"wire"},
-    {"core", "jobs", "mqtt", "privacy"},
+    {"compression", "core", "encryption", "jobs", "mqtt", "privacy", "secure_aggregation"},
     {"blobs", "cluster", "data"},
     {"plugins", "runtime"},
     {"datasource", "frameworks", "strategies"},

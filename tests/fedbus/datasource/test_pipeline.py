@@ -14,7 +14,7 @@ from fedbus.data import Batch, Dataset, Field, Format, format_of, from_arrays
 from fedbus.data.transforms.numbers import Cast
 from fedbus.datasource.pipeline import (
     Pipeline,
-    Step,
+    PipelineStep,
     read_pipeline,
     read_steps,
     without_augmentations,
@@ -367,7 +367,7 @@ def test_a_mistake_of_a_third_party_transform_is_reported(mistake: str, sentence
     """Whatever it raises, or gives."""
 
     def run(data: Dataset) -> None:
-        pipeline = Pipeline([Step("it", Wrong(mistake))], format_of(data))
+        pipeline = Pipeline([PipelineStep("it", Wrong(mistake))], format_of(data))
         list(data.transformed(pipeline.apply).batches())
 
     with pytest.raises(TrainingError, match=sentence):

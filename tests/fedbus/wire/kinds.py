@@ -86,8 +86,9 @@ def _scalars(bare: object, said: dict[str, Any]) -> st.SearchStrategy[Any]:
         return _named(said["pattern"])
     if bare is str:
         return st.text(max_size=min(20, said.get("max_length", 20)))
+    least, most = said.get("min_length", 0), said.get("max_length", 20)
     known: dict[object, st.SearchStrategy[Any]] = {
-        bytes: st.binary(max_size=20),
+        bytes: st.binary(min_size=least, max_size=most),
         bool: st.booleans(),
         types.NoneType: st.none(),
     }
@@ -138,5 +139,8 @@ def _example(hint: object, name: str) -> object:  # noqa: PLR0911 - one per kind
         return "agent.pi-7"
     if bare is str and "T[0-9]" in said.get("pattern", ""):
         return "2026-11-29T08:53:28.120Z"
-    plain = {str: name, int: 7, float: 0.25, bool: True, bytes: b"\x00\xff", Any: [1, None, "x"]}
-    return plain[bare]
+    if bare is bytes and "min_length" in said:
+        return b"\xff" * said["min_length"]
+    whole, real = max(7, said.get("ge", 7)), 0.25 if said.get("gt", 0) < 0.25 else 0.75
+    plain = {str: name, int: whole, float: real, bool: True, bytes: b"\x00\xff"}
+    return [1, None, "x"] if bare is Any else plain[bare]

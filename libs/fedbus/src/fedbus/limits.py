@@ -27,6 +27,8 @@ MAX_METRICS: Final = 64
 """Metrics of one training or evaluation."""
 MAX_TRANSFORMS: Final = 64
 """Steps of one pipeline."""
+MAX_COMPRESSION_STEPS: Final = 8
+"""Steps that make an update or a version smaller."""
 MAX_SCHEDULERS: Final = 16
 """Schedulers of one training."""
 MAX_FAULTS_SENT: Final = 256

@@ -9,7 +9,7 @@ from fedbus.data.format import Format
 from fedbus.data.format_reader import read_format
 from fedbus.data.json_or_file import error_prefix, read_json_or_file
 from fedbus.datasource.config import DataConfig, LoaderError, OptionsError
-from fedbus.datasource.pipeline import Step, read_pipeline
+from fedbus.datasource.pipeline import PipelineStep, read_pipeline
 from fedbus.datasource.source import DataSource
 from fedbus.errors import FedbusError, SettingsError, TrainingError
 from fedbus.runtime.settings import ServiceSettings
@@ -109,7 +109,7 @@ def _setting_at_fault(settings: AgentSettings, error: FedbusError) -> str:
     return "FEDBUS_LOADER_OPTIONS" if any(quoted) else "FEDBUS_DATA"
 
 
-def _steps(name: str, given: str | None) -> list[Step] | None:
+def _steps(name: str, given: str | None) -> list[PipelineStep] | None:
     try:
         return None if given is None else read_pipeline(given)
     except FedbusError as error:

@@ -11,7 +11,7 @@ from fedbus import plugins
 from fedbus.data.dataset import Dataset
 from fedbus.data.format import Format, differences, format_of
 from fedbus.datasource.fingerprint import fingerprint
-from fedbus.datasource.pipeline import Pipeline, Step, check_call, without_augmentations
+from fedbus.datasource.pipeline import Pipeline, PipelineStep, check_call, without_augmentations
 from fedbus.errors import FedbusError, PluginError, TrainingError
 
 TRIAL_BYTES: Final = 16 * 2**20
@@ -60,13 +60,13 @@ class DataConfig:
     path: Path
     loader: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    steps: Sequence[Step] = ()
-    test_steps: Sequence[Step] | None = None
+    steps: Sequence[PipelineStep] = ()
+    test_steps: Sequence[PipelineStep] | None = None
     declared: Format | None = None
     allowed: Collection[str] | None = None
 
     @property
-    def testing(self) -> Sequence[Step]:
+    def testing(self) -> Sequence[PipelineStep]:
         """The pipeline in evaluation."""
         if self.test_steps is None:
             return without_augmentations(self.steps)

@@ -12,7 +12,7 @@ from typing import Any
 from fedbus import plugins
 from fedbus.data.format import Format
 from fedbus.datasource.config import DataConfig, loader_for
-from fedbus.datasource.pipeline import Pipeline, Step, make_transform, without_augmentations
+from fedbus.datasource.pipeline import Pipeline, PipelineStep, make_transform, without_augmentations
 from fedbus.errors import PluginError
 from fedbus.training.params import DataOverrides, PluginChoice
 
@@ -75,7 +75,7 @@ def _kept_options(own: DataConfig, loader: str | None) -> dict[str, Any]:
     return {name: own.options[name] for name in ("batch",) if name in takes and name in own.options}
 
 
-def make_step(where: str, chosen: PluginChoice, allowed: Collection[str] | None) -> Step:
+def make_step(where: str, chosen: PluginChoice, allowed: Collection[str] | None) -> PipelineStep:
     """Make a transform that a job chose; `where` is its name in error messages.
 
     Raises:
@@ -85,7 +85,7 @@ def make_step(where: str, chosen: PluginChoice, allowed: Collection[str] | None)
         name: list(value) if isinstance(value, tuple) else value  # as in a pipeline file
         for name, value in chosen.parameters.items()
     }
-    return Step(where, make_transform(where, chosen.id, plain, allowed))
+    return PipelineStep(where, make_transform(where, chosen.id, plain, allowed))
 
 
 def expected_pipeline(own: DataConfig, wanted: DataOverrides, form: Format) -> Pipeline | None:

@@ -30,7 +30,7 @@ _NOT_NAMED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PipelineStep:
     """One transform, and its name in error messages: `transform 2 (resize)`."""
 
     name: str
@@ -42,7 +42,7 @@ class Step:
         return bool(getattr(self.transform, "augments", False))
 
 
-def read_steps(plain: object, allowed: Collection[str] | None = None) -> list[Step]:
+def read_steps(plain: object, allowed: Collection[str] | None = None) -> list[PipelineStep]:
     """Make the transforms of a list; `allowed` as for `fedbus.plugins.load`.
 
     Raises:
@@ -56,7 +56,7 @@ def read_steps(plain: object, allowed: Collection[str] | None = None) -> list[St
     return [_step(number, each, allowed) for number, each in enumerate(plain, 1)]
 
 
-def read_pipeline(given: str | Path, allowed: Collection[str] | None = None) -> list[Step]:
+def read_pipeline(given: str | Path, allowed: Collection[str] | None = None) -> list[PipelineStep]:
     """Make the transforms of a JSON file, or of a JSON text.
 
     Raises:
@@ -69,7 +69,7 @@ def read_pipeline(given: str | Path, allowed: Collection[str] | None = None) -> 
         raise type(error)(f"{error_prefix(given)}{error}") from error
 
 
-def _step(number: int, plain: object, allowed: Collection[str] | None) -> Step:
+def _step(number: int, plain: object, allowed: Collection[str] | None) -> PipelineStep:
     match plain:
         case {"id": str(name), **rest} if rest.keys() <= {"parameters"}:
             parameters = rest.get("parameters", {})
@@ -80,7 +80,7 @@ def _step(number: int, plain: object, allowed: Collection[str] | None) -> Step:
     where = f"transform {number} ({name})"
     if not isinstance(parameters, dict):
         raise TrainingError(f"{where}: expected an object of parameters, got {parameters!r}")
-    return Step(where, make_transform(where, name, parameters, allowed))
+    return PipelineStep(where, make_transform(where, name, parameters, allowed))
 
 
 def make_transform(
@@ -127,7 +127,7 @@ class Pipeline:
         TrainingError: a step cannot take the output of the step before it; the message names it.
     """
 
-    def __init__(self, steps: Sequence[Step], form: Format) -> None:
+    def __init__(self, steps: Sequence[PipelineStep], form: Format) -> None:
         self.steps = tuple(steps)
         self.formats = [form]
         for step in self.steps:
@@ -175,7 +175,7 @@ class Pipeline:
         return ", ".join(parts)
 
 
-def _declared(step: Step, form: Format) -> Format:
+def _declared(step: PipelineStep, form: Format) -> Format:
     try:
         made = step.transform.transform_format(form)
     except FedbusError as error:
@@ -189,6 +189,6 @@ def _declared(step: Step, form: Format) -> Format:
     return made
 
 
-def without_augmentations(steps: Sequence[Step]) -> list[Step]:
+def without_augmentations(steps: Sequence[PipelineStep]) -> list[PipelineStep]:
     """Return the steps that evaluation has too."""
     return [step for step in steps if not step.augments]

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedbus.data.dataset import Dataset
 from fedbus.data.format import Format, format_of
-from fedbus.datasource.pipeline import Pipeline, Step
+from fedbus.datasource.pipeline import Pipeline, PipelineStep
 from fedbus.model.layout import Array
 
 ValueRange = tuple[float, float]
@@ -53,7 +53,7 @@ class Summary:
         }
 
 
-def summary_of(data: Dataset, steps: Sequence[Step]) -> Summary:
+def summary_of(data: Dataset, steps: Sequence[PipelineStep]) -> Summary:
     """Read all rows through a pipeline, and summarize them.
 
     Raises:

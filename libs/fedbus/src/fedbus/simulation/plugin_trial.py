@@ -124,12 +124,12 @@ def _loader(load: Any, props: TrialInputs) -> Iterator[str]:  # noqa: ANN401 - a
 
 def _transform(make: Any, props: TrialInputs) -> Iterator[str]:  # noqa: ANN401 - a plug-in
     # Imported here, since `pipeline` imports the plug-ins.
-    from fedbus.datasource.pipeline import Pipeline, Step, check_call  # noqa: PLC0415
+    from fedbus.datasource.pipeline import Pipeline, PipelineStep, check_call  # noqa: PLC0415
 
     parameters = dict(props.architecture)
     check_call(make, parameters)
     data = props.data if props.data is not None else _images()
-    step = Step("it", make(**parameters))
+    step = PipelineStep("it", make(**parameters))
     pipeline = Pipeline([step], format_of(data))
     yield f"format: {pipeline.formats[0].x} becomes {pipeline.output.x}"
     batch = next(data.peek())

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fedbus.digest import digest_of
-from fedbus.limits import MAX_BLOB_BYTES
-from fedbus.scalars import Ident, Strict, Whole
+from fedbus.limits import MAX_BLOB_BYTES, MAX_COMPRESSION_STEPS
+from fedbus.scalars import Bounds, Ident, Strict, Whole
+from fedbus.training.params import PluginChoice
 from fedbus.wire.identifiers import Digest, NodeName
 
 CHUNK_BYTES = 256 * 1024
@@ -44,15 +45,52 @@ class BlobLocation:
     source: NodeName
 
 
+Scheme = Literal["bfv", "ckks"]
+"""A scheme of homomorphic encryption: BFV adds whole numbers exactly, CKKS floats with an error."""
+
+Compression = Annotated[tuple[PluginChoice, ...], Bounds(max_length=MAX_COMPRESSION_STEPS)]
+"""The steps that make a blob smaller, in this order; see `fedbus.compression`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressedBlob:
+    """A blob that holds the tensors of another one in fewer bytes, and how it was made."""
+
+    blob: BlobRef
+    compression: Compression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptedVersion:
+    """How the blob of an encrypted version is encrypted.
+
+    Its numbers are distances from its anchor: `anchor` is the number of the newest earlier version
+    that is not encrypted, and `anchor_weights` its plain blob, which is served as long as a version
+    needs it. `key` is the id of the key, `parameters` the digest of all parameters of the scheme.
+    """
+
+    scheme: Scheme
+    key: Digest
+    parameters: Digest
+    anchor: Whole
+    anchor_weights: BlobRef
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRef:
-    """A committed version of a model: its weights, its spec, and the node that serves both."""
+    """A committed version of a model: its weights, its spec, and the node that serves both.
+
+    With `encryption` the weights are a ciphertext. With `thin`, agents may train from those fewer
+    bytes in place of the weights.
+    """
 
     model: Ident
     version: Whole
     weights: BlobRef
     spec: BlobRef
     source: NodeName
+    encryption: EncryptedVersion | None = None
+    thin: CompressedBlob | None = None
 
     def location(self, blob_ref: BlobRef) -> BlobLocation:
         """Return the location of one of this version's blobs."""

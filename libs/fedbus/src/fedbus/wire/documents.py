@@ -13,7 +13,8 @@ from fedbus.limits import (
     MAX_TEXT_CHARACTERS,
 )
 from fedbus.scalars import Bounds, Flag, Ident, Number, Strict, Text, Whole, Word
-from fedbus.wire.blobs import BlobRef
+from fedbus.wire.blobs import BlobRef, EncryptedVersion
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.identifiers import Digest, Metrics, NodeName, Timestamp
 from fedbus.wire.output_kinds import OutputKind
 from fedbus.wire.privacy import PrivacySpent
@@ -57,6 +58,8 @@ class NodeState:
     """State of a node; `online: false` is its last will. `trouble` is for its operator.
 
     `noise_key` is the SHA-256 of the key that a collector draws noise with; None if it has none.
+    `encryption_key` is the id of the key for homomorphic encryption that the node has: an agent the
+    secret one, another node its public part.
     """
 
     node: NodeName
@@ -67,6 +70,15 @@ class NodeState:
     agent: AgentFacts | None = None
     trouble: Text = ""
     noise_key: Digest | None = None
+    encryption_key: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeIdentity:
+    """The Ed25519 public key (32 bytes, hexadecimal) with which an agent signs."""
+
+    node: NodeName
+    key: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +115,7 @@ class JobState:
     ended: Timestamp | None = None
     at: Timestamp | None = None
     privacy: PrivacySpent | None = None
+    energy: EnergyUsed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +165,7 @@ class RoundState:
     began: Timestamp | None = None
     at: Timestamp | None = None
     privacy: PrivacySpent | None = None
+    energy: EnergyUsed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +184,7 @@ class ModelLatest:
     round: Whole
     at: Timestamp | None = None
     privacy: PrivacySpent | None = None
+    encryption: EncryptedVersion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

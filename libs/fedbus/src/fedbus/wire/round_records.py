@@ -5,7 +5,9 @@ from typing import Annotated
 
 from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.scalars import Bounds, Ident, Number, RoundNumber, Strict, Text, Whole
-from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.blobs import BlobRef, CompressedBlob, EncryptedVersion, ModelRef
+from fedbus.wire.encryption import Ranges
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.features import MAX_FEATURE_AGENTS, AgentFeatures
 from fedbus.wire.identifiers import Digest, Metrics, NodeName, TaskNumber
 from fedbus.wire.privacy import PrivacySpent, public_spent
@@ -27,6 +29,7 @@ class Contributor:
     metrics: Metrics
     facts: TrainingFacts = NO_FACTS
     coefficient: Number | None = None
+    energy: EnergyUsed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,9 @@ class Plan:
     Poisson sampling may ask no agent, and needs no update. `noise_key` is the digest of the key
     that the collectors draw noise with, the same in all plans of a job; None if they draw none.
     In a MistNet job a plan without `features` asks its cohort for features, and opens no round; one
-    with them has a cohort of one agent, which trains on them.
+    with them has a cohort of one agent, which trains on them. If updates are fixed-point numbers,
+    `ranges` are what they are clipped to, and an agent with more than `max_examples` counts as if
+    it had this number.
     """
 
     job: Ident
@@ -60,6 +65,8 @@ class Plan:
     state: StrategyState | None = None
     noise_key: Digest | None = None
     features: Annotated[tuple[AgentFeatures, ...], Bounds(max_length=MAX_FEATURE_AGENTS)] = ()
+    ranges: Ranges = ()
+    max_examples: Annotated[int, Strict(ge=1, lt=2**31)] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +75,10 @@ class RoundRecord:
 
     `base_coefficient` is the factor of the base: the model before the server optimizer is the base
     times it, plus each update times its coefficient. `state` is what the strategy keeps for the
-    next round; its arrays are stored with the version's weights. `privacy` is what the job had
-    spent with this round, as the repository's ledger has it; None without a privacy mechanism. A
-    round of Poisson sampling may have no contributor.
+    next round; its arrays are stored with the version's weights. `encryption` says how the version
+    is encrypted, `thin` names its smaller blob, and `energy` is what all contributors used.
+    `privacy` is what the job had spent with this round, as the repository's ledger has it; None
+    without a privacy mechanism. A round of Poisson sampling may have no contributor.
     """
 
     job: Ident
@@ -87,6 +95,9 @@ class RoundRecord:
     base_coefficient: Number = 1.0
     state: StrategyState | None = None
     privacy: PrivacySpent | None = None
+    encryption: EncryptedVersion | None = None
+    thin: CompressedBlob | None = None
+    energy: EnergyUsed | None = None
 
 
 def public_record(record: RoundRecord) -> RoundRecord:
@@ -105,6 +116,7 @@ def public_record(record: RoundRecord) -> RoundRecord:
         contributors=(),
         refusals=(),
         metrics={},
+        energy=None,
         base_coefficient=1.0,
         seconds={} if secret else record.seconds,
         privacy=public_spent(record.privacy),

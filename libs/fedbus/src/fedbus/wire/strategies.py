@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 from fedbus.limits import MAX_TRANSFORMS
-from fedbus.scalars import Bounds, Ident, Number, Strict, Whole
+from fedbus.scalars import Bounds, Flag, Ident, Number, Strict, Whole
 from fedbus.training.params import PluginChoice
-from fedbus.wire.blobs import BlobRef
+from fedbus.wire.blobs import BlobRef, Compression
+from fedbus.wire.compression import Freezing, SyncFrequency
+from fedbus.wire.encryption import EncryptionTerms, FixedPoint, Ranges
 from fedbus.wire.privacy import PrivacyTerms
+from fedbus.wire.secure_aggregation import SecureAggregationTerms
 
 FactName = Literal["steps", "base_loss", "norm_bit"]
 """A fact about a training that a strategy may need; a field of `TrainingFacts`."""
@@ -71,6 +74,14 @@ class Strategy:
         population: Number of agents that may take part in the job; None: not needed.
         privacy: What the job promises; None: nothing. Its mechanism is the last update transform,
             unless trainers have it.
+        encryption: How agents encrypt their updates, and the collector adds them; None: they do
+            not. At most one of `encryption`, `masking` and (`compression` or `freezing`) is there.
+        masking: How agents mask their updates, so that only the sum can be read; None: they do not.
+        compression: The steps that make each update smaller, in their order.
+        download: The steps that make the versions smaller that agents download.
+        freezing: How stable parameters are frozen, whose differences are not sent; None: never.
+        sync: How the local training between two rounds grows; None: it does not.
+        measures_energy: Whether agents report the energy that they use.
     """
 
     id: Ident
@@ -84,6 +95,19 @@ class Strategy:
     server_state: Names = ()
     population: Annotated[int, Strict(ge=1, le=2**31)] | None = None
     privacy: PrivacyTerms | None = None
+    encryption: EncryptionTerms | None = None
+    masking: SecureAggregationTerms | None = None
+    compression: Compression = ()
+    download: Compression = ()
+    freezing: Freezing | None = None
+    sync: SyncFrequency | None = None
+    measures_energy: Flag = False
+
+    @property
+    def fixed_point(self) -> FixedPoint | None:
+        """How agents write numbers as whole numbers; None: updates are readable floats."""
+        protected = self.encryption or self.masking
+        return None if protected is None else protected.fixed_point
 
 
 def hides_agents(strategy: Strategy | None) -> bool:
@@ -102,6 +126,10 @@ class StrategyState:
         rounds: Rounds since the state began.
         numbers: Numbers by name, such as a clipping norm.
         arrays: The blob of the strategy's `state` arrays; None if it has none.
+        ranges: The exponents of the ranges that the next round's updates are clipped to; empty
+            before the first round, and without fixed-point numbers.
+        frozen: The blob of the bits, one for each trained number, that say which parameters the
+            next round does not send; None: none is frozen.
     """
 
     rounds: Whole
@@ -109,3 +137,5 @@ class StrategyState:
         default_factory=dict
     )
     arrays: BlobRef | None = None
+    ranges: Ranges = ()
+    frozen: BlobRef | None = None

@@ -14,6 +14,7 @@ from fedbus.wire.documents import (
     Heartbeat,
     JobState,
     ModelLatest,
+    NodeIdentity,
     NodeState,
     RefusedRequest,
     RoundState,
@@ -89,6 +90,8 @@ LINKS: tuple[Link, ...] = (
     Link(m.Dismissed, ("collector",), ("controller",)),
     Link(m.Offer, ("agent",), ("collector",)),
     Link(m.Decline, ("agent",), ("collector",)),
+    Link(m.Step, ("collector",), ("agent",)),
+    Link(m.StepReply, ("agent",), ("collector",)),
     Link(m.Receipt, ("collector",), ("agent",)),
     Link(m.RoundEnded, ("collector",), ("controller",)),
     Link(m.RoundEndNoted, ("controller",), ("collector",)),
@@ -140,6 +143,12 @@ YEAR_SECONDS = 365 * DAY_SECONDS
 NODE_STATE = Topic(
     "nodes/{node}/state", NodeState, _ANY, ("controller", "user"), "json", retain=True,
     purpose="whether a node is online, and what an agent can do; also each node's last will",
+    expiry=YEAR_SECONDS,
+)
+NODE_IDENTITY = Topic(
+    "nodes/{node}/identity", NodeIdentity, _ANY, ("agent", "user"), "json", retain=True,
+    purpose="the key with which an agent signs in masked rounds; only the agent may write it, so "
+    "the operator of the broker can replace it for agents that have not pinned it",
     expiry=YEAR_SECONDS,
 )
 HEARTBEAT = Topic(
@@ -197,7 +206,7 @@ BLOBS = Topic(
     purpose="chunks of a blob, for the nodes that follow its multicast",
 )
 PUBLIC = (
-    NODE_STATE, HEARTBEAT, SUBMIT, CANCEL, FORGET, JOB_REQUEST, JOB_REFUSED, JOB_STATE,
-    ROUND_STATE, MODEL_LATEST, INFERENCE, REPLIES, BLOBS,
+    NODE_STATE, NODE_IDENTITY, HEARTBEAT, SUBMIT, CANCEL, FORGET, JOB_REQUEST, JOB_REFUSED,
+    JOB_STATE, ROUND_STATE, MODEL_LATEST, INFERENCE, REPLIES, BLOBS,
 )
 # fmt: on

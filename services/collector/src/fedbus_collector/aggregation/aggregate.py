@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from fedbus.blobs.spool import Spool
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
+from fedbus_collector.aggregation.intake import UpdateIntake
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.new_version import NewVersion
-from fedbus_collector.aggregation.running_total import RunningTotal
 from fedbus_collector.aggregation.server_step import ServerStep
 from fedbus_collector.aggregation.state_blocks import StrategyArrays
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
@@ -39,7 +39,7 @@ class Aggregation:
     """
 
     runs: UpdateRuns
-    updates: RunningTotal | KeptUpdates
+    updates: UpdateIntake
     agents: tuple[str, ...]
     step: ServerStep
     base: Spool

@@ -27,6 +27,8 @@ from fedbus_collector.aggregation.verification import ArrivedUpdate, UpdateCheck
 class KeptUpdates:
     """The verified updates of a round, in the spools that they arrived in."""
 
+    keeps_spools = True
+
     def __init__(self, checks: UpdateChecks) -> None:
         self._checks = checks
         self._verified: dict[str, VerifiedUpdate] = {}
@@ -84,6 +86,10 @@ class KeptUpdates:
         if not aggregator.combines:
             return LinearCombination(kept, factors, said)
         return NumberwiseCombination(kept, np.array(factors), aggregator, said)
+
+    def close(self) -> None:
+        """Forget the updates; their spools are the round's."""
+        self._verified.clear()
 
     def _coefficients(self, updates: tuple[VerifiedUpdate, ...], base: Spool) -> Coefficients:
         """Return the rule's coefficients, or the examples of each update if it weighs none."""

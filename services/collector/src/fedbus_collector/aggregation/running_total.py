@@ -31,6 +31,8 @@ def total_bytes(runs: UpdateRuns) -> int:
 class RunningTotal:
     """The sum of a round's updates times their weights, in a spool of `total_bytes` zeros."""
 
+    keeps_spools = False
+
     def __init__(self, checks: UpdateChecks, spool: Spool) -> None:
         self.spool = spool
         self._checks = checks
@@ -81,6 +83,10 @@ class RunningTotal:
         shares = dict(zip(agents, aggregator.shares(weights), strict=True))
         used = UsedCoefficients(agents=sum(map(bool, shares.values())), updates=shares)
         return MeanOfTotal(self.spool, aggregator.divisor_of(weights), used)
+
+    def close(self) -> None:
+        """Free the total."""
+        self.spool.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from functools import partial
 
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Cancel, Fetch, Note, Run
-from fedbus.model.blob_header import blob_size
 from fedbus.wire.blobs import BlobLocation
 from fedbus.wire.messages import Offer
 from fedbus_collector import keys
+from fedbus_collector.aggregation.intake import UpdateIntake, update_bounds
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
@@ -29,7 +29,7 @@ class RoundUpdates:
 
     Attributes:
         runs: The layouts of the model and its updates; None before `start`.
-        verified: The running total or the kept updates; None before `start`.
+        verified: What takes the updates; None before `start`.
         folding: Whether a worker thread reads spools of updates and writes the running total.
         brief: Whether small updates may be worked on between two events: no third-party part, which
             may hang, is called.
@@ -37,7 +37,7 @@ class RoundUpdates:
 
     def __init__(self, progress: RoundProgress, spools: Spools) -> None:
         self.runs: UpdateRuns | None = None
-        self.verified: RunningTotal | KeptUpdates | None = None
+        self.verified: UpdateIntake | None = None
         self.folding = False
         self.brief = False
         self._progress = progress
@@ -49,16 +49,17 @@ class RoundUpdates:
     def start(self, runs: UpdateRuns, parts: StrategyParts) -> Iterator[Action]:
         """Create the running total if there is one, then receive what was offered before."""
         self.runs, self.brief = runs, not parts.third_party
-        numbers = self._progress.state_numbers
-        checks = UpdateChecks(runs, parts.aggregator, parts.mechanism, numbers)
-        if parts.keeps_updates:
-            self.verified = KeptUpdates(checks)
-        else:
-            total = self._spools.make(total_bytes(runs), zeros=True)
-            self.verified = RunningTotal(checks, total)
+        self.verified = self._intake(runs, parts)
         offers, self._progress.offers = self._progress.offers, {}
         for agent, offer in offers.items():
             yield from self._receive(runs, agent, offer)
+
+    def _intake(self, runs: UpdateRuns, parts: StrategyParts) -> UpdateIntake:
+        numbers = self._progress.state_numbers
+        checks = UpdateChecks(runs, parts.aggregator, parts.mechanism, numbers)
+        if parts.keeps_updates:
+            return KeptUpdates(checks)
+        return RunningTotal(checks, self._spools.make(total_bytes(runs), zeros=True))
 
     def offered(self, agent: str, offer: Offer) -> Iterator[Action]:
         """Receive an offered update, or refuse it with a reason."""
@@ -72,9 +73,9 @@ class RoundUpdates:
 
     def _receive(self, runs: UpdateRuns, agent: str, offer: Offer) -> Iterator[Action]:
         """Take the update out of the offer, or fetch it from the agent."""
-        expected = blob_size(runs.updates, "delta")
-        if offer.update.size != expected:
-            reason = f"expected an update of {expected} bytes, got {offer.update.size}"
+        expected = update_bounds(self._progress.request.strategy, runs)
+        if not expected.least <= offer.update.size <= expected.most:
+            reason = f"expected an update of {expected.text} bytes, got {offer.update.size}"
             yield from self._refuse_offer(agent, reason)
             return
         sink = self._received[agent] = self._spools.make(offer.update.size)
@@ -117,7 +118,7 @@ class RoundUpdates:
         """Count the updates that were verified and refuse the others, with the reasons given."""
         progress, self.folding = self._progress, False
         for agent in agents:
-            if agent in refused or isinstance(self.verified, RunningTotal):
+            if agent in refused or self.verified is None or not self.verified.keeps_spools:
                 self._received.pop(agent).close()
             if agent in refused:
                 progress.arrived.discard(agent)
@@ -154,5 +155,5 @@ class RoundUpdates:
         for spool in self._received.values():
             spool.close()
         self._received.clear()
-        if isinstance(self.verified, RunningTotal):
-            self.verified.spool.close()
+        if self.verified is not None:
+            self.verified.close()

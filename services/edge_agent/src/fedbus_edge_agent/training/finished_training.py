@@ -15,7 +15,7 @@ def store_finished(  # noqa: PLR0913, PLR0917 - what is stored, and where
     outbox: Outbox,
     task: TrainTask,
     layout: Layout,
-    blob: bytearray,
+    blob: bytes | bytearray,
     report: TrainingReport,
     own: NDArray[np.float32] | None,
 ) -> TrainingResult:

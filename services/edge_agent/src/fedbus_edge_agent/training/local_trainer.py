@@ -41,6 +41,7 @@ from fedbus_edge_agent.training.private_task import (
     protects_own_data,
 )
 from fedbus_edge_agent.training.round_files import RoundFiles
+from fedbus_edge_agent.training.sealed_update import sealed_update
 from fedbus_edge_agent.training.strategy_loader import StrategyLoader
 from fedbus_edge_agent.training.task_runner import (
     EvaluationResult,
@@ -158,8 +159,9 @@ class LocalTrainer:
             with contain_exits():
                 steps = measured.steps(control) if strategy.needs_steps else 0
                 finished = strategy.finish(blob, steps)
+            sealed = sealed_update(task, model.layout, blob)
             report = training_report(task, update, measured.end(control), finished.norm_bit)
-        result = store_finished(self._outbox, task, model.layout, blob, report, finished.own)
+        result = store_finished(self._outbox, task, model.layout, sealed.blob, report, finished.own)
         try:
             self._local_tensors.save(update.weights, model.layout, task.job, task.round)
         except StoreError as error:  # the update is stored, and counts

@@ -66,6 +66,7 @@ from fedbus.wire.messages.rounds import (
     TaskTaken,
     TrainTask,
 )
+from fedbus.wire.messages.steps import Step, StepReply
 from fedbus.wire.messages.transfer import (
     BlobNotFound,
     ChunkRequest,

@@ -3,12 +3,24 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from fedbus.scalars import Bounds, Flag, Ident, Strict, Text, Whole
-from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.scalars import Bounds, Flag, Ident, Strict, Text, Whole, Word
+from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.privacy import JobPrivacy, PrivacySpent
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import Strategy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derivation:
+    """The stored version that a key holder made another one from, how, and who did it.
+
+    `release`: the same weights, decrypted. `rotation`: the same weights, encrypted with a new key.
+    """
+
+    kind: Literal["release", "rotation"]
+    version: Whole
+    by: Word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +30,16 @@ class PushModel:
     With `reset` it is stored even if the newest version was made by a round, and is then the
     version that is served and trained. A model equal to the newest version is stored again only
     with `reset`, and only if a job has trained the model, or drawn noise for it, since the last
-    push: a repeated request changes nothing.
+    push: a repeated request changes nothing. A `derived` version has the weights of another one;
+    with `encryption` they are a ciphertext.
     """
 
     model: Ident
     spec: BlobRef
     weights: BlobRef
     reset: Flag = False
+    derived: Derivation | None = None
+    encryption: EncryptedVersion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +94,8 @@ class VersionFacts:
     at: Timestamp | None = None
     strategy: Strategy | None = None
     privacy: PrivacySpent | None = None
+    encryption: EncryptedVersion | None = None
+    derived: Derivation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

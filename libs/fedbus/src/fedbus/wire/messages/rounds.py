@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from fedbus.limits import MAX_COHORT_AGENTS
-from fedbus.scalars import Bounds, Ident, Number, Raw, RoundNumber, Strict, Text, Whole
+from fedbus.scalars import Bounds, Flag, Ident, Number, Raw, RoundNumber, Strict, Text, Whole
 from fedbus.training.params import TrainingParams
-from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.blobs import BlobRef, Compression, ModelRef
+from fedbus.wire.encryption import EncryptionTerms, Ranges
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.features import MAX_FEATURE_AGENTS, AgentFeatures, FeatureTerms
 from fedbus.wire.identifiers import Metrics, NodeName, TaskNumber
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.round_records import Plan, RoundRecord
+from fedbus.wire.secure_aggregation import SecureAggregationTerms
 from fedbus.wire.strategies import (
     MAX_STATE_NUMBERS,
     NO_FACTS,
@@ -34,6 +37,9 @@ class TrainTask:
     `state` in a round they are zeros. With `privacy` the agent protects the update, for which
     `numbers` are those of the strategy's state, and offers no metrics and 1 as its examples. With
     `feature_terms` the agent trains the layers after the cut alone, on the `features` of others.
+    With `encryption` or `masking` the update leaves the agent encrypted or masked, clipped to
+    `ranges` and weighted by the examples, at most `max_examples`. With `compression` it is smaller,
+    and has no differences of the `frozen` parameters.
     """
 
     epoch: Whole
@@ -56,6 +62,13 @@ class TrainTask:
     )
     features: Annotated[tuple[AgentFeatures, ...], Bounds(max_length=MAX_FEATURE_AGENTS)] = ()
     feature_terms: FeatureTerms | None = None
+    encryption: EncryptionTerms | None = None
+    masking: SecureAggregationTerms | None = None
+    ranges: Ranges = ()
+    max_examples: Annotated[int, Strict(ge=1, lt=2**31)] = 1
+    compression: Compression = ()
+    frozen: BlobRef | None = None
+    measures_energy: Flag = False
 
     @property
     def round(self) -> int:
@@ -81,6 +94,7 @@ class EvaluateTask:
     params: TrainingParams
     trainer: Ident | None
     members: Whole
+    measures_energy: Flag = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +106,7 @@ class Evaluated:
     examples: Whole
     metrics: Metrics
     reason: Text = ""
+    energy: EnergyUsed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +156,8 @@ class Offer:
     """Offer of an agent's update for a task, to be fetched from the agent.
 
     The header of the blob must agree with the model's layout; `base` is the version that training
-    started from. A small update is sent along as `inline`.
+    started from. A small update is sent along as `inline`. `ranges` are the exponents that the
+    update needed, for the ranges of the next round.
     """
 
     job: Ident
@@ -153,6 +169,8 @@ class Offer:
     metrics: Metrics
     inline: Raw | None = None
     facts: TrainingFacts = NO_FACTS
+    ranges: Ranges = ()
+    energy: EnergyUsed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Homomorphic encryption of updates: keys, packing of numbers into ciphertexts, sums of them."""
