@@ -2,7 +2,13 @@
 
 from random import Random
 
-from fedbus.core.actions import AnnounceNoiseKey, Introduce, Note, Trouble
+from fedbus.core.actions import (
+    AnnounceEncryptionKey,
+    AnnounceNoiseKey,
+    Introduce,
+    Note,
+    Trouble,
+)
 from fedbus.core.events import Connected, Stopping
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Effect, Publish
@@ -169,6 +175,19 @@ def test_a_node_publishes_the_noise_key_that_it_has() -> None:
         assert codec.from_json(NodeState, introduced.packet.payload).noise_key == digest
         assert codec.from_json(NodeState, node.will_packet().payload).noise_key is None
         assert act(node, core, AnnounceNoiseKey(digest)) == []
+
+
+def test_a_node_publishes_the_encryption_key_that_it_has() -> None:
+    """A controller asks no agent that cannot read the base, and publishes it once."""
+    core = Fake()
+    node = a_node(core)
+    node.connected(0.0)
+    node.take_effects()
+    [introduced] = act(node, core, AnnounceEncryptionKey("a" * 64))
+    assert isinstance(introduced, Publish)
+    assert codec.from_json(NodeState, introduced.packet.payload).encryption_key == "a" * 64
+    assert codec.from_json(NodeState, node.will_packet().payload).encryption_key is None
+    assert act(node, core, AnnounceEncryptionKey("a" * 64)) == []
 
 
 def test_a_node_publishes_what_its_broker_lacks() -> None:

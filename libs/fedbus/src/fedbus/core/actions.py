@@ -79,6 +79,13 @@ class AnnounceNoiseKey:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnounceEncryptionKey:
+    """Report in this node's state the id of the key for homomorphic encryption that it has."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Answer a foreign client."""
 
@@ -156,6 +163,6 @@ class Quit:
 
 
 Action: TypeAlias = (
-    Send | Ask | Cancel | Announce | Clear | Introduce | Trouble | AnnounceNoiseKey | Reply | Settle
-    | WakeAt | Run | Fetch | Serve | Unserve | Note | Quit
+    Send | Ask | Cancel | Announce | Clear | Introduce | Trouble | AnnounceNoiseKey
+    | AnnounceEncryptionKey | Reply | Settle | WakeAt | Run | Fetch | Serve | Unserve | Note | Quit
 )  # fmt: skip

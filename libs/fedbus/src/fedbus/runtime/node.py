@@ -16,6 +16,7 @@ from fedbus.blobs.transfer.uploads import FindBlob
 from fedbus.core.actions import (
     Action,
     Announce,
+    AnnounceEncryptionKey,
     AnnounceNoiseKey,
     Ask,
     Cancel,
@@ -251,7 +252,7 @@ class Node:
                 self._timers.set(action.key, action.at)
             case Run():
                 self._effects.append(StartRun(action.key, action.call, action.brief))
-            case Introduce() | Trouble() | AnnounceNoiseKey():
+            case Introduce() | Trouble() | AnnounceNoiseKey() | AnnounceEncryptionKey():
                 self._effects.extend(self._presence.perform(action))
             case Note() | Quit():
                 self._effects.append(action)

@@ -3,7 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from fedbus.core.actions import Announce, AnnounceNoiseKey, Introduce, Note, Trouble
+from fedbus.core.actions import (
+    Announce,
+    AnnounceEncryptionKey,
+    AnnounceNoiseKey,
+    Introduce,
+    Note,
+    Trouble,
+)
 from fedbus.core.interface import Core
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Publish
@@ -26,12 +33,14 @@ class Presence:
     Attributes:
         trouble: What prevents the node's work; empty: nothing.
         noise_key: The digest of the key that the node draws noise with; None: it has none.
+        encryption_key: The id of the node's key for homomorphic encryption; None: it has none.
         conflict: Evidence of another process with this node's name.
     """
 
     def __init__(self, identity: Identity, core: Core, vitals: Vitals) -> None:
         self.trouble = ""
         self.noise_key: str | None = None
+        self.encryption_key: str | None = None
         self.conflict = NameConflict(identity.name, identity.incarnation)
         self._identity = identity
         self._core = core
@@ -46,7 +55,9 @@ class Presence:
         self._lacks = lacks
         return self.publish_state()
 
-    def perform(self, action: Introduce | Trouble | AnnounceNoiseKey) -> Iterator[Publish]:
+    def perform(
+        self, action: Introduce | Trouble | AnnounceNoiseKey | AnnounceEncryptionKey
+    ) -> Iterator[Publish]:
         """Publish the state after a change; a key that is announced already changes nothing."""
         match action:
             case Trouble(sentence):
@@ -55,6 +66,10 @@ class Presence:
                 if digest == self.noise_key:
                     return
                 self.noise_key = digest
+            case AnnounceEncryptionKey(key):
+                if key == self.encryption_key:
+                    return
+                self.encryption_key = key
             case _:
                 pass
         yield self.publish_state()
@@ -73,6 +88,7 @@ class Presence:
             version=self._identity.version,
             agent=self._core.facts() if online else None,
             noise_key=self.noise_key if online else None,
+            encryption_key=self.encryption_key if online else None,
             trouble="; ".join(filter(None, (self.trouble, self.conflict.trouble, *self._lacks))),
         )
         return packet_of(Announce(topics.NODE_STATE, state), self._identity.root)
