@@ -130,12 +130,12 @@ def begin(
     job: str = JOB,
     model: str = MODEL,
     continued: Strategy | None = None,
-    private: Strategy | None = None,
+    strategy: Strategy | None = None,
 ) -> StoredJob:
     """Push a model if there is none, and store a job for it."""
     if not any(version.model == model for version in store.latest()):
         push(store, model=model)
-    stored = store.store_job(0, job, model, b"{}", continued=continued, private=private)
+    stored = store.store_job(0, job, model, b"{}", continued=continued, strategy=strategy)
     assert isinstance(stored, StoredJob)
     return stored
 
@@ -165,6 +165,8 @@ def ref_of(version: Version, source: str = REPOSITORY) -> ModelRef:
         weights=version.weights,
         spec=version.spec,
         source=source,
+        encryption=version.encryption,
+        thin=version.thin,
     )
 
 

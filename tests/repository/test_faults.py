@@ -216,7 +216,7 @@ def test_a_newer_stores_tables_are_refused(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "repository.db")
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="expected tables of schema 5, got 99"):
+    with pytest.raises(StoreError, match="expected tables of schema 6, got 99"):
         SqliteStore(tmp_path)
 
 

@@ -67,7 +67,7 @@ def test_a_repository_killed_in_a_private_round_understates_nothing(
 ) -> None:
     """Each entry that was answered is there, and so is the ε of each version; the job goes on."""
     store = SqliteStore(tmp_path, keep=3)
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     store.close()
     command = [sys.executable, "-m", "tests.repository.faults", str(tmp_path), step, str(after)]
     killed = subprocess.run([*command, "private"], cwd=ROOT, stdout=subprocess.PIPE, check=False)

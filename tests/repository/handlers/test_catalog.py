@@ -123,7 +123,7 @@ def test_a_version_is_shown_with_its_round_if_it_is_asked_for(
 
 def test_no_agent_of_a_private_round_is_shown_to_users(harness: Harness, store: Store) -> None:
     """Nor is a figure of training, nor how many took part; the repository keeps the record."""
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     spent = spent_with()
     done = commit_private(store, 1.0)
     assert done.record is not None
@@ -143,7 +143,7 @@ def test_no_agent_of_a_private_round_is_shown_to_users(harness: Harness, store: 
 def test_users_do_not_see_who_was_drawn_in_secret(harness: Harness, store: Store) -> None:
     """How often the agent with most took part depends on it; the repository keeps the figure."""
     terms = replace(TERMS, sampling="poisson", relation="add-or-remove-one", rate=0.5)
-    begin(store, private=replace(PRIVATE, privacy=terms))
+    begin(store, strategy=replace(PRIVATE, privacy=terms))
     commit_private(store, 1.0)
     done = commit_private(store, 2.0, agents=())
     assert done.version.privacy is not None

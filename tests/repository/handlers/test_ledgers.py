@@ -53,7 +53,7 @@ from tests.repository.harness import (
 
 def test_noise_is_recorded_before_the_answer(harness: Harness, store: Store) -> None:
     """A repeated request has the same answer; another set of updates is refused."""
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     plan = plan_next(store)
     question = RecordNoise(entry=entry_for(plan))
     updates = question.entry.updates
@@ -71,7 +71,7 @@ def test_noise_is_recorded_before_the_answer(harness: Harness, store: Store) -> 
 
 def test_an_entry_that_cannot_be_stored_gets_no_answer(harness: Harness, store: Store) -> None:
     """The collector asks again, and draws nothing meanwhile."""
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     question = RecordNoise(entry=entry_for(plan_next(store)))
     harness.handle(Received(COLLECTOR, question))
     harness.handle(RunFailed(harness.runs.popleft().key, StoreError("No space left on device")))
@@ -83,7 +83,7 @@ def test_an_entry_that_cannot_be_stored_gets_no_answer(harness: Harness, store: 
 def test_a_plan_beyond_the_budget_is_refused(harness: Harness, store: Store) -> None:
     """The controller learns that the job is done, and a new one what the ledger says."""
     limited = replace(PRIVATE, privacy=replace(TERMS, target_epsilon=2.0))
-    begin(store, private=limited)
+    begin(store, strategy=limited)
     commit_private(store, 1.0)
     plan = plan_of(load(store))
     [refused] = harness.receive(CONTROLLER, StorePlan(epoch=0, plan=plan))
@@ -108,7 +108,7 @@ def test_a_plan_beyond_the_budget_is_refused(harness: Harness, store: Store) -> 
 def test_a_plan_that_asks_an_agent_too_often_is_refused(harness: Harness, store: Store) -> None:
     """With what the ledger says, so that the controller asks others."""
     once = replace(PRIVATE, privacy=replace(TERMS, max_participations=1))
-    begin(store, private=once)
+    begin(store, strategy=once)
     commit_private(store, 1.0, agents=AGENTS[:1])
     [refused] = harness.receive(CONTROLLER, StorePlan(epoch=0, plan=plan_of(load(store))))
     assert isinstance(refused, PlanRefused)
@@ -124,7 +124,7 @@ def test_what_was_spent_on_a_model_is_shown(
 ) -> None:
     """By job, and in sum; of many jobs the newest are listed."""
     for job in ("a", "b"):
-        begin(store, job, private=PRIVATE)
+        begin(store, job, strategy=PRIVATE)
         commit_private(store, 1.0, job)
         store.end_job(0, job, "finished", "")
     [shown] = harness.receive(USER, ShowPrivacy(model=MODEL))
@@ -163,7 +163,7 @@ FULL = JobLedger(
 
 def test_a_ledger_is_cut_to_what_a_message_holds(store: Store) -> None:
     """The first of the longest names of a full cohort, beside the largest file and plan."""
-    job = begin(store, private=PRIVATE)
+    job = begin(store, strategy=PRIVATE)
     plan = plan_of(job, cohort=tuple(LONGEST))
     loaded = JobLoaded(
         job=JOB,

@@ -182,7 +182,7 @@ def test_a_job_without_a_mechanism_on_a_private_model_is_warned_of(
     harness: Harness, store: Store
 ) -> None:
     """It is accepted: that the ε ends is the user's choice."""
-    begin(store, "a", private=PRIVATE)
+    begin(store, "a", strategy=PRIVATE)
     commit_private(store, 1.0, "a")
     store.end_job(0, "a", "finished", "")
     [loaded] = harness.receive(CONTROLLER, OPEN)

@@ -55,7 +55,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.disk = Disk()
         self.store = self.opened()
         self.private = replace(PRIVATE, privacy=self.terms)
-        begin(self.store, private=self.private)
+        begin(self.store, strategy=self.private)
         self.answered: dict[int, tuple[LedgerEntry, PrivacySpent]] = {}
         self.plans = []
 

@@ -84,7 +84,7 @@ def private(**changes: object) -> Strategy:
 def test_what_a_job_promises_is_stored_with_it(reopen: Open) -> None:
     """And the first key that its noise is drawn with."""
     store = reopen()
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     assert (load(store).private, load(store).terms, load(store).noise_key) == (PRIVATE, TERMS, None)
     plan_next(store)
     job = load(reopen())
@@ -99,7 +99,7 @@ def test_a_model_of_unknown_epsilon_is_not_trained_privately(store: Store) -> No
     commit_next(store, 1.0)
     store.end_job(0, JOB, "finished", "")
     assert store.check_private_job(MODEL, PRIVATE) == (
-        answer := store.store_job(0, "b", MODEL, b"{}", private=PRIVATE)
+        answer := store.store_job(0, "b", MODEL, b"{}", strategy=PRIVATE)
     )
     assert isinstance(answer, StoreRefusal)
     assert answer.key == "privacy-mechanisms"
@@ -109,7 +109,7 @@ def test_a_model_of_unknown_epsilon_is_not_trained_privately(store: Store) -> No
     latest = store.latest()[0]
     store.push(MODEL, latest.spec, put(store, weights(9.0)), (), reset=True)
     assert store.check_private_job(MODEL, PRIVATE) is None
-    assert isinstance(store.store_job(0, "b", MODEL, b"{}", private=PRIVATE), StoredJob)
+    assert isinstance(store.store_job(0, "b", MODEL, b"{}", strategy=PRIVATE), StoredJob)
 
 
 def test_a_budget_that_allows_no_round_is_refused_at_once(store: Store) -> None:
@@ -141,7 +141,7 @@ def test_a_repository_that_cannot_account_takes_no_private_job(tmp_path: Path) -
 def test_an_entry_is_there_before_its_noise_is_drawn(reopen: Open) -> None:
     """It outlives the process, and an equal one gets the same answer, also after the job's end."""
     store = reopen()
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     entry = entry_for(plan_next(store))
     answer = store.record_noise(entry)
     assert answer == RecordedNoise(spent=spent_with())
@@ -163,7 +163,7 @@ def test_an_entry_is_there_before_its_noise_is_drawn(reopen: Open) -> None:
 
 def test_a_round_that_failed_is_paid_for(store: Store) -> None:
     """Its noise has left the collector, so its entry stays."""
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     store.record_noise(entry_for(plan_next(store)))
     done = commit_private(store, 1.0, agents=AGENTS[:1])
     spent = spent_with(entries=2)
@@ -182,7 +182,7 @@ def test_a_round_that_failed_is_paid_for(store: Store) -> None:
 def test_banded_noise_gets_the_steps_of_all_entries(store: Store) -> None:
     """It adds earlier noise again, negatively."""
     push(store)
-    store.store_job(0, JOB, MODEL, b"{}", private=replace(PRIVATE, privacy=BANDED))
+    store.store_job(0, JOB, MODEL, b"{}", strategy=replace(PRIVATE, privacy=BANDED))
     found = []
     for agents in (AGENTS[:1], AGENTS[1:]):
         plan = plan_of(load(store), cohort=agents)
@@ -199,7 +199,7 @@ def test_agents_that_draw_the_noise_are_in_the_ledger_before_they_are_asked(stor
     """Each may have released something; the collector gets the answer to an equal entry."""
     push(store)
     strategy = replace(PRIVATE, privacy=LAPLACE)
-    store.store_job(0, JOB, MODEL, b"{}", private=strategy)
+    store.store_job(0, JOB, MODEL, b"{}", strategy=strategy)
     first = plan_next(store)
     assert store.store_plan(0, first) == first
     spent = spent_with(LAPLACE)
@@ -215,7 +215,7 @@ def test_rounds_that_train_on_features_release_nothing(store: Store) -> None:
     """The plan that asked for the features is the only entry, with the agents that were asked."""
     push(store)
     strategy = replace(PRIVATE, privacy=FEATURES)
-    store.store_job(0, JOB, MODEL, b"{}", private=strategy)
+    store.store_job(0, JOB, MODEL, b"{}", strategy=strategy)
     blob = blob_ref_of(b"bits")
     sent = tuple(AgentFeatures(agent=a, features=blob, examples=1) for a in AGENTS[:2])
     trainer: dict[str, Any] = {"cohort": ("agent.big",), "features": sent}
@@ -245,7 +245,7 @@ def test_rounds_that_train_on_features_release_nothing(store: Store) -> None:
 
 def test_a_job_that_ended_before_its_first_entry_has_spent_nothing(store: Store) -> None:
     """A new controller announces it again."""
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     store.end_job(0, JOB, "cancelled", "")
     assert store.job_ledger(JOB) == JobLedger()
     found = store.model_privacy(MODEL)
@@ -281,7 +281,7 @@ def test_of_two_collectors_one_has_its_entry_stored(tmp_path: Path) -> None:
         return spent_of(terms, composition, earlier)
 
     store = SqliteStore(tmp_path, accountant=accountant)
-    plan = plan_of(begin(store, private=PRIVATE))
+    plan = plan_of(begin(store, strategy=PRIVATE))
     store_plan = store.store_plan
     with ThreadPoolExecutor(2) as pool:  # two controllers plan the same round
         assert [*pool.map(store_plan, (0, 0), (plan, plan))] == [plan, plan]
@@ -300,7 +300,7 @@ def test_of_two_collectors_one_has_its_entry_stored(tmp_path: Path) -> None:
 def test_a_plan_that_breaks_the_terms_gets_what_the_ledger_says(store: Store) -> None:
     """So the controller can choose other agents."""
     push(store)
-    store.store_job(0, JOB, MODEL, b"{}", private=private(max_participations=1))
+    store.store_job(0, JOB, MODEL, b"{}", strategy=private(max_participations=1))
     commit_private(store, 1.0)
     refusal = store.store_plan(0, plan_of(load(store)))
     assert isinstance(refusal, PlanRefusal)
@@ -332,7 +332,7 @@ def test_the_round_that_would_exceed_the_budget_is_not_planned(
 ) -> None:
     """The job is done; nothing of that round is in the ledger."""
     push(store)
-    store.store_job(0, JOB, MODEL, b"{}", private=replace(PRIVATE, privacy=terms))
+    store.store_job(0, JOB, MODEL, b"{}", strategy=replace(PRIVATE, privacy=terms))
     for _ in range(2):
         plan = plan_next(store)
         if terms.noise == "collector":
@@ -346,7 +346,7 @@ def test_the_round_that_would_exceed_the_budget_is_not_planned(
 
 def test_a_full_ledger_ends_the_job(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its steps have no more room in a message, or its agents in memory."""
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     store.record_noise(entry_for(plan_next(store)))
     monkeypatch.setattr("fedbus_repository.stores.privacy_rules.MAX_LEDGER_ENTRIES", 1)
     refusal = store.store_plan(0, plan_of(load(store)))
@@ -361,7 +361,7 @@ def test_an_entry_that_would_exceed_the_budget_is_refused(tmp_path: Path) -> Non
     """Its noise may be less than the plan's quorum promised."""
     store = SqliteStore(tmp_path)
     local = replace(TERMS, noise="agents", target_epsilon=2.0)
-    begin(store, private=replace(PRIVATE, privacy=local))
+    begin(store, strategy=replace(PRIVATE, privacy=local))
     plan = plan_of(load(store), quorum=3)
     assert store.store_plan(0, plan) == plan
     assert store.record_noise(entry_for(plan, AGENTS[:2], local)) == StoreRefusal(
@@ -384,7 +384,7 @@ def test_a_plan_without_agents_is_for_poisson_sampling_only(store: Store) -> Non
 
 def test_a_round_without_its_entry_is_not_committed(store: Store) -> None:
     """The collector that drew its noise has not said so."""
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     record = record_of(plan_next(store), strategy=PRIVATE, privacy=spent_with())
     refusal = StoreRefusal(
         "the ledger of job 'digits-1' has no entry for task 1: it must be stored before noise is"
@@ -396,10 +396,10 @@ def test_a_round_without_its_entry_is_not_committed(store: Store) -> None:
 
 def test_the_jobs_of_a_model_add_up_until_it_is_pushed_again(store: Store) -> None:
     """Each version states what its own and the earlier jobs had spent."""
-    begin(store, "a", private=PRIVATE)
+    begin(store, "a", strategy=PRIVATE)
     commit_private(store, 1.0, "a")
     store.end_job(0, "a", "finished", "")
-    begin(store, "b", private=PRIVATE)
+    begin(store, "b", strategy=PRIVATE)
     done = commit_private(store, 2.0, "b")
     assert done.version.privacy == spent_with(model_epsilon=3.986185, model_delta=2e-5)
     shown = store.model_privacy(MODEL)
@@ -412,7 +412,7 @@ def test_the_jobs_of_a_model_add_up_until_it_is_pushed_again(store: Store) -> No
     store.end_job(0, "b", "finished", "")
     latest = store.latest()[0]
     store.push(MODEL, latest.spec, put(store, weights(9.0)), (), reset=True)
-    begin(store, "c", private=PRIVATE)
+    begin(store, "c", strategy=PRIVATE)
     assert commit_private(store, 3.0, "c").version.privacy == spent_with()
     assert isinstance(store.model_privacy("faces"), StoreRefusal)
 
@@ -420,7 +420,7 @@ def test_the_jobs_of_a_model_add_up_until_it_is_pushed_again(store: Store) -> No
 def test_a_reset_with_equal_weights_begins_epsilon_again(store: Store) -> None:
     """Over a trained version, and over a pushed one on which only failed rounds have spent."""
     first = push(store)
-    begin(store, "a", private=PRIVATE)  # pushes what is stored already
+    begin(store, "a", strategy=PRIVATE)  # pushes what is stored already
     plan = plan_next(store, "a")
     assert isinstance(store.record_noise(entry_for(plan)), RecordedNoise)  # and the round fails
     store.end_job(0, "a", "failed", "")
@@ -449,7 +449,7 @@ def epsilon_of(store: Store) -> float | None:
 
 def test_retention_deletes_weights_but_no_entry(store: Store) -> None:
     """What was spent stays spent."""
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     for value in range(1, 7):
         commit_private(store, float(value))
     entries = list(store.history())
@@ -467,7 +467,7 @@ def test_a_ledger_that_is_no_longer_in_memory_is_read_again(
     for _ in range(2):
         for model in ("faces", MODEL):
             if model not in {each.model for each in store.latest()}:
-                begin(store, f"{model}-1", model, private=PRIVATE)
+                begin(store, f"{model}-1", model, strategy=PRIVATE)
             commit_private(store, 1.0, f"{model}-1")
     assert store.job_ledger("faces-1").participations == store.job_ledger(JOB).participations
     assert store.job_ledger(JOB).entries == 2
@@ -496,7 +496,7 @@ def test_a_fault_at_any_step_never_understates_what_is_spent(
 
     disk.step = ""
     store = opened()
-    begin(store, private=PRIVATE)
+    begin(store, strategy=PRIVATE)
     disk.step = step
     for value in (1.0, 2.0):
         tried(lambda: store.store_plan(0, plan_of(load(store))))

@@ -56,7 +56,7 @@ NEW = StoredJob(
     latest=BASE,
     rounds=0,
     plan=None,
-    private=PRIVATE,
+    strategy=PRIVATE,
     noise_key=KEY,
 )
 PLAN = plan_of(NEW)
@@ -74,7 +74,7 @@ LAPLACE = replace(
 
 def with_terms(job: StoredJob, terms: PrivacyTerms) -> StoredJob:
     """The job, with other terms."""
-    return replace(job, private=replace(PRIVATE, privacy=terms))
+    return replace(job, strategy=replace(PRIVATE, privacy=terms))
 
 
 def ledger(*tasks: Sequence[str]) -> Ledger:
@@ -226,7 +226,7 @@ def test_an_entry_of_the_planned_round_is_stored() -> None:
     [
         (
             ENTRY,
-            replace(PLANNED, private=None),
+            replace(PLANNED, strategy=None),
             "job 'digits-1' has no privacy mechanism, so its ledger takes no entry",
         ),
         (

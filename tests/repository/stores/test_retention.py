@@ -1,17 +1,33 @@
 """Retention of weights."""
 
+from dataclasses import replace
+
 import pytest
 
-from fedbus.wire.blobs import blob_ref_of
+from fedbus.wire.blobs import EncryptedVersion, blob_ref_of
 from fedbus_repository.stores.records import Version
-from fedbus_repository.stores.retention import best, outdated
+from fedbus_repository.stores.retention import best, outdated, retained
 from tests.repository.harness import MODEL, spec, weights
+
+ENCRYPTED = EncryptedVersion(
+    scheme="bfv",
+    key="a" * 64,
+    parameters="b" * 64,
+    anchor=1,
+    anchor_weights=blob_ref_of(weights(1)),
+)
 
 
 def version(
-    number: int, *, evaluated: bool = True, pinned: bool = False, **metrics: float
+    number: int,
+    *,
+    evaluated: bool = True,
+    pinned: bool = False,
+    anchor: int | None = None,
+    **metrics: float,
 ) -> Version:
-    """A version with metrics."""
+    """A version with metrics; with an anchor it is encrypted."""
+    encryption = None if anchor is None else replace(ENCRYPTED, anchor=anchor)
     return Version(
         model=MODEL,
         version=number,
@@ -21,6 +37,7 @@ def version(
         metrics=metrics,
         evaluated=evaluated,
         pinned=pinned,
+        encryption=encryption,
     )
 
 
@@ -43,6 +60,22 @@ def test_the_latest_always_stays() -> None:
 def test_what_is_pinned_stays() -> None:
     """A person may come back to it."""
     assert numbers(outdated([version(1, pinned=True), version(2), version(3)], keep=1)) == [2]
+
+
+def test_an_anchor_stays_while_a_version_that_stays_is_a_distance_from_it() -> None:
+    """The best encrypted version may be old, and the newest of another anchor."""
+    versions = [
+        version(1),
+        version(2, anchor=1, accuracy=0.9),
+        version(3, anchor=1, accuracy=0.5),
+        version(4, accuracy=0.6),
+        version(5),
+        version(6, anchor=5),
+    ]
+    assert numbers(outdated(versions, keep=1)) == [4, 3]
+    left = [each for each in versions if each.version not in {3, 4}]
+    assert retained(left) == [(6, "newest"), (5, "anchor"), (2, "best"), (1, "anchor")]
+    assert numbers(outdated([version(1), version(2, anchor=1)], keep=1)) == []
 
 
 def test_the_best_stays() -> None:

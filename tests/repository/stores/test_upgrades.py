@@ -11,7 +11,8 @@ import pytest
 from fedbus.errors import StoreError
 from fedbus.simulation.oracle import check_records
 from fedbus.training.params import PluginChoice
-from fedbus.wire.strategies import Strategy
+from fedbus.wire import codec
+from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus_repository.stores.files import BlobFolder
 from fedbus_repository.stores.records import Origin, StoredJob
 from fedbus_repository.stores.sqlite.history import SqliteHistory
@@ -55,11 +56,23 @@ def write_old(folder: Path, schema: int = 3) -> None:
 
 
 def make_older(folder: Path, schema: int) -> None:
-    """Remove from a store what later schemas than 4 or 3 have added."""
+    """Turn a store into one of schema 5, 4 or 3, by removing what later ones have added."""
     db = sqlite3.connect(folder / "repository.db", isolation_level=None)
-    db.execute("DROP TABLE ledger")
-    db.execute("DROP INDEX model_jobs")
-    columns = [("jobs", "strategy"), ("jobs", "noise_key"), ("versions", "privacy")]
+    db.execute("ALTER TABLE versions ADD COLUMN arrays TEXT")
+    for version, state in db.execute("SELECT version, state FROM versions").fetchall():
+        arrays = None if state is None else codec.unpack(StrategyState, state).arrays
+        named = None if arrays is None else arrays.digest
+        db.execute("UPDATE versions SET arrays = ? WHERE version = ?", (named, version))
+    db.execute("CREATE INDEX kept_weights ON versions (digest) WHERE kept = 1")
+    db.execute(
+        "CREATE INDEX kept_arrays ON versions (arrays) WHERE kept = 1 AND arrays IS NOT NULL"
+    )
+    db.execute("DROP TABLE kept_blobs")
+    columns = [("versions", name) for name in ("encryption", "thin", "derived")]
+    if schema < 5:
+        db.execute("DROP TABLE ledger")
+        db.execute("DROP INDEX model_jobs")
+        columns += [("jobs", "strategy"), ("jobs", "noise_key"), ("versions", "privacy")]
     if schema < 4:
         db.execute("DROP INDEX kept_arrays")
         columns += [("versions", name) for name in ("strategy", "state", "arrays")]
@@ -148,10 +161,29 @@ def test_a_store_without_ledgers_is_upgraded(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_store_without_encrypted_versions_is_upgraded(tmp_path: Path) -> None:
+    """Its versions keep their weights and the arrays of their states, and lose them as before."""
+    store = SqliteStore(tmp_path, keep=2)
+    begin(store, continued=None)
+    for value in (1.0, 2.0):
+        commit_state(store, value)
+    before = list(store.history())
+    store.close()
+    make_older(tmp_path, 5)
+    again = SqliteStore(tmp_path, keep=2)
+    assert list(again.history()) == before
+    assert all(again.holds(blob) for each in before for blob in each.version.blobs)
+    commit_state(again, 3.0)
+    gone = before[1].version.blobs
+    assert [again.holds(blob) for blob in gone] == [False, False]
+    assert {each.version.encryption for each in before} == {None}
+    again.close()
+
+
 def test_an_older_store_is_read_only_after_its_upgrade(tmp_path: Path) -> None:
     """A reader changes nothing, so it cannot upgrade the tables."""
     write_old(tmp_path)
-    with pytest.raises(StoreError, match="schema 3, not 5: start its repository once"):
+    with pytest.raises(StoreError, match="schema 3, not 6: start its repository once"):
         SqliteHistory(tmp_path)
     SqliteStore(tmp_path).close()
     history = SqliteHistory(tmp_path)

@@ -52,6 +52,8 @@ class ModelCatalog:
             weights=version.weights,
             spec=version.spec,
             source=self._name,
+            encryption=version.encryption,
+            thin=version.thin,
         )
 
     def announce(self, version: Version) -> Iterator[Action]:
@@ -135,6 +137,7 @@ class ModelCatalog:
             round=version.round,
             at=version.at,
             privacy=public_spent(version.privacy),
+            encryption=version.encryption,
         )
 
 
@@ -162,4 +165,6 @@ def _facts(version: Version) -> VersionFacts:
         at=version.at,
         strategy=version.strategy,
         privacy=public_spent(version.privacy),
+        encryption=version.encryption,
+        derived=version.derived,
     )

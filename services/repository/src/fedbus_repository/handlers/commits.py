@@ -73,13 +73,13 @@ def prepare_commit(
         specs.check_sizes(weights, record)
     except LayoutError as error:
         return StoreRefusal(str(error))
-    return reserve(store, blobs_of(weights, record.state))
+    return reserve(store, blobs_of(weights, record))
 
 
 def finish_commit(
     store: Store, specs: SpecReader, message: Commit, uploads: Sequence[Upload]
 ) -> HistoryEntry | StoreRefusal:
-    """Verify and keep the weights and the arrays of the state, and insert the round."""
+    """Verify and keep the blobs of the round, and insert it."""
     record, weights = message.record, message.weights
     answer: HistoryEntry | StoreRefusal
     try:
@@ -91,7 +91,7 @@ def finish_commit(
         answer = StoreRefusal(str(error))
     finally:
         discard(uploads)
-    blobs = blobs_of(weights, record.state)
+    blobs = blobs_of(weights, record)
     if isinstance(answer, StoreRefusal) or answer.version.blobs != blobs:
         store.delete_unreferenced(blobs)
     return answer

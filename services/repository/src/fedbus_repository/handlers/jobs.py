@@ -40,7 +40,6 @@ from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.handlers.private_jobs import (
     private_job_faults,
     private_job_warnings,
-    private_strategy,
 )
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps, Steps
@@ -100,8 +99,8 @@ class JobHandler:
                 return (), partial(store.list_jobs, epoch)
             case StoreJob(job=job, model=model, file=file):
                 origin, continued = self._origin(message), _continued(message)
-                private = private_strategy(message)
-                store_job = partial(store.store_job, continued=continued, private=private)
+                strategy = message.strategy
+                store_job = partial(store.store_job, continued=continued, strategy=strategy)
                 return (job,), partial(store_job, epoch, job, model, file, origin)
             case EndJob(job=job, phase=phase, reason=reason):
                 return (job,), partial(store.end_job, epoch, job, phase, reason)

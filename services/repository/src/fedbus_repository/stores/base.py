@@ -88,7 +88,7 @@ class Store(Protocol):
         origin: Origin | None = None,
         *,
         continued: Strategy | None = None,
-        private: Strategy | None = None,
+        strategy: Strategy | None = None,
     ) -> JobAnswer:
         """Store a job with a new secret; the same id with an equal file is the same job.
 
@@ -101,8 +101,9 @@ class Store(Protocol):
         With `continued`, its strategy, a new job's first round continues the state that the latest
         version is stored with; refused if another strategy made that version, or it has no state.
 
-        With `private`, its strategy, which has a privacy mechanism, it is stored with the job and
-        its rounds are judged by it; refused if the ε of the model is unknown.
+        Its `strategy` is stored with the job: rounds of a job that promises something are judged by
+        it. Refused if it has a privacy mechanism and the ε of the model is unknown, or if it cannot
+        continue the encryption of the latest version.
         """
 
     def store_plan(self, epoch: int, plan: Plan) -> PlanAnswer:
@@ -159,7 +160,7 @@ class Store(Protocol):
     def commit(self, record: RoundRecord, weights: BlobRef) -> HistoryEntry | StoreRefusal:
         """Insert a round unless it is committed already; its blobs must be kept before.
 
-        They are the weights and the arrays of `record.state`. The second commit of a round returns
+        They are those of `records.blobs_of`. The second commit of a round returns
         the first one's entry. Afterwards the blobs of outdated versions are deleted.
         """
 

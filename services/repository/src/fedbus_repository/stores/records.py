@@ -3,16 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from fedbus.wire.blobs import BlobRef
+from fedbus.wire.blobs import BlobRef, CompressedBlob, EncryptedVersion
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics, Timestamp
+from fedbus.wire.messages.model_requests import Derivation
 from fedbus.wire.privacy import PrivacySpent, PrivacyTerms
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState
 
 Verdict: TypeAlias = Literal["stored", "drop", "unknown"]
 """What became of an update; `drop`: its agent may delete it."""
-RetentionReason: TypeAlias = Literal["best", "pushed", "newest"]
+RetentionReason: TypeAlias = Literal["best", "pushed", "newest", "anchor"]
 """Why a version still has its weights."""
 
 
@@ -33,10 +34,13 @@ class Version:
         metrics: Those of its round, and held-out ones; only those if its job is private.
         evaluated: Its metrics include held-out metrics.
         pinned: Retention never deletes its weights.
-        kept: Its weights, and the arrays of its state, are not deleted yet.
+        kept: Its weights, and its other blobs, are not deleted yet.
         strategy: The strategy of its round.
         state: What the strategy keeps with it for the next round.
         privacy: What its job had spent with its round; None without a privacy mechanism.
+        encryption: How its weights are encrypted; None: they are plain.
+        thin: The smaller blob that agents may train from; None: there is none.
+        derived: Of a pushed version that a key holder made from another one: from which, and how.
         at: When it was stored; ignored when versions are compared.
     """
 
@@ -55,22 +59,32 @@ class Version:
     strategy: Strategy | None = None
     state: StrategyState | None = None
     privacy: PrivacySpent | None = None
+    encryption: EncryptedVersion | None = None
+    thin: CompressedBlob | None = None
+    derived: Derivation | None = None
     at: Timestamp | None = field(default=None, compare=False)
 
     @property
     def blobs(self) -> tuple[BlobRef, ...]:
-        """The weights and the arrays of the state: deleted when the version is outdated."""
-        return blobs_of(self.weights, self.state)
+        """Its own blobs, the weights first: deleted when the version is outdated."""
+        return blobs_of(self.weights, self)
 
     @property
     def state_blobs(self) -> tuple[BlobRef, ...]:
-        """The blob of the arrays of the state, if there is one."""
-        return self.blobs[1:]
+        """The blobs of the state: its arrays, and the bits of its frozen parameters."""
+        return blobs_of_state(self.state)
 
 
-def blobs_of(weights: BlobRef, state: StrategyState | None) -> tuple[BlobRef, ...]:
-    """Return the blobs that a round makes: the weights, and the arrays of a strategy's state."""
-    return (weights,) if state is None or state.arrays is None else (weights, state.arrays)
+def blobs_of(weights: BlobRef, made: Version | RoundRecord) -> tuple[BlobRef, ...]:
+    """Return the blobs that a round makes: the weights, the thin ones and those of the state."""
+    thin = () if made.thin is None else (made.thin.blob,)
+    return (weights, *thin, *blobs_of_state(made.state))
+
+
+def blobs_of_state(state: StrategyState | None) -> tuple[BlobRef, ...]:
+    """Return the blobs of a strategy's state."""
+    found = () if state is None else (state.arrays, state.frozen)
+    return tuple(blob for blob in found if blob is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +114,7 @@ class StoredJob:
         rounds: The number of its last committed round.
         continues_state: Its first round continues the state that its base was stored with.
         forgotten: It is no longer listed.
-        private: Its strategy as it was submitted, if it has a privacy mechanism.
+        strategy: Its strategy as it was submitted; None if that was not stored.
         noise_key: Digest of the key in its first plan that has one.
     """
 
@@ -116,8 +130,14 @@ class StoredJob:
     submitted: Timestamp | None = field(default=None, compare=False)
     continues_state: bool = False
     forgotten: bool = False
-    private: Strategy | None = None
+    strategy: Strategy | None = None
     noise_key: str | None = None
+
+    @property
+    def private(self) -> Strategy | None:
+        """Its strategy, if it has a privacy mechanism."""
+        strategy = self.strategy
+        return None if strategy is None or strategy.privacy is None else strategy
 
     @property
     def terms(self) -> PrivacyTerms | None:

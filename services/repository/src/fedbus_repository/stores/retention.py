@@ -1,9 +1,11 @@
-"""Retention of weights: the last versions of a model, its best one and the pinned ones. Pure.
+"""Retention of weights: a model's last versions, its best, the pinned ones, their anchors. Pure.
 
-Records, specs and architecture files are never deleted; only weights are large.
+An encrypted version is useless without the weights of its anchor. A running job needs no rule of
+its own: the newest version, from which its next round starts, is always kept. Records, specs and
+architecture files are never deleted; only weights are large.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from fedbus.training.options import TRAINING_PREFIX
 from fedbus_repository.stores.records import RetentionReason, Version
@@ -13,9 +15,18 @@ def outdated(versions: Sequence[Version], keep: int) -> list[Version]:
     """Return the versions whose weights may be deleted, of all of one model that have weights."""
     newest = sorted(versions, key=lambda version: version.version, reverse=True)
     top = best(newest)
-    return [
-        version for version in newest[max(1, keep) :] if not version.pinned and version is not top
+    stay = [
+        version
+        for at, version in enumerate(newest)
+        if at < max(1, keep) or version.pinned or version is top
     ]
+    numbers = {version.version for version in stay} | anchors_of(stay)
+    return [version for version in newest if version.version not in numbers]
+
+
+def anchors_of(versions: Iterable[Version]) -> set[int]:
+    """Return the numbers of the plain versions that encrypted ones are distances from."""
+    return {each.encryption.anchor for each in versions if each.encryption is not None}
 
 
 def retained(versions: Sequence[Version]) -> list[tuple[int, RetentionReason]]:
@@ -24,11 +35,16 @@ def retained(versions: Sequence[Version]) -> list[tuple[int, RetentionReason]]:
     Of several reasons it is the one that holds longest: a newest version becomes an old one.
     """
     newest = sorted(versions, key=lambda version: version.version, reverse=True)
-    top = best(newest)
-    return [
-        (each.version, "best" if each is top else "pushed" if each.pinned else "newest")
-        for each in newest
-    ]
+    top, anchors = best(newest), anchors_of(newest)
+
+    def why(version: Version) -> RetentionReason:
+        if version is top:
+            return "best"
+        if version.pinned:
+            return "pushed"
+        return "anchor" if version.version in anchors else "newest"
+
+    return [(each.version, why(each)) for each in newest]
 
 
 def best(versions: Sequence[Version]) -> Version | None:

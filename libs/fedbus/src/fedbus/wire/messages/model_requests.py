@@ -100,10 +100,13 @@ class VersionFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptVersion:
-    """A version whose weights are kept, and the first reason that applies."""
+    """A version whose weights are kept, and the first reason that applies.
+
+    `anchor`: an encrypted version that is kept is a distance from it.
+    """
 
     version: Whole
-    why: Literal["best", "pushed", "newest"]
+    why: Literal["best", "pushed", "newest", "anchor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,7 @@ def job(db: sqlite3.Connection, name: str) -> StoredJob | None:
     if row is None:
         return None
     model, file, secret, phase, reason, base_version, plan, created, ended, *rest = row
-    continues, forgotten, private, noise_key = rest
+    continues, forgotten, strategy, noise_key = rest
     end = None if phase == "running" else JobEnd(job=name, phase=phase, reason=reason, at=ended)
     base = version_rows.version(db, model, base_version)
     assert base is not None  # noqa: S101 - version rows are never deleted
@@ -60,7 +60,7 @@ def job(db: sqlite3.Connection, name: str) -> StoredJob | None:
         submitted=created,
         continues_state=bool(continues),
         forgotten=bool(forgotten),
-        private=None if private is None else codec.unpack(Strategy, private),
+        strategy=None if strategy is None else codec.unpack(Strategy, strategy),
         noise_key=noise_key,
     )
 
@@ -123,9 +123,9 @@ def set_continues_state(db: sqlite3.Connection, name: str) -> None:
     db.execute("UPDATE jobs SET continues = 1 WHERE job = ?", (name,))
 
 
-def set_private(db: sqlite3.Connection, name: str, private: Strategy) -> None:
-    """Write the strategy of a job with a privacy mechanism, by which its rounds are judged."""
-    db.execute("UPDATE jobs SET strategy = ? WHERE job = ?", (codec.pack(private), name))
+def set_strategy(db: sqlite3.Connection, name: str, strategy: Strategy) -> None:
+    """Write the strategy that a job was submitted with."""
+    db.execute("UPDATE jobs SET strategy = ? WHERE job = ?", (codec.pack(strategy), name))
 
 
 def set_plan(db: sqlite3.Connection, epoch: int, plan: Plan) -> None:

@@ -75,7 +75,7 @@ class SqliteJobs(SqliteLedgers):
         origin: Origin | None = None,
         *,
         continued: Strategy | None = None,
-        private: Strategy | None = None,
+        strategy: Strategy | None = None,
     ) -> JobAnswer:
         with self._database.writing(f"storing job {job}") as db:
             found = _find_submitted(db, epoch, job, origin, self._now())
@@ -90,13 +90,13 @@ class SqliteJobs(SqliteLedgers):
             base = version_rows.latest(db, model)
             if base is None:
                 return unknown_model(db, model)
-            if (refusal := _new_job_refusal(db, base, continued, private)) is not None:
+            if (refusal := _new_job_refusal(db, base, continued, strategy)) is not None:
                 return refusal
             job_rows.insert_job(db, job, base, file, self._secret(), self._now())
             if continued is not None:
                 job_rows.set_continues_state(db, job)
-            if private is not None:
-                job_rows.set_private(db, job, private)
+            if strategy is not None:
+                job_rows.set_strategy(db, job, strategy)
             if origin is not None:
                 job_rows.set_origin(db, job, epoch, origin)
             return _find_job(db, epoch, job)
@@ -197,13 +197,15 @@ class SqliteJobs(SqliteLedgers):
 
 
 def _new_job_refusal(
-    db: sqlite3.Connection, base: Version, continued: Strategy | None, private: Strategy | None
+    db: sqlite3.Connection, base: Version, continued: Strategy | None, strategy: Strategy | None
 ) -> StoreRefusal | None:
     if (other := job_rows.running_job(db, base.model)) is not None:
         return StoreRefusal(rules.model_in_training(base.model, other), "model_name")
     if continued is not None and (fault := commit_rules.continuation_fault(continued, base)):
         return StoreRefusal(fault, commit_rules.CONTINUE_STATE)
-    return None if private is None else private_job_refusal(db, base.model, private)
+    if strategy is None or strategy.privacy is None:
+        return None
+    return private_job_refusal(db, base.model, strategy)
 
 
 def _arrays_of(version: int, model: str) -> str:

@@ -96,14 +96,14 @@ def jobs_since_push(db: sqlite3.Connection, model: str) -> tuple[JobPrivacy, ...
 
 
 def _job_privacy(
-    db: sqlite3.Connection, job: str, running: int, created: str, private: bytes | None
+    db: sqlite3.Connection, job: str, running: int, created: str, strategy: bytes | None
 ) -> JobPrivacy:
     rounds, first, last = db.execute(
         "SELECT COUNT(*), MIN(version), MAX(version) FROM versions WHERE job = ?", (job,)
     ).fetchone()
     (entries,) = db.execute("SELECT COUNT(*) FROM ledger WHERE job = ?", (job,)).fetchone()
     spent = spent_by(db, job)
-    terms = None if private is None else codec.unpack(Strategy, private).privacy
+    terms = None if strategy is None else codec.unpack(Strategy, strategy).privacy
     # Features are gathered by a plan without a round, and rounds that train on them have no entry.
     paid = 1 if spent is not None and spent.mechanism == "mistnet" else rounds
     return JobPrivacy(

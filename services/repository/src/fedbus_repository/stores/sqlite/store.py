@@ -86,7 +86,7 @@ class SqliteStore(SqliteJobs):
                 answer = _commit_answer(db, record)
                 if answer is not None:
                     return answer
-                for blob in blobs_of(weights, record.state):
+                for blob in blobs_of(weights, record):
                     self._require(blob)
                 made = version_rows.insert_round(db, record, weights, self._now())
                 old = outdated(version_rows.with_weights(db, made.model), self._keep)

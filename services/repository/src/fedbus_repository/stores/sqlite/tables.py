@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from fedbus_repository.stores.sqlite.old_records import Upgrade, name_strategies
 
-SCHEMA = 5
+SCHEMA = 6
 """Version of the tables; an older store is upgraded, a newer one refused."""
 
 _KEPT_ARRAYS = "CREATE INDEX kept_arrays ON versions (arrays) WHERE kept = 1 AND arrays IS NOT NULL"
@@ -13,6 +13,10 @@ _LEDGER = """CREATE TABLE ledger (
     job TEXT NOT NULL, number INTEGER NOT NULL, task INTEGER NOT NULL, agents INTEGER NOT NULL,
     spent BLOB NOT NULL, entry BLOB NOT NULL,
     PRIMARY KEY (job, number), UNIQUE (job, task))"""
+_KEPT_BLOBS = """CREATE TABLE kept_blobs (
+    digest TEXT NOT NULL, model TEXT NOT NULL, version INTEGER NOT NULL,
+    PRIMARY KEY (digest, model, version)) WITHOUT ROWID"""
+_KEPT_OF_VERSIONS = "CREATE INDEX kept_of_versions ON kept_blobs (model, version)"
 _MODEL_JOBS = "CREATE INDEX model_jobs ON jobs (model, base)"
 
 TABLES = (
@@ -32,10 +36,10 @@ TABLES = (
         job TEXT, round INTEGER NOT NULL, contributors INTEGER NOT NULL, record BLOB,
         metrics TEXT NOT NULL, scored INTEGER NOT NULL DEFAULT 0, pinned INTEGER NOT NULL,
         kept INTEGER NOT NULL DEFAULT 1, created TEXT NOT NULL,
-        strategy BLOB, state BLOB, arrays TEXT, privacy BLOB,
+        strategy BLOB, state BLOB, privacy BLOB, encryption BLOB, thin BLOB, derived BLOB,
         PRIMARY KEY (model, version), UNIQUE (job, round))""",
-    "CREATE INDEX kept_weights ON versions (digest) WHERE kept = 1",
-    _KEPT_ARRAYS,
+    _KEPT_BLOBS,
+    _KEPT_OF_VERSIONS,
     """CREATE TABLE contributors (
         job TEXT NOT NULL, task INTEGER NOT NULL, agent TEXT NOT NULL,
         PRIMARY KEY (job, task, agent)) WITHOUT ROWID""",
@@ -70,6 +74,19 @@ UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
         "ALTER TABLE versions ADD COLUMN privacy BLOB",
         _LEDGER,
         _MODEL_JOBS,
+    ),
+    5: (
+        "ALTER TABLE versions ADD COLUMN encryption BLOB",
+        "ALTER TABLE versions ADD COLUMN thin BLOB",
+        "ALTER TABLE versions ADD COLUMN derived BLOB",
+        _KEPT_BLOBS,
+        _KEPT_OF_VERSIONS,
+        "INSERT INTO kept_blobs SELECT digest, model, version FROM versions WHERE kept = 1",
+        """INSERT OR IGNORE INTO kept_blobs SELECT arrays, model, version FROM versions
+        WHERE kept = 1 AND arrays IS NOT NULL""",
+        "DROP INDEX kept_weights",
+        "DROP INDEX kept_arrays",
+        "ALTER TABLE versions DROP COLUMN arrays",
     ),
 }
 """Statements and functions that upgrade the tables of a schema to the next one."""

@@ -1,21 +1,21 @@
 """SQL for versions, rounds and blob references: rows to records and back.
 
 Round records are stored in their wire encoding (msgpack) and read through the codec, so an old
-record stays readable for as long as an old message does. Their strategy, its state and what their
-jobs had spent are stored again in columns, so that a list of versions reads no record. Metrics are
-JSON, readable at a SQL prompt.
+record stays readable for as long as an old message does. What a list of versions shows of them is
+stored again in columns, so that it reads no record. Metrics are JSON, readable at a SQL prompt.
 """
 
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from fedbus.training.options import without_training_metrics
 from fedbus.wire import codec
-from fedbus.wire.blobs import BlobRef
+from fedbus.wire.blobs import BlobRef, CompressedBlob, EncryptedVersion
 from fedbus.wire.identifiers import Metrics, Timestamp
+from fedbus.wire.messages.model_requests import Derivation
 from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import RoundRecord, public_record
 from fedbus.wire.strategies import Strategy, StrategyState, hides_agents
@@ -25,9 +25,18 @@ from fedbus_repository.stores.rules import merge_metrics
 
 _VERSION = (
     "model, version, parent, digest, size, spec, spec_size, job, round, contributors, metrics,"
-    " scored, pinned, kept, strategy, state, privacy, created"
+    " scored, pinned, kept, strategy, state, privacy, encryption, thin, derived, created"
 )
 _COLUMNS = _VERSION.count(",") + 1
+_PACKED: Final = {
+    "strategy": Strategy,
+    "state": StrategyState,
+    "privacy": PrivacySpent,
+    "encryption": EncryptedVersion,
+    "thin": CompressedBlob,
+    "derived": Derivation,
+}
+"""Columns in the wire encoding, in their order; they are fields of `Version`."""
 
 
 def version(db: sqlite3.Connection, model: str, number: int) -> Version | None:
@@ -85,18 +94,14 @@ def counted_updates(db: sqlite3.Connection, job: str, task: int) -> set[CountedU
 
 def referenced_digests(db: sqlite3.Connection) -> set[str]:
     """Read the digests of all blobs that a record references."""
-    rows = db.execute(
-        "SELECT digest FROM versions WHERE kept = 1 UNION SELECT digest FROM files"
-        " UNION SELECT arrays FROM versions WHERE kept = 1 AND arrays IS NOT NULL"
-    )
+    rows = db.execute("SELECT digest FROM kept_blobs UNION SELECT digest FROM files")
     return {digest for (digest,) in rows}
 
 
 def unreferenced(db: sqlite3.Connection, digests: Iterable[str]) -> list[str]:
     """Return those digests that no record references."""
     query = (
-        "SELECT 1 FROM versions WHERE digest = :digest AND kept = 1"
-        " UNION ALL SELECT 1 FROM versions WHERE arrays = :digest AND kept = 1"
+        "SELECT 1 FROM kept_blobs WHERE digest = :digest"
         " UNION ALL SELECT 1 FROM files WHERE digest = :digest LIMIT 1"
     )
     return [each for each in digests if db.execute(query, {"digest": each}).fetchone() is None]
@@ -119,6 +124,8 @@ def insert_round(
         strategy=record.strategy,
         state=record.state,
         privacy=record.privacy,
+        encryption=record.encryption,
+        thin=record.thin,
         at=at,
     )
     _insert(db, made, codec.pack(record))
@@ -149,11 +156,10 @@ def insert_pushed(
 
 
 def mark_deleted(db: sqlite3.Connection, versions: Iterable[Version]) -> None:
-    """Write that the weights and states of versions are deleted."""
-    db.executemany(
-        "UPDATE versions SET kept = 0 WHERE model = ? AND version = ?",
-        ((old.model, old.version) for old in versions),
-    )
+    """Write that the blobs of versions are deleted."""
+    numbers = [(old.model, old.version) for old in versions]
+    db.executemany("UPDATE versions SET kept = 0 WHERE model = ? AND version = ?", numbers)
+    db.executemany("DELETE FROM kept_blobs WHERE model = ? AND version = ?", numbers)
 
 
 def merge_evaluation(
@@ -177,18 +183,25 @@ def merge_evaluation(
 
 
 def _insert(db: sqlite3.Connection, made: Version, record: bytes | None) -> None:
-    arrays = None if made.state is None or made.state.arrays is None else made.state.arrays.digest
     db.execute(
-        f"INSERT INTO versions ({_VERSION}, record, arrays) VALUES ({'?, ' * _COLUMNS} ?, ?)",  # noqa: S608 - constants
+        f"INSERT INTO versions ({_VERSION}, record) VALUES ({'?, ' * _COLUMNS} ?)",  # noqa: S608 - constants
         (
             *(made.model, made.version, made.parent),
             *(made.weights.digest, made.weights.size, made.spec.digest, made.spec.size),
             *(made.job, made.round, made.contributors, json.dumps(made.metrics)),
             *(made.evaluated, made.pinned, made.kept),
-            *(_packed(made.strategy), _packed(made.state), _packed(made.privacy)),
-            *(made.at, record, arrays),
+            *(None if part is None else codec.pack(part) for part in _parts(made)),
+            *(made.at, record),
         ),
     )
+    db.executemany(
+        "INSERT INTO kept_blobs VALUES (?, ?, ?)",
+        ((digest, made.model, made.version) for digest in {blob.digest for blob in made.blobs}),
+    )
+
+
+def _parts(made: Version) -> list[object]:
+    return [getattr(made, column) for column in _PACKED]
 
 
 def _one(db: sqlite3.Connection, where: str, *values: object) -> Version | None:
@@ -212,7 +225,6 @@ def _entries(db: sqlite3.Connection, where: str, *values: object) -> Iterator[Hi
 def _version_of(row: Sequence[Any]) -> Version:
     model, number, parent, digest, size, spec, spec_size, *rest = row
     job, round_number, contributors, metrics, evaluated, pinned, kept, *parts, at = rest
-    strategy, state, privacy = parts
     return Version(
         model=model,
         version=number,
@@ -226,12 +238,10 @@ def _version_of(row: Sequence[Any]) -> Version:
         evaluated=bool(evaluated),
         pinned=bool(pinned),
         kept=bool(kept),
-        strategy=None if strategy is None else codec.unpack(Strategy, strategy),
-        state=None if state is None else codec.unpack(StrategyState, state),
-        privacy=None if privacy is None else codec.unpack(PrivacySpent, privacy),
         at=at,
+        **{
+            column: codec.unpack(kind, part)
+            for (column, kind), part in zip(_PACKED.items(), parts, strict=True)
+            if part is not None
+        },
     )
-
-
-def _packed(part: Strategy | StrategyState | PrivacySpent | None) -> bytes | None:
-    return None if part is None else codec.pack(part)
