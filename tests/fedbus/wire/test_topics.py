@@ -77,6 +77,7 @@ def test_a_node_writes_under_its_own_name_only() -> None:
             topic_names.unicast_topic(ROOT, named, reader),
             topic_names.multicast_topic(ROOT, named, "0" * 64),
             filled(topics.NODE_STATE, named),
+            filled(topics.NODE_IDENTITY, named),
             filled(topics.HEARTBEAT, named),
         ):
             assert is_allowed(writer, "write", address) == (writer == named)

@@ -60,6 +60,25 @@ class Clear:
 
 
 @dataclass(frozen=True, slots=True)
+class Follow:
+    """Receive what is published on a public topic of these levels; what is retained comes first.
+
+    It holds on every connection until `Unfollow`. Repeated, what is retained comes again.
+    """
+
+    topic: Topic
+    levels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Unfollow:
+    """End a `Follow`; what is on its way still arrives."""
+
+    topic: Topic
+    levels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Introduce:
     """Publish this node's own state again, because its facts have changed."""
 
@@ -163,6 +182,7 @@ class Quit:
 
 
 Action: TypeAlias = (
-    Send | Ask | Cancel | Announce | Clear | Introduce | Trouble | AnnounceNoiseKey
-    | AnnounceEncryptionKey | Reply | Settle | WakeAt | Run | Fetch | Serve | Unserve | Note | Quit
+    Send | Ask | Cancel | Announce | Clear | Follow | Unfollow | Introduce | Trouble
+    | AnnounceNoiseKey | AnnounceEncryptionKey | Reply | Settle | WakeAt | Run | Fetch | Serve
+    | Unserve | Note | Quit
 )  # fmt: skip

@@ -22,6 +22,7 @@ from fedbus.core.actions import (
     Cancel,
     Clear,
     Fetch,
+    Follow,
     Introduce,
     Note,
     Quit,
@@ -31,6 +32,7 @@ from fedbus.core.actions import (
     Serve,
     Settle,
     Trouble,
+    Unfollow,
     Unserve,
     WakeAt,
 )
@@ -54,6 +56,7 @@ from fedbus.core.timers import Timers
 from fedbus.errors import WireError
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Acknowledge, Effect, Misread, Publish, StartRun
+from fedbus.runtime.followed_topics import FollowedTopics
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node_transfers import NodeTransfers, TransferMessage, TransferStep
 from fedbus.runtime.presence import Presence, Vitals
@@ -95,6 +98,7 @@ class Node:
         self._transfers = NodeTransfers(identity, rng.randint(1, MAX_SERIAL), find_blob)
         self._presence = Presence(identity, core, vitals)
         self._effects: list[Effect] = []
+        self._followed = FollowedTopics(identity.root)
         self._connections = 0
         self.conflict = self._presence.conflict
 
@@ -107,9 +111,8 @@ class Node:
             wanted.append(topic_names.address(root, topics.NODE_STATE, node=name))
         # Replicas of the inference service share its requests: each goes to one of them.
         shared = topic_names.wildcard(root, topics.INFERENCE)
-        return [f"{root}/link/+/{name}/+"] + [
-            f"$share/inference/{topic}" if topic == shared else topic for topic in wanted
-        ]
+        listened = [f"$share/inference/{topic}" if topic == shared else topic for topic in wanted]
+        return [f"{root}/link/+/{name}/+", *listened, *self._followed.names]
 
     def kept_subscriptions(self) -> list[str]:
         """Return the topics whose messages the broker keeps while this node is disconnected."""
@@ -252,6 +255,8 @@ class Node:
                 self._timers.set(action.key, action.at)
             case Run():
                 self._effects.append(StartRun(action.key, action.call, action.brief))
+            case Follow() | Unfollow():
+                self._effects.extend(self._followed.perform(action))
             case Introduce() | Trouble() | AnnounceNoiseKey() | AnnounceEncryptionKey():
                 self._effects.extend(self._presence.perform(action))
             case Note() | Quit():

@@ -5,7 +5,7 @@ from typing import Literal
 
 from fedbus.wire.identifiers import role_of
 from fedbus.wire.topic_names import address, matches, wildcard
-from fedbus.wire.topics import BLOBS, HEARTBEAT, NODE_STATE, PUBLIC, ROOT
+from fedbus.wire.topics import BLOBS, HEARTBEAT, NODE_IDENTITY, NODE_STATE, PUBLIC, ROOT
 
 Access = Literal["read", "write"]
 
@@ -19,7 +19,7 @@ def access_rules(node: str, root: str = ROOT) -> Iterator[tuple[Access, str]]:
     if role not in NODE_STATE.readers:
         # It reads its own state: the state of another process with its name would appear there.
         yield "read", address(root, NODE_STATE, node=node)
-    own = (NODE_STATE, HEARTBEAT, BLOBS)
+    own = (NODE_STATE, NODE_IDENTITY, HEARTBEAT, BLOBS)
     for topic in PUBLIC:
         if role in topic.writers and topic not in own:
             yield "write", wildcard(root, topic)
