@@ -8,7 +8,7 @@ import pytest
 from fedbus.core.events import Connected, Fetched, FetchFailed, Received, RunFailed, Woke
 from fedbus.frameworks.tflite.trial import TrialNotRun
 from fedbus.limits import MAX_MESSAGE_BYTES
-from fedbus.wire.blobs import BlobRef, blob_ref_of
+from fedbus.wire.blobs import BlobRef, EncryptedVersion, blob_ref_of
 from fedbus.wire.documents import ModelLatest, TensorSpec
 from fedbus_inference import model_updater
 from fedbus_inference.keys import (
@@ -333,6 +333,29 @@ def test_a_version_that_can_never_load_is_put_aside() -> None:
     harness.settle()
     assert len(harness.fetched) == fetched
     assert len(harness.noted("model_put_aside")) == 1
+    harness.ask()
+    harness.settle()
+    assert harness.answer()["version"] == 1
+    harness.serve(3)
+    assert harness.core.versions == {"sum": 3}
+
+
+def test_an_encrypted_version_is_put_aside_unread() -> None:
+    """The last readable version keeps answering; nothing of the encrypted one is fetched."""
+    harness = Harness()
+    harness.serve(1)
+    fetched = len(harness.fetched)
+    anchor = harness.store(weights(1))
+    encryption = EncryptedVersion(
+        scheme="bfv", key="a" * 64, parameters="b" * 64, anchor=1, anchor_weights=anchor
+    )
+    harness.serve(2, encryption=encryption)
+    assert len(harness.fetched) == fetched
+    (noted,) = harness.noted("model_put_aside")
+    assert noted["reason"] == (
+        "it is encrypted, so this service cannot read it; a key holder makes a version that it can "
+        "read: `fedbus models release sum --key FILE`"
+    )
     harness.ask()
     harness.settle()
     assert harness.answer()["version"] == 1

@@ -127,6 +127,14 @@ def weights_ref(latest: ModelLatest) -> BlobRef:
     return BlobRef(digest=latest.digest, size=latest.size)
 
 
+def encrypted_reason(latest: ModelLatest) -> str:
+    """Return why an encrypted version is not fetched: this service has no key, and needs none."""
+    return (
+        "it is encrypted, so this service cannot read it; a key holder makes a version that it can "
+        f"read: `fedbus models release {latest.model} --key FILE`"
+    )
+
+
 def check_size(what: str, size: int, limit: int) -> None:
     """Raise TransferError for a blob that is too large to be fetched."""
     if size > limit:

@@ -5,10 +5,10 @@ that is started is loaded, however fast versions follow each other. A version th
 again after 1, 2, 4 … 60 s, or when the repository announces it again. An older version never
 replaces a newer one.
 
-A version that can never be loaded, because its file is damaged or its weights do not fit, is put
-aside: it is not tried again, and the version before keeps answering. After a restart there is no
-version before; then the last one that answered is loaded, if it is known and the repository still
-has it.
+A version that can never be loaded, because its file is damaged, its weights do not fit, or it is
+encrypted, is put aside: it is not tried again, and the version before keeps answering. After a
+restart there is no version before; then the last one that answered is loaded, if it is known and
+the repository still has it.
 """
 
 from collections.abc import Iterator
@@ -27,6 +27,7 @@ from fedbus_inference.loading import (
     OpenedSpec,
     Runtime,
     check_size,
+    encrypted_reason,
     load_version,
     open_spec,
     weights_ref,
@@ -138,6 +139,9 @@ class ModelUpdater:
 
     def _start(self, latest: ModelLatest, now: float) -> Iterator[Action]:
         self.incoming = latest
+        if latest.encryption is not None:
+            yield from self._set_aside(latest, encrypted_reason(latest), now)
+            return
         try:
             check_size("weights", latest.size, self._settings.max_model_bytes)
             check_size("spec", latest.spec.size, MAX_SPEC_BYTES)
