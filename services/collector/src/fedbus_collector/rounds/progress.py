@@ -10,9 +10,11 @@ from fedbus.core.actions import Action, Ask, Send
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.plugins import UpdateFacts
 from fedbus.training.options import impossible_metric
+from fedbus.wire.encryption import Ranges
 from fedbus.wire.messages import LookUp, Offer, OpenRound, Receipt
 from fedbus.wire.round_records import Contributor, Plan
 from fedbus.wire.strategies import FactName, hides_agents
+from fedbus_collector.aggregation.next_ranges import next_ranges
 from fedbus_collector.keys import UpdateLookup
 
 MAX_REFUSAL_CHARACTERS = 300
@@ -93,6 +95,20 @@ class RoundProgress:
         return hides_agents(self.request.strategy)
 
     @property
+    def hides_metrics(self) -> bool:
+        """Whether a contributor's metrics are left out: encrypted or masked updates have none."""
+        return self.hides_agents or self.request.strategy.fixed_point is not None
+
+    @property
+    def next_ranges(self) -> Ranges:
+        """The ranges of the next round's fixed-point numbers; none without such numbers."""
+        fixed_point = self.request.strategy.fixed_point
+        if fixed_point is None:
+            return ()
+        needed = (self.offers[agent].ranges for agent in self.counted_agents)
+        return next_ranges(self.plan.ranges, needed, fixed_point)
+
+    @property
     def counted_agents(self) -> tuple[str, ...]:
         """The agents whose updates count, in the order of the cohort."""
         return tuple(agent for agent in self.plan.cohort if agent in self.counted)
@@ -130,7 +146,8 @@ class RoundProgress:
         if offer.round != self.plan.round:
             return f"for round {offer.round}, not {self.plan.round}"
         wrong_fact = self._missing_fact(offer) or self._too_many_steps(offer)
-        return wrong_fact or impossible_metric(offer.metrics) or None
+        wrong_number = wrong_fact or self._wrong_fixed_point(offer)
+        return wrong_number or impossible_metric(offer.metrics) or None
 
     def _missing_fact(self, offer: Offer) -> str | None:
         strategy = self.request.strategy
@@ -144,6 +161,17 @@ class RoundProgress:
         if limit is None or steps is None or steps <= (most := limit.most(offer.examples)):
             return None
         return f"claims {steps} steps; {most} are possible with {offer.examples} examples"
+
+    def _wrong_fixed_point(self, offer: Offer) -> str | None:
+        """Return why an update of fixed-point numbers weighs too much, or states no ranges."""
+        fixed_point, plan = self.request.strategy.fixed_point, self.plan
+        if fixed_point is None:
+            return None
+        if offer.examples > plan.max_examples:
+            return f"claims {offer.examples} examples; {plan.max_examples} count in this round"
+        if fixed_point.adaptive and len(offer.ranges) != len(plan.ranges):
+            return f"states {len(offer.ranges)} ranges; the plan has {len(plan.ranges)}"
+        return None
 
     def refuse(self, agent: str, reason: str) -> bool:
         """Exclude an agent; False if it is not in the cohort, or its update has arrived."""
@@ -163,7 +191,7 @@ class RoundProgress:
             task=self.plan.task,
             examples=offer.examples,
             update=offer.update.digest,
-            metrics={} if self.hides_agents else offer.metrics,
+            metrics={} if self.hides_metrics else offer.metrics,
             facts=offer.facts,
         )
 

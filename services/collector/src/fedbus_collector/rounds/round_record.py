@@ -59,11 +59,14 @@ def record_of(
 def _state(
     progress: RoundProgress, arrays: BlobRef | None, numbers: Mapping[str, float]
 ) -> StrategyState | None:
-    """Return the strategy's state after this round; None if it changes no combined update."""
+    """Return the strategy's state after this round; None if it keeps nothing for the next one."""
     before, strategy = progress.plan.state, progress.request.strategy
-    if strategy.server_optimizer is None and not strategy.update_transforms and before is None:
+    changes = strategy.server_optimizer is not None or bool(strategy.update_transforms)
+    if not changes and strategy.fixed_point is None and before is None:
         return None
-    return StrategyState(rounds=progress.state_round, numbers=numbers, arrays=arrays)
+    return StrategyState(
+        rounds=progress.state_round, numbers=numbers, arrays=arrays, ranges=progress.next_ranges
+    )
 
 
 def _refusal(progress: RoundProgress, agent: str) -> Refusal:
