@@ -1,9 +1,9 @@
 """One open round, from the request to open it to the commit of its aggregate. Pure.
 
-Updates are received and folded (`updates.py`). When the round may close, the ledger gets its entry
-if the job has privacy terms (`round_privacy.py`), a worker thread writes the aggregate
-(`round_aggregate.py`), the repository is asked to commit it, and all are told (`round_end.py`). An
-error raised here (no room for a spool, a damaged model spec) fails the round.
+Updates are received and folded (`updates.py`). When the round may close, it passes through its
+closing stages (`closing_stages.py`), a worker thread writes the aggregate (`round_aggregate.py`),
+the repository is asked to commit it, and all are told (`round_end.py`). An error raised here (no
+room for a spool, a damaged model spec) fails the round.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,10 @@ from fedbus.wire.round_records import RoundRecord
 from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
-from fedbus_collector.collector_parts import PartsFactory, StrategyParts
+from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.noise_key_watch import NoiseKeyWatch
+from fedbus_collector.rounds.closing_stages import ClosingStage, ClosingStages
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
 from fedbus_collector.rounds.round_aggregate import RoundAggregate
@@ -64,6 +65,12 @@ class RoundCollector:
         self._parts = RoundParts(progress, resources.parts)
         self._aggregate = RoundAggregate(progress, resources.spools, resources.cache)
         self._privacy = RoundPrivacy(progress, resources.noise_key)
+        self._closing = ClosingStages(progress, *self._closing_stages())
+
+    def _closing_stages(self) -> Iterator[ClosingStage]:
+        """Yield what must happen before the round's updates are combined."""
+        if self._privacy.terms is not None:
+            yield self._privacy
 
     @property
     def inline_weights(self) -> bytes | None:
@@ -81,7 +88,7 @@ class RoundCollector:
         yield Note("round_opened", self.progress.log_facts(at=now))
         deadline = now + self.progress.plan.deadline_seconds
         yield WakeAt(keys.RoundDeadline(*self.progress.key), deadline)
-        yield from self._privacy.begin()
+        yield from self._privacy.read_key()
         yield from self._fetch_inputs(now)
 
     def _fetch_inputs(self, now: float) -> Iterator[Action]:
@@ -169,34 +176,35 @@ class RoundCollector:
                 yield from self.fail(self.progress.shortfall())
             case CloseDecision.CLOSE if self._inputs.complete and self._privacy.ready:
                 if self._parts.made is not None:  # else a round that asks no agent closes later
-                    yield from self._close(self._parts.made, now)
+                    yield from self._close(now)
 
-    def _close(self, parts: StrategyParts, now: float) -> Iterator[Action]:
-        """Aggregate the updates that count; with privacy terms, after the ledger has their entry.
+    def _close(self, now: float) -> Iterator[Action]:
+        """Aggregate the updates that count, after the closing stages.
 
-        There is room for the aggregate before the entry is paid for.
+        There is room for the aggregate before a ledger entry is paid for.
         """
         self.progress.seconds["collected"] = now - self.progress.opened
         self._aggregate.reserve(self._inputs, self._updates)
-        if self._privacy.terms is None:
-            yield from self._start_aggregate(parts)
-        else:
-            yield from self._privacy.ask()
+        yield from self._proceed(now)
+
+    def _proceed(self, now: float) -> Iterator[Action]:
+        """Go on with the closing stages, and after the last one with the aggregate."""
+        yield from self._closing.proceed(now)
+        if self._closing.done and self._parts.made is not None:
+            self.progress.phase = RoundPhase.AGGREGATING
+            parts = self._parts.made
+            yield self._aggregate.start(parts, self._inputs, self._updates, self._privacy)
 
     def noise_recorded(self, answer: NoiseRecorded, now: float) -> Iterator[Action]:
-        """Aggregate, now that the ledger has the entry; a repeated answer changes nothing."""
-        if self._privacy.awaits(answer) and self._parts.made is not None:
+        """Go on, now that the ledger has the entry; a repeated answer changes nothing."""
+        if self._privacy.awaits(answer):
             yield from self._privacy.recorded(answer, now)
-            yield from self._start_aggregate(self._parts.made)
+            yield from self._proceed(now)
 
     def noise_refused(self, answer: NoiseRefused) -> Iterator[Action]:
         """Fail the round: no noise may be drawn for it."""
         if self._privacy.awaits(answer):
             yield from self.fail(f"the ledger takes no entry for this round: {answer.reason}")
-
-    def _start_aggregate(self, parts: StrategyParts) -> Iterator[Action]:
-        self.progress.phase = RoundPhase.AGGREGATING
-        yield self._aggregate.start(parts, self._inputs, self._updates, self._privacy)
 
     def _commit(self, made: Aggregate, now: float) -> Iterator[Action]:
         """Serve the aggregate, and ask the repository to commit it."""

@@ -30,11 +30,15 @@ _NOISE_COST: Final = 4
 class RoundPrivacy:
     """What a round owes to its job's privacy terms; nothing if there are none.
 
+    It is the closing stage of private rounds: before the ledger has the entry, nothing is combined.
+
     Attributes:
         terms: What the job promises; None: nothing.
         reading: Whether a worker thread reads the key.
         spent: What the job has spent with this round; None before the ledger has its entry.
     """
+
+    phase = RoundPhase.RECORDING
 
     def __init__(self, progress: RoundProgress, watch: NoiseKeyWatch) -> None:
         self.terms = progress.request.strategy.privacy
@@ -64,7 +68,12 @@ class RoundPrivacy:
         """
         return _NOISE_COST * len(self._steps) if self.needs_key else 0
 
-    def begin(self) -> Iterator[Action]:
+    @property
+    def done(self) -> bool:
+        """Whether the ledger has the round's entry."""
+        return self.spent is not None
+
+    def read_key(self) -> Iterator[Action]:
         """Have the key read, if the round needs one.
 
         Raises:
@@ -82,7 +91,7 @@ class RoundPrivacy:
         """Keep the key; raise SettingsError if it is not the plan's."""
         self.reading = False
         planned = self._progress.plan.noise_key
-        assert planned is not None  # noqa: S101 - `begin` has checked it
+        assert planned is not None  # noqa: S101 - `read_key` has checked it
         if fault := self._watch.fault(key, planned):
             raise SettingsError(fault)
         self._key = key
@@ -100,11 +109,10 @@ class RoundPrivacy:
                 " have noise; replace batch normalization, or give them the role local"
             )
 
-    def ask(self) -> Iterator[Action]:
+    def begin(self, now: float) -> Iterator[Action]:  # noqa: ARG002 - as other closing stages
         """Have the repository store the entry of the updates that count."""
         assert self.terms is not None  # noqa: S101 - the caller has checked it
         progress = self._progress
-        progress.phase = RoundPhase.RECORDING
         self._entry = entry_of_round(progress.plan, self.terms, progress.counted.values())
         request = RecordNoise(entry=self._entry)
         yield Ask(keys.LedgerRequest(*progress.key), progress.plan.base.source, request)
@@ -119,7 +127,7 @@ class RoundPrivacy:
 
     def recorded(self, answer: NoiseRecorded, now: float) -> Iterator[Action]:
         """Keep what the ledger says; raise StoreError if it is not about this round's entry."""
-        assert self._entry is not None  # noqa: S101 - the answer is to `ask`
+        assert self._entry is not None  # noqa: S101 - the answer is to `begin`
         yield Cancel(keys.LedgerRequest(*self._progress.key))
         entry, steps = self._entry, answer.steps
         if entry.updates is not None:
