@@ -95,8 +95,11 @@ class AggregatedRound:
             self._agents.append(agent)
         return refused
 
-    def close(self, state: Weights | bytes | None = None) -> Numbers:
-        """Return the new version; `state` are the old arrays or their blob, by default zeros."""
+    def close(self, state: Weights | bytes | None = None, frozen: Spool | None = None) -> Numbers:
+        """Return the new version; `state` are the old arrays or their blob, by default zeros.
+
+        The bits of what the next round leaves out are written into `frozen`.
+        """
         out, arrays = self.spools.make(len(self.base)), None
         if self._state_names:
             layout = state_layout(self.layout, self._state_names)
@@ -111,6 +114,7 @@ class AggregatedRound:
             base=self.spool(self.base),
             out=out,
             state=arrays,
+            frozen=frozen,
         ).run()
         if arrays is not None:
             new = bytes(arrays.new.read(0, arrays.new.size))

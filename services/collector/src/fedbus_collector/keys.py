@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from fedbus.core.keys import Key
 
-Input: TypeAlias = Literal["spec", "base", "state"]
+Input: TypeAlias = Literal["spec", "base", "state", "frozen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,12 @@ class StateFetch(RoundInputFetch):
     part: ClassVar[Input] = "state"
 
 
+class FrozenFetch(RoundInputFetch):
+    """Fetch of the bits of the numbers that this round leaves out."""
+
+    part: ClassVar[Input] = "frozen"
+
+
 class RoundRun(RoundKey):
     """Base of a worker thread's calls for a round; `work` names the call in logs and reasons."""
 
@@ -71,6 +77,12 @@ class StateCheck(InputCheck):
     """Run that computes the digest of the fetched state."""
 
     part: ClassVar[Input] = "state"
+
+
+class FrozenCheck(InputCheck):
+    """Run that computes the digest of the fetched bits of frozen numbers."""
+
+    part: ClassVar[Input] = "frozen"
 
 
 class NoiseKeyPoll(Key):

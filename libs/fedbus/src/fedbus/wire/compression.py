@@ -1,11 +1,23 @@
 """Freezing and synchronization of a job's rounds, which make its agents send less."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from fedbus.scalars import Flag, Strict
 
 Share = Annotated[float, Strict(gt=0, lt=1)]
+
+FREEZING_STATE: Final = (
+    "freezing_mean",
+    "freezing_absolute",
+    "freezing_until",
+    "freezing_period",
+)
+"""State arrays of adaptive freezing: moving averages of the combined update and of its absolute
+values, the round in which a number is no longer frozen, and how long it is frozen each time."""
+SYNC_STATE: Final = ("sync_positive", "sync_negative")
+"""State arrays of adaptive synchronization: moving averages of the positive and of the negative
+parts of combined updates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +28,8 @@ class Freezing:
         stability_threshold: A parameter is frozen while its effective perturbation is below this.
         moving_average: Weight of the past in the moving averages of differences.
         tight_threshold: The share of frozen parameters from which the threshold is halved.
-        random_freezing: Whether stable parameters are frozen for one more round by chance.
+        random_freezing: Whether parameters are also frozen by chance: the later the round, the
+            more of them, and the longer.
     """
 
     stability_threshold: Share = 0.05

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedbus.blobs.spool import Spool
+from fedbus.model.frozen_bits import FrozenBits
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.aggregation.intake import UpdateIntake
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
@@ -20,13 +21,15 @@ from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 class Aggregate:
     """The digests of the blobs that were written, and how the updates were combined.
 
-    `state` is None if the strategy has no arrays. `numbers` are those of its state.
+    `state` is None if the strategy has no arrays. `numbers` are those of its state. `frozen` is the
+    digest of the bits of what the next round leaves out; None: nothing.
     """
 
     weights: str
     state: str | None
     used: UsedCoefficients
     numbers: Mapping[str, float] = field(default_factory=dict)
+    frozen: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,8 @@ class Aggregation:
 
     `agents` are those whose updates count, in the order of the cohort: so the result from kept
     updates does not depend on the order in which they arrived. A running total depends on it in the
-    rounding of its sums.
+    rounding of its sums. The bits of numbers that the next round leaves out go into `frozen`, a
+    spool that a strategy with freezing needs.
     """
 
     runs: UpdateRuns
@@ -45,6 +49,7 @@ class Aggregation:
     base: Spool
     out: Spool
     state: StrategyArrays | None = None
+    frozen: Spool | None = None
 
     def run(self) -> Aggregate:
         """Write the aggregate; raises as `NewVersion` and the `combine` of the updates do."""
@@ -53,7 +58,15 @@ class Aggregation:
         version = NewVersion(self.runs, combined, step, self.base, self._distance())
         version.write(self.out, self.state)
         state = None if self.state is None else self.state.new.digest()
-        return Aggregate(self.out.digest(), state, combined.used, step.numbers)
+        kept = step.next_state()
+        frozen = self._write_frozen(kept.frozen)
+        return Aggregate(self.out.digest(), state, combined.used, kept.numbers, frozen)
+
+    def _write_frozen(self, bits: FrozenBits | None) -> str | None:
+        if bits is None or self.frozen is None:
+            return None
+        self.frozen.write(0, bytes(bits.blob(self.runs.layout)))
+        return self.frozen.digest()
 
     def _distance(self) -> float | None:
         """Return the greatest distance of two updates, if the privacy mechanism needs it."""

@@ -2,8 +2,12 @@
 
 Trained tensors pass through the privacy mechanism, the update transforms and the server optimizer.
 Statistics and whole numbers change by the combined update alone; local tensors are the base's.
+Frozen numbers keep the base's value: their combined update is zero, and what an optimizer with
+momentum would add to them is dropped, while its arrays change as with a zero update.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -106,15 +110,29 @@ class NewVersion:
         if self._norm is not None:
             self._written_squares += sum_of_squares(update)
         combined = self._transformed(run, block, update)
-        if self._step.optimizer is None:
-            return add_mean(old, np.array(combined.update), self._step.mean)
         place = Span(run.trained + block.at, block.numbers)
+        frozen = self._step.frozen_at(place)
+        if frozen is not None:
+            combined = replace(combined, update=np.where(frozen, 0.0, combined.update))
         state = {} if arrays is None else arrays.read(place)
-        new = self._step.optimizer.apply(old.astype(np.float64), combined, state)
+        self._step.observe(combined.update, place, state, frozen)
+        new = self._stepped(old, combined, state)
         if arrays is not None:
-            arrays.write(place, state, self._step.optimizer.caller.part)
-        what = f"the new value of {self._step.optimizer.caller.part}"
-        return as_dtype(new, old.dtype, what)
+            arrays.write(place, state, self._step.state_keeper)
+        if frozen is not None:
+            new[frozen] = old[frozen]
+        return new
+
+    def _stepped(
+        self, old: Array, combined: Combined, state: Mapping[str, NDArray[np.float64]]
+    ) -> Array:
+        """Return what the server optimizer makes of a block, or the base plus the update."""
+        optimizer = self._step.optimizer
+        if optimizer is None:
+            return add_mean(old, np.array(combined.update), self._step.mean)
+        own = self._step.state_of_optimizer(state)
+        new = optimizer.apply(old.astype(np.float64), combined, own)
+        return as_dtype(new, old.dtype, f"the new value of {optimizer.caller.part}")
 
     def _old(self, run: TensorRun, block: Span) -> Array:
         return read(self._base, self._offset + run.plain, run.dtype, block)

@@ -1,4 +1,4 @@
-"""Inputs of a round: the model's layout, needed to verify updates; base and state, to close. Pure.
+"""Inputs of a round: layout and frozen bits, to verify updates; base and state, to close. Pure.
 
 The spools for them are created in the event loop.
 """
@@ -11,6 +11,7 @@ from fedbus.core.actions import Action, Cancel, Fetch, Run, WakeAt
 from fedbus.errors import LayoutError, TransferError
 from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.model.blob_header import blob_size
+from fedbus.model.frozen_bits import FrozenBits, frozen_layout
 from fedbus.model.layout import Layout
 from fedbus.model.sections import state_layout
 from fedbus.text import listed
@@ -23,26 +24,30 @@ from fedbus_collector.model_cache import ModelCache
 
 RETRY_SECONDS = 2.0
 INPUT_FETCHES: Final[dict[keys.Input, type[keys.RoundInputFetch]]] = {
-    fetch.part: fetch for fetch in (keys.LayoutFetch, keys.BaseFetch, keys.StateFetch)
+    fetch.part: fetch
+    for fetch in (keys.LayoutFetch, keys.BaseFetch, keys.StateFetch, keys.FrozenFetch)
 }
 INPUT_CHECKS: Final[dict[keys.Input, type[keys.InputCheck]]] = {
-    check.part: check for check in (keys.BaseCheck, keys.StateCheck)
+    check.part: check for check in (keys.BaseCheck, keys.StateCheck, keys.FrozenCheck)
 }
 
 
 class RoundInputs:
-    """Fetches a model spec, a base and the strategy's state, unless they are cached.
+    """Fetches a model spec, a base, the strategy's state and frozen bits, unless they are cached.
 
     Attributes:
         base: The base's weights; None until their digest was checked.
         state: The state arrays of the base version; None until their digest was checked, and if
             there are none.
+        frozen: The numbers that the updates of this round leave out; None until the digest of their
+            bits was checked, and if there are none.
         checking: The inputs whose digest a worker thread computes.
     """
 
     def __init__(self, request: OpenRound, spools: Spools, cache: ModelCache) -> None:
         self.base: Spool | None = None
         self.state: Spool | None = None
+        self.frozen: FrozenBits | None = None
         self.checking: set[keys.Input] = set()
         self._strategy = request.strategy
         self._plan = request.plan
@@ -67,9 +72,20 @@ class RoundInputs:
         return None if self._plan.state is None else self._plan.state.arrays
 
     @property
+    def _old_frozen(self) -> BlobRef | None:
+        return None if self._plan.state is None else self._plan.state.frozen
+
+    @property
     def complete(self) -> bool:
         """Whether the round can close: the base is here, and the state if there is one."""
-        return self.base is not None and (self._old_state is None or self.state is not None)
+        state = self._old_state is None or self.state is not None
+        return self.base is not None and state and self.verifiable
+
+    @property
+    def verifiable(self) -> bool:
+        """Whether updates can be verified: layout and frozen bits are here."""
+        frozen = self._old_frozen is None or self.frozen is not None
+        return self.layout is not None and frozen
 
     def fetch(self) -> Iterator[Action]:
         """Fetch each input that is neither present nor being fetched; the state after the spec.
@@ -91,6 +107,7 @@ class RoundInputs:
             yield self._fetch("base", base.weights, members)
         if self.layout is not None:
             yield from self._fetch_state()
+            yield from self._fetch_frozen(self.layout)
 
     def _fetch_state(self) -> Iterator[Action]:
         old, layout = self._old_state, self.state_layout
@@ -108,6 +125,16 @@ class RoundInputs:
             self.state = self._cache.take_blob(old.digest)
         if self.state is None and "state" not in self._sinks:
             yield self._fetch("state", old)
+
+    def _fetch_frozen(self, layout: Layout) -> Iterator[Action]:
+        if (bits := self._old_frozen) is None or self.frozen is not None:
+            return
+        if self._strategy.freezing is None:
+            raise LayoutError("the plan's state freezes numbers; the strategy freezes none")
+        if bits.size != (size := blob_size(frozen_layout(layout), "plain")):
+            raise LayoutError(f"frozen bits of {bits.size} bytes; the model's have {size}")
+        if "frozen" not in self._sinks:
+            yield self._fetch("frozen", bits)
 
     def _fetch(self, part: keys.Input, wanted: BlobRef, members: int = 0) -> Fetch:
         sink = self._sinks[part] = self._spools.make(wanted.size)
@@ -134,13 +161,26 @@ class RoundInputs:
     def checked(self, part: keys.Input, digest: str) -> None:
         """Accept an input if `digest` is the expected one, else raise TransferError."""
         self.checking.discard(part)
-        wanted = self._plan.base.weights if part == "base" else self._old_state
+        wanted = {"base": self._plan.base.weights, "frozen": self._old_frozen}.get(
+            part, self._old_state
+        )
         if wanted is None or digest != wanted.digest:
             raise TransferError(f"the {part}'s bytes are not those of its digest")
-        if part == "base":
+        if part == "frozen":
+            self.frozen = self._read_frozen()
+        elif part == "base":
             self.base = self._sinks.pop(part)
         else:
             self.state = self._sinks.pop(part)
+
+    def _read_frozen(self) -> FrozenBits:
+        layout, spool = self.layout, self._sinks.pop("frozen")
+        assert layout is not None  # noqa: S101 - the bits are fetched once it is known
+        try:
+            with spool.read(0, spool.size) as blob:
+                return FrozenBits.of_blob(bytes(blob), layout)
+        finally:
+            spool.close()
 
     def retry_later(self, part: keys.Input, now: float) -> Iterator[Action]:
         """Free the spool of an input that did not arrive, and wake to fetch it again."""

@@ -4,14 +4,17 @@ The spools for both are created in the event loop.
 """
 
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Run, Serve, Unserve
 from fedbus.model.blob_header import blob_size
+from fedbus.model.frozen_bits import frozen_layout
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import Commit
 from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import RoundRecord
+from fedbus.wire.strategies import StrategyState
 from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
@@ -21,10 +24,13 @@ from fedbus_collector.collector_parts import StrategyParts
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import RoundProgress
+from fedbus_collector.rounds.round_observers import observers_of
 from fedbus_collector.rounds.round_privacy import RoundPrivacy
 from fedbus_collector.rounds.round_record import record_of
 from fedbus_collector.rounds.updates import BRIEF_RUN_BYTES, RoundUpdates
 
+WrittenPart: TypeAlias = Literal["weights", "state", "frozen"]
+"""A blob that the worker thread writes."""
 INLINE_WEIGHTS_BYTES = 16 * 1024
 """A version up to this size is sent to the controller inside the report of the round's end."""
 
@@ -43,15 +49,17 @@ class RoundAggregate:
         self._progress = progress
         self._spools = spools
         self._cache = cache
-        self._written: list[Spool] = []
+        self._written: dict[WrittenPart, Spool] = {}
         self._served: dict[str, Spool] = {}
 
     def reserve(self, inputs: RoundInputs, updates: RoundUpdates) -> None:
         """Create the spools of the version and the state; raise StoreError if there is no room."""
         assert updates.runs is not None  # noqa: S101 - the round collects updates
-        self._make(blob_size(updates.runs.layout, "plain"))
+        self._make("weights", blob_size(updates.runs.layout, "plain"))
         if (layout := inputs.state_layout) is not None:
-            self._make(blob_size(layout, "plain"))
+            self._make("state", blob_size(layout, "plain"))
+        if self._progress.request.strategy.freezing is not None:
+            self._make("frozen", blob_size(frozen_layout(updates.runs.layout), "plain"))
 
     def start(
         self,
@@ -66,9 +74,9 @@ class RoundAggregate:
         assert verified is not None  # noqa: S101 - it was made with `runs`
         assert base is not None  # noqa: S101 - the caller has checked that inputs are complete
         progress, state = self._progress, None
-        out, *new_state = self._written
+        out = self._written["weights"]
         if (layout := inputs.state_layout) is not None:
-            state = StrategyArrays(layout, inputs.state, new_state[0])
+            state = StrategyArrays(layout, inputs.state, self._written["state"])
         aggregation = Aggregation(
             runs=runs,
             updates=verified,
@@ -81,29 +89,42 @@ class RoundAggregate:
                 round=progress.state_round,
                 numbers=progress.state_numbers,
                 private=privacy.step(parts.mechanism),
+                frozen=inputs.frozen,
+                observers=observers_of(progress, runs.layout),
             ),
             base=base,
             out=out,
             state=state,
+            frozen=self._written.get("frozen"),
         )
         self.running = True
         passes = len(progress.counted) if isinstance(verified, KeptUpdates) else 1
         brief = updates.brief and out.size * (passes + privacy.passes) <= BRIEF_RUN_BYTES
         return Run(keys.AggregateRun(*progress.key), aggregation.run, brief)
 
-    def _make(self, size: int) -> None:
-        self._written.append(self._spools.make(size))
+    def _make(self, part: WrittenPart, size: int) -> None:
+        self._written[part] = self._spools.make(size)
 
     def commit(self, made: Aggregate, spent: PrivacySpent | None) -> Commit:
         """Return the request to commit what the worker wrote, which is served from now on."""
-        out, *new_state = self._written
-        weights, state = BlobRef(digest=made.weights, size=out.size), None
+        out = self._written["weights"]
+        weights = BlobRef(digest=made.weights, size=out.size)
         self._served[made.weights] = out
-        if made.state is not None:
-            self._served[made.state] = new_state[0]
-            state = BlobRef(digest=made.state, size=new_state[0].size)
-        record = record_of(self._progress, made.used, state, made.numbers, spent)
+        state = StrategyState(
+            rounds=self._progress.state_round,
+            numbers=made.numbers,
+            arrays=self._blob("state", made.state),
+            frozen=self._blob("frozen", made.frozen),
+        )
+        record = record_of(self._progress, made.used, state, spent)
         return Commit(record=record, weights=weights)
+
+    def _blob(self, part: WrittenPart, digest: str | None) -> BlobRef | None:
+        """Serve what was written beside the weights; None: this part was not written."""
+        if digest is None:
+            return None
+        spool = self._served[digest] = self._written[part]
+        return BlobRef(digest=digest, size=spool.size)
 
     def serve(self) -> Iterator[Action]:
         """Serve the version and the state."""
@@ -125,12 +146,13 @@ class RoundAggregate:
         arrays = None if record.state is None else record.state.arrays
         for blob in (version.weights, arrays):
             spool = None if blob is None else self._served.get(blob.digest)
-            if blob is not None and spool in self._written:
-                self._written.remove(spool)
-                self._cache.put_blob(blob.digest, spool)
+            for part in [part for part, each in self._written.items() if each is spool]:
+                del self._written[part]
+                if blob is not None and spool is not None:
+                    self._cache.put_blob(blob.digest, spool)
 
     def close(self) -> None:
         """Free the spools that are not cached; not while `running`."""
-        for spool in self._written:
+        for spool in self._written.values():
             spool.close()
         self._written.clear()

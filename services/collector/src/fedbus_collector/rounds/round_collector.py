@@ -98,7 +98,7 @@ class RoundCollector:
     def _start_collecting(self, now: float) -> Iterator[Action]:
         """Receive updates once the layout is known and the strategy's parts are made."""
         layout, preparing = self._inputs.layout, self.progress.phase is RoundPhase.PREPARING
-        if layout is None or self._parts.making or not preparing:
+        if layout is None or not self._inputs.verifiable or self._parts.making or not preparing:
             return
         yield from self._parts.make()
         if (parts := self._parts.made) is None:
@@ -139,6 +139,7 @@ class RoundCollector:
         match event:
             case Ran(keys.InputCheck(part=part), digest):
                 self._inputs.checked(part, digest)
+                yield from self._start_collecting(now)
                 yield from self._close_if_due(now)
             case Ran(keys.NoiseKeyRead(), key):
                 self._privacy.key_read(key)

@@ -1,12 +1,10 @@
 """Record of a round at its collector: from its progress, and from what the aggregate says. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_training_metrics
-from fedbus.wire.blobs import BlobRef
 from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import Contributor, Refusal, RoundRecord
 from fedbus.wire.strategies import StrategyState
@@ -20,14 +18,14 @@ MAX_RECORDED_METRICS = 4096
 def record_of(
     progress: RoundProgress,
     used: UsedCoefficients,
-    state: BlobRef | None = None,
-    numbers: Mapping[str, float] | None = None,
+    state: StrategyState | None = None,
     spent: PrivacySpent | None = None,
 ) -> RoundRecord:
     """Build the round's record; metrics and reasons of a large cohort are cut to fit.
 
     The metrics of updates that are not used are in no mean: a rule may have excluded them. A
-    private job has none: they are functions of the agents' data, and have no noise.
+    private job has none: they are functions of the agents' data, and have no noise. `state` is
+    what the worker leaves for the next round; the record has none if the strategy keeps nothing.
     """
     plan = progress.plan
     factors = used.updates or {}
@@ -51,22 +49,19 @@ def record_of(
         metrics=sendable(as_training_metrics(mean_metrics(used_ones))),
         seconds=dict(progress.seconds),
         base_coefficient=used.base,
-        state=_state(progress, state, numbers or {}),
+        state=_state(progress, state),
         privacy=spent,
     )
 
 
-def _state(
-    progress: RoundProgress, arrays: BlobRef | None, numbers: Mapping[str, float]
-) -> StrategyState | None:
+def _state(progress: RoundProgress, kept: StrategyState | None) -> StrategyState | None:
     """Return the strategy's state after this round; None if it keeps nothing for the next one."""
     before, strategy = progress.plan.state, progress.request.strategy
-    changes = strategy.server_optimizer is not None or bool(strategy.update_transforms)
+    changes = strategy.server_optimizer is not None or strategy.update_transforms or strategy.state
     if not changes and strategy.fixed_point is None and before is None:
         return None
-    return StrategyState(
-        rounds=progress.state_round, numbers=numbers, arrays=arrays, ranges=progress.next_ranges
-    )
+    kept = kept or StrategyState(rounds=progress.state_round)
+    return replace(kept, ranges=progress.next_ranges)
 
 
 def _refusal(progress: RoundProgress, agent: str) -> Refusal:
