@@ -1,1 +1,14 @@
-"""Compression of updates and versions: the steps that make them smaller, and the way back. Pure."""
+"""Compression of updates and versions: the steps that make them smaller, and the way back. Pure.
+
+A chain of steps chooses numbers (top-k, random-k), writes each of them in fewer bits (cast,
+quantize), and packs the bytes (zstandard). Only trained tensors lose anything: statistics and whole
+numbers are sent as they are.
+"""
+
+from fedbus.compression.body import Content
+from fedbus.compression.bounds import compressed_bounds
+from fedbus.compression.chain import Chain, chain_of
+from fedbus.compression.decode import decode
+from fedbus.compression.encode import encode
+
+__all__ = ["Chain", "Content", "chain_of", "compressed_bounds", "decode", "encode"]

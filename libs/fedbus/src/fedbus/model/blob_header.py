@@ -11,6 +11,7 @@ follow, as the encoding (`encodings/`) has them.
 """
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 
@@ -42,8 +43,13 @@ class BlobHeader:
 
 def header_bytes(layout: Layout, encoding: str) -> bytes:
     """Return the header, padding included."""
-    fields: bytes = msgpack.packb({"encoding": encoding, "layout": layout.digest})
-    head = _FIXED.pack(MAGIC, len(fields)) + fields
+    return packed_header({"encoding": encoding, "layout": layout.digest})
+
+
+def packed_header(fields: Mapping[str, object]) -> bytes:
+    """Return a header of these fields, padding included, for an encoding that has more of them."""
+    packed: bytes = msgpack.packb(fields)
+    head = _FIXED.pack(MAGIC, len(packed)) + packed
     return head + bytes(-len(head) % _ALIGNMENT_BYTES)
 
 
@@ -72,6 +78,20 @@ def read_header(prefix: Blob) -> BlobHeader:
     Raises:
         LayoutError: The bytes do not begin with a valid header.
     """
+    fields, offset = header_fields(prefix)
+    match fields:
+        case {"encoding": str(name), "layout": str(digest)} if len(digest) == _DIGEST_LENGTH:
+            return BlobHeader(encoding_named(name).name, digest, offset)
+        case _:
+            raise LayoutError("a blob whose header names no encoding or no layout")
+
+
+def header_fields(prefix: Blob) -> tuple[object, int]:
+    """Return what a header's map is unpacked to, and the offset of the data, in bytes.
+
+    Raises:
+        LayoutError: The bytes do not begin with a header.
+    """
     start = bytes(memoryview(prefix).cast("B")[:MAX_BLOB_HEADER_BYTES])
     if len(start) < _FIXED.size or not start.startswith(MAGIC):
         raise LayoutError(f"not a weights blob: it begins with {start[:4]!r}, not {MAGIC!r}")
@@ -84,11 +104,7 @@ def read_header(prefix: Blob) -> BlobHeader:
         )
     if offset > len(start):
         raise LayoutError(f"a blob that ends after {len(start)} bytes, inside its header")
-    match _unpack(start[_FIXED.size : end]):
-        case {"encoding": str(name), "layout": str(digest)} if len(digest) == _DIGEST_LENGTH:
-            return BlobHeader(encoding_named(name).name, digest, offset)
-        case _:
-            raise LayoutError("a blob whose header names no encoding or no layout")
+    return _unpack(start[_FIXED.size : end]), offset
 
 
 def check_header(

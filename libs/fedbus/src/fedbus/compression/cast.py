@@ -1,0 +1,32 @@
+"""Step `cast`: numbers in float16. Pure."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedbus.compression.number_coding import Floats, Part, clipped
+from fedbus.errors import LayoutError
+
+
+class Float16Numbers:
+    """Numbers in float16: 11 significant bits, steps of 6e-8 near zero.
+
+    A number beyond ±65504 is clipped to that, the largest finite one.
+    """
+
+    lossless = False
+
+    def size(self, parts: Sequence[Part]) -> int:
+        """Return two bytes for each number."""
+        return 2 * sum(part.count for part in parts)
+
+    def write(self, numbers: Floats, parts: Sequence[Part], rng: np.random.Generator) -> bytes:  # noqa: ARG002 - rounds to the nearest
+        """Return the numbers, rounded to the nearest ones of float16."""
+        return clipped(numbers, "float16").tobytes()
+
+    def read(self, data: memoryview, parts: Sequence[Part], dtype: str) -> Floats:  # noqa: ARG002 - all parts are read alike
+        """Return the numbers; raise LayoutError for NaN or infinity, which are never written."""
+        numbers = np.frombuffer(data, "<f2")
+        if not np.isfinite(numbers).all():
+            raise LayoutError("a float16 number that is not finite")
+        return numbers.astype(dtype)

@@ -1,0 +1,41 @@
+"""Selections: which numbers of an update are sent. Pure."""
+
+from math import ceil
+from typing import Protocol
+
+from fedbus.compression.index_codes import Indices
+from fedbus.compression.number_coding import Floats
+from fedbus.model.encodings import SizeBounds
+
+
+class NumberSelection(Protocol):
+    """A way to choose numbers; how many follows from how many there are."""
+
+    def count(self, numbers: int, /) -> int:
+        """Return how many of `numbers` numbers are sent."""
+        ...
+
+    def bounds(self, numbers: int, /) -> SizeBounds:
+        """Return the least and the most bytes that say which ones are sent."""
+        ...
+
+    def choose(self, numbers: Floats, seed: int, /) -> Indices:
+        """Return the ascending indices of those that are sent."""
+        ...
+
+    def write(self, indices: Indices, numbers: int, /) -> bytes:
+        """Return the bytes that say which ones are sent."""
+        ...
+
+    def read(self, data: memoryview, numbers: int, seed: int, /) -> tuple[Indices, int]:
+        """Return the indices from the beginning of data, and how many bytes they are.
+
+        Raises:
+            LayoutError: They are not as many as `count` says, or beyond the numbers.
+        """
+        ...
+
+
+def count_of(fraction: float, numbers: int) -> int:
+    """Return a fraction of the numbers, rounded up: at least one, if there is any."""
+    return min(numbers, ceil(fraction * numbers))
