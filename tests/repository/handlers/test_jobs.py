@@ -307,6 +307,7 @@ def test_a_job_is_loaded(harness: Harness, store: Store) -> None:
             latest=ref_of(done.version),
             metrics={"loss": 1.0},
             plan=plan,
+            shared_tensors=2,
             needs=ModelNeeds(architectures=("own", "torch")),
             submitted=AT,
             strategy=FEDAVG,

@@ -107,7 +107,7 @@ class ControllerCore(Core):
             case Received(_, NodeState() as state):
                 if self._fleet.update(state, now):
                     for running in self._jobs.running.values():
-                        yield from running.node_restarted(state.node)
+                        yield from running.node_restarted(state.node, now)
             case Received(sender, Heartbeat() as heartbeat):
                 self._fleet.heard(sender, heartbeat, now)
             case Received(_, JobState() | RefusedRequest() as document):

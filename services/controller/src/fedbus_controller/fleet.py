@@ -6,7 +6,7 @@ controller cannot distinguish.
 """
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -53,6 +53,15 @@ class EligibleAgents:
     def without(self, agents: Collection[str]) -> "EligibleAgents":
         """Return the others, as if these were not online."""
         return replace(self, eligible=tuple(e for e in self.eligible if e[0] not in agents))
+
+    def excluding(self, why: Mapping[str, str]) -> "EligibleAgents":
+        """Return the others; these agents are ineligible, each for its reason."""
+        excluded = Counter(why[agent] for agent, _ in self.eligible if agent in why)
+        more = _reasons_text(excluded)
+        others = self.without(why)
+        return replace(
+            others, ineligible=self.ineligible + excluded.total(), reasons=self.reasons + more
+        )
 
 
 class Fleet:
@@ -135,10 +144,12 @@ class Fleet:
                 reasons[reason] += 1
             else:
                 eligible.append((name, facts))
-        text = "".join(
-            f"; {count} cannot: {why}" for why, count in reasons.most_common(SHOWN_REASONS)
-        )
-        return EligibleAgents(tuple(eligible), reasons.total(), text)
+        return EligibleAgents(tuple(eligible), reasons.total(), _reasons_text(reasons))
+
+    def encryption_key(self, node: str) -> str | None:
+        """Return the id of the encryption key that a node announces; None if it has none."""
+        entry = self._nodes.get(node)
+        return None if entry is None else entry.state.encryption_key
 
     def collectors(self, now: float) -> list[str]:
         """Return the online collectors, sorted by name."""
@@ -178,6 +189,11 @@ class Fleet:
             compatible = entry.state.protocol == PROTOCOL
             if compatible and self.liveness(node, now) is Liveness.ONLINE:
                 yield node
+
+
+def _reasons_text(reasons: Counter[str]) -> str:
+    """Return the continuation of a message that says why agents are not eligible."""
+    return "".join(f"; {count} cannot: {why}" for why, count in reasons.most_common(SHOWN_REASONS))
 
 
 def _may_train(agent: NodeState) -> bool:

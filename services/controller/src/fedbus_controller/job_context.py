@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Final
 
 from fedbus.jobs import JobFile, training_params_of
 from fedbus.plugins import Selector
@@ -13,6 +14,9 @@ from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus_controller.fleet import Fleet
+
+SYNC_EPOCHS: Final = "sync_epochs"
+"""The number of a strategy's state that says how many epochs the next round has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,22 @@ class JobContext:
         """
         terms = self.terms
         return cohort if terms is None or not self.samples_in_secret else terms.cohort
+
+    @property
+    def encryption_key(self) -> str | None:
+        """The id of the key that the job's updates are encrypted with; None: they are not."""
+        return None if self.strategy.encryption is None else self.strategy.encryption.key
+
+    def params_after(self, state: StrategyState | None) -> TrainingParams:
+        """Return the training parameters of the round that continues a state.
+
+        With adaptive synchronization, the rounds before decide how many epochs it has.
+        """
+        sync = self.strategy.sync
+        if sync is None:
+            return self.params
+        epochs = sync.epochs if state is None else state.numbers.get(SYNC_EPOCHS, sync.epochs)
+        return replace(self.params, epochs=max(1, round(epochs)))
 
     def mechanism_numbers(self, state: StrategyState | None) -> Mapping[str, float]:
         """Return the numbers that agents need to protect their updates, such as a clipping norm."""

@@ -152,9 +152,20 @@ class RunningJob:
             elif not isinstance(answer, FeaturesReady):
                 yield from self._round.answered(sender, answer)
 
-    def node_restarted(self, node: str) -> Iterator[Action]:
-        """Ask a restarted node of the round again."""
-        if self.progress.stage is JobStage.RUNNING and self._round is not None:
+    def node_restarted(self, node: str, now: float) -> Iterator[Action]:
+        """Ask a restarted node of the round again.
+
+        A masked round is planned again if it is the collector: agents answer each step once, and
+        it has lost what they answered.
+        """
+        if self.progress.stage is not JobStage.RUNNING or self._round is None:
+            return
+        masked = self._context.strategy.masking is not None
+        if masked and isinstance(self._round, RunningRound) and node == self._round.plan.collector:
+            facts = {"job": self.id, "collector": node}
+            yield Note("masks_lost", {**facts, "task": self._round.plan.task})
+            yield from self._plan_again(self._round, now)
+        else:
             yield from self._round.node_restarted(node)
 
     def _check_liveness(self, now: float) -> Iterator[Action]:
@@ -191,11 +202,15 @@ class RunningJob:
     def _replace_collector(self, round_: RunningRound, now: float) -> Iterator[Action]:
         """Plan the round again for another collector, if there is one."""
         lost = round_.plan.collector
-        if not self._services.fleet.collectors(now):
+        if not self._planner.collectors(now):
             waiting = f"waiting for {lost}, which is lost, or another collector"
             yield from self.progress.explain(ControllerSentence(waiting))
             return
         yield Note("collector_lost", {"job": self.id, "collector": lost})
+        yield from self._plan_again(round_, now)
+
+    def _plan_again(self, round_: RunningRound, now: float) -> Iterator[Action]:
+        """Abandon a round's task, and plan the round as another one."""
         yield from round_.close()
         yield from self._planner.distrust_ledger()
         self._planning.begin(now)

@@ -25,6 +25,7 @@ from fedbus_controller.rounds.cohort_selection import (
 from fedbus_controller.rounds.name_agreement import AgreeingAgents, NameAgreement
 from fedbus_controller.rounds.participations import AllowedAgents, Participations
 from fedbus_controller.rounds.poisson_sampling import poisson_cohort
+from fedbus_controller.rounds.protected_rounds import LEAST_MASKED_AGENTS, key_reason
 
 PATIENCE_SECONDS = 5.0
 """Time to wait for all wanted agents, before the quorum is enough."""
@@ -101,7 +102,9 @@ class CohortPlanner:
         self._names = NameAgreement(loaded.needs, earlier)
         self._want = wanted.agents if terms is None else terms.cohort
         self.quorum = 0 if poisson else min(wanted.quorum, self._want)
-        self._selection = CohortSelection(context.file.plugins.selector, self._want, self.quorum)
+        masked = context.strategy.masking is not None
+        self._least = max(self.quorum, LEAST_MASKED_AGENTS) if masked else self.quorum
+        self._selection = CohortSelection(context.file.plugins.selector, self._want, self._least)
 
     def begin(self, now: float) -> None:
         """Begin with another round: wait again for all wanted agents."""
@@ -118,17 +121,31 @@ class CohortPlanner:
             base.weights.size, context.file.trainer, self._needs, context.params
         )
         known = self._fleet.eligible(requirements, now).without(context.feature_trainers)
+        known = known.excluding(self._without_key(known))
         agreed = self._names.check(known.eligible)
         allowed = self.participations.check(name for name, _ in agreed.agreeing)
         return Candidates(known, agreed, allowed)
+
+    def _without_key(self, known: EligibleAgents) -> dict[str, str]:
+        """Return why agents cannot encrypt with the job's key, by their names."""
+        if (key := self._context.encryption_key) is None:
+            return {}
+        found = ((agent, self._fleet.encryption_key(agent)) for agent, _ in known.eligible)
+        reasons = ((agent, key_reason(key, announced)) for agent, announced in found)
+        return {agent: reason for agent, reason in reasons if reason}
 
     def evaluators(self, now: float) -> AgreeingAgents:
         """Return the online evaluators with the names of the job's agents.
 
         A private job asks no agent that it trains on, or may: a score is a figure of one agent's
-        data, and no noise is added to it.
+        data, and no noise is added to it. Versions that are encrypted can be read with their key.
         """
-        online = [*self._fleet.agents("evaluate", now)]
+        key, fleet = self._context.encryption_key, self._fleet
+        online = [
+            each
+            for each in fleet.agents("evaluate", now)
+            if key is None or fleet.encryption_key(each[0]) == key
+        ]
         held_out = [each for each in online if self._is_held_out(*each)]
         self.without_evaluators = ""
         if online and not held_out:
@@ -181,10 +198,10 @@ class CohortPlanner:
         """Have the job's selector choose a cohort of the wanted number of agents."""
         agents, name = candidates.selectable, self._context.file.plugins.selector
         waits_for_all = now < self._since + PATIENCE_SECONDS
-        if len(agents) < (self._want if waits_for_all else self.quorum):
+        if len(agents) < (self._want if waits_for_all else self._least):
             if not waits_for_all and (reason := self._spent()):
                 return PlanImpossible(reason, "finished")
-            needs = f"{self._want} wanted, {self.quorum} needed"
+            needs = f"{self._want} wanted, {self._least} needed"
             return PlanPostponed(self._missing(candidates, needs, now))
         infos = [
             AgentInfo(

@@ -44,6 +44,7 @@ class Evaluation:
                 params=self._context.params,
                 trainer=self._context.file.trainer,
                 members=len(self.evaluators),
+                measures_energy=self._context.strategy.measures_energy,
             )
             yield Ask(keys.EvaluationRequest(self._context.job, agent), agent, task)
         limit = max(EVALUATION_SECONDS, self._context.file.round.deadline_seconds)

@@ -1,10 +1,12 @@
 """Planning of a round: its cohort, its collector and the key of its noise. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from fedbus.core.actions import Action, Ask, Cancel, Note, WakeAt
 from fedbus.privacy.ledger_entries import is_entered_with_plan, trains_on_features
+from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import JobLoaded, LoadJob, PlanRefused, StorePlan
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_controller import keys
@@ -16,6 +18,11 @@ from fedbus_controller.rounds.cohort_planning import CohortPlanner, NoPlan, Plan
 from fedbus_controller.rounds.name_agreement import AgreeingAgents
 from fedbus_controller.rounds.noise_keys import choose_noise_key
 from fedbus_controller.rounds.participations import Participations
+from fedbus_controller.rounds.protected_rounds import (
+    next_max_examples,
+    next_ranges,
+    without_collector,
+)
 
 PLAN_STORAGE_SECONDS = 30.0
 """Time limit for the storage of a plan, after which the job is loaded again."""
@@ -47,6 +54,7 @@ class RoundPlanner:
             self.features = FeaturePlanner(context, services.fleet, loaded)
         self.begin = self._cohorts.begin
         self._noise_key = None if loaded.plan is None else loaded.plan.noise_key
+        self._shared_tensors = loaded.shared_tensors
 
     def record(self, plan: Plan) -> None:
         """Record a stored plan: who was selected in which round, and the key of the job's noise."""
@@ -60,9 +68,9 @@ class RoundPlanner:
         candidates = cohorts.candidates(progress.newest, now)
         self.left_out = candidates.agreed.explanation or cohorts.without_evaluators
         fleet = self._services.fleet
-        stated = fleet.noise_keys(now)
+        stated = self.collectors(now)
         if not stated:
-            return PlanPostponed(ControllerSentence("waiting for a collector"))
+            return PlanPostponed(ControllerSentence(self._without_collector(now)))
         key = choose_noise_key(terms, stated, self._noise_key, fleet.without_noise_key(now))
         if key.trouble:
             return PlanPostponed(ControllerSentence(key.trouble))
@@ -79,7 +87,7 @@ class RoundPlanner:
         )
         if not isinstance(cohort, tuple):
             return cohort
-        return Plan(
+        plan = Plan(
             job=context.job,
             round=round_,
             task=task,
@@ -90,6 +98,35 @@ class RoundPlanner:
             deadline_seconds=context.file.round.deadline_seconds,
             state=progress.state_of_strategy,
             noise_key=key.digest,
+        )
+        return self._with_fixed_point(plan, dict(candidates.selectable))
+
+    def collectors(self, now: float) -> dict[str, str | None]:
+        """Return the online collectors that can collect the job, each with its noise key."""
+        fleet, key = self._services.fleet, self._context.encryption_key
+        found = fleet.noise_keys(now)
+        if key is None:
+            return found
+        return {node: each for node, each in found.items() if fleet.encryption_key(node) == key}
+
+    def _without_collector(self, now: float) -> str:
+        fleet, key = self._services.fleet, self._context.encryption_key
+        online = fleet.collectors(now)
+        if key is None or not online:
+            return "waiting for a collector"
+        return without_collector(key, {node: fleet.encryption_key(node) for node in online})
+
+    def _with_fixed_point(self, plan: Plan, facts: Mapping[str, AgentFacts]) -> Plan:
+        """Add what agents that encrypt or mask must agree on."""
+        strategy, tensors = self._context.strategy, self._shared_tensors
+        if strategy.fixed_point is None:
+            return plan
+        return replace(
+            plan,
+            ranges=next_ranges(strategy.fixed_point, plan.state, tensors),
+            max_examples=next_max_examples(
+                strategy, (facts[agent].examples for agent in plan.cohort)
+            ),
         )
 
     def store(self, plan: Plan, now: float) -> Iterator[Action]:

@@ -36,7 +36,10 @@ class RunningRound:
         self._collector_asked_at = now
         self._members = context.expected_members(len(plan.cohort))
         self._inline_up_to = min(MAX_INLINE_BASE_BYTES, MAX_INLINE_BASES_BYTES // self._members)
-        fits = base is not None and len(base) <= self._inline_up_to
+        # The smaller blob is what agents train from only if the job asks for it.
+        downloads = bool(context.strategy.download)
+        self._base = plan.base if downloads else replace(plan.base, thin=None)
+        fits = base is not None and len(base) <= self._inline_up_to and self._base.thin is None
         self._inline_base = base if fits else None
         self._dismissed: dict[str, None] = {}
 
@@ -133,7 +136,7 @@ class RunningRound:
 
     def _ask_collector(self) -> Ask:
         context = self._context
-        params = context.params
+        params = context.params_after(self.plan.state)
         request = OpenRound(
             epoch=context.epoch,
             plan=self.plan,
@@ -154,9 +157,9 @@ class RunningRound:
             epoch=context.epoch,
             job=context.job,
             task=plan.task,
-            base=plan.base,
+            base=self._base,
             collector=plan.collector,
-            params=replace(context.params, round=plan.round, seed=seed),
+            params=replace(context.params_after(plan.state), round=plan.round, seed=seed),
             trainer=context.file.trainer,
             members=self._members,
             inline_up_to=self._inline_up_to,
@@ -168,6 +171,13 @@ class RunningRound:
             numbers=context.mechanism_numbers(plan.state),
             features=plan.features,
             feature_terms=context.feature_terms,
+            encryption=context.strategy.encryption,
+            masking=context.strategy.masking,
+            ranges=plan.ranges,
+            max_examples=plan.max_examples,
+            compression=context.strategy.compression,
+            frozen=None if plan.state is None else plan.state.frozen,
+            measures_energy=context.strategy.measures_energy,
         )
         # Only the first message contains the base: a repetition should not cost the same again.
         first = replace(task, inline=self._inline_base) if self._inline_base is not None else None

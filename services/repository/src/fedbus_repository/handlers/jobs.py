@@ -146,9 +146,11 @@ class JobHandler:
 
     def _completed(self, loaded: JobLoaded) -> Steps[JobLoaded]:
         """Add what the model's spec requires of an agent, and what the job's ledger says."""
-        needs = yield Call(partial(self._specs.needs, loaded.latest.spec))
+        spec = loaded.latest.spec
+        needs = yield Call(partial(self._specs.needs, spec))
+        shared = yield Call(partial(self._specs.shared_tensors, spec))
         ledger = yield Call(partial(self._store.job_ledger, loaded.job))
-        return with_ledger(replace(loaded, needs=needs), ledger)
+        return with_ledger(replace(loaded, needs=needs, shared_tensors=shared), ledger)
 
     def _origin(self, message: StoreJob) -> Origin | None:
         if message.origin is None:

@@ -91,6 +91,13 @@ class SpecReader:
             return needs
         return replace(needs, input={})
 
+    def shared_tensors(self, spec: BlobRef) -> int:
+        """Return the number of tensors that are not local; 0 if the spec cannot be read."""
+        try:
+            return len(self.layout(spec).shared)
+        except FedbusError:
+            return 0  # as for `needs`
+
     def lacks_terms(self, spec: BlobRef) -> bool:
         """Return whether the `.tflite` file of a spec was exported without a strategy's terms.
 

@@ -130,6 +130,8 @@ class JobLoaded:
     the job does not continue its state. `strategy` is that of the job's last committed round, which
     its next rounds use; None before the first. `privacy` is what the job has spent, and
     `participations` what its ledger says about each agent, only with a privacy mechanism.
+    `shared_tensors` is the number of tensors of an update: those of the model that are not local; 0
+    if the spec cannot be read.
     """
 
     job: Ident
@@ -149,6 +151,7 @@ class JobLoaded:
     strategy: Strategy | None = None
     privacy: PrivacySpent | None = None
     participations: Annotated[tuple[Participation, ...], Bounds(max_length=MAX_COHORT_AGENTS)] = ()
+    shared_tensors: Whole = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
