@@ -31,6 +31,7 @@ FLOORS = (
         "text",
     },
     {"atomic_write", "scalars"},
+    {"private_files"},
     {"model"},
     {"training"},
     {"wire"},

@@ -6,15 +6,13 @@ same one, so that each of them draws the noise of a round again in the same way.
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from fedbus.atomic_write import PRIVATE, sync_folder, temporary_path
-from fedbus.errors import SettingsError, StoreError
+from fedbus.errors import SettingsError
+from fedbus.private_files import create_private_file, read_private_file
 
 NOISE_KEY_BYTES: Final = 32
 _LEAST_DIFFERENT: Final = 16
@@ -22,7 +20,6 @@ _LEAST_DIFFERENT: Final = 16
 _PRINTABLE: Final = range(0x20, 0x7F)
 """Random bytes are all printable once in 6 * 10^13 keys."""
 MAKE_ONE: Final = "make one with `fedbus privacy key FILE`"
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +56,7 @@ def read_noise_key(path: Path) -> NoiseKey:
         SettingsError: The file is missing, is no key, or other users can read it; the message says
             how to mend it.
     """
-    try:
-        # Without O_NONBLOCK, opening a named pipe would wait for its other end.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise SettingsError(f"noise key {path}: there is no such file; {MAKE_ONE}") from None
-    except PermissionError:
-        raise SettingsError(
-            f"noise key {path}: user {os.geteuid()}, as which this process runs, may not read it: "
-            f"chown {os.geteuid()} {path}"
-        ) from None
-    except OSError as error:
-        raise SettingsError(f"noise key {path}: {error.strerror or error}") from error
-    try:
-        if fault := _fault_of(os.fstat(descriptor), path):
-            raise SettingsError(f"noise key {path}: {fault}")
-        content = os.read(descriptor, NOISE_KEY_BYTES + 1)
-    finally:
-        os.close(descriptor)
+    content = read_private_file(path, "noise key", NOISE_KEY_BYTES, MAKE_ONE)
     try:
         if len(content) > NOISE_KEY_BYTES:
             raise ValueError(f"expected {NOISE_KEY_BYTES} bytes, got more")  # noqa: TRY301 - as NoiseKey does
@@ -92,32 +72,8 @@ def create_noise_key(path: Path, random_bytes: Callable[[int], bytes] = os.urand
         SettingsError: There is a file already, which is left as it is, or its folder is missing.
         StoreError: It cannot be written.
     """
-    key, new = NoiseKey(random_bytes(NOISE_KEY_BYTES)), temporary_path(path, shared=True)
-    try:
-        with suppress(FileNotFoundError):
-            new.unlink()  # of a process that was killed
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, PRIVATE)  # whatever the umask is
-                file.write(key.secret)
-                file.flush()
-                os.fsync(descriptor)
-            os.link(new, path)  # unlike a renaming, it replaces no file
-        finally:
-            new.unlink()
-        sync_folder(path.parent)
-    except FileExistsError:
-        raise SettingsError(
-            f"{path}: this file exists; jobs that run need their key until they end, so remove it "
-            "yourself or choose another name"
-        ) from None
-    except (FileNotFoundError, NotADirectoryError):
-        raise SettingsError(
-            f"{path}: there is no folder {path.parent}; make it with `mkdir -p`, or choose another"
-        ) from None
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or error}") from error
+    key = NoiseKey(random_bytes(NOISE_KEY_BYTES))
+    create_private_file(path, key.secret, "jobs that run need their key until they end")
     return key
 
 
@@ -129,22 +85,3 @@ def keep_noise_key(path: Path) -> NoiseKey:
         StoreError: It cannot be written.
     """
     return read_noise_key(path) if path.exists() else create_noise_key(path)
-
-
-def _fault_of(status: os.stat_result, path: Path) -> str:
-    mode = stat.S_IMODE(status.st_mode)
-    if not stat.S_ISREG(status.st_mode):
-        return "this is no regular file"
-    if status.st_uid not in (0, os.geteuid()):
-        return (
-            f"it belongs to user {status.st_uid}, who can read and change the key: "
-            f"chown {os.geteuid()} {path}"
-        )
-    if mode & _OTHERS:
-        return (
-            f"its mode is {mode:04o}, so other users can read the key or change it: "
-            f"chmod 600 {path}. A secret of a Docker swarm has the mode 0444 unless the service's "
-            f"`secrets` entry sets `mode: 0400` and `uid: '{os.geteuid()}'`; one that Compose "
-            "mounts from a file has the owner and mode of that file"
-        )
-    return ""
