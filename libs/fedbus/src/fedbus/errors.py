@@ -4,6 +4,7 @@
     ├── WireError         a message, topic or job file that cannot be read
     ├── TransferError     a blob that did not arrive complete and unchanged
     ├── LayoutError       weights that do not fit the layout of their model
+    ├── EncryptionError   an update or a version that cannot be encrypted, added or decrypted
     ├── PluginError       a plug-in that is missing, not allowed, or does not load
     ├── SettingsError     a setting with an invalid value; the message names it
     ├── BusError          the broker is unreachable or refused this node
@@ -32,6 +33,10 @@ class TransferError(FedbusError):
 
 class LayoutError(FedbusError):
     """Weights do not fit the layout of their model."""
+
+
+class EncryptionError(FedbusError):
+    """An update or a version cannot be encrypted, added or decrypted."""
 
 
 class PluginError(FedbusError):
