@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from job_file_links import OTHER_WORDS, PROTECTION, STEPS, other_cells, step_cells
 from job_file_privacy import PRIVACY, PRIVACY_RULES, mechanism_cells
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
+from fedbus.jobs.compression_options import STEP_IDS, STEP_OPTIONS, StepOptions
 from fedbus.jobs.field_types import JobFileObject
 from fedbus.jobs.foreign_keys import REFUSED_KEYS, SERVER_KEYS, STRATEGY_KEYS
 from fedbus.jobs.foreign_privacy import (
@@ -14,10 +16,10 @@ from fedbus.jobs.foreign_privacy import (
     SERVER_PRIVACY_KEYS,
     TRAINER_PRIVACY_KEYS,
 )
+from fedbus.jobs.foreign_protection import FLOWER_PROTECTION_KEYS
 from fedbus.jobs.key_translation import ForeignKey
 from fedbus.jobs.options import OptimizerConfig, SingleSchedulerConfig
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS
-from fedbus.jobs.unsupported import UNSUPPORTED_KEYS
 from fedbus.strategies.catalog import PART_GROUPS, shipped_parts, shipped_strategies
 from fedbus.strategies.factory_parameters import FactoryParameter
 from fedbus.strategies.resolution import SYNONYMS
@@ -92,7 +94,8 @@ Files of aerOS and ASSIST-IoT have `strategy_conf` and `server_conf`, and the st
 and AI4OS take the same words as parameters: these keys are also read among `strategy.parameters`.
 Each becomes a key here; if a file has both, their values must be equal. Any other key of
 `strategy_conf` is a parameter of the strategy. AI4OS's flags of privacy are read in `server_conf`,
-Plato's words about DP-SGD in `privacy-mechanisms.dp-sgd`, and Sedna's `algorithm` at the top.
+Plato's words about DP-SGD in `privacy-mechanisms.dp-sgd`, Flower's about SecAgg+ in
+`privacy-mechanisms.secure-aggregation`, and Sedna's `algorithm` at the top.
 
 | key | becomes | how |
 |---|---|---|
@@ -207,7 +210,7 @@ def write() -> str:
             parts.append(f"\n### `{'.'.join(path)}`\n")
             parts.append(f"\n{_first(part)}\n")
         if not issubclass(part, FRAMEWORK_OPTIONS):
-            parts.append(_keys(path, part))
+            parts.append(_keys(part))
     parts.append(EARLIER_NAMES)
     parts.extend(_row(f"`{old}`", f"`{new}`") for old, new in RENAMED_KEYS.items())
     parts.append(FOREIGN_KEYS)
@@ -221,6 +224,14 @@ def write() -> str:
     parts.append(PRIVACY)
     parts.extend(_row(*cells) for cells in mechanism_cells())
     parts.append(PRIVACY_RULES)
+    parts.append(PROTECTION)
+    parts.append(STEPS)
+    parts.extend(
+        _row(*cells, _step_parameters(STEP_OPTIONS[name]))
+        for name, cells in zip(STEP_IDS, step_cells(), strict=True)
+    )
+    parts.append(OTHER_WORDS)
+    parts.extend(_row(*cells) for cells in other_cells())
     parts.append(OPTIMIZERS)
     parts.extend(_table("optimizer", {n: f.optimizers for n, f in FRAMEWORKS.items()}))
     parts.append(SCHEDULERS.format(by_step=" and ".join(f"`{name}`" for name in sorted(BY_STEP))))
@@ -242,6 +253,7 @@ FOREIGN_TABLES: tuple[tuple[str, Mapping[str, ForeignKey]], ...] = (
     ("server_conf", SERVER_PRIVACY_KEYS),
     ("strategy_conf", STRATEGY_KEYS),
     ("privacy-mechanisms.dp-sgd", TRAINER_PRIVACY_KEYS),
+    ("privacy-mechanisms.secure-aggregation", FLOWER_PROTECTION_KEYS),
     ("algorithm", ALGORITHM_KEYS),
 )
 
@@ -286,25 +298,25 @@ def _parameter(parameter: FactoryParameter) -> str:
     return f"{parameter.expected}, `{shown}`"
 
 
-def _keys(path: tuple[str, ...], part: type[JobFileObject]) -> str:
+def _keys(part: type[JobFileObject]) -> str:
     rows = [
         _row(
             f"`{field.alias or name}`",
             _kind(field),
             _default(field),
-            _description(path, name, field),
+            field.description or "",
         )
         for name, field in part.model_fields.items()
     ]
     return "\n| key | value | default | meaning |\n|---|---|---|---|\n" + "".join(rows)
 
 
-def _description(path: tuple[str, ...], name: str, field: FieldInfo) -> str:
-    key = ".".join((*path, field.alias or name))
-    sentence = field.description or ""
-    if key in UNSUPPORTED_KEYS:
-        return f"{sentence} **Not yet.**".strip()
-    return sentence
+def _step_parameters(options: type[StepOptions]) -> str:
+    each = (
+        f"`{name}` ({_kind(field)}, {_default(field)}): {field.description}"
+        for name, field in options.model_fields.items()
+    )
+    return " ".join(each) or "none"
 
 
 def _kind(field: FieldInfo) -> str:

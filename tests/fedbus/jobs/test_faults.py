@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from fedbus.errors import WireError
-from fedbus.jobs import UNSUPPORTED_KEYS, JobFault, JobFileError, parse
+from fedbus.jobs import JobFault, JobFileError, parse
 from fedbus.jobs.faults import MAX_FAULTS
 from fedbus.training.options import FRAMEWORKS
 from tests.fedbus.jobs.written import faults_of, job_with, sentences
@@ -219,28 +219,6 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(
     assert JobFault(key=key, problem="unknown key", hint=hint) in faults_of(job_with(**keys))
 
 
-LATER: list[tuple[dict[str, Any], str, str]] = [
-    ({"privacy_mechanisms": {"homomorphic": {}}}, "privacy-mechanisms.homomorphic", "leave it out"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("keys", "key", "hint"), LATER)
-def test_what_a_later_version_does_is_refused_and_not_ignored(
-    keys: dict[str, Any], key: str, hint: str
-) -> None:
-    """A job that asks for privacy must not run without it."""
-    (fault,) = faults_of(job_with(**keys))
-    assert (fault.key, fault.hint) == (key, hint)
-    assert fault.problem.endswith("not implemented yet")
-
-
-def test_every_line_of_not_yet_is_tried_above() -> None:
-    """A change that deletes a line deletes its case."""
-    tried = {key.partition("[")[0] for _, key, _ in LATER}
-    general = {rule.removesuffix("[]").replace(".*", ".recall") for rule in UNSUPPORTED_KEYS}
-    assert general == tried
-
-
 def test_a_key_required_is_missing_when_null() -> None:
     """Null is never a value."""
     assert sentences(job_with(num_rounds=None)) == ["num_rounds: missing"]
@@ -263,7 +241,6 @@ def test_every_fault_is_found_in_one_go_in_the_order_of_the_file() -> None:
         ("config[0].epochs", "expected a whole number, got '1.5'"),
         ("optimizer_config.beta_9", "unknown key"),
         ("optimizer_config.rho", "not an argument of adam"),
-        ("privacy-mechanisms.homomorphic", "not implemented yet"),
         ("privacy-mechanisms.homomorphic.scale", "unknown key"),
         ("round.quorum", "given more than once"),
         ("round ", "Infinity, not a finite number"),

@@ -20,6 +20,7 @@ VALUES: dict[str, object] = {
     "accept_failures": False,
     "num_rounds": 7,
     "round_timeout": 60,
+    "CODE_CARBON": True,
 }
 
 

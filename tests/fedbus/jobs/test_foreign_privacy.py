@@ -72,8 +72,8 @@ SERVER: list[tuple[dict[str, Any], list[str]]] = [
         {"NOISE": 3},
         [
             (
-                "server_conf.NOISE: unknown key; its keys are num_rounds, round_timeout, DP, "
-                "METRIC_PRIVACY, NOISE_MULT, CLIPPING_NORM, SAMPLED_CLIENTS"
+                "server_conf.NOISE: unknown key; its keys are num_rounds, round_timeout, "
+                "CODE_CARBON, DP, METRIC_PRIVACY, NOISE_MULT, CLIPPING_NORM, SAMPLED_CLIENTS"
             )
         ],
     ),

@@ -49,7 +49,9 @@ def test_the_file_of_aeros_is_read_as_it_is() -> None:
         "clip_norm_lr": "0.2",
     }
     found = read({"dp-adaptive": written})
-    assert found.privacy_mechanisms.dp_adaptive == DpAdaptive(num_sampled_clients=30)
+    assert found.privacy_mechanisms.dp_adaptive == DpAdaptive(
+        num_sampled_clients=30, server_side_noising=True
+    )
     assert (found.round.agents, found.round.quorum) == (30, 23)
 
 

@@ -13,6 +13,7 @@ from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
 from fedbus.strategies.combinations import strategy_faults
+from fedbus.strategies.protection_terms import EncryptionKeyFacts
 from fedbus.strategies.resolution import resolve_job
 from fedbus_controller.core import ControllerCore
 from fedbus_controller.rounds.cohort_selection import IsolatedSelector
@@ -31,13 +32,18 @@ def selector(name: str, allowed: tuple[str, ...] | None = None) -> Selector:
 
 
 def check_plugins(
-    job: JobFile, allowed: tuple[str, ...] | None = None, *, complete: bool = True
+    job: JobFile,
+    allowed: tuple[str, ...] | None = None,
+    *,
+    complete: bool = True,
+    encryption: EncryptionKeyFacts | None = None,
 ) -> Iterator[JobFault]:
     """Yield a fault for each plug-in of a job that cannot be used; `allowed` as for `plugins.load`.
 
     Whether its parts fit together is checked only if the file is `complete`, without other faults.
     The selector, the aggregator and the server optimizer must be installed here. Objectives and
     transforms that fedbus ships are checked; other ones, and loaders, are installed on agents.
+    `encryption` is the encryption key of this controller, None if it has none.
     """
     chosen = job.plugins
     checks: list[tuple[str, Callable[[], object]]] = [
@@ -47,7 +53,7 @@ def check_plugins(
     for place, step in enumerate(transforms_of(chosen)):
         if step.id in shipped:
             checks.append((f"plugins.transforms[{place}]", partial(make_step, step.id, step, ())))
-    yield from strategy_faults(job, allowed, complete=complete)
+    yield from strategy_faults(job, allowed, complete=complete, encryption=encryption)
     for key, check in checks:
         try:
             check()

@@ -1,8 +1,7 @@
 """The job file: schema, parser and checks that find all faults of a file at once.
 
 aerOS's keys are at the top level; keys of fedbus are in `round` and `plugins`. An unknown key is a
-fault, and so is a key that is not implemented yet (`UNSUPPORTED_KEYS`): no key is ignored without
-notice. Pure.
+fault: no key is ignored without notice. Pure.
 """
 
 from fedbus.jobs.comparison import differences
@@ -12,5 +11,4 @@ from fedbus.jobs.job_ids import generate_job_id
 from fedbus.jobs.parser import canonical, parse, schema
 from fedbus.jobs.schema import JobFile, Plugins, StrategyConfig
 from fedbus.jobs.training_params import choice_of, training_params_of, transforms_of
-from fedbus.jobs.unsupported import UNSUPPORTED_KEYS
 from fedbus.wire.documents import JobFault

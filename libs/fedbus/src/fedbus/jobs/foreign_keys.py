@@ -17,6 +17,7 @@ from fedbus.jobs.foreign_privacy import (
     SERVER_PRIVACY_KEYS,
     translate_privacy,
 )
+from fedbus.jobs.foreign_protection import translate_protection
 from fedbus.jobs.key_translation import ForeignKey, Translation, are_equal, take_object
 from fedbus.jobs.mechanism_cohort import with_cohort
 from fedbus.jobs.schema import RoundSettings
@@ -39,6 +40,7 @@ _EVALUATORS: Final = (
 SERVER_KEYS: Final[Mapping[str, ForeignKey]] = {
     "num_rounds": ForeignKey("num_rounds"),
     "round_timeout": ForeignKey("round.deadline_seconds", "In seconds."),
+    "CODE_CARBON": ForeignKey("energy", "AI4OS's flag."),
 }
 """Keys of `server_conf`."""
 
@@ -100,6 +102,7 @@ def translate(tree: object) -> Translation:
             done.refuse(name, "not a key here", hint)
     server = take_object(done, "server_conf")
     translate_privacy(done, server)
+    translate_protection(done)
     for word, value in server.items():
         if word in SERVER_PRIVACY_KEYS:
             continue

@@ -17,7 +17,6 @@ from fedbus.jobs.framework_checks import argument_faults, valid_part_of
 from fedbus.jobs.json_tree import read
 from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY, privacy_faults
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS, JobFile
-from fedbus.jobs.unsupported import unsupported_faults
 from fedbus.scalars import IDENT_SAID
 from fedbus.wire.documents import JobFault
 from fedbus.wire.json_reader import InvalidValue, Place, path_of, walk
@@ -33,6 +32,8 @@ _PARAMETERS = ".parameters."
 _SENTENCES = {
     "flag_for_number": _NUMBER,
     "argument": "{value}, {msg}",
+    "power_of_two": "{msg}, got {value}",
+    "key_id": "{msg}, got {value}",
     "missing": "missing",
     "extra_forbidden": "unknown key",
     "int_type": _WHOLE,
@@ -107,11 +108,7 @@ def _validated(
         found += _faults_of(error)
     faulty = {fault.key.partition("[")[0] for fault in found} | {fault.key for fault in found}
     written = {path_of(place): value for place, value in walk(tree) if value is not None}
-    meant = [
-        *unsupported_faults(written),
-        *consistency_faults(written),
-        *privacy_faults(written),
-    ]
+    meant = [*consistency_faults(written), *privacy_faults(written)]
     if isinstance(tree, dict):
         seen = valid_part_of(tree) if job is None else job
         complete = job is not None and not found and not meant
@@ -158,7 +155,9 @@ def _fault(found: ErrorDetails, *, hinted: bool) -> JobFault:
     problem = sentence.format(value=show(found["input"]), msg=found["msg"], **found.get("ctx", {}))
     unknown = found["type"] == "extra_forbidden"
     key = path_of(found["loc"])
-    hint = _hint_for_unknown(key, found["loc"]) if unknown and hinted else ""
+    hint = str(found.get("ctx", {}).get("hint", ""))
+    if unknown and hinted:
+        hint = _hint_for_unknown(key, found["loc"])
     return JobFault(key=key, problem=problem, hint=hint)
 
 

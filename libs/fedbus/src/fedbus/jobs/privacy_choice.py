@@ -5,7 +5,7 @@ from typing import Final, Literal, get_args
 
 from pydantic import Field
 
-from fedbus.jobs.field_types import JobFileObject, Label, Whole
+from fedbus.jobs.field_types import JobFileObject
 from fedbus.jobs.privacy_options import (
     DpAdaptive,
     DpBanded,
@@ -20,15 +20,7 @@ from fedbus.jobs.privacy_options import (
     Mistnet,
     Share,
 )
-
-
-class Homomorphic(JobFileObject):
-    """Averaging on ciphertexts."""
-
-    poly_modulus_degree: Whole | None = None
-    coeff_mod_bit_sizes: tuple[Whole, ...] | None = None
-    scale_bits: Whole | None = None
-    scheme: Label | None = None
+from fedbus.jobs.protection_options import Homomorphic, SecureAggregation
 
 
 class Accounting(JobFileObject):
@@ -58,9 +50,10 @@ class Accounting(JobFileObject):
 
 
 class PrivacyMechanisms(JobFileObject):
-    """At most one privacy mechanism of a job, and what is accounted for it."""
+    """At most one privacy mechanism and one protection of a job, and what is accounted for it."""
 
     homomorphic: Homomorphic | None = None
+    secure_aggregation: SecureAggregation | None = Field(default=None, alias="secure-aggregation")
     dp_fixed: DpFixed | None = Field(default=None, alias="dp-fixed")
     dp_adaptive: DpAdaptive | None = Field(default=None, alias="dp-adaptive")
     dp_banded: DpBanded | None = Field(default=None, alias="dp-banded")
@@ -87,6 +80,21 @@ class PrivacyMechanisms(JobFileObject):
             if isinstance(value, MechanismOptions):
                 return field.alias or name, value
         return None
+
+    @property
+    def protection(self) -> Homomorphic | SecureAggregation | None:
+        """What hides single updates from the collector; None: it can read them."""
+        return self.homomorphic or self.secure_aggregation
+
+    @property
+    def collector_noises(self) -> bool:
+        """Whether a mechanism that lets the job choose has the collector draw the noise.
+
+        By default it does, unless it cannot read what it would add the noise to.
+        """
+        central = self.dp_fixed or self.dp_adaptive
+        asked = None if central is None else central.server_side_noising
+        return self.protection is None if asked is None else asked
 
 
 def _options() -> Iterator[tuple[str, type[MechanismOptions]]]:

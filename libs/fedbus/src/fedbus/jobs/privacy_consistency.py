@@ -12,6 +12,7 @@ from fedbus.jobs.field_types import number_of
 from fedbus.jobs.mechanism_cohort import POISSON
 from fedbus.jobs.privacy_choice import MECHANISMS
 from fedbus.jobs.privacy_options import DpAdaptive
+from fedbus.jobs.protection_options import PROTECTIONS
 from fedbus.number_text import format_against
 from fedbus.text import in_given_order
 from fedbus.training.options import TRAINING_PREFIX
@@ -26,7 +27,7 @@ ACCOUNTING: Final = f"{PRIVACY}.accounting"
 
 EMPTY: Final = (
     f"{PRIVACY} has no mechanism, so the job has no privacy; choose one: "
-    f"{in_given_order(MECHANISMS)}; or leave the key out"
+    f"{in_given_order((*MECHANISMS, *PROTECTIONS))}; or leave the key out"
 )
 """The warning about an object that is there and asks for nothing."""
 
@@ -35,6 +36,7 @@ def privacy_faults(written: Written) -> Iterator[JobFault]:
     """Yield a fault for each contradiction between keys of privacy and of rounds."""
     chosen = [name for name in MECHANISMS if f"{PRIVACY}.{name}" in written]
     yield from _one_mechanism(chosen, written)
+    yield from _one_protection(written)
     if not chosen:
         yield from _quorum_without_mechanism(written)
         return
@@ -76,6 +78,13 @@ def _one_mechanism(chosen: list[str], written: Written) -> Iterator[JobFault]:
             problem="there is no privacy mechanism to account for",
             hint=f"choose one beside it: {in_given_order(MECHANISMS)}; or leave it out",
         )
+
+
+def _one_protection(written: Written) -> Iterator[JobFault]:
+    one, other = (f"{PRIVACY}.{name}" for name in PROTECTIONS)
+    if one in written and other in written:
+        problem = f"a job encrypts updates or masks them, and {one} is there"
+        yield JobFault(key=other, problem=problem, hint="leave one of them out")
 
 
 def _quorum_without_mechanism(written: Written) -> Iterator[JobFault]:

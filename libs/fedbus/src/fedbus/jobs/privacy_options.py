@@ -29,7 +29,7 @@ _OF_SUM: Final = (
 _L2: Final = "Greatest L2 norm of an update; a longer one is scaled down to it."
 _SIDE: Final = (
     "true: the collector adds the noise to the combined update; false: each agent adds a share of "
-    "it to its own."
+    "it to its own. Left out: true, or false with homomorphic or secure-aggregation."
 )
 
 
@@ -72,7 +72,7 @@ class DpFixed(OfCohort):
 
     noise_multiplier: Multiplier = Field(description=_OF_SUM)
     clipping_norm: Norm = Field(description=_L2)
-    server_side_noising: bool = Field(default=True, description=_SIDE)
+    server_side_noising: bool | None = Field(default=None, description=_SIDE)
 
 
 class DpAdaptive(OfCohort):
@@ -80,7 +80,7 @@ class DpAdaptive(OfCohort):
 
     init_clip_norm: Norm = Field(default=0.1, description="The clipping norm of the first round.")
     noise_multiplier: Multiplier = Field(default=1.0, description=_OF_SUM)
-    server_side_noising: bool = Field(default=True, description=_SIDE)
+    server_side_noising: bool | None = Field(default=None, description=_SIDE)
     clip_count_stddev: Multiplier | None = Field(
         default=None,
         description="Standard deviation of the noise in the number of updates that are not clipped;"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from fedbus.jobs.compression_options import StepConfig, Steps
 from fedbus.jobs.field_types import NOT_A_FLAG, JobFileObject, Label, Parameters, Real, Word
 from fedbus.jobs.mechanism_cohort import with_cohort
 from fedbus.jobs.options import (
@@ -18,7 +19,8 @@ from fedbus.jobs.options import (
     SingleSchedulerConfig,
     WarmupConfig,
 )
-from fedbus.jobs.privacy_choice import MECHANISM_OPTIONS, Accounting, Homomorphic, PrivacyMechanisms
+from fedbus.jobs.privacy_choice import MECHANISM_OPTIONS, Accounting, PrivacyMechanisms
+from fedbus.jobs.protection_options import Homomorphic, SecureAggregation
 from fedbus.limits import MAX_COHORT_AGENTS, MAX_TRANSFORMS
 from fedbus.number_text import format_against
 from fedbus.scalars import IDENT
@@ -200,6 +202,20 @@ class JobFile(JobFileObject):
         default=None, description="false: stopping_target does not end the job."
     )
     strategy: Annotated[StrategyConfig, BeforeValidator(_choice_of_text)] = StrategyConfig()
+    transmitter: Steps = Field(
+        default=(),
+        description="Steps that make each update smaller, in this order; nothing if left out.",
+    )
+    download: Steps = Field(
+        default=(),
+        description="Steps that make each version smaller that agents download, in this order: "
+        "cast, quantize and zstandard.",
+    )
+    energy: bool = Field(
+        default=False,
+        description="Whether agents report an estimate of the energy that they use, and of its "
+        "CO2.",
+    )
     round: RoundSettings = RoundSettings()
     plugins: Plugins = Plugins()
 
@@ -272,7 +288,10 @@ PARTS: Mapping[tuple[str, ...], type[JobFileObject]] = {
     ("warmup_config", "scheduler_conf"): SchedulerConfig,
     ("warmup_config", "scheduler_conf", "schedulers"): SingleSchedulerConfig,
     ("privacy-mechanisms",): PrivacyMechanisms,
+    ("transmitter",): StepConfig,
+    ("download",): StepConfig,
     ("privacy-mechanisms", "homomorphic"): Homomorphic,
+    ("privacy-mechanisms", "secure-aggregation"): SecureAggregation,
     **{("privacy-mechanisms", name): options for name, options in MECHANISM_OPTIONS.items()},
     ("privacy-mechanisms", "accounting"): Accounting,
 }

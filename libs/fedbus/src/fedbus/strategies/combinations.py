@@ -11,6 +11,7 @@ from fedbus.jobs.faults import show
 from fedbus.strategies.chosen_parts import StrategyError
 from fedbus.strategies.part_factories import is_shipped
 from fedbus.strategies.privacy_rules import privacy_rule_faults
+from fedbus.strategies.protection_terms import EncryptionKeyFacts
 from fedbus.strategies.resolution import ResolvedStrategy, resolve_with_parts, trained_with
 from fedbus.text import counted, listed
 from fedbus.training.params import PluginChoice
@@ -26,15 +27,20 @@ _HARMLESS_CALLBACKS: Final = frozenset({"terminateonnan"})
 
 
 def strategy_faults(
-    job: JobFile, /, allowed: Collection[str] | None = None, *, complete: bool = True
+    job: JobFile,
+    /,
+    allowed: Collection[str] | None = None,
+    *,
+    complete: bool = True,
+    encryption: EncryptionKeyFacts | None = None,
 ) -> Iterator[JobFault]:
     """Yield a fault for everything in a job's strategy that cannot be used.
 
-    `allowed` as for `plugins.load`. Of a file that is not `complete`, since other keys have faults,
-    the combinations are not checked.
+    `allowed` as for `plugins.load`, `encryption` as for `resolve_with_parts`. Of a file that is not
+    `complete`, since other keys have faults, the combinations are not checked.
     """
     try:
-        resolved = resolve_with_parts(job, allowed)
+        resolved = resolve_with_parts(job, allowed, encryption=encryption)
     except StrategyError as error:
         yield from error.faults
         return

@@ -11,6 +11,7 @@ from contextlib import suppress
 from fedbus.jobs import JobFault, JobFile
 from fedbus.jobs.faults import show
 from fedbus.jobs.privacy_consistency import PRIVACY
+from fedbus.jobs.privacy_options import DpAdaptive, DpFixed
 from fedbus.strategies.chosen_parts import WHOLE, Given, GivenParameter, StrategyPart, load_part
 from fedbus.strategies.mechanism_rules import MECHANISM_RULES
 from fedbus.strategies.privacy_terms import AVERAGING, cohort_of
@@ -30,6 +31,8 @@ def mechanism_part(
         return None
     name, mechanism = chosen
     parameters = mechanism.part_parameters()
+    if isinstance(mechanism, DpFixed | DpAdaptive):
+        parameters["server_side_noising"] = job.privacy_mechanisms.collector_noises
     key = f"{PRIVACY}.{name}"
     part = load_part(
         "update_transforms", PluginChoice(id=name, parameters=parameters), key, allowed, key

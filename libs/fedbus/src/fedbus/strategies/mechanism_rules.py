@@ -49,19 +49,26 @@ class MechanismRules:
     has_delta: bool = True
 
 
-def _central(_: JobFile, mechanism: DpFixed | DpAdaptive) -> OwnTerms:
-    at_collector = mechanism.server_side_noising
+def _central(job: JobFile, mechanism: DpFixed | DpAdaptive) -> OwnTerms:
+    at_collector = job.privacy_mechanisms.collector_noises
     return {
         "release": "gaussian",
         "noise": "collector" if at_collector else "agents",
-        "clipping": "enforced" if at_collector else "trusted",
+        "clipping": _clipping(job, at_collector=at_collector),
         "noise_multiplier": mechanism.noise_multiplier,
     }
 
 
-def _banded(_: JobFile, mechanism: DpBanded) -> OwnTerms:
+def _clipping(job: JobFile, *, at_collector: bool) -> str:
+    """Return who makes sure that no update is too long: a collector that can read it, or agents."""
+    readable = job.privacy_mechanisms.protection is None
+    return "enforced" if at_collector and readable else "trusted"
+
+
+def _banded(job: JobFile, mechanism: DpBanded) -> OwnTerms:
     return {
         "release": "banded",
+        "clipping": _clipping(job, at_collector=True),
         "correlated": True,
         "noise_multiplier": mechanism.noise_multiplier,
         "bands": mechanism.bands or mechanism.min_separation,

@@ -21,9 +21,17 @@ from fedbus.strategies.chosen_parts import (
     StrategyPart,
     load_part,
 )
+from fedbus.strategies.compression_terms import with_smaller_blobs
 from fedbus.strategies.mechanism_part import bound_weights, mechanism_part, misplaced_mechanism
 from fedbus.strategies.part_factories import PartGroup, limited_time
 from fedbus.strategies.privacy_terms import privacy_terms
+from fedbus.strategies.protection_terms import (
+    FEDAVG,
+    EncryptionKeyFacts,
+    forces_fedavg,
+    key_faults,
+    protected,
+)
 from fedbus.strategies.strategy_names import find_preset
 from fedbus.text import in_given_order, listed
 from fedbus.training.params import Argument, PluginChoice, TrainingParams
@@ -43,7 +51,8 @@ SYNONYMS: Final[Mapping[str, str]] = {
 class ResolvedStrategy:
     """A strategy with the optional attributes of its parts, by name; absent ones are left out.
 
-    A part is None if the strategy has none. `of_training` is that of the aggregator's factory.
+    A part is None if the strategy has none; `update_transforms` has those of all, in their order.
+    `of_training` is that of the aggregator's factory.
     """
 
     strategy: Strategy
@@ -51,6 +60,7 @@ class ResolvedStrategy:
     server_optimizer: Mapping[str, Any] | None
     objective: Mapping[str, Any] | None
     of_training: tuple[str, ...] = ()
+    update_transforms: tuple[Mapping[str, Any], ...] = ()
 
 
 def other_names(preset: Preset, taken: Collection[str]) -> Mapping[str, tuple[str, ...]]:
@@ -67,19 +77,30 @@ def other_names(preset: Preset, taken: Collection[str]) -> Mapping[str, tuple[st
     return others
 
 
-def resolve_job(job: JobFile, allowed: Collection[str] | None = None) -> Strategy:
+def resolve_job(
+    job: JobFile,
+    allowed: Collection[str] | None = None,
+    *,
+    encryption: EncryptionKeyFacts | None = None,
+) -> Strategy:
     """Return a job's strategy; as `resolve_with_parts`."""
-    return resolve_with_parts(job, allowed).strategy
+    return resolve_with_parts(job, allowed, encryption=encryption).strategy
 
 
-def resolve_with_parts(job: JobFile, allowed: Collection[str] | None = None) -> ResolvedStrategy:
+def resolve_with_parts(
+    job: JobFile,
+    allowed: Collection[str] | None = None,
+    *,
+    encryption: EncryptionKeyFacts | None = None,
+) -> ResolvedStrategy:
     """Return a job's strategy with its parts; otherwise as `resolve`.
 
     Parameters of an aggregator that describe the agents' training, such as FedNova's `momentum`,
-    are by default the job's own.
+    are by default the job's own. `encryption` is the encryption key of the controller; a job with
+    homomorphic encryption has a fault without one.
     """
     with limited_time():
-        return _resolve(job.strategy, allowed, job)
+        return _resolve(job.strategy, allowed, job, encryption)
 
 
 def trained_with(params: TrainingParams, objective: PluginChoice | None) -> dict[str, Argument]:
@@ -105,7 +126,10 @@ def resolve(config: StrategyConfig, allowed: Collection[str] | None = None) -> S
 
 
 def _resolve(
-    config: StrategyConfig, allowed: Collection[str] | None, job: JobFile | None
+    config: StrategyConfig,
+    allowed: Collection[str] | None,
+    job: JobFile | None,
+    encryption: EncryptionKeyFacts | None = None,
 ) -> ResolvedStrategy:
     try:
         id_, preset = find_preset(config.id, allowed)
@@ -114,10 +138,13 @@ def _resolve(
         raise StrategyError(faults, timed_out=isinstance(error, CallTimeoutError)) from error
     parts = _load(config, preset, allowed)
     given, faults = _distribute(config, id_, preset, parts)
+    if job is not None and forces_fedavg(job, preset):
+        id_, parts = FEDAVG, replace(parts, server_optimizer=None)
     if job is not None and (mechanism := mechanism_part(job, parts.aggregator.id, allowed)):
         parts = replace(parts, transforms=(*parts.transforms, mechanism))
     if job is not None:
         faults += bound_weights(job, parts.aggregator, given)
+        faults += key_faults(job, encryption)
     if parts.objective is not None:
         parts.objective.make(parts.reaching(parts.objective, given), {}, allowed)
     objective = None if parts.objective is None else parts.objective.choice
@@ -129,7 +156,11 @@ def _resolve(
     if faults:
         raise StrategyError(faults, timed_out=any(part.timed_out for part in parts.all))
     terms = None if job is None else privacy_terms(job, parts.aggregator.id)
-    return _resolved(id_, parts, config.population, terms)
+    resolved = _resolved(id_, parts, config.population, terms)
+    if job is None:
+        return resolved
+    strategy = protected(with_smaller_blobs(resolved.strategy, job), job, encryption)
+    return replace(resolved, strategy=strategy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,4 +296,5 @@ def _resolved(
         None if optimizer is None else optimizer.attributes,
         None if objective is None else objective.attributes,
         aggregator.of_training,
+        tuple(part.attributes or {} for part in parts.transforms),
     )
