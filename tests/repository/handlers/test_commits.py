@@ -1,14 +1,22 @@
 """Commits of rounds."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from fedbus import compression
 from fedbus.core.actions import Note
 from fedbus.core.events import Received
+from fedbus.model.blob import decode, encode
+from fedbus.model.frozen_bits import FrozenBits
+from fedbus.model.sections import section_numbers, state_layout
 from fedbus.simulation.oracle import check_records
-from fedbus.wire.blobs import blob_ref_of
+from fedbus.training.params import PluginChoice
+from fedbus.wire.blobs import CompressedBlob, blob_ref_of
+from fedbus.wire.compression import FREEZING_STATE, Freezing
 from fedbus.wire.messages import Commit, CommitRefused, Committed, LoadJob, LookedUp, LookUp
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
@@ -20,6 +28,7 @@ from tests.repository.harness import (
     FEDAVG,
     FEDAVGM,
     JOB,
+    LAYOUT,
     MODEL,
     Harness,
     begin,
@@ -288,6 +297,102 @@ def test_a_state_of_another_layout_is_refused(
     assert answer.reason.startswith(f"the state of strategy 'fedavgm' (momentum): {reason}")
     assert load(store).rounds == 0
     assert not store.holds(blob_ref_of(content))
+
+
+THIN = (PluginChoice(id="quantize", parameters={"bits": 8}), PluginChoice(id="zstandard"))
+FREEZES = replace(FEDAVG, id="freezes", download=THIN, freezing=Freezing(), state=FREEZING_STATE)
+ARRAYS = encode(
+    {name: np.zeros(section_numbers(LAYOUT), np.float32) for name in FREEZING_STATE},
+    state_layout(LAYOUT, FREEZING_STATE),
+)
+BITS = FrozenBits(section_numbers(LAYOUT)).blob(LAYOUT)
+
+
+def thin_blob(value: float = 1.0, steps: tuple[PluginChoice, ...] = THIN) -> bytes:
+    """Weights that are smaller."""
+    arrays = decode(weights(value), LAYOUT)
+    rng = np.random.default_rng(0)
+    return bytes(compression.encode(arrays, LAYOUT, steps, rng, content="plain"))
+
+
+def thin_commit(plan: Plan, thin: bytes | None = None, bits: bytes = bytes(BITS)) -> Commit:
+    """A commit of a round of a strategy with thin downloads and frozen numbers."""
+    state = replace(state_after(1, bytes(ARRAYS)), frozen=blob_ref_of(bits))
+    named = CompressedBlob(blob=blob_ref_of(thin or thin_blob()), compression=THIN)
+    record = record_of(plan, strategy=FREEZES, state=state, thin=named)
+    return Commit(record=record, weights=blob_ref_of(weights(1.0)))
+
+
+def test_a_thin_blob_and_frozen_bits_are_stored_with_the_weights(
+    harness: Harness, store: Store, plan: Plan
+) -> None:
+    """The version names both, so agents can ask for them, and the next plan needs the bits."""
+    commit = thin_commit(plan)
+    harness.serve(weights(1.0), bytes(ARRAYS), bytes(BITS), thin_blob())
+    [answer] = harness.receive(COLLECTOR, commit)
+    assert isinstance(answer, Committed)
+    assert answer.version.thin == commit.record.thin
+    assert store.holds(blob_ref_of(thin_blob()))
+    [loaded] = harness.receive(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    assert loaded.state == commit.record.state
+    planned = plan_next(store)
+    assert planned.state == commit.record.state
+    store.delete_unreferenced([blob_ref_of(bytes(BITS)), blob_ref_of(thin_blob())])
+    assert store.holds(blob_ref_of(bytes(BITS)))
+    assert store.holds(blob_ref_of(thin_blob()))
+
+
+@pytest.mark.parametrize(
+    ("commit", "reason"),
+    [
+        (
+            lambda plan: thin_commit(plan, thin=bytes(2**16)),
+            r"the thin blob: expected \d+ to \d+ bytes, got 65536",
+        ),
+        (
+            lambda plan: thin_commit(plan, bits=bytes(2**16)),
+            "the bits of frozen numbers: expected the 2 bytes of the layout and a header",
+        ),
+    ],
+    ids=["a thin blob", "frozen bits"],
+)
+def test_a_blob_of_an_impossible_size_is_refused_unfetched(
+    harness: Harness, plan: Plan, commit: Callable[[Plan], Commit], reason: str
+) -> None:
+    """Before space is reserved."""
+    [answer] = harness.receive(COLLECTOR, commit(plan))
+    assert re.match(reason, answer.reason)
+    assert not harness.fetching
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (thin_blob(steps=(THIN[0],)), r"the thin blob: a blob compressed with \[\['quantize'"),
+        (b"x" * len(thin_blob()), "the thin blob: not a weights blob"),
+    ],
+    ids=["other steps", "weights"],
+)
+def test_a_thin_blob_of_other_steps_is_refused(
+    harness: Harness, store: Store, plan: Plan, content: bytes, reason: str
+) -> None:
+    """No agent could read it."""
+    harness.serve(weights(1.0), bytes(ARRAYS), bytes(BITS), content)
+    [answer] = harness.receive(COLLECTOR, thin_commit(plan, thin=content))
+    assert re.match(reason, answer.reason)
+    assert load(store).rounds == 0
+
+
+def test_a_step_that_this_repository_does_not_know_is_refused(harness: Harness, plan: Plan) -> None:
+    """By name."""
+    steps = (PluginChoice(id="future"),)
+    record = record_of(
+        plan,
+        strategy=replace(FEDAVG, download=steps),
+        thin=CompressedBlob(blob=blob_ref_of(b""), compression=steps),
+    )
+    [answer] = harness.receive(COLLECTOR, Commit(record=record, weights=blob_ref_of(weights(1.0))))
+    assert answer.reason.startswith("the thin blob: no compression step 'future'")
 
 
 def test_an_update_is_looked_up(harness: Harness, store: Store, plan: Plan) -> None:

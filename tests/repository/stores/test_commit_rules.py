@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fedbus.training.params import PluginChoice
-from fedbus.wire.blobs import blob_ref_of
+from fedbus.wire.blobs import CompressedBlob, blob_ref_of
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy, TrainingFacts
 from fedbus_repository.stores.commit_rules import (
@@ -113,6 +113,8 @@ def test_a_round_that_counts_wrongly_is_refused(record: RoundRecord, reason: str
 FEDNOVA = Strategy(id="fednova", aggregator=PluginChoice(id="fednova"), facts=("steps",))
 MEDIAN = Strategy(id="fedmedian", aggregator=PluginChoice(id="median"))
 ARRAYS = momentum(1.0)
+STEPS = (PluginChoice(id="quantize", parameters={"bits": 8}), PluginChoice(id="zstandard"))
+THIN = replace(FEDAVG, download=STEPS)
 
 
 def with_coefficients(*coefficients: float | None) -> RoundRecord:
@@ -153,6 +155,24 @@ def with_coefficients(*coefficients: float | None) -> RoundRecord:
             replace(RECORD, strategy=FEDAVGM, state=state_after(3, ARRAYS)),
             "expected the state after 1 round, got that after 3",
         ),
+        (
+            replace(RECORD, state=replace(state_after(1), frozen=blob_ref_of(b"bits"))),
+            "strategy 'fedavg' freezes nothing, and the round has frozen numbers",
+        ),
+        (
+            replace(RECORD, strategy=THIN),
+            (
+                "strategy 'fedavg' makes downloads smaller by quantize, zstandard, and the"
+                " round's thin blob is made by none"
+            ),
+        ),
+        (
+            replace(RECORD, thin=CompressedBlob(blob=blob_ref_of(b""), compression=STEPS)),
+            (
+                "strategy 'fedavg' makes downloads smaller by no step, and the round's thin blob is"
+                " made by quantize, zstandard"
+            ),
+        ),
     ],
     ids=[
         "a fact",
@@ -163,6 +183,9 @@ def with_coefficients(*coefficients: float | None) -> RoundRecord:
         "no arrays",
         "foreign arrays",
         "rounds",
+        "foreign bits",
+        "no thin blob",
+        "foreign thin blob",
     ],
 )
 def test_a_round_that_contradicts_its_strategy_is_refused(record: RoundRecord, reason: str) -> None:
@@ -182,8 +205,13 @@ def test_a_round_that_contradicts_its_strategy_is_refused(record: RoundRecord, r
         with_coefficients(0.5, 0.0, -2.0),
         replace(RECORD, strategy=FEDAVGM, state=state_after(1, ARRAYS)),
         replace(RECORD, state=state_after(1)),
+        replace(
+            RECORD,
+            strategy=THIN,
+            thin=CompressedBlob(blob=blob_ref_of(b"smaller"), compression=STEPS),
+        ),
     ],
-    ids=["facts", "a median", "any numbers", "arrays", "numbers only"],
+    ids=["facts", "a median", "any numbers", "arrays", "numbers only", "a thin blob"],
 )
 def test_a_round_of_any_strategy_may_be_committed(record: RoundRecord) -> None:
     """Aggregators choose their coefficients themselves."""

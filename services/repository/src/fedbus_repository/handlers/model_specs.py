@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from fedbus.compression import chain_of, compressed_bounds
+from fedbus.compression.compressed_header import read_compressed_header
 from fedbus.digest import digest_of
-from fedbus.errors import FedbusError, LayoutError, StoreError, TransferError
+from fedbus.errors import FedbusError, LayoutError, PluginError, StoreError, TransferError
 from fedbus.frameworks.tflite.signatures import SET_TERMS
 from fedbus.frameworks.tflite.verify import verify
 from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header, check_size
+from fedbus.model.frozen_bits import frozen_layout
 from fedbus.model.layout import Layout
 from fedbus.model.sections import state_layout
 from fedbus.text import listed
 from fedbus.wire import codec
 from fedbus.wire.announced_names import abbreviate_names
-from fedbus.wire.blobs import BlobRef
+from fedbus.wire.blobs import BlobRef, CompressedBlob
 from fedbus.wire.documents import ModelNeeds, ModelSpec
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.spec_files import named_files
@@ -25,18 +28,35 @@ MAX_CACHED_LAYOUTS = 64
 MAX_NEEDS_BYTES = 4096
 """Size of the `ModelNeeds` that a controller gets; an input format takes about a hundred bytes."""
 MAX_INPUT_KEYS = 32
+_THIN = "the thin blob"
 
 
 def _state_of(record: RoundRecord) -> str:
     return f"the state of strategy {record.strategy.id!r} ({listed(record.strategy.state)})"
 
 
+def _check_thin_size(thin: CompressedBlob, layout: Layout) -> None:
+    """Raise LayoutError unless weights that these steps make smaller can have this size."""
+    bounds = compressed_bounds(layout, thin.compression, content="plain")
+    if not bounds.least <= thin.blob.size <= bounds.most:
+        raise LayoutError(f"expected {bounds.text} bytes, got {thin.blob.size}")
+
+
+@dataclass(frozen=True, slots=True)
+class PlainBlob:
+    """A blob of a round that must be a plain one of a layout; `what` names it."""
+
+    what: str
+    blob: BlobRef
+    layout: Layout
+
+
 @contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Name the blob that a LayoutError is about."""
+    """Name the blob that a LayoutError is about, or a PluginError of a compression step."""
     try:
         yield
-    except LayoutError as error:
+    except (LayoutError, PluginError) as error:
         raise LayoutError(f"{what}: {error}") from error
 
 
@@ -115,22 +135,37 @@ class SpecReader:
 
         The arrays of the state are those that the strategy names, for the layout of the weights.
         """
-        with _named("the weights"):
-            check_size(weights.size, self.layout(record.spec), "plain")
-        if record.state is not None and record.state.arrays is not None:
-            with _named(_state_of(record)):
-                check_size(record.state.arrays.size, self._state_layout(record), "plain")
+        for each in self._plain_blobs(weights, record):
+            with _named(each.what):
+                check_size(each.blob.size, each.layout, "plain")
+        if (thin := record.thin) is not None:
+            with _named(_THIN):
+                _check_thin_size(thin, self.layout(record.spec))
 
     def check_round(self, weights: BlobRef, record: RoundRecord, uploads: Sequence[Upload]) -> None:
         """Raise LayoutError if the blobs of a round, by header and size, are not of its layouts."""
-        with _named("the weights"):
-            self.check_weights(weights, self.layout(record.spec), uploads)
-        if record.state is not None and record.state.arrays is not None:
-            with _named(_state_of(record)):
-                self.check_weights(record.state.arrays, self._state_layout(record), uploads)
+        for each in self._plain_blobs(weights, record):
+            with _named(each.what):
+                self.check_weights(each.blob, each.layout, uploads)
+        if (thin := record.thin) is not None:
+            prefix = self._bytes(thin.blob, uploads, min(thin.blob.size, MAX_BLOB_HEADER_BYTES))
+            with _named(_THIN):
+                chain = chain_of(thin.compression)
+                read_compressed_header(prefix, self.layout(record.spec), chain)
 
-    def _state_layout(self, record: RoundRecord) -> Layout:
-        return state_layout(self.layout(record.spec), record.strategy.state)
+    def _plain_blobs(self, weights: BlobRef, record: RoundRecord) -> Iterator[PlainBlob]:
+        """Yield the blobs of a round in the encoding `plain`: the weights and those of its state.
+
+        Raises:
+            LayoutError: The strategy keeps arrays or freezes numbers of a model that trains none.
+        """
+        layout, state = self.layout(record.spec), record.state
+        yield PlainBlob("the weights", weights, layout)
+        if state is not None and state.arrays is not None:
+            arrays = state_layout(layout, record.strategy.state)
+            yield PlainBlob(_state_of(record), state.arrays, arrays)
+        if state is not None and state.frozen is not None:
+            yield PlainBlob("the bits of frozen numbers", state.frozen, frozen_layout(layout))
 
     def check_weights(
         self, weights: BlobRef, layout: Layout, uploads: Sequence[Upload] = ()

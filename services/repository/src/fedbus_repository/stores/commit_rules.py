@@ -61,6 +61,8 @@ def commit_fault(record: RoundRecord, context: CommitContext) -> str | None:
         or _strategy_fault(record, context.strategy)
         or private_commit_fault(record, context.private, context.entry)
         or _state_fault(record, context.plan.state)
+        or _frozen_fault(record)
+        or _thin_fault(record)
         or impossible_metric(record.metrics)
         or None
     )
@@ -183,6 +185,25 @@ def _state_fault(record: RoundRecord, before: StrategyState | None) -> str | Non
     if state.rounds != rounds:
         return f"expected the state after {counted(rounds, 'round')}, got that after {state.rounds}"
     return None
+
+
+def _frozen_fault(record: RoundRecord) -> str | None:
+    strategy, state = record.strategy, record.state
+    if state is None or state.frozen is None or strategy.freezing is not None:
+        return None
+    return f"strategy {strategy.id!r} freezes nothing, and the round has frozen numbers"
+
+
+def _thin_fault(record: RoundRecord) -> str | None:
+    """Return why a round's thin blob is not the one that its strategy makes, or None."""
+    made = () if record.thin is None else record.thin.compression
+    if made == record.strategy.download:
+        return None
+    found, wanted = (listed(step.id for step in each) for each in (made, record.strategy.download))
+    return (
+        f"strategy {record.strategy.id!r} makes downloads smaller by {wanted or 'no step'}, and the"
+        f" round's thin blob is made by {found or 'none'}"
+    )
 
 
 def _format_state(state: StrategyState | None) -> str:

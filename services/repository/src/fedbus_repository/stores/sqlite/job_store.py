@@ -23,6 +23,7 @@ from fedbus_repository.stores.records import (
     StoredJob,
     StoreRefusal,
     Version,
+    blobs_of_state,
 )
 from fedbus_repository.stores.sqlite import job_rows, ledger_rows, version_rows
 from fedbus_repository.stores.sqlite.database import Database
@@ -133,8 +134,8 @@ class SqliteJobs(SqliteLedgers):
         base = version_rows.version(db, found.model, plan.base.version)
         if fault := commit_rules.plan_fault(plan, found, base):
             return StoreRefusal(fault)
-        if plan.state is not None and plan.state.arrays is not None:
-            self._blobs.require(plan.state.arrays, _arrays_of(plan.base.version, found.model))
+        for blob in blobs_of_state(plan.state):
+            self._blobs.require(blob, _state_of(plan.base.version, found.model))
         return self._terms_answer(db, plan, found)
 
     def _terms_answer(
@@ -208,8 +209,8 @@ def _new_job_refusal(
     return private_job_refusal(db, base.model, strategy)
 
 
-def _arrays_of(version: int, model: str) -> str:
-    """Return what messages call the arrays of the state that is stored with a version."""
+def _state_of(version: int, model: str) -> str:
+    """Return what messages call a blob of the state that is stored with a version."""
     return f"the strategy's state of version {version} of model {model!r}"
 
 
