@@ -1,11 +1,15 @@
 """Text for people about strategies: what one is made of, and how two differ. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING
 
 from fedbus.training.params import PluginChoice
 from fedbus.wire.privacy_text import format_terms
 from fedbus.wire.strategies import Strategy
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def format_strategy(strategy: Strategy) -> str:
@@ -51,10 +55,21 @@ def _values(strategy: Strategy) -> Iterator[tuple[str, object]]:
     for name in ("facts", "sections", "state"):
         if values := getattr(strategy, name):
             yield name, ", ".join(values)
-    if strategy.privacy is not None:
-        for field in fields(strategy.privacy):
-            if (value := getattr(strategy.privacy, field.name)) is not None:
-                yield f"privacy.{field.name}", value
+    for part in ("privacy", "encryption", "masking", "freezing", "sync"):
+        if (terms := getattr(strategy, part)) is not None:
+            yield from _term_values(part, terms)
+    for part in ("compression", "download"):
+        for number, each in enumerate(getattr(strategy, part)):
+            yield from _choice_values(f"{part}[{number}]", each)
+
+
+def _term_values(key: str, terms: "DataclassInstance") -> Iterator[tuple[str, object]]:
+    for field in fields(terms):
+        value = getattr(terms, field.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            yield from _term_values(f"{key}.{field.name}", value)
+        elif value is not None:
+            yield f"{key}.{field.name}", value
 
 
 def _choice_values(key: str, choice: PluginChoice | None) -> Iterator[tuple[str, object]]:

@@ -15,6 +15,7 @@ from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus.wire.strategy_text import strategy_differences
 from fedbus_repository.stores.ledger_records import EntryFacts
 from fedbus_repository.stores.privacy_rules import private_commit_fault
+from fedbus_repository.stores.protection_rules import protected_commit_fault, protected_plan_fault
 from fedbus_repository.stores.records import JobEnd, StoredJob, Version
 
 CONTINUE_STATE = "strategy.continue_state"
@@ -32,7 +33,7 @@ class CommitContext:
         latest: The latest version of the model.
         strategy: The strategy of the job's last round; None before its first one.
         counted: The job's updates for the record's task.
-        private: The strategy that the job was stored with, if it has a privacy mechanism.
+        submitted: The strategy that the job was stored with; None if that is not known.
         entry: The ledger entry of the record's task.
     """
 
@@ -42,8 +43,14 @@ class CommitContext:
     latest: Version
     strategy: Strategy | None
     counted: Collection[CountedUpdate]
-    private: Strategy | None = None
+    submitted: Strategy | None = None
     entry: EntryFacts | None = None
+
+    @property
+    def private(self) -> Strategy | None:
+        """The strategy that the job was stored with, if it has a privacy mechanism."""
+        strategy = self.submitted
+        return None if strategy is None or strategy.privacy is None else strategy
 
 
 def commit_fault(record: RoundRecord, context: CommitContext) -> str | None:
@@ -60,6 +67,7 @@ def commit_fault(record: RoundRecord, context: CommitContext) -> str | None:
         or _contributor_fault(record, context.plan, context.counted)
         or _strategy_fault(record, context.strategy)
         or private_commit_fault(record, context.private, context.entry)
+        or protected_commit_fault(record, context.plan, context.latest, context.submitted)
         or _state_fault(record, context.plan.state)
         or _frozen_fault(record)
         or _thin_fault(record)
@@ -80,7 +88,7 @@ def plan_fault(plan: Plan, job: StoredJob, base: Version | None) -> str | None:
         )
     expected = None if base is None else job.state_with(base)
     if plan.state == expected:
-        return None
+        return protected_plan_fault(plan, job, base)
     return (
         f"the plan of task {plan.task} has {_format_state(plan.state)}, where version"
         f" {plan.base.version} is stored with {_format_state(expected)}; load job {plan.job!r}"

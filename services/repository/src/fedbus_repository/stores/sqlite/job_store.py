@@ -14,6 +14,7 @@ from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores import commit_rules, privacy_rules, rules
 from fedbus_repository.stores.files import BlobFolder
 from fedbus_repository.stores.ledger_records import AllowedEntry, PlanAnswer, PlanRefusal
+from fedbus_repository.stores.protection_rules import encrypted_base_refusal
 from fedbus_repository.stores.records import (
     JobAnswer,
     JobEnd,
@@ -202,6 +203,8 @@ def _new_job_refusal(
 ) -> StoreRefusal | None:
     if (other := job_rows.running_job(db, base.model)) is not None:
         return StoreRefusal(rules.model_in_training(base.model, other), "model_name")
+    if (encrypted := encrypted_base_refusal(strategy, base)) is not None:
+        return encrypted
     if continued is not None and (fault := commit_rules.continuation_fault(continued, base)):
         return StoreRefusal(fault, commit_rules.CONTINUE_STATE)
     if strategy is None or strategy.privacy is None:

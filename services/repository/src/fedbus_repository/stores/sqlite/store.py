@@ -203,7 +203,7 @@ def _commit_answer(
         plan=job.plan,
         latest=version_rows.latest(db, job.model) or job.base,
         strategy=job.latest.strategy if job.rounds else None,
-        private=job.private,
+        submitted=job.strategy,
         entry=ledger_rows.entry_of_round(db, job, record.task),
         counted=version_rows.counted_updates(db, record.job, record.task),
     )
