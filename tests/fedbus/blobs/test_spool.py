@@ -232,3 +232,21 @@ def test_files_go_where_the_system_keeps_them_unless_told_otherwise() -> None:
     assert bytes(spool.read(0, 3)) == b"abc"
     assert spools.folder.is_dir()
     spool.close()
+
+
+@pytest.mark.parametrize("limit", [0, 1000], ids=["file", "memory"])
+def test_a_spool_can_be_shortened(limit: int) -> None:
+    """To the size that is known only after the content was made."""
+    spools = Spools(limit)
+    spool = spools.make(10)
+    spool.write(0, b"0123456789")
+    spool.shorten(4)
+    assert bytes(spool.read(0, 10)) == b"0123"
+    assert bytes(spool.read(5, 2)) == b""
+    assert spool.digest() == digest_of(b"0123")
+    with pytest.raises(StoreError):
+        spool.write(3, b"xx")
+    with pytest.raises(StoreError, match="5 bytes of 4"):
+        spool.shorten(5)
+    spool.close()
+    assert spools.used == 0

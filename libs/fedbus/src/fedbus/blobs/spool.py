@@ -48,7 +48,13 @@ class Spool:
         """Whether the bytes are in memory and count against the budget, or in a file."""
         return self._memory is not None
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def shorten(self, size: int) -> None:
+        """Keep the first `size` bytes only; the budget counts the memory until the spool closes."""
+        if size > self.size:
+            raise StoreError(f"spool: {size} bytes of {self.size}")
+        self.size = size
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Write bytes at an offset; raise StoreError for bytes outside the spool."""
         if offset < 0 or offset + len(data) > self.size:
             raise StoreError(f"spool: bytes {offset} to {offset + len(data)} of {self.size}")
@@ -78,9 +84,11 @@ class Spool:
         """
         if self._fault:
             raise StoreError(self._fault)
+        end = min(offset + length, self.size)
         if self._memory is not None:
             with memoryview(self._memory) as whole:
-                return whole[offset : offset + length]
+                return whole[offset:end]
+        length = max(0, end - offset)
         return memoryview(b"" if self._file is None else os.pread(self._file, length, offset))
 
     def blocks(self, offset: int = 0, length: int = BLOCK_BYTES) -> Iterator[memoryview]:

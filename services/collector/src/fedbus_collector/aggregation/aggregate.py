@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from fedbus.blobs.spool import Spool
 from fedbus.model.frozen_bits import FrozenBits
+from fedbus.wire.blobs import BlobRef
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.aggregation.intake import UpdateIntake
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
@@ -15,6 +16,7 @@ from fedbus_collector.aggregation.new_version import NewVersion
 from fedbus_collector.aggregation.server_step import ServerStep
 from fedbus_collector.aggregation.state_blocks import StrategyArrays
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
+from fedbus_collector.aggregation.thin_version import ThinVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class Aggregate:
     """The digests of the blobs that were written, and how the updates were combined.
 
     `state` is None if the strategy has no arrays. `numbers` are those of its state. `frozen` is the
-    digest of the bits of what the next round leaves out; None: nothing.
+    digest of the bits of what the next round leaves out; None: nothing. `thin` is the smaller blob
+    of the version, if the strategy has one.
     """
 
     weights: str
@@ -30,6 +33,7 @@ class Aggregate:
     used: UsedCoefficients
     numbers: Mapping[str, float] = field(default_factory=dict)
     frozen: str | None = None
+    thin: BlobRef | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,7 @@ class Aggregation:
     `agents` are those whose updates count, in the order of the cohort: so the result from kept
     updates does not depend on the order in which they arrived. A running total depends on it in the
     rounding of its sums. The bits of numbers that the next round leaves out go into `frozen`, a
-    spool that a strategy with freezing needs.
+    spool that a strategy with freezing needs. `thin` makes the version smaller.
     """
 
     runs: UpdateRuns
@@ -50,6 +54,7 @@ class Aggregation:
     out: Spool
     state: StrategyArrays | None = None
     frozen: Spool | None = None
+    thin: ThinVersion | None = None
 
     def run(self) -> Aggregate:
         """Write the aggregate; raises as `NewVersion` and the `combine` of the updates do."""
@@ -60,7 +65,8 @@ class Aggregation:
         state = None if self.state is None else self.state.new.digest()
         kept = step.next_state()
         frozen = self._write_frozen(kept.frozen)
-        return Aggregate(self.out.digest(), state, combined.used, kept.numbers, frozen)
+        thin = None if self.thin is None else self.thin.write(self.out, self.runs.layout)
+        return Aggregate(self.out.digest(), state, combined.used, kept.numbers, frozen, thin)
 
     def _write_frozen(self, bits: FrozenBits | None) -> str | None:
         if bits is None or self.frozen is None:

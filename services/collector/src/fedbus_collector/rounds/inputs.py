@@ -103,7 +103,9 @@ class RoundInputs:
             self.base = self._cache.take_blob(base.weights.digest)
         if self.base is None and "base" not in self._sinks:
             # The cohort joins the same multicast; a round of Poisson sampling may have none.
-            members = len(self._plan.cohort) + 1 if self._plan.cohort else 0
+            # Agents that train from a thin blob join another multicast.
+            alone = not self._plan.cohort or base.thin is not None
+            members = 0 if alone else len(self._plan.cohort) + 1
             yield self._fetch("base", base.weights, members)
         if self.layout is not None:
             yield from self._fetch_state()

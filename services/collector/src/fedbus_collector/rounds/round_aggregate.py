@@ -1,16 +1,19 @@
-"""The new version of one round, and the state beside it: written, served, then cached. Pure.
+"""The new version of one round, and the blobs beside it: written, served, then cached. Pure.
 
-The spools for both are created in the event loop.
+Their spools are created in the event loop.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from fedbus.blobs.spool import Spool, Spools
+from fedbus.compression import compressed_bounds
+from fedbus.compression.round_chance import round_rng
 from fedbus.core.actions import Action, Run, Serve, Unserve
 from fedbus.model.blob_header import blob_size
 from fedbus.model.frozen_bits import frozen_layout
-from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.blobs import BlobRef, CompressedBlob, ModelRef
 from fedbus.wire.messages import Commit
 from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import RoundRecord
@@ -20,6 +23,7 @@ from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.server_step import ServerStep
 from fedbus_collector.aggregation.state_blocks import StrategyArrays
+from fedbus_collector.aggregation.thin_version import ThinVersion
 from fedbus_collector.collector_parts import StrategyParts
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.inputs import RoundInputs
@@ -29,7 +33,7 @@ from fedbus_collector.rounds.round_privacy import RoundPrivacy
 from fedbus_collector.rounds.round_record import record_of
 from fedbus_collector.rounds.updates import BRIEF_RUN_BYTES, RoundUpdates
 
-WrittenPart: TypeAlias = Literal["weights", "state", "frozen"]
+WrittenPart: TypeAlias = Literal["weights", "state", "frozen", "thin"]
 """A blob that the worker thread writes."""
 INLINE_WEIGHTS_BYTES = 16 * 1024
 """A version up to this size is sent to the controller inside the report of the round's end."""
@@ -58,8 +62,11 @@ class RoundAggregate:
         self._make("weights", blob_size(updates.runs.layout, "plain"))
         if (layout := inputs.state_layout) is not None:
             self._make("state", blob_size(layout, "plain"))
-        if self._progress.request.strategy.freezing is not None:
-            self._make("frozen", blob_size(frozen_layout(updates.runs.layout), "plain"))
+        layout, strategy = updates.runs.layout, self._progress.request.strategy
+        if strategy.freezing is not None:
+            self._make("frozen", blob_size(frozen_layout(layout), "plain"))
+        if strategy.download:
+            self._make("thin", compressed_bounds(layout, strategy.download, content="plain").most)
 
     def start(
         self,
@@ -96,11 +103,20 @@ class RoundAggregate:
             out=out,
             state=state,
             frozen=self._written.get("frozen"),
+            thin=self._thin(),
         )
         self.running = True
         passes = len(progress.counted) if isinstance(verified, KeptUpdates) else 1
         brief = updates.brief and out.size * (passes + privacy.passes) <= BRIEF_RUN_BYTES
         return Run(keys.AggregateRun(*progress.key), aggregation.run, brief)
+
+    def _thin(self) -> ThinVersion | None:
+        """Return what writes the thin blob: equal bytes each time that the task is repeated."""
+        if (out := self._written.get("thin")) is None:
+            return None
+        plan = self._progress.plan
+        rng = round_rng("download", plan.job, plan.round, plan.task)
+        return ThinVersion(self._progress.request.strategy.download, rng, out)
 
     def _make(self, part: WrittenPart, size: int) -> None:
         self._written[part] = self._spools.make(size)
@@ -117,6 +133,10 @@ class RoundAggregate:
             frozen=self._blob("frozen", made.frozen),
         )
         record = record_of(self._progress, made.used, state, spent)
+        if made.thin is not None:
+            self._served[made.thin.digest] = self._written["thin"]
+            steps = self._progress.request.strategy.download
+            record = replace(record, thin=CompressedBlob(blob=made.thin, compression=steps))
         return Commit(record=record, weights=weights)
 
     def _blob(self, part: WrittenPart, digest: str | None) -> BlobRef | None:
