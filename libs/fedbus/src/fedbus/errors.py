@@ -11,6 +11,7 @@
     ├── StoreError        the store cannot be read or written
     ├── TrainingError     data or parameters that a trainer cannot use
     │   └── PrivacyError  a private training that cannot keep what the job promises
+    ├── MaskingError      a step of a masked round that an agent or a collector refuses
     ├── Stopped           work that was cancelled: no fault
     └── of fedbus.client: Failed, Unreachable, Refused and its kind JobRefused
 
@@ -67,6 +68,13 @@ class PrivacyError(TrainingError):
     """A private training cannot keep what its job promises.
 
     The message leaves the agent, so it has no figure that follows from the agent's data.
+    """
+
+
+class MaskingError(FedbusError):
+    """A step of a masked round is refused: what it asks for, or answers, is not what it must be.
+
+    The message leaves the node, so it has no key, share or number of an update.
     """
 
 

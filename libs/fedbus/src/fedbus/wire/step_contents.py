@@ -49,8 +49,12 @@ class ShareTo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharesSealed:
-    """The shares of the sender's secrets, one for each of its neighbours."""
+    """The shares of the sender's secrets, one for each of its neighbours.
 
+    `seed_digest` is what a seed that is joined from shares must have as its digest.
+    """
+
+    seed_digest: Digest
     shares: Annotated[tuple[ShareTo, ...], Bounds(max_length=MAX_MASKED_AGENTS)]
 
 

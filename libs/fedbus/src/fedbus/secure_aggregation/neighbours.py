@@ -1,0 +1,89 @@
+"""Graph of a masked round: with which agents each agent exchanges masks and shares. Pure.
+
+The agents are put in an order by SHA-256, as on a circle, and each is a neighbour of the nearest
+half of `neighbours` on either side. With no more agents than `neighbours` + 1, all are neighbours.
+Each node computes the same graph from the names alone.
+
+Who chooses the agents of a task can try many choices until agents that collude with it stand beside
+an agent; that order is a public function is no protection. So `colluders_tolerated` counts the
+colluding agents in one neighbourhood, wherever they stand; see `agent_steps`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from math import ceil
+from typing import Final
+
+from fedbus.errors import MaskingError
+from fedbus.secure_aggregation.masked_task import MaskedTask
+
+_ROUNDING: Final = 1e-9
+"""0.55 * 20 is 11.000000000000002 in floating point."""
+
+
+class NeighbourGraph:
+    """The neighbours of each agent of a task; the same for each order of its agents."""
+
+    def __init__(self, task: MaskedTask, agents: Sequence[str], neighbours: int) -> None:
+        self.agents = tuple(sorted(agents))
+        seed = task.bound("neighbours", *self.agents)
+        self._circle = sorted(
+            self.agents, key=lambda name: (hashlib.sha256(seed + name.encode()).digest(), name)
+        )
+        self._at = {name: place for place, name in enumerate(self._circle)}
+        self._reach = (neighbours + 1) // 2
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    @cached_property
+    def complete(self) -> bool:
+        """Whether all agents are neighbours."""
+        return 2 * self._reach + 1 >= len(self.agents)
+
+    @property
+    def size(self) -> int:
+        """Agents of one neighbourhood; all have the same number."""
+        return len(self.agents) if self.complete else 2 * self._reach + 1
+
+    def neighbourhood(self, agent: str) -> tuple[str, ...]:
+        """Return an agent and its neighbours, sorted; the n-th holds the share of number n + 1."""
+        if self.complete:
+            return self.agents
+        if agent not in self._known:
+            place, count = self._at[agent], len(self._circle)
+            span = range(place - self._reach, place + self._reach + 1)
+            self._known[agent] = tuple(sorted(self._circle[at % count] for at in span))
+        return self._known[agent]
+
+    def neighbours(self, agent: str) -> tuple[str, ...]:
+        """Return the neighbours of an agent, sorted, without itself."""
+        return tuple(name for name in self.neighbourhood(agent) if name != agent)
+
+    def left_alone(self, present: Sequence[str], of: Sequence[str], least: int) -> tuple[str, ...]:
+        """Return those of some agents in whose neighbourhood fewer than `least` are present."""
+        there = set(present)
+        return tuple(
+            agent for agent in of if len(there.intersection(self.neighbourhood(agent))) < least
+        )
+
+
+def least_of(threshold: float, size: int) -> int:
+    """Return how many of `size` agents the threshold asks for: always more than half.
+
+    Raises:
+        MaskingError: The threshold is not above one half and at most 1.
+    """
+    if not 0.5 < threshold <= 1:  # noqa: PLR2004 - a half: two sets would both have their majority
+        raise MaskingError(f"the threshold {threshold} is not above 0.5 and at most 1")
+    return max(ceil(threshold * size - _ROUNDING), size // 2 + 1)
+
+
+def colluders_tolerated(least: int, size: int, *, complete: bool) -> int:
+    """Return with how many colluding agents in one neighbourhood a dishonest collector learns no
+    more than sums over `least` less that number of honest agents; -1: it needs none.
+
+    With all agents as neighbours, c colluders cannot make two sets agreed if 2 * least > size + c.
+    On a circle the collector may show other sets at other places, so that 3 * least must be
+    above 2 * size + 2 * c + 1; the docstring of `agent_steps` says why.
+    """  # noqa: D205 - one sentence that does not fit a line
+    return 2 * least - size - 1 if complete else (3 * least - 2 * size - 2) // 2
