@@ -20,6 +20,7 @@ from fedbus.cli.commands import (
     demo,
     infer,
     job,
+    key_commands,
     logs,
     models,
     plan_privacy,
@@ -79,6 +80,7 @@ app = typer.Typer(
 app.add_typer(job.app, name="job")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
+app.add_typer(key_commands.app, name="keys")
 app.add_typer(plugins.app, name="plugins")
 privacy_commands.app.command("plan")(plan_privacy.plan_privacy)
 privacy_commands.app.command("show")(privacy_show.show_privacy)

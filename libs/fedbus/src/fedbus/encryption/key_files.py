@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from fedbus.atomic_write import atomic_write, os_errors_as_store_errors
 from fedbus.encryption.parameters import EncryptionParameters
-from fedbus.encryption.tenseal_contexts import loaded_context, new_context, saved_context
+from fedbus.encryption.tenseal_contexts import new_context, saved_context
 from fedbus.errors import SettingsError
 from fedbus.private_files import create_private_file, read_private_file
 
@@ -53,17 +53,7 @@ class PublicKey:
         Raises:
             SettingsError: The file is missing or no public key; the message says how to mend it.
         """
-        try:
-            with path.open("rb") as file:
-                raw = file.read(_MOST_KEY_BYTES + 1)
-        except FileNotFoundError:
-            raise SettingsError(
-                f"public key {path}: there is no such file; {MAKE_A_PAIR}"
-            ) from None
-        except OSError as error:
-            raise SettingsError(f"public key {path}: {error.strerror or error}") from error
-        content = _content(raw, path, PUBLIC_KIND)
-        return _public_part(content, path)
+        return _public_part(_content(_public_bytes(path), path, PUBLIC_KIND), path)
 
     def save(self, path: Path) -> None:
         """Write the file; raise StoreError if it cannot be written."""
@@ -112,7 +102,12 @@ class SecretKey:
             SettingsError: The file is missing, is no secret key, or other users can read it; the
                 message says how to mend it.
         """
-        raw = read_private_file(path, "secret key", _MOST_KEY_BYTES, MAKE_A_PAIR)
+        try:
+            raw = read_private_file(path, "secret key", _MOST_KEY_BYTES, MAKE_A_PAIR)
+        except SettingsError:
+            if path.is_file() and _kind_of(path) == PUBLIC_KIND:  # its mode is not the fault
+                raise SettingsError(_public_for_secret(path)) from None
+            raise
         content = _content(raw, path, SECRET_KIND)
         return cls(_public_part(content, path), _bytes_of(content, "secret", path))
 
@@ -128,17 +123,59 @@ class SecretKey:
         create_private_file(path, content, "versions that it encrypted need it")
 
 
-def check_pair(secret: SecretKey, public: PublicKey) -> None:
-    """Raise SettingsError unless two keys belong together and their contexts are what they say."""
-    if secret.id != public.id:
-        raise SettingsError(
-            f"not a pair: the secret key is {secret.id[:12]}, the public one {public.id[:12]}; "
-            f"use the two files of one folder, or {MAKE_A_PAIR}"
-        )
-    if saved_context(loaded_context(secret.context), secret=False) != public.context:
-        raise SettingsError(
-            f"the secret key has another public part than its file says; {MAKE_A_PAIR}"
-        )
+def load_key(path: Path) -> SecretKey | PublicKey:
+    """Read a key file of either kind; raise SettingsError as their own `load` does."""
+    return (SecretKey if _kind_of(path) == SECRET_KIND else PublicKey).load(path)
+
+
+def generate_key_files(folder: Path, parameters: EncryptionParameters) -> SecretKey:
+    """Make a key and write its two files into a folder, which is made if there is none.
+
+    Raises:
+        SettingsError: The folder has one of the files, TenSEAL is missing, or it cannot use the
+            parameters; no file is written.
+        StoreError: A file cannot be written.
+    """
+    for path in (folder / SECRET_NAME, folder / PUBLIC_NAME):
+        if path.exists():
+            raise SettingsError(
+                f"{path}: this file exists; versions that its key encrypted need it, so choose "
+                "another folder"
+            )
+    key = SecretKey.generate(parameters)
+    with os_errors_as_store_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    key.save(folder / SECRET_NAME)
+    key.public.save(folder / PUBLIC_NAME)
+    return key
+
+
+def _public_bytes(path: Path) -> bytes:
+    try:
+        if path.exists() and not path.is_file():  # opening a named pipe would wait
+            raise SettingsError(f"key {path}: this is no regular file")
+        with path.open("rb") as file:
+            return file.read(_MOST_KEY_BYTES + 1)
+    except FileNotFoundError:
+        raise SettingsError(f"key {path}: there is no such file; {MAKE_A_PAIR}") from None
+    except OSError as error:
+        raise SettingsError(f"key {path}: {error.strerror or error}") from error
+
+
+def _kind_of(path: Path) -> str:
+    """Return what a key file says that it is; nothing if it is none."""
+    try:
+        content = json.loads(_public_bytes(path))
+    except (SettingsError, ValueError):
+        return ""
+    return str(content.get("kind")) if isinstance(content, dict) else ""
+
+
+def _public_for_secret(path: Path) -> str:
+    return (
+        f"secret key {path}: this is a public key, which cannot decrypt; name the file "
+        f"{SECRET_NAME} that was made with it"
+    )
 
 
 def _file_bytes(kind: str, public: PublicKey, more: Mapping[str, str]) -> bytes:
@@ -177,10 +214,7 @@ def _content(raw: bytes, path: Path, kind: str) -> dict[str, Any]:
                 f"from this machine, and name the file {PUBLIC_NAME} that was made with it"
             )
         case found, _ if found == PUBLIC_KIND:
-            raise SettingsError(
-                f"secret key {path}: this is a public key, which cannot decrypt; name the file "
-                f"{SECRET_NAME} that was made with it"
-            )
+            raise SettingsError(_public_for_secret(path))
         case _:
             raise SettingsError(f"{what} {path}: this is no key file; {MAKE_A_PAIR}")
 

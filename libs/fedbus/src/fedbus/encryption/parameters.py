@@ -26,8 +26,8 @@ STANDARD_BITS: Final[Mapping[int, int]] = {
 
 BFV_SIZES: Final = ((54, 55), (60, 49), (36, 36, 37))
 """Sizes of primes tried for N = 4096, in this order; the first one of those with least bytes."""
-CKKS_SIZES: Final = (36, 36)
-CKKS_SCALE_BITS: Final = 26
+CKKS_SIZES: Final = (((36, 36), 26), ((54, 55), 40), ((60, 49), 40))
+"""Sizes of primes with bits of the scale, tried for N = 4096: the first one that suffices."""
 DEFAULT_DEGREE: Final = 4096
 DEFAULT_BITS: Final = 11
 DEFAULT_AGENTS: Final = 100
@@ -66,23 +66,7 @@ class EncryptionParameters:
         """Verify the parameters."""
         if self.scheme not in {"bfv", "ckks"}:
             raise SettingsError(f"scheme {str(self.scheme)[:40]!r}; use bfv or ckks")
-        degree, sizes = self.poly_modulus_degree, self.coeff_mod_bit_sizes
-        if degree not in STANDARD_BITS:
-            known = ", ".join(map(str, STANDARD_BITS))
-            raise SettingsError(f"poly_modulus_degree {degree}; use one of {known}")
-        if not 2 <= len(sizes) <= _MOST_FIELDS or not all(  # noqa: PLR2004 - one prime is special
-            _LEAST_PRIME_BITS <= size <= _MOST_PRIME_BITS for size in sizes
-        ):
-            raise SettingsError(
-                f"coeff_mod_bit_sizes {list(sizes)}; use 2 to 16 sizes of {_LEAST_PRIME_BITS} to "
-                f"{_MOST_PRIME_BITS} bits"
-            )
-        if sum(sizes) > STANDARD_BITS[degree]:
-            raise SettingsError(
-                f"coeff_mod_bit_sizes {list(sizes)} have {sum(sizes)} bits; with "
-                f"poly_modulus_degree {degree} at most {STANDARD_BITS[degree]} are as secure as "
-                "128 bits (Homomorphic Encryption Standard); use fewer bits or a greater degree"
-            )
+        check_moduli(self.poly_modulus_degree, self.coeff_mod_bit_sizes)
         self._check_numbers()
 
     def _check_numbers(self) -> None:
@@ -129,6 +113,26 @@ class EncryptionParameters:
         return min(limit, MAX_COHORT_AGENTS)
 
 
+def check_moduli(degree: int, sizes: tuple[int, ...]) -> None:
+    """Raise SettingsError unless degree and sizes of primes are secure and SEAL can use them."""
+    if degree not in STANDARD_BITS:
+        known = ", ".join(map(str, STANDARD_BITS))
+        raise SettingsError(f"poly_modulus_degree {degree}; use one of {known}")
+    if not 2 <= len(sizes) <= _MOST_FIELDS or not all(  # noqa: PLR2004 - one prime is special
+        _LEAST_PRIME_BITS <= size <= _MOST_PRIME_BITS for size in sizes
+    ):
+        raise SettingsError(
+            f"coeff_mod_bit_sizes {list(sizes)}; use 2 to 16 sizes of {_LEAST_PRIME_BITS} to "
+            f"{_MOST_PRIME_BITS} bits"
+        )
+    if sum(sizes) > STANDARD_BITS[degree]:
+        raise SettingsError(
+            f"coeff_mod_bit_sizes {list(sizes)} have {sum(sizes)} bits; with "
+            f"poly_modulus_degree {degree} at most {STANDARD_BITS[degree]} are as secure as "
+            "128 bits (Homomorphic Encryption Standard); use fewer bits or a greater degree"
+        )
+
+
 def choose_parameters(  # noqa: PLR0913 - the keys of a job file, keyword-only
     *,
     scheme: Scheme = "bfv",
@@ -146,15 +150,10 @@ def choose_parameters(  # noqa: PLR0913 - the keys of a job file, keyword-only
         SettingsError: What is given is insecure or does not suffice; the message says what would.
     """
     degree = poly_modulus_degree or DEFAULT_DEGREE
+    if coeff_mod_bit_sizes:
+        check_moduli(degree, coeff_mod_bit_sizes)
     if scheme == "ckks":
-        made = EncryptionParameters(
-            "ckks",
-            degree,
-            coeff_mod_bit_sizes or CKKS_SIZES,
-            scale_bits=CKKS_SCALE_BITS if scale_bits is None else scale_bits,
-        )
-        check_agents(made, agents)
-        return made
+        return _chosen_ckks(degree, agents, coeff_mod_bit_sizes, scale_bits)
     candidates = (coeff_mod_bit_sizes,) if coeff_mod_bit_sizes else BFV_SIZES
     found = [
         EncryptionParameters("bfv", degree, sizes, modulus, scale_bits or 0)
@@ -167,6 +166,25 @@ def choose_parameters(  # noqa: PLR0913 - the keys of a job file, keyword-only
             f"numbers of {bits} bits; use fewer bits, fewer agents or greater sizes"
         )
     return min(found, key=lambda each: _cost(each, fields_for(bits, agents, each.plain_modulus)))
+
+
+def _chosen_ckks(
+    degree: int, agents: int, sizes: tuple[int, ...] | None, scale_bits: int | None
+) -> EncryptionParameters:
+    choices = (
+        EncryptionParameters(
+            "ckks", degree, sizes or each, scale_bits=scale if scale_bits is None else scale_bits
+        )
+        for each, scale in CKKS_SIZES
+    )
+    made = next((each for each in choices if each.most_agents >= agents), None)
+    if made is None:
+        given = f"coeff_mod_bit_sizes {list(sizes)} and " if sizes else ""
+        raise SettingsError(
+            f"{given}scale_bits {scale_bits} do not hold the sum of {agents} agents; use greater "
+            "sizes, a smaller scale or fewer agents"
+        )
+    return made
 
 
 def listed_sizes(candidates: tuple[tuple[int, ...], ...]) -> str:
@@ -210,8 +228,7 @@ def check_agents(parameters: EncryptionParameters, agents: int) -> None:
         raise SettingsError(
             f"coeff_mod_bit_sizes {list(parameters.coeff_mod_bit_sizes)} hold the sum of at most "
             f"{parameters.most_agents} agents, and {agents} may take part; ask fewer agents in a "
-            "round, or use a key that was generated for more: fedbus keys generate --agents "
-            f"{agents}"
+            f"round, or make a key for more: `fedbus keys generate FOLDER --agents {agents}`"
         )
 
 
