@@ -20,6 +20,7 @@ from fedbus.wire.strategies import Strategy
 from fedbus_collector import keys
 from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.core import CollectorCore
+from fedbus_collector.encryption_key import CollectorKey
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.noise_key_watch import NoiseKeyWatch
 from fedbus_collector.rounds.round_collector import RoundResources
@@ -126,11 +127,16 @@ class Harness(CoreHarness):
         incarnation: int = 5,
         parts: PartsFactory | None = None,
         noise_key: NoiseKeyWatch | None = None,
+        encryption_key: CollectorKey | None = None,
     ) -> None:
         self.spools = spools or Spools(1 << 20)
         self.cache = ModelCache()
         resources = RoundResources(
-            self.spools, self.cache, parts or PartsFactory(), noise_key or NoiseKeyWatch()
+            self.spools,
+            self.cache,
+            parts or PartsFactory(),
+            noise_key or NoiseKeyWatch(),
+            encryption_key or CollectorKey(),
         )
         super().__init__(CollectorCore(incarnation, REPOSITORY, resources))
 

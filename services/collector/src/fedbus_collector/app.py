@@ -14,6 +14,7 @@ from fedbus.runtime.setting_names import PREFIX
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
 from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.core import CollectorCore
+from fedbus_collector.encryption_key import CollectorKey
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.noise_key_watch import NoiseKeyWatch
 from fedbus_collector.rounds.round_collector import RoundResources
@@ -34,14 +35,23 @@ class CollectorSettings(ServiceSettings):
             "collectors; see `fedbus privacy key`"
         ),
     ] = None
+    encryption_key: Annotated[
+        Path | None,
+        Field(
+            description="file of the public key that updates of encrypted jobs are added with, the "
+            "same on all collectors; see `fedbus keys generate`"
+        ),
+    ] = None
 
 
 def build(settings: CollectorSettings, identity: Identity) -> service.Built:
-    """Build a collector from its settings; raise SettingsError if its noise key cannot be used."""
+    """Build a collector from its settings; raise SettingsError if one of its keys is unusable."""
     spools = Spools(settings.memory_mb * 2**20, settings.spool)
     parts = PartsFactory(settings.plugins)
-    resources = RoundResources(spools, ModelCache(), parts, watch_of(settings.noise_key))
-    return service.Built(CollectorCore(identity.incarnation, settings.repository, resources))
+    key = key_of(settings.encryption_key)
+    resources = RoundResources(spools, ModelCache(), parts, watch_of(settings.noise_key), key)
+    core = CollectorCore(identity.incarnation, settings.repository, resources)
+    return service.Built(core, close=key.close)
 
 
 def watch_of(path: Path | None) -> NoiseKeyWatch:
@@ -52,3 +62,13 @@ def watch_of(path: Path | None) -> NoiseKeyWatch:
         return NoiseKeyWatch(path, read_noise_key(path))
     except SettingsError as error:
         raise SettingsError(f"{PREFIX}NOISE_KEY: {error}") from error
+
+
+def key_of(path: Path | None) -> CollectorKey:
+    """Read the key of FEDBUS_ENCRYPTION_KEY, if it is set; raise SettingsError if it is none."""
+    if path is None:
+        return CollectorKey()
+    try:
+        return CollectorKey.read(path)
+    except SettingsError as error:
+        raise SettingsError(f"{PREFIX}ENCRYPTION_KEY: {error}") from error

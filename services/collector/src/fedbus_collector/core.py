@@ -87,6 +87,7 @@ class CollectorCore(Core):
                 yield from self._on_reply(message, now)
             case Connected():
                 yield from self._noise_key.connected(now)
+                yield from self._resources.encryption_key.connected()
             case Woke(keys.NoiseKeyPoll() as key):
                 yield self._noise_key.read(key)
             case Ran(keys.NoiseKeyPoll(), key):

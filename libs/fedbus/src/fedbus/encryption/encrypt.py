@@ -4,7 +4,7 @@ The numbers of an update are rounded at random to whole numbers (`model/fixed_po
 those exactly. CKKS encrypts the numbers as they are, in units of their tensor's range.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -39,6 +39,10 @@ CANARY_TOLERANCE: Final = 1e-2
 """CKKS: the most that the canary of a sum may differ from its count."""
 
 
+def _go_on() -> None:
+    """Let the encryption go on."""
+
+
 def encrypt_update(  # noqa: PLR0913, PLR0917 - what an encrypted update depends on
     update: Weights,
     layout: Layout,
@@ -46,6 +50,7 @@ def encrypt_update(  # noqa: PLR0913, PLR0917 - what an encrypted update depends
     examples: int,
     key: SecretKey,
     rng: np.random.Generator,
+    before_each: Callable[[], None] = _go_on,
 ) -> bytearray:
     """Return the encrypted blob of an update.
 
@@ -57,6 +62,7 @@ def encrypt_update(  # noqa: PLR0913, PLR0917 - what an encrypted update depends
             them at most.
         key: The key that the header names.
         rng: Decides the rounding; from the operating system's random numbers.
+        before_each: Called before each ciphertext; what it raises ends the encryption.
 
     Raises:
         EncryptionError: The key is another one, or a number is not finite.
@@ -75,6 +81,7 @@ def encrypt_update(  # noqa: PLR0913, PLR0917 - what an encrypted update depends
     blob = bytearray(encrypted_header_bytes(header.with_sum(1, counted)))
     with saved_file() as path:
         for row in slots:
+            before_each()
             blob += framed(encryption.encrypt(row, path))
     return blob
 

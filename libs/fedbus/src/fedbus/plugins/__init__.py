@@ -29,6 +29,7 @@ from fedbus.plugins.privacy_protocols import (
     ProtectsUpdate,
     RoundNoise,
     SecretNoise,
+    StatesBound,
 )
 from fedbus.plugins.protocols import (
     AgentInfo,
@@ -110,6 +111,7 @@ __all__ = [
     "ServerOptimizer",
     "ServerOptimizerFactory",
     "Stateful",
+    "StatesBound",
     "Trainer",
     "TrainerFactory",
     "Transform",

@@ -101,6 +101,23 @@ class ProtectsUpdate(Protocol):
 
 
 @runtime_checkable
+class StatesBound(Protocol):
+    """An agent's half that says how great the numbers of a protected update may be.
+
+    The ranges of encrypted and masked updates are readable. So where the noise of one agent alone
+    does not hide its update, they follow from this bound, not from the update.
+    """
+
+    def public_bound(self, numbers: Mapping[str, float], /) -> float:
+        """Return a bound that nearly no number of a protected update exceeds, above 0.
+
+        Args:
+            numbers: Those of the strategy's state before the round.
+        """
+        ...
+
+
+@runtime_checkable
 class ProtectsCombined(Protocol):
     """The collector's half of a privacy mechanism: it adds noise to the combined update.
 

@@ -33,6 +33,8 @@ GRID_BITS: Final = 20
 """A noised number is rounded to 2^-20 of the noise's scale, or less."""
 MOST_DEVIATIONS: Final = 11.0
 """More standard deviations than any normal number here is away from 0."""
+USUAL_DEVIATIONS: Final = 6.0
+"""A number of the standard normal distribution is greater than this once in 5 * 10^8."""
 _ANGLE_BITS: Final = 53
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fedbus.blobs.spool import Spool
+from fedbus.encryption.encrypted_blob import encrypted_bounds
 from fedbus.model.blob_header import blob_size
 from fedbus.model.encodings import SizeBounds
 from fedbus.plugins import UpdateFacts
@@ -45,7 +46,9 @@ class UpdateIntake(Protocol):
         ...
 
 
-def update_bounds(strategy: Strategy, runs: UpdateRuns) -> SizeBounds:  # noqa: ARG001 - compressed, encrypted and masked updates have other sizes
+def update_bounds(strategy: Strategy, runs: UpdateRuns) -> SizeBounds:
     """Return the least and the most bytes that the blob of an update may have."""
+    if strategy.encryption is not None:
+        return encrypted_bounds(strategy.encryption, runs.layout)
     size = blob_size(runs.updates, "delta")
     return SizeBounds(size, size)

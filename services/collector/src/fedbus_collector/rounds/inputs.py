@@ -79,7 +79,13 @@ class RoundInputs:
     def complete(self) -> bool:
         """Whether the round can close: the base is here, and the state if there is one."""
         state = self._old_state is None or self.state is not None
-        return self.base is not None and state and self.verifiable
+        has_base = self.base is not None or not self._needs_base
+        return has_base and state and self.verifiable
+
+    @property
+    def _needs_base(self) -> bool:
+        """Whether the version is computed from the base; a sum of ciphertexts is one by itself."""
+        return self._strategy.encryption is None
 
     @property
     def verifiable(self) -> bool:
@@ -99,9 +105,9 @@ class RoundInputs:
             raise TransferError(f"a model spec of {base.spec.size} bytes, at most {MAX_SPEC_BYTES}")
         if self.layout is None and "spec" not in self._sinks:
             yield self._fetch("spec", base.spec)
-        if self.base is None:
+        if self.base is None and self._needs_base:
             self.base = self._cache.take_blob(base.weights.digest)
-        if self.base is None and "base" not in self._sinks:
+        if self.base is None and self._needs_base and "base" not in self._sinks:
             # The cohort joins the same multicast; a round of Poisson sampling may have none.
             # Agents that train from a thin blob join another multicast.
             alone = not self._plan.cohort or base.thin is not None

@@ -20,9 +20,12 @@ from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import StrategyState
 from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation
+from fedbus_collector.aggregation.encrypted_aggregation import EncryptedAggregation
+from fedbus_collector.aggregation.encrypted_total import EncryptedTotal
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.server_step import ServerStep
 from fedbus_collector.aggregation.state_blocks import StrategyArrays
+from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.aggregation.thin_version import ThinVersion
 from fedbus_collector.collector_parts import StrategyParts
 from fedbus_collector.model_cache import ModelCache
@@ -59,6 +62,9 @@ class RoundAggregate:
     def reserve(self, inputs: RoundInputs, updates: RoundUpdates) -> None:
         """Create the spools of the version and the state; raise StoreError if there is no room."""
         assert updates.runs is not None  # noqa: S101 - the round collects updates
+        if isinstance(updates.verified, EncryptedTotal):
+            self._make("weights", updates.verified.size)
+            return
         self._make("weights", blob_size(updates.runs.layout, "plain"))
         if (layout := inputs.state_layout) is not None:
             self._make("state", blob_size(layout, "plain"))
@@ -79,33 +85,28 @@ class RoundAggregate:
         runs, verified, base = updates.runs, updates.verified, inputs.base
         assert runs is not None  # noqa: S101 - the round collects updates
         assert verified is not None  # noqa: S101 - it was made with `runs`
-        assert base is not None  # noqa: S101 - the caller has checked that inputs are complete
         progress, state = self._progress, None
-        out = self._written["weights"]
+        out, step = self._written["weights"], self._step(parts, inputs, runs, privacy)
+        self.running = True
+        if isinstance(verified, EncryptedTotal):
+            encrypted = EncryptedAggregation(
+                total=verified, agents=progress.counted_agents, step=step, out=out
+            )
+            return Run(keys.AggregateRun(*progress.key), encrypted.run)
+        assert base is not None  # noqa: S101 - the caller has checked that inputs are complete
         if (layout := inputs.state_layout) is not None:
             state = StrategyArrays(layout, inputs.state, self._written["state"])
         aggregation = Aggregation(
             runs=runs,
             updates=verified,
             agents=progress.counted_agents,
-            step=ServerStep(
-                optimizer=parts.optimizer,
-                transforms=parts.transforms,
-                aggregator=parts.aggregator.caller.part,
-                population=progress.request.strategy.population or 0,
-                round=progress.state_round,
-                numbers=progress.state_numbers,
-                private=privacy.step(parts.mechanism),
-                frozen=inputs.frozen,
-                observers=observers_of(progress, runs.layout),
-            ),
+            step=step,
             base=base,
             out=out,
             state=state,
             frozen=self._written.get("frozen"),
             thin=self._thin(),
         )
-        self.running = True
         passes = len(progress.counted) if isinstance(verified, KeptUpdates) else 1
         brief = updates.brief and out.size * (passes + privacy.passes) <= BRIEF_RUN_BYTES
         return Run(keys.AggregateRun(*progress.key), aggregation.run, brief)
@@ -117,6 +118,22 @@ class RoundAggregate:
         plan = self._progress.plan
         rng = round_rng("download", plan.job, plan.round, plan.task)
         return ThinVersion(self._progress.request.strategy.download, rng, out)
+
+    def _step(
+        self, parts: StrategyParts, inputs: RoundInputs, runs: UpdateRuns, privacy: RoundPrivacy
+    ) -> ServerStep:
+        progress = self._progress
+        return ServerStep(
+            optimizer=parts.optimizer,
+            transforms=parts.transforms,
+            aggregator=parts.aggregator.caller.part,
+            population=progress.request.strategy.population or 0,
+            round=progress.state_round,
+            numbers=progress.state_numbers,
+            private=privacy.step(parts.mechanism),
+            frozen=inputs.frozen,
+            observers=observers_of(progress, runs.layout),
+        )
 
     def _make(self, part: WrittenPart, size: int) -> None:
         self._written[part] = self._spools.make(size)

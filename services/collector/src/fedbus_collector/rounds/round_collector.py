@@ -19,6 +19,7 @@ from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.collector_parts import PartsFactory
+from fedbus_collector.encryption_key import CollectorKey
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.noise_key_watch import NoiseKeyWatch
 from fedbus_collector.rounds.closing_stages import ClosingStage, ClosingStages
@@ -44,6 +45,7 @@ class RoundResources:
     cache: ModelCache
     parts: PartsFactory
     noise_key: NoiseKeyWatch = field(default_factory=NoiseKeyWatch)
+    encryption_key: CollectorKey = field(default_factory=CollectorKey)
 
 
 class RoundCollector:
@@ -61,7 +63,8 @@ class RoundCollector:
         self.ended: RoundEnded | None = None
         self.undecided = False
         self._inputs = RoundInputs(progress.request, resources.spools, resources.cache)
-        self._updates = RoundUpdates(progress, resources.spools)
+        self._key = resources.encryption_key
+        self._updates = RoundUpdates(progress, resources.spools, resources.encryption_key)
         self._parts = RoundParts(progress, resources.parts)
         self._aggregate = RoundAggregate(progress, resources.spools, resources.cache)
         self._privacy = RoundPrivacy(progress, resources.noise_key)
@@ -88,6 +91,8 @@ class RoundCollector:
         yield Note("round_opened", self.progress.log_facts(at=now))
         deadline = now + self.progress.plan.deadline_seconds
         yield WakeAt(keys.RoundDeadline(*self.progress.key), deadline)
+        if (terms := self.progress.request.strategy.encryption) is not None:
+            self._key.check(terms, self.progress.plan.base)
         yield from self._privacy.read_key()
         yield from self._fetch_inputs(now)
 

@@ -5,10 +5,12 @@ from itertools import islice
 
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_training_metrics
+from fedbus.wire.blobs import EncryptedVersion
 from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import Contributor, Refusal, RoundRecord
 from fedbus.wire.strategies import StrategyState
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
+from fedbus_collector.rounds.encrypted_plan import encryption_of_new_version
 from fedbus_collector.rounds.progress import MAX_REFUSAL_CHARACTERS, RoundProgress
 
 MAX_RECORDED_METRICS = 4096
@@ -51,6 +53,7 @@ def record_of(
         base_coefficient=used.base,
         state=_state(progress, state),
         privacy=spent,
+        encryption=_encryption(progress),
     )
 
 
@@ -62,6 +65,11 @@ def _state(progress: RoundProgress, kept: StrategyState | None) -> StrategyState
         return None
     kept = kept or StrategyState(rounds=progress.state_round)
     return replace(kept, ranges=progress.next_ranges)
+
+
+def _encryption(progress: RoundProgress) -> EncryptedVersion | None:
+    terms, base = progress.request.strategy.encryption, progress.plan.base
+    return None if terms is None else encryption_of_new_version(base, terms)
 
 
 def _refusal(progress: RoundProgress, agent: str) -> Refusal:

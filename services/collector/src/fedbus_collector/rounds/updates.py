@@ -12,12 +12,15 @@ from fedbus.core.actions import Action, Cancel, Fetch, Note, Run
 from fedbus.wire.blobs import BlobLocation
 from fedbus.wire.messages import Offer
 from fedbus_collector import keys
+from fedbus_collector.aggregation.encrypted_total import EncryptedTotal
 from fedbus_collector.aggregation.intake import UpdateIntake, update_bounds
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.aggregation.verification import ArrivedUpdate, UpdateChecks
 from fedbus_collector.collector_parts import StrategyParts
+from fedbus_collector.encryption_key import CollectorKey
+from fedbus_collector.rounds.encrypted_plan import planned_update
 from fedbus_collector.rounds.progress import RoundProgress
 
 BRIEF_RUN_BYTES = 128 * 1024
@@ -35,28 +38,33 @@ class RoundUpdates:
             may hang, is called.
     """
 
-    def __init__(self, progress: RoundProgress, spools: Spools) -> None:
+    def __init__(self, progress: RoundProgress, spools: Spools, key: CollectorKey) -> None:
         self.runs: UpdateRuns | None = None
-        self.verified: UpdateIntake | None = None
+        self.verified: UpdateIntake | EncryptedTotal | None = None
         self.folding = False
         self.brief = False
         self._progress = progress
         self._spools = spools
+        self._key = key
         self._received: dict[str, Spool] = {}
         self._queue: list[ArrivedUpdate] = []
         self._quorum_noted = False
 
     def start(self, runs: UpdateRuns, parts: StrategyParts) -> Iterator[Action]:
         """Create the running total if there is one, then receive what was offered before."""
-        self.runs, self.brief = runs, not parts.third_party
+        encrypted = self._progress.request.strategy.encryption is not None
+        self.runs, self.brief = runs, not parts.third_party and not encrypted
         self.verified = self._intake(runs, parts)
         offers, self._progress.offers = self._progress.offers, {}
         for agent, offer in offers.items():
             yield from self._receive(runs, agent, offer)
 
-    def _intake(self, runs: UpdateRuns, parts: StrategyParts) -> UpdateIntake:
+    def _intake(self, runs: UpdateRuns, parts: StrategyParts) -> UpdateIntake | EncryptedTotal:
         numbers = self._progress.state_numbers
         checks = UpdateChecks(runs, parts.aggregator, parts.mechanism, numbers)
+        if (terms := self._progress.request.strategy.encryption) is not None:
+            planned = planned_update(self._progress.plan, terms, runs.layout)
+            return EncryptedTotal(checks, planned, self._key.add, self._spools.place)
         if parts.keeps_updates:
             return KeptUpdates(checks)
         return RunningTotal(checks, self._spools.make(total_bytes(runs), zeros=True))

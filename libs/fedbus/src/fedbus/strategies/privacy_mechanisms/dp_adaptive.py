@@ -22,7 +22,7 @@ from typing import Final
 
 from fedbus.model.layout import Weights
 from fedbus.plugins import Block, Combined, PrivateTraining, PrivateUpdate, RoundNoise, UpdateFacts
-from fedbus.privacy.noise_numbers import MOST_DEVIATIONS, number_on_grid
+from fedbus.privacy.noise_numbers import MOST_DEVIATIONS, USUAL_DEVIATIONS, number_on_grid
 from fedbus.strategies.number_parameters import flag, not_negative, positive
 from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
     LEAST_NORM,
@@ -109,13 +109,25 @@ class AdaptiveClipping:
         bit = 1.0 if bounded.norm <= limit else 0.0
         if self.collector_draws_noise:
             return PrivateUpdate(update=bounded.update, norm_bit=bit)
-        std = self._update_multiplier * limit / sqrt(self._agents)
+        std = self._share_of_noise(limit)
         bit_std = self._count_std / sqrt(self._agents)
         noisy_bit = bit + bit_std * float(training.noise.normals(1)[0])
         return PrivateUpdate(
             update=noised_update(bounded.update, std, training.noise.normals),
             norm_bit=number_on_grid(noisy_bit, bit_std),
         )
+
+    def _share_of_noise(self, norm: float) -> float:
+        """Return the standard deviation of the noise that an agent adds; 0 if it adds none."""
+        if self.collector_draws_noise:
+            return 0.0
+        std: float = self._update_multiplier * norm / sqrt(self._agents)
+        return std
+
+    def public_bound(self, numbers: Mapping[str, float], /) -> float:
+        """Return this round's norm and six standard deviations of an agent's noise."""
+        norm = self._norm_of(numbers)
+        return norm + USUAL_DEVIATIONS * self._share_of_noise(norm)
 
     def refuses_update(self, facts: UpdateFacts, numbers: Mapping[str, float], /) -> str:
         """Return why an update is longer than the norm, or why its bit is none, or ""."""

@@ -11,11 +11,13 @@ The sum runs over the updates that came. If agents draw the noise, each adds N(0
 its own update, so that the sum has the same noise when all n come.
 """
 
+from collections.abc import Mapping
 from math import sqrt
 from typing import Final
 
 from fedbus.model.layout import Weights
 from fedbus.plugins import Block, Combined, PrivateTraining, PrivateUpdate, RoundNoise
+from fedbus.privacy.noise_numbers import USUAL_DEVIATIONS
 from fedbus.strategies.number_parameters import flag
 from fedbus.strategies.privacy_mechanisms.fixed_norm import FixedNorm
 from fedbus.strategies.privacy_mechanisms.mechanism_parameters import (
@@ -71,8 +73,19 @@ class FixedClipping(FixedNorm):
         bounded = super().protect(update, training)
         if self.collector_draws_noise:
             return bounded
-        std = self._multiplier * self._norm / sqrt(self._agents)
-        return PrivateUpdate(update=noised_update(bounded.update, std, training.noise.normals))
+        noised = noised_update(bounded.update, self._share_of_noise, training.noise.normals)
+        return PrivateUpdate(update=noised)
+
+    @property
+    def _share_of_noise(self) -> float:
+        """The standard deviation of the noise that an agent adds; 0 if the collector draws it."""
+        if self.collector_draws_noise:
+            return 0.0
+        return self._multiplier * self._norm / sqrt(self._agents)
+
+    def public_bound(self, _numbers: Mapping[str, float], /) -> float:
+        """Return the clipping norm and six standard deviations of an agent's noise."""
+        return self._norm + USUAL_DEVIATIONS * self._share_of_noise
 
     def add_noise(self, combined: Combined, noise: RoundNoise | None, /) -> Block:
         """Return the mean with noise; as it is if agents have drawn the noise."""

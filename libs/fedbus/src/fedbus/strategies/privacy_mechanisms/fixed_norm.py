@@ -25,6 +25,10 @@ class FixedNorm:
         """Return the clipped update."""
         return PrivateUpdate(update=clipped(update, self._norm).update)
 
+    def public_bound(self, _numbers: Mapping[str, float], /) -> float:
+        """Return the clipping norm: no number of the update is greater."""
+        return self._norm
+
     def refuses_update(self, facts: UpdateFacts, _numbers: Mapping[str, float], /) -> str:
         """Return why an update is longer than the clipping norm, or ""; "" if none is measured."""
         return norm_fault(facts, self._norm) if self.needs_norm else ""
