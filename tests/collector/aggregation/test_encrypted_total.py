@@ -105,7 +105,7 @@ def test_an_update_with_another_header_is_refused(
     changes: dict[str, Any],  # of a header
     reason: str,
 ) -> None:
-    """TenSEAL would add it, and nobody could tell from the sum who had made it useless."""
+    """TenSEAL would add it, and the sum would not show which agent had made it useless."""
     blob = update_blob(0.5, 10)
     header = planned().with_sum(1, 10)
     start = len(encrypted_header_bytes(header))
@@ -141,7 +141,7 @@ def test_a_sum_of_other_agents_is_no_version(total: EncryptedTotal) -> None:
         total.write((A, B), SPOOLS.make(total.size))
 
 
-def test_a_full_disk_fails_the_round_and_refuses_nobody(tmp_path: Path) -> None:
+def test_a_full_disk_fails_the_round_and_refuses_no_agent(tmp_path: Path) -> None:
     """It is not the agent's fault."""
     place = tmp_path / "missing"
     total = EncryptedTotal(CHECKS, planned(), InProcessSums(sample_key().public).add, place)
@@ -188,7 +188,7 @@ def test_the_aggregator_may_refuse_an_update() -> None:
             return 1.0
 
         def refuses(self, facts: UpdateFacts) -> str:
-            """Say why."""
+            """Return why."""
             return f"not {facts.agent}"
 
     calls = AggregatorCalls(Picky(), PartCaller("aggregator", "picky"))

@@ -12,7 +12,7 @@ from fedbus.wire.documents import AgentFacts
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.capabilities import measure
 from fedbus_edge_agent.http.auth import read_token_auth
-from fedbus_edge_agent.settings import AgentSettings, load_source
+from fedbus_edge_agent.settings import AgentSettings, load_source, read_encryption_key
 from fedbus_edge_agent.standalone.jobs import HttpStarted, StandaloneJobs
 from fedbus_edge_agent.standalone.models import UploadedModels
 from fedbus_edge_agent.standalone.runner import StandaloneRunner
@@ -31,8 +31,8 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     """Build an agent.
 
     Raises:
-        SettingsError: The data or the preferred trainer cannot be loaded, or the settings of the
-            HTTP API contradict each other.
+        SettingsError: The data, the preferred trainer or the encryption key cannot be loaded, or
+            the settings of the HTTP API contradict each other.
     """
     source = load_source(settings)
     token = None if settings.http_token is None else settings.http_token.get_secret_value()
@@ -43,8 +43,14 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     outbox = Outbox(home)
     # Outside the agents' own folders: the agents of a machine share the results of trials.
     admission = Admission(settings.home / TRIALS, identity.name)
+    key = read_encryption_key(settings.encryption_key)
     trainer = LocalTrainer(
-        outbox, source, settings.trainer, allowed=settings.plugins, admission=admission
+        outbox,
+        source,
+        settings.trainer,
+        allowed=settings.plugins,
+        admission=admission,
+        encryption_key=key,
     )
     try:
         trainer.trainers.check_preferred()
@@ -67,6 +73,7 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         thread=TrainingThread(settings.stall_seconds),
         standalone=StandaloneJobs(runner.run_round, runner.save_report, runner.load_reports()),
         data=source,
+        encryption_key=key,
     )
 
     def http_api(shell: Shell) -> "HttpApi":

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fedbus.blobs.spool import Spools
-from fedbus.core.actions import Action, Cancel, Introduce, Note
+from fedbus.core.actions import Action, AnnounceEncryptionKey, Cancel, Introduce, Note
 from fedbus.core.events import (
     Connected,
     Event,
@@ -20,6 +20,7 @@ from fedbus.core.events import (
 )
 from fedbus.core.interface import Core
 from fedbus.core.keys import Key
+from fedbus.encryption.key_files import SecretKey
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import (
     EvaluateTask,
@@ -63,6 +64,7 @@ class AgentCore(Core):
         thread: TrainingThread | None = None,
         standalone: StandaloneJobs | None = None,
         data: WatchedData | None = None,
+        encryption_key: SecretKey | None = None,
     ) -> None:
         self.standalone = standalone or StandaloneJobs()
         self.counters = AgentCounters()
@@ -77,7 +79,10 @@ class AgentCore(Core):
         self._inputs = TaskInputs(
             CachedModels(checker.choose if checker else None), spools, received
         )
-        self._acceptance = TaskAcceptance(checker, measure, self._thread, self._data_watch)
+        self._encryption_key = encryption_key
+        self._acceptance = TaskAcceptance(
+            checker, measure, self._thread, self._data_watch, encryption_key
+        )
         self._scheduler = WorkScheduler(
             runner, self._thread, self.standalone, self._inputs, self._acceptance, self._results
         )
@@ -127,6 +132,8 @@ class AgentCore(Core):
         """Decide what follows from an event."""
         match event:
             case Connected():
+                if self._encryption_key is not None:
+                    yield AnnounceEncryptionKey(self._encryption_key.id)
                 yield from self._replies.begin()
                 yield from self._features.begin()
                 yield from self._data_watch.begin(now)

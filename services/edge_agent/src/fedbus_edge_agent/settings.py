@@ -11,6 +11,7 @@ from fedbus.data.json_or_file import error_prefix, read_json_or_file
 from fedbus.datasource.config import DataConfig, LoaderError, OptionsError
 from fedbus.datasource.pipeline import PipelineStep, read_pipeline
 from fedbus.datasource.source import DataSource
+from fedbus.encryption.key_files import SecretKey
 from fedbus.errors import FedbusError, SettingsError, TrainingError
 from fedbus.runtime.settings import ServiceSettings
 from fedbus_edge_agent.training.watchdog import STALL_SECONDS
@@ -60,6 +61,13 @@ class AgentSettings(ServiceSettings):
     http_open: Annotated[
         bool, Field(description="the agent's HTTP API without a token (loopback only)")
     ] = False
+    encryption_key: Annotated[
+        Path | None,
+        Field(
+            description="file of the secret key of encrypted jobs, the same on all agents, which "
+            "only its owner may read; see `fedbus keys generate`"
+        ),
+    ] = None
     stall_seconds: Annotated[
         float, Field(ge=1, le=86_400, description="training that requests no batch this long hangs")
     ] = STALL_SECONDS
@@ -95,6 +103,18 @@ def load_source(settings: AgentSettings) -> DataSource:
         return DataSource(recipe)
     except FedbusError as error:
         raise SettingsError(f"{_setting_at_fault(settings, error)}: {error}") from error
+
+
+def read_encryption_key(path: Path | None) -> SecretKey | None:
+    """Read the secret key of FEDBUS_ENCRYPTION_KEY, if it is set.
+
+    Raises:
+        SettingsError: It is no secret key file, or other users can read it.
+    """
+    try:
+        return None if path is None else SecretKey.load(path)
+    except SettingsError as error:
+        raise SettingsError(f"FEDBUS_ENCRYPTION_KEY: {error}") from error
 
 
 def _setting_at_fault(settings: AgentSettings, error: FedbusError) -> str:

@@ -40,7 +40,7 @@ CANARY_TOLERANCE: Final = 1e-2
 
 
 def _go_on() -> None:
-    """Let the encryption go on."""
+    """Do nothing before a ciphertext."""
 
 
 def encrypt_update(  # noqa: PLR0913, PLR0917 - what an encrypted update depends on

@@ -4,7 +4,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from fedbus.core.actions import Action
+from fedbus.encryption.key_files import SecretKey
 from fedbus.errors import PrivacyError, TrainingError
+from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.host.data_watch import DataWatch
@@ -16,6 +18,7 @@ from fedbus_edge_agent.tasks.eligibility import (
     eligibility,
 )
 from fedbus_edge_agent.tasks.task import Task, TaskMessage
+from fedbus_edge_agent.training.encrypted_task import check_encrypted_task
 from fedbus_edge_agent.training.private_task import check_private_task
 from fedbus_edge_agent.training.trainers import TaskChecker
 from fedbus_edge_agent.training.watchdog import TrainingThread
@@ -35,6 +38,7 @@ class TaskAcceptance:
     measure: MeasureFacts
     thread: TrainingThread
     data_watch: DataWatch
+    encryption_key: SecretKey | None = None
     _measured: tuple[float, AgentFacts] | None = None
 
     def eligibility(self, message: TaskMessage, now: float) -> Eligibility:
@@ -72,13 +76,25 @@ class TaskAcceptance:
         if self.thread.trouble:
             return Eligibility(facts.format, self.thread.trouble)
         size, arrays, privacy = None, NO_ARRAYS, None
-        if isinstance(message, TrainTask):
-            size, state, privacy = message.base.weights.size, message.state, message.privacy
-            arrays = StrategySizes(len(message.sections), 0 if state is None else state.size)
-            try:
+        try:
+            check_encrypted_task(message, self.encryption_key)
+            if isinstance(message, TrainTask):
                 check_private_task(message)
-            except PrivacyError as error:
-                return Eligibility(facts.format, str(error))
+        except PrivacyError as error:
+            return Eligibility(facts.format, str(error))
+        if isinstance(message, TrainTask):
+            size, state, privacy = _plain_bytes(message.base), message.state, message.privacy
+            arrays = StrategySizes(
+                len(message.sections),
+                0 if state is None else state.size,
+                encrypted=message.encryption is not None,
+            )
         return eligibility(
             message.trainer, message.params, size, facts, self.checker, arrays, privacy
         )
+
+
+def _plain_bytes(base: ModelRef) -> int:
+    """Return the size of a version's readable weights."""
+    encryption = base.encryption
+    return base.weights.size if encryption is None else encryption.anchor_weights.size

@@ -26,11 +26,16 @@ class StrategySizes:
     """Arrays that a strategy needs here, beside those of its objective.
 
     `sections` is the number of the update's sections, each at most as large as the model's weights.
+    `encrypted` is whether the update is encrypted.
     """
 
     sections: int = 0
     state_bytes: int = 0
+    encrypted: bool = False
 
+
+ENCRYPTION_COPIES: Final = 10
+"""Memory to decrypt a base or encrypt an update, in sizes of the readable weights of float32."""
 
 NO_ARRAYS: Final = StrategySizes()
 
@@ -71,6 +76,7 @@ def eligibility(  # noqa: PLR0913, PLR0917 - all that a judgement depends on
     if weights_bytes is not None:
         memory = arrays.state_bytes + (arrays.sections + copies) * weights_bytes
         memory += dp_sgd_bytes(params, weights_bytes)
+        memory += arrays.encrypted * ENCRYPTION_COPIES * weights_bytes
         storage = (arrays.sections + min(copies, KEPT_STATES)) * weights_bytes
         no_room = resources_reason(weights_bytes, params, facts, memory, storage)
     too_wide = batch_memory_reason(rows, params, facts.examples, facts.memory_mb)

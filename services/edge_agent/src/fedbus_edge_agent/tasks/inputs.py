@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fedbus.blobs.spool import Spools
 from fedbus.core.actions import Action, Cancel, Fetch, WakeAt
 from fedbus.core.events import Fetched, FetchFailed
+from fedbus.encryption.encrypted_blob import encrypted_bounds
 from fedbus.errors import StoreError, TrainingError, TransferError
 from fedbus.jobs.input_match import input_reason
 from fedbus.model.blob_header import Blob, blob_size
@@ -61,7 +62,9 @@ class TaskInputs:
             if not on_features and (reason := input_reason(spec.input, task.data_format)):
                 raise TrainingError(reason)
             if isinstance(message, TrainTask):
-                _check_state(message, self.models.layout(task.ref))
+                layout = self.models.layout(task.ref)
+                _check_state(message, layout)
+                _check_encrypted_sizes(message, layout)
             task.input_checked = True
         state = message.state if isinstance(message, TrainTask) else None
         if state is not None and not self.states.has(message.job, state):
@@ -144,3 +147,18 @@ def _check_state(message: TrainTask, layout: Layout) -> None:
         raise TrainingError(
             f"the strategy's state has {message.state.size} bytes; {expected} belong to this model"
         )
+
+
+def _check_encrypted_sizes(message: TrainTask, layout: Layout) -> None:
+    """Compare the sizes of an encrypted base and of its anchor with what the layout makes."""
+    terms, encryption = message.encryption, message.base.encryption
+    if terms is None or encryption is None:
+        return
+    size, bounds = message.base.weights.size, encrypted_bounds(terms, layout)
+    if not bounds.least <= size <= bounds.most:
+        raise TrainingError(
+            f"the encrypted base has {size} bytes; {bounds.text} belong to this model"
+        )
+    size, expected = encryption.anchor_weights.size, blob_size(layout, "plain")
+    if size != expected:
+        raise TrainingError(f"the anchor has {size} bytes; {expected} belong to this model")

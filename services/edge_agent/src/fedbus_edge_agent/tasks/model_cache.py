@@ -5,6 +5,7 @@ Only those files of a spec are fetched that belong to the architecture which wil
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from fedbus.blobs.spool import Spool
 from fedbus.errors import TransferError
@@ -12,7 +13,7 @@ from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout
 from fedbus.wire import codec
-from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.spec_files import files_of, named_files
 from fedbus_edge_agent.tasks.newest_blobs import NewestBlobs
@@ -33,6 +34,7 @@ class CachedModels:
         self._choose = choose
         self._specs: OrderedDict[str, Model] = OrderedDict()  # by digest, with the fetched files
         self._weights = NewestBlobs(MAX_MODELS)  # by model
+        self._anchors = NewestBlobs(MAX_MODELS)  # by model: plain weights that many rounds need
         self._hidden: set[str] = set()  # digests of specs
 
     def sizes(self) -> dict[str, int]:
@@ -66,6 +68,8 @@ class CachedModels:
             FedbusError: No architecture of the spec can be used, or the spec is too large.
         """
         found = [] if self.has_weights(ref) else [ref.weights]
+        if ref.encryption is not None and not self._has_anchor(ref, ref.encryption):
+            found.append(ref.encryption.anchor_weights)
         model = self._specs.get(ref.spec.digest)
         if model is not None:
             files = self._files_of(model.spec, wanted)
@@ -83,6 +87,9 @@ class CachedModels:
         if blob_ref == ref.weights:  # the training thread checks the digest: they may be large
             self._weights.add(ref.model, blob_ref, spool)
             return
+        if ref.encryption is not None and blob_ref == ref.encryption.anchor_weights:
+            self._anchors.add(ref.model, blob_ref, spool)
+            return
         try:
             if spool.digest() != blob_ref.digest:
                 raise TransferError(f"{blob_ref.digest[:12]}: other bytes than its digest names")
@@ -99,10 +106,19 @@ class CachedModels:
             self._specs[ref.spec.digest].files[blob_ref.digest] = data
 
     def model(self, ref: ModelRef) -> Model:
-        """Return a model with all its files, and mark it as used."""
+        """Return a model with all its files and a lease on its anchor, and mark it as used.
+
+        Raises:
+            StoreError: The anchor cannot be read, because the disk was full.
+        """
         self._specs.move_to_end(ref.spec.digest)
         self._keep(MAX_MODELS)
-        return self._specs[ref.spec.digest]
+        model = self._specs[ref.spec.digest]
+        return (
+            model
+            if ref.encryption is None
+            else replace(model, anchor=self._anchors.read(ref.model))
+        )
 
     def weights(self, ref: ModelRef) -> Blob:
         """Return a lease on a version's weights: they stay unchanged while others are added.
@@ -113,9 +129,18 @@ class CachedModels:
         return self._weights.read(ref.model)
 
     def drop_weights(self, ref: ModelRef) -> None:
-        """Drop a version's weights: they may be damaged."""
+        """Drop a version's weights and its anchor: they may be damaged."""
         if self.has_weights(ref):
             self._weights.drop(ref.model)
+        if ref.encryption is not None and self._has_anchor(ref, ref.encryption):
+            self._anchors.drop(ref.model)
+
+    def _has_anchor(self, ref: ModelRef, encryption: EncryptedVersion) -> bool:
+        """Return whether the anchor is cached, perhaps as the weights of the round before."""
+        wanted = encryption.anchor_weights
+        if not self._anchors.has(ref.model, wanted) and self._weights.has(ref.model, wanted):
+            self._weights.move(ref.model, self._anchors)
+        return self._anchors.has(ref.model, wanted)
 
     def has_weights(self, ref: ModelRef) -> bool:
         """Return whether the cached weights of a model are those of a version."""

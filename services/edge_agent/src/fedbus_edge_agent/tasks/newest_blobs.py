@@ -16,8 +16,17 @@ class NewestBlobs:
 
     def add(self, name: str, blob_ref: BlobRef, spool: Spool) -> None:
         """Add a blob in the place of the one that its name has."""
+        self.put(name, blob_ref.digest, spool)
+
+    def move(self, name: str, to: "NewestBlobs") -> None:
+        """Move the blob of a name into another cache."""
+        digest, spool = self._blobs.pop(name)
+        to.put(name, digest, spool)
+
+    def put(self, name: str, digest: str, spool: Spool) -> None:
+        """Add a blob of this digest in the place of the one that its name has."""
         self.drop(name)
-        self._blobs[name] = blob_ref.digest, spool
+        self._blobs[name] = digest, spool
         while len(self._blobs) > self._most:
             self.drop(next(iter(self._blobs)))
 

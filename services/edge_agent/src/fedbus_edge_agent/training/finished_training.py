@@ -24,7 +24,7 @@ def store_finished(  # noqa: PLR0913, PLR0917 - what is stored, and where
         outbox.released.record(task)
     states, offered = outbox.own_states, (report.examples, report.metrics, report.facts)
     if own is None:
-        return store_update(outbox, task, blob, *offered)
+        return store_update(outbox, task, blob, *offered, ranges=report.ranges)
     states.save_pending(task, layout, own)
     try:
         return store_update(outbox, task, blob, *offered, keeps_state=True)

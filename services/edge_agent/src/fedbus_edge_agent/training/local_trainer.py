@@ -1,10 +1,12 @@
 """Training and evaluation with this machine's trainer plug-ins; runs in the training thread."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from fedbus.blobs.spool import Spool
 from fedbus.data import Dataset
 from fedbus.datasource.source import DataSource, InMemorySource
+from fedbus.encryption.key_files import SecretKey
 from fedbus.errors import PluginError, PrivacyError, StoreError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs.eligibility import RowFormat
@@ -21,10 +23,8 @@ from fedbus.wire.privacy import PrivacyTerms
 from fedbus_edge_agent.mistnet.feature_answers import NewFeatures
 from fedbus_edge_agent.mistnet.feature_training import FeatureTraining, prepare_cut
 from fedbus_edge_agent.training.cancellation import TaskControl
-from fedbus_edge_agent.training.checks import (
-    check_digest,
-    checked_metrics,
-)
+from fedbus_edge_agent.training.checks import checked_metrics
+from fedbus_edge_agent.training.encrypted_update import TrainedFrom
 from fedbus_edge_agent.training.errors import contain_exits, describe_error
 from fedbus_edge_agent.training.finished_training import store_finished
 from fedbus_edge_agent.training.local_strategy import StrategyPlugins
@@ -40,6 +40,7 @@ from fedbus_edge_agent.training.private_task import (
     check_private_task,
     protects_own_data,
 )
+from fedbus_edge_agent.training.readable_version import readable_version
 from fedbus_edge_agent.training.round_files import RoundFiles
 from fedbus_edge_agent.training.sealed_update import sealed_update
 from fedbus_edge_agent.training.strategy_loader import StrategyLoader
@@ -60,8 +61,8 @@ _AFTER_ALL_ROUNDS = 2**31
 class LocalTrainer:
     """Trains and evaluates on `data` with this machine's trainers (see `Trainers`).
 
-    `admission` decides which `.tflite` files are opened in this process, and `noise` makes the
-    source of noise of each private task.
+    `admission` decides which `.tflite` files are opened in this process, `noise` makes the source
+    of noise of each private task, and `encryption_key` reads and makes what is encrypted.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all but three have a good default
@@ -73,9 +74,11 @@ class LocalTrainer:
         allowed: Collection[str] | None = None,
         admission: Admission | None = None,
         noise: Callable[[], SecretNoise] = EphemeralNoise,
+        encryption_key: SecretKey | None = None,
     ) -> None:
         self.trainers = Trainers(preferred, factories, allowed)
         self._outbox = outbox
+        self._encryption_key = encryption_key
         self._local_tensors = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
         self.strategies = StrategyLoader(StrategyPlugins(allowed), outbox.own_states, noise)
         self._source = InMemorySource(data) if isinstance(data, Dataset) else data
@@ -137,7 +140,7 @@ class LocalTrainer:
         if protects_own_data(task):
             check_private_layout(model.layout)
             self._outbox.released.check(task)
-        check_digest(base, task.base.weights)
+        base = readable_version(task.base, model, base, self._encryption_key)
         weights = self._initial_of(task, model, base, control)
         terms, data = task.feature_terms, None
         if terms is not None and spools is not None:
@@ -159,8 +162,15 @@ class LocalTrainer:
             with contain_exits():
                 steps = measured.steps(control) if strategy.needs_steps else 0
                 finished = strategy.finish(blob, steps)
-            sealed = sealed_update(task, model.layout, blob)
+            trained = TrainedFrom(
+                base=base,
+                anchor=model.anchor,
+                examples=update.examples if task.privacy is None else 1,
+                bound=strategy.public_bound,
+            )
+            sealed = sealed_update(task, model.layout, blob, trained, self._encryption_key, control)
             report = training_report(task, update, measured.end(control), finished.norm_bit)
+            report = replace(report, ranges=sealed.ranges)
         result = store_finished(self._outbox, task, model.layout, sealed.blob, report, finished.own)
         try:
             self._local_tensors.save(update.weights, model.layout, task.job, task.round)
@@ -190,7 +200,7 @@ class LocalTrainer:
             Stopped: The task was cancelled.
         """
         control.begin()
-        check_digest(weights, task.version.weights)
+        weights = readable_version(task.version, model, weights, self._encryption_key)
         with contain_exits():
             data = control.watch(self.weights_trainer.load_data(model, task.params).test)
         arrays = decode(weights, model.layout, "plain")

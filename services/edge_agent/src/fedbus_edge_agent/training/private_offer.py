@@ -26,6 +26,7 @@ class TrainingReport:
     examples: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     facts: TrainingFacts = NO_FACTS
+    ranges: tuple[int, ...] = ()
 
 
 def training_report(
@@ -33,9 +34,13 @@ def training_report(
 ) -> TrainingReport:
     """Return what the offer of a completed training says; of a private one, the norm bit at most.
 
+    Beside an encrypted or masked update it says how many examples count, and nothing else.
+
     Raises:
         PrivacyError: The task needs a norm bit, and its mechanism sends none.
     """
+    if not hides_agent(task) and (task.encryption or task.masking):
+        return TrainingReport(min(update.examples, task.max_examples))
     if not hides_agent(task):
         return TrainingReport(update.examples, update.metrics, facts)
     if "norm_bit" not in task.facts:

@@ -20,11 +20,15 @@ from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model without weights: its spec, its layout, and the spec's files by digest."""
+    """A model without weights: its spec, its layout, and the spec's files by digest.
+
+    `anchor` is the plain blob that an encrypted version of it has its distances from.
+    """
 
     spec: ModelSpec
     layout: Layout
     files: dict[str, bytes]
+    anchor: Blob | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ def store_update(  # noqa: PLR0913, PLR0917 - the parts of an offer
     facts: TrainingFacts = NO_FACTS,
     *,
     keeps_state: bool = False,
+    ranges: tuple[int, ...] = (),
 ) -> TrainingResult:
     """Write an update and its offer to the outbox; with `keeps_state`, its state was written.
 
@@ -102,6 +107,7 @@ def store_update(  # noqa: PLR0913, PLR0917 - the parts of an offer
         examples=int(examples),
         metrics=checked_metrics(metrics),
         facts=facts,
+        ranges=ranges,
     )
     codec.unpack(Offer, codec.pack(offer))  # a trainer may have returned a negative count
     stored = StoredOffer(collector=task.collector, offer=offer)

@@ -19,7 +19,7 @@ from fedbus.model.sections import (
     trained_tensors,
     update_layout,
 )
-from fedbus.plugins import LocalStart, PrivateTraining, UsesLocalTerms
+from fedbus.plugins import LocalStart, PrivateTraining, StatesBound, UsesLocalTerms
 from fedbus.plugins.agent_part_checks import (
     checked_local_end,
     checked_protection,
@@ -111,6 +111,20 @@ class TaskStrategy:
     def needs_steps(self) -> bool:
         """Whether `finish` uses the number of steps."""
         return self._parts.keeper is not None
+
+    @property
+    def public_bound(self) -> float | None:
+        """The greatest number of a protected difference that its mechanism makes likely.
+
+        It follows from the job's parameters and the state's numbers, not from the agent's data.
+        None: the mechanism states none, or there is none.
+        """
+        if self._parts.mechanism is None or self._private is None:
+            return None
+        _, mechanism = self._parts.mechanism
+        if not isinstance(mechanism, StatesBound):
+            return None
+        return mechanism.public_bound(self._private.numbers)
 
     def finish(self, blob: bytearray, steps: int) -> FinishedUpdate:
         """Add the sections to an update, transform its differences, protect them; all in place.

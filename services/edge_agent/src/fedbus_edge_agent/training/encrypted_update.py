@@ -1,0 +1,120 @@
+"""Encrypted update of a training: its whole distance from the anchor. In the training thread."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedbus.encryption.encrypt import encrypt_update
+from fedbus.encryption.encrypted_blob import planned_header
+from fedbus.encryption.key_files import SecretKey
+from fedbus.errors import PrivacyError
+from fedbus.model.blob import decode
+from fedbus.model.blob_header import Blob
+from fedbus.model.fixed_point import exponent_of, fixed_point_tensors, needed_ranges
+from fedbus.model.layout import Array, Layout, Weights
+from fedbus.wire.encryption import EncryptionTerms, Ranges
+from fedbus.wire.messages import TrainTask
+from fedbus_edge_agent.training.cancellation import TaskControl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedFrom:
+    """What a finished training began with, and what may be known of its update.
+
+    Attributes:
+        base: The plain blob of the base's weights.
+        anchor: The plain weights of the base's anchor; None if the base is not encrypted, and so
+            is the anchor itself.
+        examples: The agent's training examples.
+        bound: The greatest number of the difference by the terms of the privacy mechanism, whose
+            noise other agents complete; None: the difference may be known as far as its offer
+            tells it.
+    """
+
+    base: Blob
+    anchor: Blob | None
+    examples: int
+    bound: float | None = None
+
+
+def encrypted_update(  # noqa: PLR0913, PLR0917 - what is encrypted, and how
+    task: TrainTask,
+    terms: EncryptionTerms,
+    layout: Layout,
+    delta: Blob,
+    trained: TrainedFrom,
+    key: SecretKey,
+    control: TaskControl,
+) -> tuple[bytearray, Ranges]:
+    """Encrypt the distance from the anchor, and return the ranges that it needed.
+
+    Args:
+        task: The task, whose ranges the numbers are clipped to.
+        terms: The task's.
+        layout: The model's.
+        delta: The difference from the base that leaves the agent, noise included.
+        trained: What the training began with.
+        key: The secret key.
+        control: Asked before each ciphertext whether to go on.
+
+    Raises:
+        FedbusError: A blob is damaged, or the update cannot be encrypted with these terms.
+        Stopped: The task was cancelled.
+    """
+    control.check()
+    before = _distance_of_base(layout, trained)
+    differences = decode(delta, layout, "delta")
+    update = {
+        name: (distance + differences[name].astype(np.float64)).astype(differences[name].dtype)
+        for name, distance in before.items()
+    }
+    encryption = task.base.encryption
+    anchor = task.base.weights if encryption is None else encryption.anchor_weights
+    header = planned_header(
+        terms, layout, anchor=anchor.digest, ranges=task.ranges, max_examples=task.max_examples
+    )
+    rng = np.random.default_rng()  # seeded by the operating system
+    examples = min(trained.examples, task.max_examples)
+    blob = encrypt_update(update, layout, header, examples, key, rng, control.check)
+    return blob, _offered_ranges(task, terms, layout, before, update, trained.bound)
+
+
+def _distance_of_base(layout: Layout, trained: TrainedFrom) -> dict[str, Array]:
+    """Return the distances of the base from the anchor, float64, without local tensors."""
+    tensors = fixed_point_tensors(layout)
+    if trained.anchor is None:
+        return {tensor.name: np.zeros(tensor.shape) for tensor in tensors}
+    base, anchor = (decode(blob, layout, "plain") for blob in (trained.base, trained.anchor))
+    return {
+        tensor.name: base[tensor.name].astype(np.float64) - anchor[tensor.name].astype(np.float64)
+        for tensor in tensors
+    }
+
+
+def _offered_ranges(  # noqa: PLR0913, PLR0917 - all that the ranges may depend on
+    task: TrainTask,
+    terms: EncryptionTerms,
+    layout: Layout,
+    before: Weights,
+    update: Weights,
+    bound: float | None,
+) -> Ranges:
+    """Return the ranges that the offer states; none if the job's do not adapt.
+
+    An update that is private by itself may be known, and so may its ranges. One whose noise is
+    complete only with that of other agents may not: its ranges follow from what all agents know.
+    """
+    if not terms.fixed_point.adaptive:
+        return ()
+    privacy = task.privacy
+    if privacy is None or privacy.entered == "with-plan":
+        return needed_ranges(update, layout)
+    if bound is None:
+        raise PrivacyError(
+            f"the privacy mechanism {privacy.mechanism!r} states no bound of an update, and the "
+            "ranges of an encrypted one must not tell more; set adaptive_ranges to false"
+        )
+    return tuple(
+        exponent_of(np.abs(before[tensor.name]).max(initial=0.0, keepdims=True) + bound)
+        for tensor in fixed_point_tensors(layout)
+    )

@@ -1,0 +1,48 @@
+"""Readable weights of a version, in the training thread: the one place where one is decrypted."""
+
+from fedbus.encryption.encrypt import decrypt_version
+from fedbus.encryption.encrypted_blob import read_encrypted_header
+from fedbus.encryption.key_files import SecretKey
+from fedbus.errors import EncryptionError, PrivacyError
+from fedbus.model.blob import blank, decode, writable_arrays
+from fedbus.model.blob_header import Blob
+from fedbus.wire.blobs import ModelRef
+from fedbus_edge_agent.training.checks import check_digest
+from fedbus_edge_agent.training.encrypted_task import KEY_MISSING
+from fedbus_edge_agent.training.task_runner import Model
+
+
+def readable_version(ref: ModelRef, model: Model, weights: Blob, key: SecretKey | None) -> Blob:
+    """Return a version's weights as a plain blob; one that is not encrypted as it is.
+
+    Args:
+        ref: The version; the digests of its blobs are verified.
+        model: Its model, with the anchor if the version is encrypted.
+        weights: Its blob.
+        key: This agent's.
+
+    Raises:
+        FedbusError: A blob is damaged or of another anchor, or the key is missing or another one.
+    """
+    check_digest(weights, ref.weights)
+    encryption, layout, anchor = ref.encryption, model.layout, model.anchor
+    if encryption is None:
+        return weights
+    if key is None:
+        raise PrivacyError(KEY_MISSING)
+    if anchor is None:
+        raise EncryptionError(f"the anchor of {ref.model} version {ref.version} is not here")
+    check_digest(anchor, encryption.anchor_weights)
+    header, _ = read_encrypted_header(weights, memoryview(weights).nbytes, layout)
+    if header.anchor != encryption.anchor_weights.digest:
+        raise EncryptionError(
+            f"{ref.model} version {ref.version} has distances from the anchor "
+            f"{header.anchor[:12]}, and {encryption.anchor_weights.digest[:12]} is named"
+        )
+    distances = decrypt_version(weights, layout, key)
+    plain = blank(layout, "plain")
+    views = writable_arrays(plain, layout)
+    for name, start in decode(anchor, layout, "plain").items():
+        view, distance = views[name], distances.get(name)
+        view[...] = start if distance is None else start + distance  # local tensors stay
+    return plain
