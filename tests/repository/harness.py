@@ -8,7 +8,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fedbus.core.actions import Action, Announce, Cancel, Fetch, Note, Run, Send, Trouble, WakeAt
+from fedbus.core.actions import (
+    Action,
+    Announce,
+    AnnounceEncryptionKey,
+    Cancel,
+    Fetch,
+    Note,
+    Run,
+    Send,
+    Trouble,
+    WakeAt,
+)
 from fedbus.core.events import Connected, Event, Fetched, FetchFailed, Ran, Received, RunFailed
 from fedbus.core.keys import Key
 from fedbus.model.blob import encode
@@ -281,6 +292,7 @@ class Harness:
         served: Blobs that other nodes serve.
         timers: Times of its timers, by key.
         trouble: The trouble that it reported last.
+        encryption_key: The id of the encryption key that it announced; "" if it has none.
     """
 
     core: RepositoryCore
@@ -293,6 +305,7 @@ class Harness:
     runs: deque[Run] = field(default_factory=deque)
     timers: dict[Key, float] = field(default_factory=dict)
     trouble: str = ""
+    encryption_key: str = ""
 
     def serve(self, *contents: bytes) -> None:
         """Serve blobs."""
@@ -360,6 +373,8 @@ class Harness:
                     self.runs.append(action)
                 case Trouble(sentence):
                     self.trouble = sentence
+                case AnnounceEncryptionKey(key):
+                    self.encryption_key = key
                 case Fetch(key):
                     self.fetching[key] = action
                 case Cancel(key):

@@ -3,25 +3,23 @@
 from dataclasses import replace
 from typing import Any
 
-from fedbus.wire.encryption import EncryptionTerms, FixedPoint
+from fedbus.encryption.encrypted_blob import encrypted_bounds, planned_header
+from fedbus.encryption.encrypted_blob import encrypted_header_bytes as header_bytes
+from fedbus.encryption.encryption_terms import encryption_terms
+from fedbus.encryption.parameters import choose_parameters
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.encryption import FixedPoint
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.secure_aggregation import SecureAggregationTerms
 from fedbus.wire.strategies import StrategyState
 from fedbus_repository.stores.protection_rules import encryption_of
 from fedbus_repository.stores.records import StoredJob, Version
-from tests.repository.harness import FEDAVG, plan_of, record_of
+from tests.repository.harness import AGENTS, FEDAVG, LAYOUT, plan_of, record_of
 
 ENCRYPTION_KEY, OTHER_ENCRYPTION_KEY = "1a" * 32, "2b" * 32
 FIXED_POINT = FixedPoint(bits=11, max_agents=3, max_examples=100, first_range=1)
-ENCRYPTION = EncryptionTerms(
-    scheme="bfv",
-    key=ENCRYPTION_KEY,
-    parameters="c" * 64,
-    poly_modulus_degree=4096,
-    coeff_mod_bit_sizes=(54, 55),
-    plain_modulus=65537,
-    fields=2,
-    fixed_point=FIXED_POINT,
+ENCRYPTION = encryption_terms(
+    ENCRYPTION_KEY, choose_parameters(bits=11, agents=FIXED_POINT.max_agents), FIXED_POINT
 )
 ENCRYPTED = replace(FEDAVG, encryption=ENCRYPTION)
 MASKED = replace(
@@ -55,3 +53,19 @@ def protected_record(
         "encryption": encryption_of(ENCRYPTION, parent),
     }
     return record_of(plan, **(stated | changes))
+
+
+def ciphertexts(
+    anchor_weights: BlobRef,
+    ranges: tuple[int, ...] = (1, 1),
+    count: int = len(AGENTS),
+    weight: int = len(AGENTS),
+    **changes: Any,  # noqa: ANN401 - fields of a header
+) -> bytes:
+    """The header of the sum of a round, and bytes that only a key holder would find to be none."""
+    planned = planned_header(
+        ENCRYPTION, LAYOUT, anchor=anchor_weights.digest, ranges=ranges, max_examples=100
+    )
+    header = replace(planned.with_sum(count, weight), **changes)
+    bounds = encrypted_bounds(ENCRYPTION, LAYOUT)
+    return header_bytes(header) + bytes(bounds.least)

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.core.actions import AnnounceEncryptionKey
+from fedbus.core.events import Connected
+from fedbus.encryption.key_files import PublicKey, SecretKey
+from fedbus.encryption.parameters import choose_parameters
 from fedbus.errors import SettingsError
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import settings_from
@@ -39,6 +43,22 @@ def test_its_settings_come_from_the_environment() -> None:
     assert (settings.data, settings.keep_versions, settings.lease_seconds) == (Path("there"), 3, 15)
     with pytest.raises(SettingsError, match="FEDBUS_KEEP_VERSIONS"):
         settings_from({"FEDBUS_KEEP_VERSIONS": "0"}, RepositorySettings)
+
+
+def test_a_secret_encryption_key_is_refused(tmp_path: Path) -> None:
+    """Only agents may have it; with the public one, TenSEAL is not needed."""
+    parameters = choose_parameters()
+    key = SecretKey(PublicKey(parameters, b"a public context"), b"a secret context")
+    key.save(tmp_path / "secret.key")
+    key.public.save(tmp_path / "public.key")
+    named = {"FEDBUS_ENCRYPTION_KEY": str(tmp_path / "secret.key"), "FEDBUS_DATA": str(tmp_path)}
+    with pytest.raises(SettingsError, match=r"FEDBUS_ENCRYPTION_KEY: .* this is a secret key"):
+        build(settings_from(named, RepositorySettings), IDENTITY)
+    named["FEDBUS_ENCRYPTION_KEY"] = str(tmp_path / "public.key")
+    built = build(settings_from(named, RepositorySettings), IDENTITY)
+    actions = [*built.core.handle(Connected(), 0.0)]
+    built.close()
+    assert AnnounceEncryptionKey(key.id) in actions
 
 
 def test_the_store_can_be_killed_at_its_steps(

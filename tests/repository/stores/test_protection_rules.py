@@ -45,7 +45,7 @@ PLAIN = Version(
 OVER_PLAIN = EncryptedVersion(
     scheme="bfv",
     key=ENCRYPTION_KEY,
-    parameters="c" * 64,
+    parameters=ENCRYPTION.parameters,
     anchor=4,
     anchor_weights=PLAIN.weights,
 )

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
+from fedbus.runtime.public_key_setting import public_key_of
 from fedbus.runtime.settings import ServiceSettings
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.sqlite.store import SqliteStore
@@ -19,16 +20,29 @@ class RepositorySettings(ServiceSettings):
     keep_versions: Annotated[
         int, Field(ge=1, description="versions of a model that keep their weights")
     ] = 10
+    encryption_key: Annotated[
+        Path | None,
+        Field(
+            description="file of the public encryption key; if it is set, versions of another key "
+            "are refused; see `fedbus keys generate`"
+        ),
+    ] = None
     lease_seconds: Annotated[
         float, Field(gt=0, le=3600, description="how long a controller may act without a renewal")
     ] = 15.0
 
 
 def build(settings: RepositorySettings, identity: Identity) -> service.Built:
-    """Build a repository on the embedded store."""
+    """Build a repository on the embedded store; raise SettingsError if its key cannot be used."""
+    key = public_key_of(settings.encryption_key)
     watch = service.fault_point() or (lambda _: None)
     store = SqliteStore(
         settings.data, keep=settings.keep_versions, on_step=lambda step: watch(f"store:{step}")
     )
-    core = RepositoryCore(identity.name, store, lease_seconds=settings.lease_seconds)
+    core = RepositoryCore(
+        identity.name,
+        store,
+        lease_seconds=settings.lease_seconds,
+        encryption_key=None if key is None else key.id,
+    )
     return service.Built(core, find_blob=store.open_blob, close=store.close)

@@ -8,7 +8,7 @@ asks again.
 from collections.abc import Iterator
 from typing import Any
 
-from fedbus.core.actions import Action, WakeAt
+from fedbus.core.actions import Action, AnnounceEncryptionKey, WakeAt
 from fedbus.core.events import (
     Connected,
     Event,
@@ -45,13 +45,24 @@ ANNOUNCE_EVERY_SECONDS = 60.0
 
 
 class RepositoryCore(Core):
-    """The repository named `name`, on a store."""
+    """The repository named `name`, on a store.
 
-    def __init__(self, name: str, store: Store, *, lease_seconds: float = 15.0) -> None:
+    With an `encryption_key`, the id of one, it accepts no versions of another key.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        *,
+        lease_seconds: float = 15.0,
+        encryption_key: str | None = None,
+    ) -> None:
         self._requests = RequestRunner()
         self._catalog = ModelCatalog(name, store, self._requests)
         self._leases = LeaseHandler(store, self._requests, lease_seconds)
-        specs = SpecReader(store)
+        specs = SpecReader(store, encryption_key)
+        self._encryption_key = encryption_key
         self._jobs = JobHandler(store, self._requests, self._catalog, specs, lease_seconds)
         self._commits = CommitHandler(store, self._requests, self._catalog, specs)
         self._ledgers = LedgerHandler(store, self._requests)
@@ -62,6 +73,8 @@ class RepositoryCore(Core):
         match event:
             case Connected():
                 self._leases.reconnected(now)
+                if self._encryption_key is not None:
+                    yield AnnounceEncryptionKey(self._encryption_key)
                 yield from self._announce(now)
             case Woke(AnnouncementTimer()):
                 yield from self._requests.check_trouble()

@@ -83,7 +83,7 @@ def finish_commit(
     record, weights = message.record, message.weights
     answer: HistoryEntry | StoreRefusal
     try:
-        specs.check_round(weights, record, uploads)
+        specs.check_round(weights, record, store.planned(record.job), uploads)
         for upload in uploads:
             upload.keep()
         answer = store.commit(record, weights)

@@ -41,6 +41,7 @@ from fedbus_repository.handlers.private_jobs import (
     private_job_faults,
     private_job_warnings,
 )
+from fedbus_repository.handlers.protected_jobs import protected_job_faults, store_plan
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps, Steps
 from fedbus_repository.stores.base import Store
@@ -92,7 +93,7 @@ class JobHandler:
         store, epoch = self._store, message.epoch
         match message:
             case StorePlan(plan=plan):
-                return (plan.job, plan.task), partial(store.store_plan, epoch, plan)
+                return (plan.job, plan.task), partial(store_plan, store, self._specs, message)
             case StoreEvaluation(job=job, round=number, metrics=metrics):
                 return (job, number), partial(store.store_evaluation, epoch, job, number, metrics)
             case ListJobs():
@@ -127,6 +128,8 @@ class JobHandler:
             faults = (*faults, *(yield Call(partial(self._state_faults, message))))
             faults = (*faults, *(yield Call(partial(self._terms_faults, message))))
             check = partial(private_job_faults, self._store, self._specs, message)
+            faults = (*faults, *(yield Call(check)))
+            check = partial(protected_job_faults, self._store, self._specs, message)
             faults = (*faults, *(yield Call(check)))
             if faults:
                 return (Send(sender, JobFileRefused(job=message.job, faults=faults)),)

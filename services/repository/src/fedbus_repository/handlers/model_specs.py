@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fedbus.compression import chain_of, compressed_bounds
 from fedbus.compression.compressed_header import read_compressed_header
 from fedbus.digest import digest_of
+from fedbus.encryption.encrypted_blob import MAX_ENCRYPTED_HEADER_BYTES
 from fedbus.errors import FedbusError, LayoutError, PluginError, StoreError, TransferError
 from fedbus.frameworks.tflite.signatures import SET_TERMS
 from fedbus.frameworks.tflite.verify import verify
@@ -19,8 +20,13 @@ from fedbus.wire import codec
 from fedbus.wire.announced_names import abbreviate_names
 from fedbus.wire.blobs import BlobRef, CompressedBlob
 from fedbus.wire.documents import ModelNeeds, ModelSpec
-from fedbus.wire.round_records import RoundRecord
+from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.spec_files import named_files
+from fedbus_repository.handlers.encrypted_versions import (
+    check_encrypted_round,
+    check_encrypted_size,
+    check_encryption_key,
+)
 from fedbus_repository.handlers.pushed_contents import TFLITE
 from fedbus_repository.stores.base import Store, Upload
 
@@ -29,6 +35,7 @@ MAX_NEEDS_BYTES = 4096
 """Size of the `ModelNeeds` that a controller gets; an input format takes about a hundred bytes."""
 MAX_INPUT_KEYS = 32
 _THIN = "the thin blob"
+_ENCRYPTED = "the encrypted weights"
 
 
 def _state_of(record: RoundRecord) -> str:
@@ -61,9 +68,14 @@ def _named(what: str) -> Iterator[None]:
 
 
 class SpecReader:
-    """Reads specs, and caches layouts, since every commit of a job needs the same one."""
+    """Reads specs, and caches layouts, since every commit of a job needs the same one.
 
-    def __init__(self, store: Store) -> None:
+    Attributes:
+        encryption_key: The id of the key that new versions may be encrypted with; None: of any.
+    """
+
+    def __init__(self, store: Store, encryption_key: str | None = None) -> None:
+        self.encryption_key = encryption_key
         self._store = store
         self._layouts: dict[str, Layout] = {}
 
@@ -138,15 +150,29 @@ class SpecReader:
         for each in self._plain_blobs(weights, record):
             with _named(each.what):
                 check_size(each.blob.size, each.layout, "plain")
+        if (terms := record.strategy.encryption) is not None:
+            with _named(_ENCRYPTED):
+                check_encryption_key(terms.key, self.encryption_key)
+                check_encrypted_size(weights.size, terms, self.layout(record.spec))
         if (thin := record.thin) is not None:
             with _named(_THIN):
                 _check_thin_size(thin, self.layout(record.spec))
 
-    def check_round(self, weights: BlobRef, record: RoundRecord, uploads: Sequence[Upload]) -> None:
-        """Raise LayoutError if the blobs of a round, by header and size, are not of its layouts."""
+    def check_round(
+        self, weights: BlobRef, record: RoundRecord, plan: Plan | None, uploads: Sequence[Upload]
+    ) -> None:
+        """Raise LayoutError if the blobs of a round, by header and size, are not as it was planned.
+
+        Plain ones have its layouts; an encrypted one has its ranges, too.
+        """
         for each in self._plain_blobs(weights, record):
             with _named(each.what):
                 self.check_weights(each.blob, each.layout, uploads)
+        if record.strategy.encryption is not None and plan is not None:
+            prefix = self._bytes(weights, uploads, min(weights.size, MAX_ENCRYPTED_HEADER_BYTES))
+            with _named(_ENCRYPTED):
+                layout = self.layout(record.spec)
+                check_encrypted_round(prefix, weights.size, layout, record, plan)
         if (thin := record.thin) is not None:
             prefix = self._bytes(thin.blob, uploads, min(thin.blob.size, MAX_BLOB_HEADER_BYTES))
             with _named(_THIN):
@@ -154,13 +180,14 @@ class SpecReader:
                 read_compressed_header(prefix, self.layout(record.spec), chain)
 
     def _plain_blobs(self, weights: BlobRef, record: RoundRecord) -> Iterator[PlainBlob]:
-        """Yield the blobs of a round in the encoding `plain`: the weights and those of its state.
+        """Yield the blobs of a round in the encoding `plain`: weights, and those of its state.
 
         Raises:
             LayoutError: The strategy keeps arrays or freezes numbers of a model that trains none.
         """
         layout, state = self.layout(record.spec), record.state
-        yield PlainBlob("the weights", weights, layout)
+        if record.strategy.encryption is None:
+            yield PlainBlob("the weights", weights, layout)
         if state is not None and state.arrays is not None:
             arrays = state_layout(layout, record.strategy.state)
             yield PlainBlob(_state_of(record), state.arrays, arrays)

@@ -115,6 +115,9 @@ class Store(Protocol):
         the same change; a document database stores it before the plan.
         """
 
+    def planned(self, job: str) -> Plan | None:
+        """Return the last stored plan of a job; None if there is none."""
+
     def record_noise(self, entry: LedgerEntry) -> RecordedNoise | StoreRefusal:
         """Append an entry to a job's ledger, unless it is there already.
 

@@ -158,6 +158,11 @@ class SqliteJobs(SqliteLedgers):
         after = privacy_rules.composition_after(plan, job.terms, ledger)
         return AllowedPlan(self._allowed_entry(db, job, job.terms, ledger.composition(), after))
 
+    def planned(self, job: str) -> Plan | None:
+        with self._database.reading(f"reading the plan of job {job}") as db:
+            found = job_rows.job(db, job)
+            return None if found is None else found.plan
+
     def store_evaluation(
         self, epoch: int, job: str, round: int, metrics: Metrics
     ) -> Version | StoreRefusal | StaleLease | None:
