@@ -156,7 +156,7 @@ def keyed(store: Store, key: str) -> Harness:
 
 
 def test_a_repository_with_a_key_accepts_no_other_one(store: Store) -> None:
-    """A controller that was started with another key would make versions that nobody can read."""
+    """A controller that was started with another key would make versions that no agent can read."""
     push(store)
     harness = keyed(store, OTHER_ENCRYPTION_KEY)
     assert str(refused(harness, store_job(ENCRYPTED, HOMOMORPHIC))) == (

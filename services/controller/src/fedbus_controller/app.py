@@ -2,6 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from fedbus import plugins
 from fedbus.core import clock
@@ -11,6 +15,7 @@ from fedbus.jobs import JobFault, JobFile, transforms_of
 from fedbus.plugins import Selector
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
+from fedbus.runtime.public_key_setting import public_key_of
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
 from fedbus.strategies.combinations import strategy_faults
 from fedbus.strategies.protection_terms import EncryptionKeyFacts
@@ -23,6 +28,13 @@ class ControllerSettings(ServiceSettings):
     """Settings of the controller beside those of every service."""
 
     repository: RepositoryNode = "repository.1"
+    encryption_key: Annotated[
+        Path | None,
+        Field(
+            description="file of the public encryption key that encrypted jobs use; see `fedbus "
+            "keys generate`"
+        ),
+    ] = None
 
 
 @cache  # called in every round; a search of the installed packages takes 10 ms
@@ -62,14 +74,17 @@ def check_plugins(
 
 
 def build(settings: ControllerSettings, identity: Identity) -> service.Built:
-    """Build a controller from its settings."""
+    """Build a controller from its settings; raise SettingsError if its key cannot be used."""
+    key = public_key_of(settings.encryption_key)
+    facts = None if key is None else EncryptionKeyFacts(id=key.id)
     core = ControllerCore(
         identity.incarnation,
         settings.repository,
         settings.heartbeat_seconds,
         partial(selector, allowed=settings.plugins),
-        partial(resolve_job, allowed=settings.plugins),
-        partial(check_plugins, allowed=settings.plugins),
+        partial(resolve_job, allowed=settings.plugins, encryption=facts),
+        partial(check_plugins, allowed=settings.plugins, encryption=facts),
         clock.utc,
+        encryption_key=None if key is None else key.id,
     )
     return service.Built(core)

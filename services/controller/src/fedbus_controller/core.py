@@ -7,7 +7,7 @@ with the lease acts.
 
 from collections.abc import Callable, Iterator
 
-from fedbus.core.actions import Action, Announce, Ask, Cancel, Note, Send
+from fedbus.core.actions import Action, Announce, AnnounceEncryptionKey, Ask, Cancel, Note, Send
 from fedbus.core.events import Connected, Event, Received, Requested, Woke
 from fedbus.core.interface import Core
 from fedbus.core.keys import Key
@@ -73,8 +73,9 @@ class ControllerCore(Core):
         strategy: Callable[[JobFile], Strategy],
         check_plugins: ExtraChecks,
         utc: Callable[[], Timestamp],
+        encryption_key: str | None = None,
     ) -> None:
-        self._repository = repository
+        self._repository, self._encryption_key = repository, encryption_key
         self._fleet = Fleet(heartbeat_seconds)
         self._lease = Leadership(incarnation, repository)
         self._open_asks: dict[Key, None] = {}
@@ -101,6 +102,8 @@ class ControllerCore(Core):
             case Connected():
                 self._pending.reconnected()
                 self._fleet.reconnected(now)
+                if self._encryption_key is not None:
+                    yield AnnounceEncryptionKey(self._encryption_key)
                 yield self._lease.ask(now)
                 for state in self._jobs.states():
                     yield Announce(JOB_STATE, state)

@@ -1,4 +1,4 @@
-"""Checks of ciphertexts of versions by size and header: nobody here can read more. Pure.
+"""Checks of ciphertexts of versions by size and header: without the secret key, of no more. Pure.
 
 An exact size is not known: ciphertexts are packed. What one holds is checked by those who decrypt.
 """
