@@ -51,6 +51,7 @@ class AgentRecord:
         task: The task.
         secrets: `AgentSecrets`; empty before it has made keys, and after it has masked its update.
         answers: The steps that it has answered.
+        public_mask_key: The public part of its mask key.
         cohort: The agents that were asked for keys.
         agents: Those that have made keys.
         masked: Those that have shared their secrets.
@@ -70,6 +71,7 @@ class AgentRecord:
     task: TaskNumber
     secrets: Raw = field(default=b"", repr=False)
     answers: dict[StepName, GivenAnswer] = field(default_factory=dict)
+    public_mask_key: Raw = b""
     cohort: MaskedAgents = ()
     agents: MaskedAgents = ()
     masked: MaskedAgents = ()

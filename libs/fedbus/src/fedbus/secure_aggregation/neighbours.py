@@ -5,8 +5,8 @@ half of `neighbours` on either side. With no more agents than `neighbours` + 1, 
 Each node computes the same graph from the names alone.
 
 Who chooses the agents of a task can try many choices until agents that collude with it stand beside
-an agent; that order is a public function is no protection. So `colluders_tolerated` counts the
-colluding agents in one neighbourhood, wherever they stand; see `agent_steps`.
+an agent: that the order looks random is no protection. So `colluders_tolerated` counts the
+colluding agents in one neighbourhood, however they came there.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ from math import ceil
 from typing import Final
 
 from fedbus.errors import MaskingError
-from fedbus.secure_aggregation.masked_task import MaskedTask
+from fedbus.secure_aggregation.masked_task import MaskedTask, digest_of_agents
+from fedbus.wire.secure_aggregation import SecureAggregationTerms
 
 _ROUNDING: Final = 1e-9
 """0.55 * 20 is 11.000000000000002 in floating point."""
@@ -25,14 +26,17 @@ _ROUNDING: Final = 1e-9
 class NeighbourGraph:
     """The neighbours of each agent of a task; the same for each order of its agents."""
 
-    def __init__(self, task: MaskedTask, agents: Sequence[str], neighbours: int) -> None:
+    def __init__(
+        self, task: MaskedTask, agents: Sequence[str], terms: SecureAggregationTerms
+    ) -> None:
         self.agents = tuple(sorted(agents))
+        self._terms = terms
         seed = task.bound("neighbours", *self.agents)
         self._circle = sorted(
             self.agents, key=lambda name: (hashlib.sha256(seed + name.encode()).digest(), name)
         )
         self._at = {name: place for place, name in enumerate(self._circle)}
-        self._reach = (neighbours + 1) // 2
+        self._reach = (terms.neighbours + 1) // 2
         self._known: dict[str, tuple[str, ...]] = {}
 
     @cached_property
@@ -44,6 +48,16 @@ class NeighbourGraph:
     def size(self) -> int:
         """Agents of one neighbourhood; all have the same number."""
         return len(self.agents) if self.complete else 2 * self._reach + 1
+
+    @property
+    def least(self) -> int:
+        """The threshold: how many agents of a neighbourhood must share, sign and survive."""
+        return least_of(self._terms.threshold, self.size)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what the graph depends on; agents with other graphs exchange no shares."""
+        return digest_of_agents((str(self._reach), str(self.least), *self.agents))
 
     def neighbourhood(self, agent: str) -> tuple[str, ...]:
         """Return an agent and its neighbours, sorted; the n-th holds the share of number n + 1."""
@@ -59,9 +73,9 @@ class NeighbourGraph:
         """Return the neighbours of an agent, sorted, without itself."""
         return tuple(name for name in self.neighbourhood(agent) if name != agent)
 
-    def left_alone(self, present: Sequence[str], of: Sequence[str], least: int) -> tuple[str, ...]:
+    def left_alone(self, present: Sequence[str], of: Sequence[str]) -> tuple[str, ...]:
         """Return those of some agents in whose neighbourhood fewer than `least` are present."""
-        there = set(present)
+        there, least = set(present), self.least
         return tuple(
             agent for agent in of if len(there.intersection(self.neighbourhood(agent))) < least
         )
@@ -79,11 +93,11 @@ def least_of(threshold: float, size: int) -> int:
 
 
 def colluders_tolerated(least: int, size: int, *, complete: bool) -> int:
-    """Return with how many colluding agents in one neighbourhood a dishonest collector learns no
-    more than sums over `least` less that number of honest agents; -1: it needs none.
+    """Return the most agents of a neighbourhood, c, that may collude with a dishonest collector.
 
-    With all agents as neighbours, c colluders cannot make two sets agreed if 2 * least > size + c.
-    On a circle the collector may show other sets at other places, so that 3 * least must be
-    above 2 * size + 2 * c + 1; the docstring of `agent_steps` says why.
-    """  # noqa: D205 - one sentence that does not fit a line
+    It then learns no more than sums of `least` - c honest agents; -1: it may learn more by itself.
+    With all agents as neighbours, two sets cannot both be agreed on if 2 * least > size + c. On a
+    circle the collector may show other sets at other places, so that 3 * least must be above
+    2 * size + 2 * c + 1; the docstring of the package says why.
+    """
     return 2 * least - size - 1 if complete else (3 * least - 2 * size - 2) // 2

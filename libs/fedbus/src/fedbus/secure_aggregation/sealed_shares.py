@@ -15,7 +15,7 @@ from fedbus.secure_aggregation.key_agreement import (
     open_sealed,
     seal,
 )
-from fedbus.secure_aggregation.masked_task import MaskedTask, digest_of_agents
+from fedbus.secure_aggregation.masked_task import MaskedTask
 from fedbus.secure_aggregation.neighbours import NeighbourGraph
 from fedbus.secure_aggregation.shamir import SHARE_BYTES, RandomBytes, check_share, split
 from fedbus.wire.step_contents import ShareTo
@@ -27,7 +27,6 @@ def sealed_shares(  # noqa: PLR0913, PLR0917 - whose secrets, for whom, and how 
     agent: str,
     secrets: AgentSecrets,
     share_keys: Mapping[str, bytes],
-    least: int,
     random_bytes: RandomBytes,
 ) -> tuple[HeldShares, tuple[ShareTo, ...]]:
     """Return the shares that an agent keeps itself, and those for its neighbours, encrypted.
@@ -37,7 +36,7 @@ def sealed_shares(  # noqa: PLR0913, PLR0917 - whose secrets, for whom, and how 
     """
     holders = graph.neighbourhood(agent)
     halves = (
-        split(secret, least, len(holders), random_bytes)
+        split(secret, graph.least, len(holders), random_bytes)
         for secret in (secrets.mask_key, secrets.seed)
     )
     shares = dict(zip(holders, zip(*halves, strict=True), strict=True))
@@ -80,7 +79,7 @@ def open_shares(  # noqa: PLR0913, PLR0917 - as above
 
 
 def _bound(task: MaskedTask, graph: NeighbourGraph, sender: str, receiver: str) -> bytes:
-    return task.bound("shares", sender, receiver, digest_of_agents(graph.agents))
+    return task.bound("shares", sender, receiver, graph.digest)
 
 
 def _agreed(secrets: AgentSecrets, share_keys: Mapping[str, bytes], other: str) -> bytes:

@@ -19,9 +19,11 @@ def signed_keys(task: MaskedTask, keys: AgentKeys) -> bytes:
     return keys_to_sign(task, keys.agent, keys.mask_key, keys.share_key)
 
 
-def survivors_to_sign(
+def survivors_to_sign(  # noqa: PLR0913, PLR0917 - each field is signed
     task: MaskedTask,
-    agents: Sequence[str],
+    signer: str,
+    mask_key: bytes,
+    graph: str,
     masked: Sequence[str],
     survivors: Sequence[str],
     updates: str,
@@ -30,13 +32,15 @@ def survivors_to_sign(
 
     Args:
         task: The task.
-        agents: Those that have made keys, sorted.
+        signer: The agent that signs.
+        mask_key: Its public mask key: a signature of another run of the task does not count.
+        graph: The digest of the graph, with the agents that have made keys.
         masked: Those that have shared their secrets, sorted.
         survivors: Those whose updates are in the sum, sorted.
         updates: The digest of their updates.
     """
-    sets = (digest_of_agents(each) for each in (agents, masked, survivors))
-    return task.bound("survivors", *sets, updates)
+    sets = (digest_of_agents(each) for each in (masked, survivors))
+    return task.bound("survivors", signer, mask_key.hex(), graph, *sets, updates)
 
 
 def digest_of_updates(updates: dict[str, str]) -> str:

@@ -23,7 +23,6 @@ class MaskedSum:
         survivors: Those whose updates are in the sum, sorted.
         mask_keys: The public mask keys of all agents that masked.
         seed_digests: The digests of their seeds.
-        least: Shares that are needed.
     """
 
     task: MaskedTask
@@ -32,7 +31,6 @@ class MaskedSum:
     survivors: tuple[str, ...]
     mask_keys: Mapping[str, bytes]
     seed_digests: Mapping[str, str]
-    least: int
 
 
 @dataclass(slots=True)
@@ -72,7 +70,7 @@ def joined_secrets(of: MaskedSum, revealed: Mapping[str, Mapping[str, bytes]]) -
 
         survived = agent in survivors
         try:
-            secret, wrong = join(shares, of.least, is_seed if survived else is_mask_key)
+            secret, wrong = join(shares, of.graph.least, is_seed if survived else is_mask_key)
         except MaskingError as error:
             raise MaskingError(f"{error} of {agent}") from error
         (joined.seeds if survived else joined.mask_keys)[agent] = secret
