@@ -11,6 +11,7 @@ from fedbus.blobs.spool import Spools
 from fedbus.core.events import Connected
 from fedbus.data import from_arrays
 from fedbus.datasource.source import InMemorySource
+from fedbus.encryption.key_files import SecretKey
 from fedbus.errors import Stopped
 from fedbus.jobs.eligibility import RowFormat
 from fedbus.model.blob import encode
@@ -178,6 +179,7 @@ class AgentHarness(CoreHarness):
         data: WatchedData | None = None,
         *,
         outbox: Outbox | None = None,
+        encryption_key: SecretKey | None = None,
     ) -> None:
         self.folder = folder
         self.outbox = outbox or Outbox(folder)
@@ -190,7 +192,8 @@ class AgentHarness(CoreHarness):
         self.form: dict[str, Any] = {}
         self.measured = 0
         self.spools = spools or Spools(1 << 20)
-        super().__init__(AgentCore(self.runner, self.outbox, self.spools, self._facts, data=data))
+        parts = self.runner, self.outbox, self.spools, self._facts
+        super().__init__(AgentCore(*parts, data=data, encryption_key=encryption_key))
         self.handle(Connected())
 
     def _facts(self, task: str, models: dict[str, int]) -> AgentFacts:

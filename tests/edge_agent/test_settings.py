@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedbus.core.actions import Action, Introduce, Note, Run, WakeAt
+from fedbus.core.actions import Action, AnnounceEncryptionKey, Introduce, Note, Run, WakeAt
 from fedbus.core.events import Connected, Ran, Woke
 from fedbus.data import from_arrays
 from fedbus.datasource.source import InMemorySource
@@ -20,6 +20,7 @@ from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.data_watch import DATA_CHECK_SECONDS
 from fedbus_edge_agent.settings import AgentSettings
 from tests.plugin_package import Install
+from tests.sample_encryption import sample_key, save_key
 
 IDENTITY = Identity(name="agent.a", incarnation=1)
 Environ = Callable[..., dict[str, str]]
@@ -175,6 +176,23 @@ def test_settings_take_json_or_a_json_file(environ: Environ, tmp_path: Path) -> 
         assert refused({**environ(), **wrong}).startswith(reason)
     reason = refused_at_once({**environ(), "FEDBUS_LOADER_OPTIONS": "nowhere.json"})
     assert "nowhere.json: No such file or directory (JSON begins with" in reason
+
+
+def test_the_secret_key_of_the_settings_is_announced(environ: Environ, tmp_path: Path) -> None:
+    """Its id, so that the controller asks this agent; others must not be able to read the file."""
+    secret, public = save_key(tmp_path)
+    wanted = environ() | {"FEDBUS_ENCRYPTION_KEY": str(secret)}
+    actions = list(agent(wanted).handle(Connected(), 0.0))
+    assert AnnounceEncryptionKey(sample_key().id) in actions
+    assert not any(
+        isinstance(action, AnnounceEncryptionKey)
+        for action in agent(environ()).handle(Connected(), 0.0)
+    )
+    with pytest.raises(SettingsError, match=r"FEDBUS_ENCRYPTION_KEY: .*this is a public key"):
+        agent(environ() | {"FEDBUS_ENCRYPTION_KEY": str(public)})
+    secret.chmod(0o640)
+    with pytest.raises(SettingsError, match=r"FEDBUS_ENCRYPTION_KEY: .*chmod 600"):
+        agent(wanted)
 
 
 def test_what_a_loader_left_out_is_logged_once(environ: Environ, tmp_path: Path) -> None:
