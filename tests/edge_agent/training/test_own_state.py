@@ -184,7 +184,7 @@ def test_a_state_in_use_is_not_lost_for_another_job(tmp_path: Path) -> None:
     local_trainer, control = trainer_in(tmp_path), TaskControl()
     with pytest.raises(
         TrainingError,
-        match=r"of 8 other jobs need, which is the most, and none of them was unused for 7 days: "
+        match=r"of 8 other jobs, which is the most, and none of them was unused for 7 days: "
         r"past-0, .*, past-7; try again when one has ended",
     ):
         local_trainer.train(task(1), MODEL, BASE, control)
@@ -219,7 +219,7 @@ def test_a_full_disk_leaves_the_adopted_state(tmp_path: Path) -> None:
     states = OwnStates(tmp_path / "own")
     keep(states, task(1), 1)
     (tmp_path / "own" / f"{JOB}~2~2.pending").mkdir()
-    with pytest.raises(StoreError, match=r"objective keeps here: .*~2~2\.pending: Is a directory"):
+    with pytest.raises(StoreError, match=r"objective's state of a job: .*~2~2\.pending: Is a d"):
         states.save_pending(task(2), LAYOUT, filled(2))
     assert found(states, task(3)) == 1
     with pytest.raises(StoreError, match=r"~2~2\.pending"):

@@ -5,10 +5,10 @@ quantize), and packs the bytes (zstandard). Only trained tensors lose anything: 
 numbers are sent as they are.
 """
 
-from fedbus.compression.body import Content
+from fedbus.compression.body import Content, Frozen
 from fedbus.compression.bounds import compressed_bounds
 from fedbus.compression.chain import Chain, chain_of
 from fedbus.compression.decode import decode
 from fedbus.compression.encode import encode
 
-__all__ = ["Chain", "Content", "chain_of", "compressed_bounds", "decode", "encode"]
+__all__ = ["Chain", "Content", "Frozen", "chain_of", "compressed_bounds", "decode", "encode"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fedbus.core.actions import Action
 from fedbus.encryption.key_files import SecretKey
-from fedbus.errors import PrivacyError, TrainingError
+from fedbus.errors import FedbusError, TrainingError
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import TrainTask
@@ -19,6 +19,11 @@ from fedbus_edge_agent.tasks.eligibility import (
 )
 from fedbus_edge_agent.tasks.task import Task, TaskMessage
 from fedbus_edge_agent.training.encrypted_task import check_encrypted_task
+from fedbus_edge_agent.training.compressed_update import (
+    COMPRESSION_COPIES,
+    check_compression,
+    is_compressed,
+)
 from fedbus_edge_agent.training.private_task import check_private_task
 from fedbus_edge_agent.training.trainers import TaskChecker
 from fedbus_edge_agent.training.watchdog import TrainingThread
@@ -80,7 +85,8 @@ class TaskAcceptance:
             check_encrypted_task(message, self.encryption_key)
             if isinstance(message, TrainTask):
                 check_private_task(message)
-        except PrivacyError as error:
+                check_compression(message)
+        except FedbusError as error:
             return Eligibility(facts.format, str(error))
         if isinstance(message, TrainTask):
             size, state, privacy = _plain_bytes(message.base), message.state, message.privacy
@@ -88,6 +94,7 @@ class TaskAcceptance:
                 len(message.sections),
                 0 if state is None else state.size,
                 encrypted=message.encryption is not None,
+                compression=COMPRESSION_COPIES if is_compressed(message) else 0,
             )
         return eligibility(
             message.trainer, message.params, size, facts, self.checker, arrays, privacy

@@ -18,7 +18,8 @@ from fedbus.wire.privacy import PrivacyTerms
 from fedbus_edge_agent.training.trainers import TaskChecker
 
 KEPT_STATES: Final = 2
-"""Files of an objective's own arrays: those in use, and those that wait for a receipt."""
+"""Files of an objective's own arrays, or of a residual: those in use, and those that wait for a
+receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,14 @@ class StrategySizes:
     """Arrays that a strategy needs here, beside those of its objective.
 
     `sections` is the number of the update's sections, each at most as large as the model's weights.
-    `encrypted` is whether the update is encrypted.
+    `encrypted` is whether the update is encrypted; `compression` the copies of the weights in
+    memory while it is compressed.
     """
 
     sections: int = 0
     state_bytes: int = 0
     encrypted: bool = False
+    compression: int = 0
 
 
 ENCRYPTION_COPIES: Final = 10
@@ -74,10 +77,12 @@ def eligibility(  # noqa: PLR0913, PLR0917 - all that a judgement depends on
         return Eligibility(rows.format, str(error))
     no_room = None
     if weights_bytes is not None:
-        memory = arrays.state_bytes + (arrays.sections + copies) * weights_bytes
+        needed = arrays.sections + copies + arrays.compression
+        memory = arrays.state_bytes + needed * weights_bytes
         memory += dp_sgd_bytes(params, weights_bytes)
         memory += arrays.encrypted * ENCRYPTION_COPIES * weights_bytes
-        storage = (arrays.sections + min(copies, KEPT_STATES)) * weights_bytes
+        kept = min(copies, KEPT_STATES) + min(arrays.compression, KEPT_STATES)
+        storage = (arrays.sections + kept) * weights_bytes
         no_room = resources_reason(weights_bytes, params, facts, memory, storage)
     too_wide = batch_memory_reason(rows, params, facts.examples, facts.memory_mb)
     return Eligibility(rows.format, no_room or too_wide or "")

@@ -35,7 +35,7 @@ class _Reply:
     collector: str
     message: Offer | Decline
     source: FileBlob | None = None
-    keeps_state: bool = False  # the objective's state waits for the receipt
+    keeps_state: bool = False  # the objective's state or a residual waits for the receipt
 
 
 class TaskReplies:
@@ -49,7 +49,7 @@ class TaskReplies:
                 stored.collector,
                 stored.offer,
                 source,
-                outbox.own_states.has_pending(stored.offer),
+                outbox.has_pending(stored.offer),
             )
             for stored, source in outbox.load()
         }

@@ -1,4 +1,4 @@
-"""A finished training on the disk: what its strategy keeps, and the update that is offered."""
+"""A finished training on the disk: what is kept for the next one, and the offered update."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,7 @@ from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.private_offer import TrainingReport
 from fedbus_edge_agent.training.private_task import agent_draws_noise
+from fedbus_edge_agent.training.sealed_update import SealedUpdate
 from fedbus_edge_agent.training.task_runner import TrainingResult, store_update
 
 
@@ -15,19 +16,24 @@ def store_finished(  # noqa: PLR0913, PLR0917 - what is stored, and where
     outbox: Outbox,
     task: TrainTask,
     layout: Layout,
-    blob: bytes | bytearray,
+    sealed: SealedUpdate,
     report: TrainingReport,
     own: NDArray[np.float32] | None,
 ) -> TrainingResult:
-    """Write what the objective keeps, then the update: an offer never exists without it."""
+    """Write what objective and compression keep, then the update: no offer exists without it."""
     if agent_draws_noise(task):
         outbox.released.record(task)
-    states, offered = outbox.own_states, (report.examples, report.metrics, report.facts)
-    if own is None:
-        return store_update(outbox, task, blob, *offered, ranges=report.ranges)
-    states.save_pending(task, layout, own)
+    kept = ((outbox.own_states, own), (outbox.residuals, sealed.residual))
+    offered = (report.examples, report.metrics, report.facts)
+    keeps_state = any(array is not None for _, array in kept)
     try:
-        return store_update(outbox, task, blob, *offered, keeps_state=True)
+        for states, array in kept:
+            if array is not None:
+                states.save_pending(task, layout, array)
+        return store_update(
+            outbox, task, sealed.blob, *offered, keeps_state=keeps_state, ranges=report.ranges
+        )
     except Exception:
-        states.discard_pending(task)
+        for states, _ in kept:
+            states.discard_pending(task)
         raise

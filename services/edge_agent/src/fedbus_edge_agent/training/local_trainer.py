@@ -80,7 +80,7 @@ class LocalTrainer:
         self._outbox = outbox
         self._encryption_key = encryption_key
         self._local_tensors = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
-        self.strategies = StrategyLoader(StrategyPlugins(allowed), outbox.own_states, noise)
+        self.strategies = StrategyLoader(StrategyPlugins(allowed), outbox, noise)
         self._source = InMemorySource(data) if isinstance(data, Dataset) else data
         self.weights_trainer = WeightsTrainer(
             self._source,
@@ -171,7 +171,7 @@ class LocalTrainer:
             sealed = sealed_update(task, model.layout, blob, trained, self._encryption_key, control)
             report = training_report(task, update, measured.end(control), finished.norm_bit)
             report = replace(report, ranges=sealed.ranges)
-        result = store_finished(self._outbox, task, model.layout, sealed.blob, report, finished.own)
+        result = store_finished(self._outbox, task, model.layout, sealed, report, finished.own)
         try:
             self._local_tensors.save(update.weights, model.layout, task.job, task.round)
         except StoreError as error:  # the update is stored, and counts

@@ -19,6 +19,7 @@ from fedbus.wire.identifiers import NodeName
 from fedbus.wire.messages import Offer
 from fedbus_edge_agent.training.own_state import OwnStates
 from fedbus_edge_agent.training.released_tasks import ReleasedTasks
+from fedbus_edge_agent.training.residuals import Residuals
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _LENGTH_BYTES = 4
@@ -45,6 +46,7 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.own_states = OwnStates(folder / "own")
+        self.residuals = Residuals(folder / "residuals")
         self.released = ReleasedTasks(folder / "released")
         with os_errors_as_store_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -83,18 +85,27 @@ class Outbox:
         """Settle what an update's task left pending (see `OwnStates`), then remove the update.
 
         In this order: a process that is killed in between offers the update again, and gets the
-        same receipt. Return False if the update counts and what its task left is gone.
+        same receipt. Return False if the update counts and all that its task left is gone.
 
         Raises:
             StoreError: The disk is not writable.
         """
-        settled = self.own_states.settle(offer, counted=counted)
+        settled = [states.settle(offer, counted=counted) for states in self._kept]
         self.remove(offer.job, offer.task)
-        return settled
+        return any(settled)  # a task need not leave something of each kind
+
+    def has_pending(self, offer: Offer) -> bool:
+        """Return whether the task of an offer left something that waits for its receipt."""
+        return any(states.has_pending(offer) for states in self._kept)
+
+    @property
+    def _kept(self) -> tuple[OwnStates, ...]:
+        return self.own_states, self.residuals
 
     def forget_job(self, job: str) -> None:
         """Remove what is kept of a job that has ended, as far as the disk allows it."""
-        self.own_states.remove(job)
+        for states in self._kept:
+            states.remove(job)
         self.released.forget(job)
 
     def load(self) -> list[tuple[StoredOffer, FileBlob]]:
@@ -108,7 +119,8 @@ class Outbox:
                 found.append(whole)
             else:
                 path.unlink(missing_ok=True)
-        self.own_states.discard_all_but([stored.offer for stored, _ in found])
+        for states in self._kept:
+            states.discard_all_but([stored.offer for stored, _ in found])
         return found
 
     def _read(self, path: Path) -> tuple[StoredOffer, FileBlob] | None:

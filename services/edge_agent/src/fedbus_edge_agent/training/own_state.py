@@ -1,5 +1,7 @@
 """Own state on disk: what an objective keeps on this agent from round to round of a job.
 
+`residuals.py` keeps what compression leaves out in the same way.
+
 SCAFFOLD's control variates are such a state (Karimireddy et al. 2020, arXiv 1910.06378), and the
 gradients of FedDyn (Acar et al. 2021, arXiv 2111.04263). It must change exactly once for each
 update that counts: it is pending from before the update is offered until its receipt, which says
@@ -11,7 +13,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +47,27 @@ class OwnStates:
 
     folder: Path
 
+    what: ClassVar[str] = "the objective's state"
+    event: ClassVar[str] = "own_state"
+    """Begins the name of each event of the log."""
+
+    def begin(
+        self, task: TrainTask, layout: Layout
+    ) -> tuple[NDArray[np.float32] | None, list[tuple[str, str]]]:
+        """Return the state to begin a task with, and events of the log with their reasons.
+
+        Raises:
+            TrainingError: As `make_room` and `load` do.
+            StoreError: The disk is not writable.
+        """
+        events = []
+        if removed := self.make_room(task.job):
+            events.append((f"{self.event}_removed", removed))
+        own, reason = self.load(task, layout)
+        if reason:
+            events.append((f"{self.event}_reset", reason))
+        return own, events
+
     def make_room(self, job: str) -> str:
         """Remove old states of other jobs if there are too many; return which, "" if none was.
 
@@ -63,8 +86,8 @@ class OwnStates:
             unused = sorted(name for name, written in others.items() if written < oldest)
             if len(others) - len(unused) >= MAX_JOBS_WITH_STATE:
                 raise TrainingError(
-                    f"this agent keeps what the objectives of {len(others)} other jobs need, which "
-                    f"is the most, and none of them was unused for {UNUSED_SECONDS // 86400} days: "
+                    f"this agent keeps {self.what} of {len(others)} other jobs, which is the most, "
+                    f"and none of them was unused for {UNUSED_SECONDS // 86400} days: "
                     f"{listed(sorted(others))}; try again when one has ended"
                 )
             for name in unused:
@@ -91,13 +114,13 @@ class OwnStates:
         except FileNotFoundError:
             return None, ""
         except (OSError, LayoutError, KeyError, TypeError, ValueError) as error:
-            return None, f"the objective's state cannot be read ({error}); it begins with zeros"
+            return None, f"{self.what} cannot be read ({error}); it begins with zeros"
         if (number, base) == (task.task, task.base.weights.digest):
             raise TrainingError(f"this agent's update for task {number} counts already")
         if round_ >= task.round:
-            return None, f"the objective's state is of round {round_}, which is not before this one"
-        if made_for != _made_for(task, layout) or own.shape != (section_numbers(layout),):
-            return None, "the objective's state is of another model, objective or parameters"
+            return None, f"{self.what} is of round {round_}, which is not before this one"
+        if made_for != self.made_for(task, layout) or own.shape != (section_numbers(layout),):
+            return None, f"{self.what} is of another model, or was made with other parameters"
         return own.astype(np.float32, copy=False), ""
 
     def save_pending(self, task: TrainTask, layout: Layout, own: NDArray[np.float32]) -> None:
@@ -107,11 +130,11 @@ class OwnStates:
             StoreError: The disk is full or not writable; the state that is in use stays.
         """
         path = self._pending(task.job, task.round, task.task)
-        with os_errors_as_store_errors(path, "saving what the job's objective keeps here"):
+        with os_errors_as_store_errors(path, f"saving {self.what} of a job"):
             self.folder.mkdir(parents=True, exist_ok=True)
             arrays = {
                 _OWN: own,
-                _MADE_FOR: np.array(_made_for(task, layout)),
+                _MADE_FOR: np.array(self.made_for(task, layout)),
                 _BASE: np.array(task.base.weights.digest),
                 _TASK: np.array([task.round, task.task]),
             }
@@ -159,6 +182,12 @@ class OwnStates:
         with suppress(OSError):
             self._adopted(job).unlink()
 
+    def made_for(self, task: TrainTask, layout: Layout, /) -> str:
+        """Return what a state belongs to: tasks with another text begin with zeros."""
+        objective = task.params.objective
+        parameters = () if objective is None else sorted(objective.parameters.items())
+        return f"{layout.digest} {'' if objective is None else objective.id} {parameters}"
+
     def _written(self) -> dict[str, float]:
         """Return when the latest state of each job was written; a pending one is never old."""
         written: dict[str, float] = {}
@@ -180,9 +209,3 @@ class OwnStates:
 
     def _pending(self, job: str, round_: int, task: int) -> Path:
         return self.folder / f"{job}~{round_}~{task}{_PENDING}"
-
-
-def _made_for(task: TrainTask, layout: Layout) -> str:
-    objective = task.params.objective
-    chosen = "" if objective is None else f"{objective.id} {sorted(objective.parameters.items())}"
-    return f"{layout.digest} {chosen}"

@@ -2,21 +2,32 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedbus.encryption.key_files import SecretKey
 from fedbus.errors import PrivacyError
 from fedbus.model.layout import Layout
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.compressed_update import compressed_update, is_compressed
 from fedbus_edge_agent.training.encrypted_task import KEY_MISSING
 from fedbus_edge_agent.training.encrypted_update import TrainedFrom, encrypted_update
 
 
 @dataclass(frozen=True, slots=True)
 class SealedUpdate:
-    """The bytes of an update, as they are offered, and the ranges that it needed."""
+    """The bytes of an update, as they are offered.
+
+    Attributes:
+        blob: The bytes.
+        ranges: Those that the update needed.
+        residual: What compression left out, as one section; None: nothing is kept.
+    """
 
     blob: bytes | bytearray
     ranges: tuple[int, ...] = ()
+    residual: NDArray[np.float32] | None = None
 
 
 def sealed_update(  # noqa: PLR0913, PLR0917 - what some ways of sealing need
@@ -30,15 +41,19 @@ def sealed_update(  # noqa: PLR0913, PLR0917 - what some ways of sealing need
     """Return a delta blob as the task wants it: as it is, compressed or encrypted.
 
     Raises:
+        FedbusError: See `compressed_update`.
         PrivacyError: The task wants what this agent cannot do: the update must not leave it.
         Stopped: The task was cancelled.
     """
     if task.masking is not None:
         raise PrivacyError("this agent cannot mask updates")
-    if task.encryption is None:
-        return SealedUpdate(delta)
-    if key is None:
-        raise PrivacyError(KEY_MISSING)
-    return SealedUpdate(
-        *encrypted_update(task, task.encryption, layout, delta, trained, key, control)
-    )
+    if task.encryption is not None:
+        if key is None:
+            raise PrivacyError(KEY_MISSING)
+        return SealedUpdate(
+            *encrypted_update(task, task.encryption, layout, delta, trained, key, control)
+        )
+    if is_compressed(task):
+        made = compressed_update(task, layout, delta)
+        return SealedUpdate(made.blob, residual=made.residual)
+    return SealedUpdate(delta)

@@ -36,7 +36,7 @@ class TrainingResult:
     """An update in the outbox: `source` is its file, to be served.
 
     `inline` has its bytes, if they are few enough to be part of the offer. With `keeps_state` the
-    objective left a state that waits for the receipt.
+    task left a state of its objective or a residual, which waits for the receipt.
     """
 
     stored: StoredOffer

@@ -30,6 +30,7 @@ from fedbus.training.local_terms import LocalTerms
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training.checks import check_digest, check_finite
 from fedbus_edge_agent.training.local_strategy import LocalStrategy
+from fedbus_edge_agent.training.residuals import add_residual
 from fedbus_edge_agent.training.trainer_cache import CachedTrainer
 
 _TRANSFORM_SEED = 2
@@ -58,18 +59,20 @@ class TaskStrategy:
         layout: The model's.
         sections: Names of the arrays that the update must have beside the differences.
         private: What the privacy mechanism knows; needed if there is one.
+        residual: What compression left out of the update before, as one section; None: nothing.
 
     Raises:
         TrainingError: No part makes a section.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the last three are for some jobs only
         self,
         parts: LocalStrategy,
         start: LocalStart,
         layout: Layout,
         sections: Sequence[str] = (),
         private: PrivateTraining | None = None,
+        residual: NDArray[np.float32] | None = None,
     ) -> None:
         self.update_layout = update_layout(layout, sections)
         self._parts = parts
@@ -77,6 +80,7 @@ class TaskStrategy:
         self._layout = layout
         self._sections = sections
         self._private = private
+        self._residual = residual
         self._trained = [tensor.name for tensor in trained_tensors(layout)]
         if sections and parts.keeper is None:
             objective = parts.objective[0] if parts.objective else "none"
@@ -129,8 +133,9 @@ class TaskStrategy:
     def finish(self, blob: bytearray, steps: int) -> FinishedUpdate:
         """Add the sections to an update, transform its differences, protect them; all in place.
 
-        The objective gets the differences before they are transformed, the privacy mechanism after
-        that. If this raises, the update is not protected, and must not leave the agent.
+        The objective gets the differences before they are transformed. Then the residual is added,
+        and the privacy mechanism gets the sum: what was left out of an update before is protected
+        again. If this raises, the update is not protected, and must not leave the agent.
 
         Raises:
             TrainingError: What a plug-in returned does not fit the model or the task, or the update
@@ -150,6 +155,7 @@ class TaskStrategy:
         memory = np.frombuffer(blob, np.uint8)
         if self._parts.transforms and differences:
             _overwrite(differences, self._transformed(differences), memory)
+        add_residual(differences, self._residual, self._layout)
         if self._parts.mechanism is not None:
             norm_bit = self._protect(differences, memory)
         return FinishedUpdate(own, norm_bit)
