@@ -134,7 +134,7 @@ def test_a_state_of_another_model_or_objective_is_not_used(tmp_path: Path) -> No
     """The round begins with zeros, and the reason is logged."""
     states = OwnStates(tmp_path / "own")
     keep(states, task(1), 1)
-    reason = "the objective's state is of another model, objective or parameters"
+    reason = "the objective's state is of another model, or was made with other parameters"
     other = task_of("drift", rate=0.25).params
     assert found(states, task(2, params=other)) == reason
     none = replace(other, objective=None)

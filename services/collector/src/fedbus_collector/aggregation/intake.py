@@ -13,6 +13,7 @@ from fedbus.model.encodings import SizeBounds
 from fedbus.plugins import UpdateFacts
 from fedbus.wire.strategies import Strategy
 from fedbus_collector.aggregation.combined_blocks import CombinedBlocks
+from fedbus_collector.aggregation.compressed_update import UpdateDecoder
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.aggregation.verification import ArrivedUpdate
 
@@ -46,9 +47,13 @@ class UpdateIntake(Protocol):
         ...
 
 
-def update_bounds(strategy: Strategy, runs: UpdateRuns) -> SizeBounds:
+def update_bounds(
+    strategy: Strategy, runs: UpdateRuns, decoder: UpdateDecoder | None = None
+) -> SizeBounds:
     """Return the least and the most bytes that the blob of an update may have."""
     if strategy.encryption is not None:
         return encrypted_bounds(strategy.encryption, runs.layout)
+    if decoder is not None:
+        return decoder.bounds
     size = blob_size(runs.updates, "delta")
     return SizeBounds(size, size)

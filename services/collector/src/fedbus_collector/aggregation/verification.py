@@ -17,17 +17,22 @@ from fedbus.model.layout import Array, Layout
 from fedbus.plugins import UpdateFacts
 from fedbus.plugins.collector_part_calls import AggregatorCalls
 from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
+from fedbus_collector.aggregation.compressed_update import UpdateDecoder
 from fedbus_collector.aggregation.dtypes import InvalidNumber, check_difference
 from fedbus_collector.aggregation.tensor_runs import Span, TensorRun, UpdateRuns, blocks_of, read
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivedUpdate:
-    """A complete update that is not yet verified."""
+    """A complete update that is not yet verified.
+
+    `delta` is the spool that a compressed update is decoded into; None: it is a delta.
+    """
 
     facts: UpdateFacts
     digest: str
     spool: Spool
+    delta: Spool | None = None
 
     @property
     def agent(self) -> str:
@@ -61,12 +66,14 @@ class UpdateChecks:
         aggregator: May refuse an update by its facts.
         mechanism: May refuse one by its norm; None without a privacy mechanism.
         numbers: The numbers of the strategy's state before the round, such as a clipping norm.
+        decoder: Decodes compressed updates; None: they are deltas.
     """
 
     runs: UpdateRuns
     aggregator: AggregatorCalls
     mechanism: PrivacyMechanismCalls | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
+    decoder: UpdateDecoder | None = None
 
     def verified(self, update: ArrivedUpdate) -> VerifiedUpdate:
         """Return an update that may count, with its norm if the mechanism needs it.
@@ -78,14 +85,20 @@ class UpdateChecks:
             raise UnusableUpdate(reason)
         mechanism = self.mechanism
         measured = mechanism is not None and mechanism.needs_norm
-        verified = verify(self.runs, update, measured=measured)
+        verified = verify(self.runs, update, self.decoder, measured=measured)
         if mechanism and (reason := mechanism.refuses_update(verified.facts, self.numbers)):
             raise UnusableUpdate(reason)
         return verified
 
 
-def verify(runs: UpdateRuns, update: ArrivedUpdate, *, measured: bool = False) -> VerifiedUpdate:
-    """Verify an update; if it is to be `measured`, its facts have its norm.
+def verify(
+    runs: UpdateRuns,
+    update: ArrivedUpdate,
+    decoder: UpdateDecoder | None = None,
+    *,
+    measured: bool = False,
+) -> VerifiedUpdate:
+    """Verify an update, decoded if need be; if it is to be `measured`, its facts have its norm.
 
     Raises:
         FedbusError: The bytes are not those that were offered, or no update of this layout, or a
@@ -94,6 +107,9 @@ def verify(runs: UpdateRuns, update: ArrivedUpdate, *, measured: bool = False) -
     spool = update.spool
     if spool.digest() != update.digest:
         raise TransferError("the update's bytes are not those of its digest")
+    if decoder is not None and update.delta is not None:
+        decoder.decode(spool, update.delta)
+        spool = update.delta
     with spool.read(0, min(MAX_BLOB_HEADER_BYTES, spool.size)) as prefix:
         offset = check_header(prefix, spool.size, runs.updates, "delta").offset
     verified, squares = VerifiedUpdate(update.facts, spool, offset), 0.0

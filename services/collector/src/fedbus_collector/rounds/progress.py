@@ -236,10 +236,13 @@ class RoundProgress:
     def agents_keep_arrays(self) -> bool:
         """Whether agents may keep arrays of their own, which a wrong `drop` would lose.
 
+        Those of an objective, or what compression left out of their updates.
+
         An earlier process at this collector may have had the round committed before it was killed.
         So only the repository can tell that an update does not count.
         """
-        return self.request.strategy.objective is not None
+        strategy = self.request.strategy
+        return strategy.objective is not None or bool(strategy.compression)
 
     def refusal_receipt(self, agent: str, reason: str) -> Action:
         """Notify an agent that its update does not count, or ask the repository whether it does."""

@@ -112,7 +112,7 @@ class RoundCollector:
         self._privacy.check_layout(runs)
         self.progress.least_updates = parts.aggregator.needed_updates
         self.progress.phase = RoundPhase.COLLECTING
-        yield from self._updates.start(runs, parts)
+        yield from self._updates.start(runs, parts, self._inputs.frozen)
         yield from self._close_if_due(now)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:

@@ -9,9 +9,12 @@ from functools import partial
 
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Cancel, Fetch, Note, Run
+from fedbus.model.encodings import SizeBounds
+from fedbus.model.frozen_bits import FrozenBits
 from fedbus.wire.blobs import BlobLocation
 from fedbus.wire.messages import Offer
 from fedbus_collector import keys
+from fedbus_collector.aggregation.compressed_update import UpdateDecoder
 from fedbus_collector.aggregation.encrypted_total import EncryptedTotal
 from fedbus_collector.aggregation.intake import UpdateIntake, update_bounds
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
@@ -47,21 +50,32 @@ class RoundUpdates:
         self._spools = spools
         self._key = key
         self._received: dict[str, Spool] = {}
+        self._decoder: UpdateDecoder | None = None
+        self._bounds = SizeBounds(0, 0)
+        self._deltas: dict[str, Spool] = {}  # of compressed updates
         self._queue: list[ArrivedUpdate] = []
         self._quorum_noted = False
 
-    def start(self, runs: UpdateRuns, parts: StrategyParts) -> Iterator[Action]:
-        """Create the running total if there is one, then receive what was offered before."""
-        encrypted = self._progress.request.strategy.encryption is not None
-        self.runs, self.brief = runs, not parts.third_party and not encrypted
+    def start(
+        self, runs: UpdateRuns, parts: StrategyParts, frozen: FrozenBits | None = None
+    ) -> Iterator[Action]:
+        """Create the running total if there is one, then receive what was offered before.
+
+        Raises:
+            PluginError: As `UpdateDecoder.of`.
+        """
+        strategy = self._progress.request.strategy
+        self.runs, self.brief = runs, not parts.third_party and strategy.encryption is None
+        self._decoder = UpdateDecoder.of(strategy, runs.layout, frozen)
+        self._bounds = update_bounds(strategy, runs, self._decoder)
         self.verified = self._intake(runs, parts)
         offers, self._progress.offers = self._progress.offers, {}
         for agent, offer in offers.items():
-            yield from self._receive(runs, agent, offer)
+            yield from self._receive(agent, offer)
 
     def _intake(self, runs: UpdateRuns, parts: StrategyParts) -> UpdateIntake | EncryptedTotal:
         numbers = self._progress.state_numbers
-        checks = UpdateChecks(runs, parts.aggregator, parts.mechanism, numbers)
+        checks = UpdateChecks(runs, parts.aggregator, parts.mechanism, numbers, self._decoder)
         if (terms := self._progress.request.strategy.encryption) is not None:
             planned = planned_update(self._progress.plan, terms, runs.layout)
             return EncryptedTotal(checks, planned, self._key.add, self._spools.place)
@@ -77,11 +91,11 @@ class RoundUpdates:
             # Only the first offer may contain the update.
             self._progress.offers.setdefault(agent, offer)
         else:
-            yield from self._receive(self.runs, agent, offer)
+            yield from self._receive(agent, offer)
 
-    def _receive(self, runs: UpdateRuns, agent: str, offer: Offer) -> Iterator[Action]:
+    def _receive(self, agent: str, offer: Offer) -> Iterator[Action]:
         """Take the update out of the offer, or fetch it from the agent."""
-        expected = update_bounds(self._progress.request.strategy, runs)
+        expected = self._bounds
         if not expected.least <= offer.update.size <= expected.most:
             reason = f"expected an update of {expected.text} bytes, got {offer.update.size}"
             yield from self._refuse_offer(agent, reason)
@@ -102,7 +116,10 @@ class RoundUpdates:
         self._progress.fetching.discard(agent)
         self._progress.arrived.add(agent)
         facts = self._progress.facts_of(agent)
-        self._queue.append(ArrivedUpdate(facts, offer.update.digest, self._received[agent]))
+        delta = None
+        if self._decoder is not None:
+            delta = self._deltas[agent] = self._spools.make(self._decoder.delta_bytes)
+        self._queue.append(ArrivedUpdate(facts, offer.update.digest, self._received[agent], delta))
         yield from self._fold_queue()
 
     def fetch_failed(self, agent: str) -> None:
@@ -116,7 +133,10 @@ class RoundUpdates:
             self.folding = True
             queue, self._queue = self._queue, []
             agents = tuple(update.agent for update in queue)
-            brief = self.brief and sum(one.spool.size for one in queue) <= BRIEF_RUN_BYTES
+            brief = (
+                self.brief
+                and sum((one.delta or one.spool).size for one in queue) <= BRIEF_RUN_BYTES
+            )
             key = keys.FoldRun(*self._progress.key, agents)
             yield Run(key, partial(self.verified.take, queue), brief)
 
@@ -126,8 +146,11 @@ class RoundUpdates:
         """Count the updates that were verified and refuse the others, with the reasons given."""
         progress, self.folding = self._progress, False
         for agent in agents:
-            if agent in refused or self.verified is None or not self.verified.keeps_spools:
+            kept = agent not in refused and self.verified is not None and self.verified.keeps_spools
+            if not kept or agent in self._deltas:
                 self._received.pop(agent).close()
+            if not kept and (delta := self._deltas.pop(agent, None)):
+                delta.close()
             if agent in refused:
                 progress.arrived.discard(agent)
                 yield from self._refuse_offer(agent, refused[agent])
@@ -160,8 +183,9 @@ class RoundUpdates:
 
     def close(self) -> None:
         """Free all spools; not while `folding`."""
-        for spool in self._received.values():
-            spool.close()
-        self._received.clear()
+        for spools in (self._received, self._deltas):
+            for spool in spools.values():
+                spool.close()
+            spools.clear()
         if self.verified is not None:
             self.verified.close()

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from fedbus import compression
 from fedbus.compression import Frozen, chain_of
-from fedbus.digest import digest_of
 from fedbus.errors import LayoutError, PrivacyError, TrainingError
 from fedbus.model import blob
 from fedbus.model.layout import Array, Layout, Weights
@@ -80,10 +79,9 @@ def compressed_update(
     intended = blob.decode(delta, layout, "delta")
     bounded = update_mechanism(task.privacy) is not None and not agent_draws_noise(task)
     limit = _norm(intended, layout) if bounded else math.inf
-    digest = int.from_bytes(bytes.fromhex(digest_of(delta)))
     factor = 1.0
     for _ in range(_TRIES):
-        rng = np.random.default_rng((task.params.seed, _COMPRESSION_SEED, digest))
+        rng = np.random.default_rng((task.params.seed, _COMPRESSION_SEED))
         sent, read = _encoded(task, layout, _scaled(intended, layout, factor), rng, frozen)
         norm = _norm(read, layout) if bounded else 0.0
         if norm <= limit:
