@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from fedbus.blobs.files import FileBlob
 from fedbus.model.blob_header import Blob
-from fedbus.model.layout import Layout
+from fedbus.model.layout import Layout, Weights
 from fedbus.simulation.control_variates import OwnVariates
 from fedbus.wire.messages import Offer, TrainTask
 from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
 from fedbus_edge_agent.training.own_state import OwnStates
+from fedbus_edge_agent.training.residuals import Residuals
 
 OnStep = Callable[[str], None]
 """Called before each step inside a call, such as `outbox:save`; may raise `Killed`."""
@@ -31,12 +32,22 @@ class AgentRecords:
         begun: The own state that the last training of a task began with; None for zeros.
         made: The own state that the task would leave.
         adopted: Tasks whose own state was adopted, in that order.
+        residual_begun: The residual that the last training of a task began with; None for zeros.
+        residual_made: The residual that the task would leave.
+        residual_adopted: Tasks whose residual was adopted, in that order.
+        seeds: The seed of each task that keeps a residual; no two tasks have one.
+        trained: The differences of the training with a seed.
     """
 
     updates: dict[TaskOfAgent, bytes] = field(default_factory=dict)
     begun: dict[TaskOfAgent, Own | None] = field(default_factory=dict)
     made: dict[TaskOfAgent, Own] = field(default_factory=dict)
     adopted: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    residual_begun: dict[TaskOfAgent, Own | None] = field(default_factory=dict)
+    residual_made: dict[TaskOfAgent, Own] = field(default_factory=dict)
+    residual_adopted: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    seeds: dict[TaskOfAgent, int] = field(default_factory=dict)
+    trained: dict[int, Weights] = field(default_factory=dict)
 
     def updates_of(self, job: str) -> dict[tuple[str, int], bytes]:
         """Return the updates of a job by (agent, task)."""
@@ -82,12 +93,46 @@ class RecordedStates(OwnStates):
         return settled
 
 
+@dataclass(frozen=True)
+class RecordedResiduals(Residuals):
+    """Residuals of an agent, recorded."""
+
+    agent: str
+    records: AgentRecords
+    on_step: OnStep
+
+    def load(self, task: TrainTask, layout: Layout) -> tuple[Own | None, str]:
+        """Record what a training begins with."""
+        residual, reason = super().load(task, layout)
+        begun = None if residual is None else residual.copy()
+        self.records.residual_begun[task.job, self.agent, task.task] = begun
+        self.records.seeds[task.job, self.agent, task.task] = task.params.seed
+        return residual, reason
+
+    def save_pending(self, task: TrainTask, layout: Layout, own: Own) -> None:
+        """Record what an update left out."""
+        self.on_step("residual:save_pending")
+        super().save_pending(task, layout, own)
+        self.records.residual_made[task.job, self.agent, task.task] = own.copy()
+
+    def settle(self, offer: Offer, *, counted: bool) -> bool:
+        """Record an adoption."""
+        self.on_step("residual:settle")
+        adopts = counted and self.has_pending(offer)
+        settled = super().settle(offer, counted=counted)
+        if adopts:
+            tasks = self.records.residual_adopted.setdefault((offer.job, self.agent), [])
+            tasks.append(offer.task)
+        return settled
+
+
 class RecordedOutbox(Outbox):
     """Outbox of an agent, recorded. A task that is trained twice must give the same bytes."""
 
     def __init__(self, folder: Path, agent: str, records: AgentRecords, on_step: OnStep) -> None:
         super().__init__(folder)
         self.own_states = RecordedStates(folder / "own", agent, records, on_step)
+        self.residuals = RecordedResiduals(folder / "residuals", agent, records, on_step)
         self._agent, self._records, self._on_step = agent, records, on_step
 
     def save(self, stored: StoredOffer, update: Blob, *, durable: bool = False) -> FileBlob:

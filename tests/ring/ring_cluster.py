@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from benchmarks.simulated_trainer import SimulatedTrainer
 from fedbus.cluster.members import NOISE_KEY
+from fedbus.data import Dataset
 from fedbus.datasource.source import InMemorySource
 from fedbus.digest import digest_of
 from fedbus.model.blob import encode
 from fedbus.model.blob_header import Blob
-from fedbus.model.layout import Layout
+from fedbus.model.layout import Layout, Weights
 from fedbus.mqtt.bus import Packet
 from fedbus.privacy.noise_key import create_noise_key
 from fedbus.privacy.secret_noise import EphemeralNoise
@@ -22,6 +24,7 @@ from fedbus.simulation.host import ServiceFactory
 from fedbus.simulation.network_faults import NO_FAULTS, NetworkFaults
 from fedbus.simulation.ring import Ring
 from fedbus.simulation.services import COLLECTOR, CONTROLLER, REPOSITORY, Role
+from fedbus.training.params import TrainingParams, Update
 from fedbus.wire import codec, topics
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ENDED_PHASES, JobState, ModelSpec, TensorSpec
@@ -187,7 +190,7 @@ class RingCluster:
         form = source.now.form.plain()
 
         def runner(_name: str, outbox: Outbox) -> TaskRunner:
-            factories = {"light": QuadraticTrainer}
+            factories = {"light": lambda given: RecordingTrainer(given, self.records)}
             return LocalTrainer(outbox, source, None, factories, noise=self._noise)
 
         def outbox_in(folder: Path) -> Outbox:
@@ -231,6 +234,21 @@ class RingCluster:
         blob_refs = [kept(store, content) for content in (spec, blob)]
         store.push(MODEL, blob_refs[0], blob_refs[1], ())
         store.close()
+
+
+class RecordingTrainer(QuadraticTrainer):
+    """A trainer that records its differences."""
+
+    def __init__(self, architecture: Mapping[str, Any], records: AgentRecords) -> None:
+        super().__init__(architecture)
+        self._records = records
+
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
+        """Train, and record the differences of all tensors."""
+        update = super().train(weights, data, params)
+        differences = {name: new - weights[name] for name, new in update.weights.items()}
+        self._records.trained[params.seed] = differences
+        return update
 
 
 def kept(store: SqliteStore, content: bytes) -> BlobRef:

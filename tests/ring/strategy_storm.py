@@ -57,12 +57,22 @@ POINTS = {
     },
 }
 """Steps at which a process is killed, by role, each with the most times it may come before."""
-ON_DISK = ("own:", "outbox:", "store:")
+ON_DISK = ("own:", "residual:", "outbox:", "store:")
 """Steps in the middle of a call; before other steps, the service has performed what it decided."""
+
+
+Points = Mapping[str, Mapping[str, int]]
 
 
 def strategy_storm(folder: Path, seed: int, strategy: str) -> RingCluster:
     """Run one job with faults until it has ended; each run kills processes at up to three steps."""
+    cluster, rounds = rough_cluster(folder, seed, POINTS)
+    run_strategy(cluster, strategy, rounds)
+    return cluster
+
+
+def rough_cluster(folder: Path, seed: int, steps_of: Points) -> tuple[RingCluster, int]:
+    """Return a cluster with planned faults, and the number of rounds to run on it."""
     rng = fault_rng(seed)
     cluster = RingCluster(
         folder,
@@ -78,11 +88,10 @@ def strategy_storm(folder: Path, seed: int, strategy: str) -> RingCluster:
         plan_a_fault(cluster, rng)
     for _ in range(rng.randint(1, 3)):
         victim = rng.choice([*cluster.agents, *cluster.agents[:2], *SERVICES_OF_ROUNDS])
-        points = POINTS[victim.partition(".")[0]]
+        points = steps_of[victim.partition(".")[0]]
         step = rng.choice(sorted(points))
         kill_at(cluster, victim, step, rng.randint(1, points[step]), rng.uniform(0.1, 40.0))
-    run_strategy(cluster, strategy, rng.randint(2, 4))
-    return cluster
+    return cluster, rng.randint(2, 4)
 
 
 def run_strategy(cluster: RingCluster, strategy: str, rounds: int) -> None:

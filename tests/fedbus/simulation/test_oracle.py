@@ -11,7 +11,7 @@ from fedbus.jobs import StrategyConfig
 from fedbus.jobs.schema import ChoiceConfig
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout, Tensor
-from fedbus.simulation.aggregate_check import Update
+from fedbus.simulation.offered_deltas import Update
 from fedbus.simulation.oracle import RecordCounts, check_records
 from fedbus.simulation.stored_records import RecordsError
 from fedbus.strategies.resolution import resolve

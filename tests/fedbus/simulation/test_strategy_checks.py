@@ -14,8 +14,8 @@ from fedbus.jobs.schema import ChoiceConfig
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout, Tensor
 from fedbus.model.sections import state_layout, update_layout
-from fedbus.simulation.aggregate_check import Update
 from fedbus.simulation.control_variates import OwnVariates, check_control_variates
+from fedbus.simulation.offered_deltas import Update
 from fedbus.simulation.oracle import check_records
 from fedbus.simulation.stored_records import RecordsError
 from fedbus.strategies.resolution import resolve

@@ -3,23 +3,20 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.digest import digest_of
-from fedbus.model.blob import decode
-from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Array, Layout, Tensor
 from fedbus.model.sections import (
     SECTION_PREFIX,
     section_numbers,
     split_section,
     trained_tensors,
-    update_layout,
 )
 from fedbus.plugins import Combined
+from fedbus.simulation.offered_deltas import Update, offered_delta
 from fedbus.simulation.reference_optimizers import reference_step
 from fedbus.simulation.reference_privacy import (
     CLOSE,
@@ -44,16 +41,13 @@ from fedbus.simulation.stored_records import (
     read_state,
     read_weights,
 )
-from fedbus.wire.round_records import Contributor, RoundRecord
+from fedbus.wire.round_records import RoundRecord
 
 TOLERANCE = 1e-6
 """Relative to the sum of the absolute values: |base|, each |coefficient * delta|, |step|."""
 
 DrawAgain: TypeAlias = Callable[[RoundRecord], DrawnAgain | None]
 """Returns the noise that a collector drew for a round; None: none, or it is not known."""
-
-Update: TypeAlias = Blob | NDArray[Any]
-"""An agent's delta: its blob, or all its numbers in layout order."""
 
 
 def check_aggregate(
@@ -121,8 +115,10 @@ class _RoundCheck:
         what = f"round {record.round} of job {record.job!r}"
         layout, committed = read_weights(store, each.version)
         _, base = read_weights(store, parent.version)
-        shape = update_layout(layout, record.strategy.sections)
-        deltas = tuple(_delta(what, one, updates, shape) for one in record.contributors)
+        strategy = record.strategy
+        deltas = tuple(
+            offered_delta(what, one, updates, layout, strategy) for one in record.contributors
+        )
         return cls(what, record, layout, base, committed, deltas)
 
     @cached_property
@@ -379,30 +375,3 @@ def _check_mean(
 def _flat(arrays: Mapping[str, Array], tensors: tuple[Tensor, ...]) -> Vector:
     parts = (arrays[tensor.name].reshape(-1).astype(np.float64) for tensor in tensors)
     return np.concatenate([np.zeros(0), *parts])
-
-
-def _delta(
-    what: str,
-    one: Contributor,
-    updates: Mapping[tuple[str, int], Update],
-    layout: Layout,
-) -> dict[str, Array]:
-    update = updates.get((one.agent, one.task))
-    if update is None:
-        raise RecordsError(
-            f"{what} counts an update that {one.agent} did not offer, for task {one.task}"
-        )
-    if isinstance(update, np.ndarray):
-        return dict(_by_tensor(update.reshape(-1), layout))
-    if digest_of(update) != one.update:
-        raise RecordsError(
-            f"{what} counts other bytes than {one.agent} offered for task {one.task}"
-        )
-    return decode(update, layout, "delta")
-
-
-def _by_tensor(numbers: Array, layout: Layout) -> Iterator[tuple[str, Array]]:
-    start = 0
-    for tensor in layout.shared:
-        yield tensor.name, numbers[start : start + tensor.numbers].reshape(tensor.shape)
-        start += tensor.numbers

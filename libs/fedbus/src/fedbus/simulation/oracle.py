@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from fedbus.simulation.aggregate_check import DrawAgain, Update, check_aggregate
+from fedbus.simulation.aggregate_check import DrawAgain, check_aggregate
+from fedbus.simulation.offered_deltas import Update
 from fedbus.simulation.stored_records import (
     RecordsError,
     RoundLike,

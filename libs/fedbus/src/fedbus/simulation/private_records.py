@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from fedbus.privacy.noise import KeyedNoise
 from fedbus.privacy.noise_key import NoiseKey
-from fedbus.simulation.aggregate_check import Update
 from fedbus.simulation.ledger_check import check_ledger
+from fedbus.simulation.offered_deltas import Update
 from fedbus.simulation.oracle import RecordCounts, check_records
 from fedbus.simulation.stored_records import EntryLike, RecordsError, StoredLedgers
 from fedbus.wire.privacy import NoiseStep

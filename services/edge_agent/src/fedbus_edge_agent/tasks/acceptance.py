@@ -18,12 +18,12 @@ from fedbus_edge_agent.tasks.eligibility import (
     eligibility,
 )
 from fedbus_edge_agent.tasks.task import Task, TaskMessage
-from fedbus_edge_agent.training.encrypted_task import check_encrypted_task
 from fedbus_edge_agent.training.compressed_update import (
     COMPRESSION_COPIES,
     check_compression,
     is_compressed,
 )
+from fedbus_edge_agent.training.encrypted_task import check_encrypted_task
 from fedbus_edge_agent.training.private_task import check_private_task
 from fedbus_edge_agent.training.trainers import TaskChecker
 from fedbus_edge_agent.training.watchdog import TrainingThread
