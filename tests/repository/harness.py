@@ -32,6 +32,7 @@ from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
+from fedbus.wire.messages import PushModel
 from fedbus.wire.privacy import LedgerEntry, PrivacySpent, PrivacyTerms
 from fedbus.wire.round_records import Contributor, Plan, RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState
@@ -128,10 +129,15 @@ def put(store: Receives, content: bytes) -> BlobRef:
     return upload.blob_ref
 
 
+def push_of(stated: BlobRef, blob: BlobRef, model: str = MODEL, **changes: Any) -> PushModel:  # noqa: ANN401 - fields of it
+    """The message that pushes a model of this spec and these weights."""
+    return PushModel(model=model, spec=stated, weights=blob, **changes)
+
+
 def push(store: Store, value: float = 0.0, model: str = MODEL) -> Version:
     """Push a version."""
     stated, blob, file = put(store, spec(model=model)), put(store, weights(value)), put(store, FILE)
-    version = store.push(model, stated, blob, (file,))
+    version = store.push(push_of(stated, blob, model=model), (file,))
     assert isinstance(version, Version)
     return version
 

@@ -28,7 +28,7 @@ from fedbus.training.params import TrainingParams, Update
 from fedbus.wire import codec, topics
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ENDED_PHASES, JobState, ModelSpec, TensorSpec
-from fedbus.wire.messages import TrainTask
+from fedbus.wire.messages import PushModel, TrainTask
 from fedbus.wire.timestamps import format_timestamp
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
@@ -232,7 +232,7 @@ class RingCluster:
         blob = bytes(encode(weights, layout))
         store = SqliteStore(self.folder / "repository", durable=False)
         blob_refs = [kept(store, content) for content in (spec, blob)]
-        store.push(MODEL, blob_refs[0], blob_refs[1], ())
+        store.push(PushModel(model=MODEL, spec=blob_refs[0], weights=blob_refs[1]), ())
         store.close()
 
 

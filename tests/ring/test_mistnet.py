@@ -22,6 +22,7 @@ from fedbus.simulation.services import COLLECTOR, CONTROLLER, REPOSITORY, Role
 from fedbus.simulation.stored_records import read_weights
 from fedbus.wire import codec
 from fedbus.wire.documents import JobState, ModelSpec, TensorSpec
+from fedbus.wire.messages import PushModel
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_repository.stores.ledger_records import ModelPrivacy
 from fedbus_repository.stores.sqlite.store import SqliteStore
@@ -86,7 +87,9 @@ class MistNetCluster(RingCluster):
         spec = ModelSpec(model=MODEL, layout=tuple(tensors), architectures={"torch": MLP})
         store = SqliteStore(self.folder / "repository", durable=False)
         weights = kept(store, bytes(encode(WEIGHTS, layout)))
-        store.push(MODEL, kept(store, codec.to_json(spec)), weights, ())
+        store.push(
+            PushModel(model=MODEL, spec=kept(store, codec.to_json(spec)), weights=weights), ()
+        )
         store.close()
 
 

@@ -43,6 +43,7 @@ from fedbus.wire import codec
 from fedbus.wire.access_rules import access_rules
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ENDED_PHASES, JobState, ModelSpec, RoundState, TensorSpec
+from fedbus.wire.messages import PushModel
 from fedbus.wire.topic_names import wildcard
 from fedbus.wire.topics import JOB_STATE, ROOT, ROUND_STATE
 from fedbus_repository.stores.sqlite.history import SqliteHistory
@@ -566,7 +567,7 @@ def seed_model(folder: Path, plan: Plan) -> None:
     spec = ModelSpec(model=MODEL, layout=specs, architectures=plain)
     store = SqliteStore(folder)
     blob_refs = [_kept(store, blob) for blob in (codec.to_json(spec), encode(weights, layout))]
-    store.push(MODEL, blob_refs[0], blob_refs[1], ())
+    store.push(PushModel(model=MODEL, spec=blob_refs[0], weights=blob_refs[1]), ())
     store.close()
 
 

@@ -15,7 +15,17 @@ from fedbus.wire.strategies import Strategy
 from fedbus_repository.handlers.compatibility import compatibility_warnings, incompatibilities
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.records import StoreRefusal, Version
-from tests.repository.harness import CONTROLLER, JOB, MODEL, Harness, plain, put, spec, weights
+from tests.repository.harness import (
+    CONTROLLER,
+    JOB,
+    MODEL,
+    Harness,
+    plain,
+    push_of,
+    put,
+    spec,
+    weights,
+)
 
 
 def file(**changes: Any) -> bytes:  # noqa: ANN401 - whatever a job file holds
@@ -110,7 +120,7 @@ def test_a_job_that_does_not_suit_its_model_is_not_kept(harness: Harness, store:
     """The digits here are for tflite and torch; only Keras has FTRL."""
     architectures = {"tflite": {"name": "some"}, "torch": {"name": "mlp"}}
     stated, blob = put(store, spec(architectures=architectures)), put(store, weights(0.0))
-    assert isinstance(store.push(MODEL, stated, blob, ()), Version)
+    assert isinstance(store.push(push_of(stated, blob), ()), Version)
     [answer] = harness.receive(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=FTRL))
     assert isinstance(answer, JobFileRefused)
     assert [fault.key for fault in answer.faults] == ["optimizer_config.optimizer"]
@@ -137,7 +147,7 @@ def answer_to(
     named = put(store, tflite)
     architectures = {"tflite": {"blob": plain(named)}, **{name: {"name": "mlp"} for name in more}}
     stated, blob = put(store, spec(architectures=architectures)), put(store, weights(0.0))
-    assert isinstance(store.push(MODEL, stated, blob, (named,)), Version)
+    assert isinstance(store.push(push_of(stated, blob), (named,)), Version)
     message = StoreJob(epoch=0, job=JOB, model=MODEL, file=job, strategy=strategy)
     [answer] = harness.receive(CONTROLLER, message)
     return answer

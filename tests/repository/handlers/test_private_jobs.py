@@ -27,6 +27,7 @@ from tests.repository.harness import (
     commit_private,
     load,
     push,
+    push_of,
     put,
     spec,
     weights,
@@ -215,7 +216,7 @@ def test_a_model_with_statistics_is_refused(harness: Harness, store: Store) -> N
         TensorSpec(name=each.name, shape=each.shape, dtype=each.dtype, role=each.role)
         for each in found.tensors
     )
-    store.push(MODEL, put(store, spec(layout=tensors)), put(store, weights(0.0)), ())
+    store.push(push_of(put(store, spec(layout=tensors)), put(store, weights(0.0))), ())
     [refused] = harness.receive(CONTROLLER, store_job())
     assert refused.faults == (
         JobFault(
@@ -250,7 +251,7 @@ def test_a_spec_that_cannot_be_read_is_refused(harness: Harness, store: Store) -
     """Then it is unknown what agents would send."""
     bad = put(store, b"no spec")
     pushed = push(store)
-    store.push(MODEL, bad, pushed.weights, ())
+    store.push(push_of(bad, pushed.weights), ())
     [refused] = harness.receive(CONTROLLER, store_job())
     [fault] = refused.faults
     assert fault.key == "model_name"
@@ -275,7 +276,7 @@ def test_banded_noise_of_too_many_numbers_is_refused(harness: Harness, store: St
     """At once, not in a late round that would draw hours of earlier noise again."""
     numbers = 10**6
     tensor = TensorSpec(name="large", shape=(numbers,), dtype="float32", role="weight")
-    store.push(MODEL, put(store, spec(layout=(tensor,))), put(store, weights(0.0)), ())
+    store.push(push_of(put(store, spec(layout=(tensor,))), put(store, weights(0.0))), ())
     banded = replace(TERMS, mechanism="dp-banded", release="banded", correlated=True)
     keys = {"noise_multiplier": 2.0, "clipping_norm": 1.0, "num_sampled_clients": 3}
     mechanisms = {"dp-banded": {**keys, "min_separation": 1, "max_participations": 9999}}

@@ -37,6 +37,7 @@ from tests.repository.harness import (
     begin,
     load,
     push,
+    push_of,
     put,
     spec,
     weights,
@@ -119,7 +120,7 @@ def test_a_model_that_shares_whole_numbers_is_refused(
     """They have no range; the fault names them and what to do."""
     steps = TensorSpec(name="steps", shape=(1,), dtype="int64", role="statistic")
     scale = TensorSpec(name="scale", shape=(1,), dtype="float32")
-    store.push(MODEL, put(store, spec(layout=(scale, steps))), put(store, weights(0)), ())
+    store.push(push_of(put(store, spec(layout=(scale, steps))), put(store, weights(0))), ())
     assert str(refused(harness, store_job(strategy, mechanisms))) == (
         f"privacy-mechanisms.{key}: model digits: only floating-point tensors can be encrypted or "
         "masked, and the model shares 'steps'; give them the role local, or replace what needs them"
@@ -128,7 +129,7 @@ def test_a_model_that_shares_whole_numbers_is_refused(
 
 def test_a_spec_that_cannot_be_read_is_a_fault(harness: Harness, store: Store) -> None:
     """So the number of ranges is known of each job that is accepted."""
-    store.push(MODEL, put(store, b"{}"), put(store, weights(0)), ())
+    store.push(push_of(put(store, b"{}"), put(store, weights(0))), ())
     fault = refused(harness, store_job(ENCRYPTED, HOMOMORPHIC))
     assert fault.key == "model_name"
     assert fault.problem.startswith("the spec of model digits cannot be read: ")

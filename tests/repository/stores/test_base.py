@@ -41,6 +41,7 @@ from tests.repository.harness import (
     plan_next,
     plan_of,
     push,
+    push_of,
     put,
     record_of,
     spec,
@@ -643,10 +644,10 @@ def test_a_model_in_training_takes_no_push(store: Store) -> None:
     """The next commit would start from a version that is not the latest any more."""
     begin(store)
     blob, stated = put(store, weights(5)), put(store, spec())
-    assert isinstance(store.check_push(MODEL, stated, blob), StoreRefusal)
-    assert isinstance(store.push(MODEL, stated, blob, ()), StoreRefusal)
+    assert isinstance(store.check_push(push_of(stated, blob)), StoreRefusal)
+    assert isinstance(store.push(push_of(stated, blob), ()), StoreRefusal)
     store.end_job(0, JOB, "finished", "")
-    assert store.check_push(MODEL, stated, blob) is None
+    assert store.check_push(push_of(stated, blob)) is None
 
 
 def test_a_trained_model_is_not_pushed_over_without_reset(store: Store) -> None:
@@ -657,15 +658,18 @@ def test_a_trained_model_is_not_pushed_over_without_reset(store: Store) -> None:
     store.end_job(0, JOB, "finished", "")
     blob, stated = put(store, weights(5)), put(store, spec())
     files = (put(store, FILE),)
-    for answer in (store.check_push(MODEL, stated, blob), store.push(MODEL, stated, blob, files)):
+    for answer in (
+        store.check_push(push_of(stated, blob)),
+        store.push(push_of(stated, blob), files),
+    ):
         assert isinstance(answer, StoreRefusal)
         assert answer.reason.startswith(
             f"model {MODEL!r} has been trained: version 2 is of round 1 of job {JOB!r} "
             "(loss 1); the pushed version would replace it in training and inference"
         )
-    assert isinstance(store.push(MODEL, stated, put(store, weights(1)), files), Version)
-    assert store.check_push(MODEL, stated, blob, reset=True) is None
-    reset = store.push(MODEL, stated, blob, files, reset=True)
+    assert isinstance(store.push(push_of(stated, put(store, weights(1))), files), Version)
+    assert store.check_push(push_of(stated, blob, reset=True)) is None
+    reset = store.push(push_of(stated, blob, reset=True), files)
     assert isinstance(reset, Version)
     assert (reset.version, reset.parent, reset.job) == (3, 2, None)
     assert push(store, 7).version == 4  # over what was pushed, not trained
@@ -680,7 +684,7 @@ def test_a_push_needs_all_its_blobs(store: Store, missing: int) -> None:
             put(store, content)
     blob_refs = [blob_ref_of(content) for content in contents]
     with pytest.raises(StoreError):
-        store.push(MODEL, blob_refs[0], blob_refs[1], blob_refs[2:])
+        store.push(push_of(blob_refs[0], blob_refs[1]), blob_refs[2:])
     assert store.latest() == ()
 
 

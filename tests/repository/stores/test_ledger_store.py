@@ -48,6 +48,7 @@ from tests.repository.harness import (
     plan_next,
     plan_of,
     push,
+    push_of,
     put,
     record_of,
     spent_with,
@@ -107,7 +108,7 @@ def test_a_model_of_unknown_epsilon_is_not_trained_privately(store: Store) -> No
         "the ε of model 'digits' is unknown: job 'digits-1' has trained"
     )
     latest = store.latest()[0]
-    store.push(MODEL, latest.spec, put(store, weights(9.0)), (), reset=True)
+    store.push(push_of(latest.spec, put(store, weights(9.0)), reset=True), ())
     assert store.check_private_job(MODEL, PRIVATE) is None
     assert isinstance(store.store_job(0, "b", MODEL, b"{}", strategy=PRIVATE), StoredJob)
 
@@ -411,7 +412,7 @@ def test_the_jobs_of_a_model_add_up_until_it_is_pushed_again(store: Store) -> No
     assert shown.jobs[1].running
     store.end_job(0, "b", "finished", "")
     latest = store.latest()[0]
-    store.push(MODEL, latest.spec, put(store, weights(9.0)), (), reset=True)
+    store.push(push_of(latest.spec, put(store, weights(9.0)), reset=True), ())
     begin(store, "c", strategy=PRIVATE)
     assert commit_private(store, 3.0, "c").version.privacy == spent_with()
     assert isinstance(store.model_privacy("faces"), StoreRefusal)
@@ -425,16 +426,16 @@ def test_a_reset_with_equal_weights_begins_epsilon_again(store: Store) -> None:
     assert isinstance(store.record_noise(entry_for(plan)), RecordedNoise)  # and the round fails
     store.end_job(0, "a", "failed", "")
     assert push(store) == first
-    reset = store.push(MODEL, first.spec, first.weights, (), reset=True)
+    reset = store.push(push_of(first.spec, first.weights, reset=True), ())
     assert isinstance(reset, Version)
     assert (reset.version, reset.weights, epsilon_of(store)) == (2, first.weights, 0.0)
-    assert store.check_push(MODEL, first.spec, first.weights, reset=True) == reset  # once
+    assert store.check_push(push_of(first.spec, first.weights, reset=True)) == reset  # once
     store.store_job(0, "b", MODEL, b"{}")
     trained = commit_next(store, 1.0, "b").version
     store.end_job(0, "b", "finished", "")
     assert epsilon_of(store) is None
-    assert store.check_push(MODEL, trained.spec, trained.weights) == trained
-    again = store.push(MODEL, trained.spec, trained.weights, (), reset=True)
+    assert store.check_push(push_of(trained.spec, trained.weights)) == trained
+    again = store.push(push_of(trained.spec, trained.weights, reset=True), ())
     assert isinstance(again, Version)
     assert (again.version, again.job, epsilon_of(store)) == (4, None, 0.0)
     assert store.check_private_job(MODEL, PRIVATE) is None

@@ -3,6 +3,8 @@
 An exact size is not known: ciphertexts are packed. What one holds is checked by those who decrypt.
 """
 
+from typing import Final
+
 from fedbus.encryption.encrypted_blob import (
     encrypted_bounds,
     planned_header,
@@ -11,9 +13,14 @@ from fedbus.encryption.encrypted_blob import (
 from fedbus.errors import EncryptionError, LayoutError, SettingsError
 from fedbus.model.layout import Layout
 from fedbus.text import counted
+from fedbus.wire.blobs import EncryptedVersion
 from fedbus.wire.encryption import EncryptionTerms
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores.protection_rules import short_key
+
+MAX_CIPHERTEXT_BYTES: Final = 16 * 2**20
+"""One ciphertext of the largest degree, which has room for more numbers than a small model has."""
+MAX_ENCRYPTED_NUMBER_BYTES: Final = 256
 
 
 def check_encryption_key(found: str, key: str | None) -> None:
@@ -73,3 +80,31 @@ def check_encrypted_round(
             f"the sum of {counted(header.count, 'update')} of {counted(header.weight, 'example')}, "
             f"where the round has {agents} of {examples}"
         )
+
+
+def check_rotated_size(size: int, layout: Layout) -> None:
+    """Raise LayoutError if a version is larger than its numbers are with the largest parameters.
+
+    Which parameters its key has is not known before it is received.
+    """
+    numbers = sum(tensor.numbers for tensor in layout.shared)
+    most = MAX_CIPHERTEXT_BYTES + numbers * MAX_ENCRYPTED_NUMBER_BYTES
+    if size > most:
+        raise LayoutError(f"expected at most {most} bytes of ciphertexts, got {size}")
+
+
+def check_rotated_header(
+    prefix: bytes, size: int, layout: Layout, encryption: EncryptedVersion
+) -> None:
+    """Raise LayoutError unless a blob's header says what the push says of its encryption."""
+    try:
+        header, _ = read_encrypted_header(prefix, size, layout)
+    except EncryptionError as error:
+        raise LayoutError(str(error)) from error
+    found = (header.scheme, header.key, header.parameters, header.anchor)
+    expected = (
+        *(encryption.scheme, encryption.key, encryption.parameters),
+        encryption.anchor_weights.digest,
+    )
+    if found != expected:
+        raise LayoutError("their header has another scheme, key or anchor than the push says")

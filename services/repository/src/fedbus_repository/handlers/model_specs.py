@@ -18,7 +18,7 @@ from fedbus.model.sections import state_layout
 from fedbus.text import listed
 from fedbus.wire import codec
 from fedbus.wire.announced_names import abbreviate_names
-from fedbus.wire.blobs import BlobRef, CompressedBlob
+from fedbus.wire.blobs import BlobRef, CompressedBlob, EncryptedVersion
 from fedbus.wire.documents import ModelNeeds, ModelSpec
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.spec_files import named_files
@@ -26,6 +26,7 @@ from fedbus_repository.handlers.encrypted_versions import (
     check_encrypted_round,
     check_encrypted_size,
     check_encryption_key,
+    check_rotated_header,
 )
 from fedbus_repository.handlers.pushed_contents import TFLITE
 from fedbus_repository.stores.base import Store, Upload
@@ -200,6 +201,18 @@ class SpecReader:
         """Raise LayoutError if weights, by header and size, are no plain blob of this layout."""
         prefix = self._bytes(weights, uploads, min(weights.size, MAX_BLOB_HEADER_BYTES))
         check_header(prefix, weights.size, layout, "plain")
+
+    def check_rotated(
+        self,
+        weights: BlobRef,
+        layout: Layout,
+        encryption: EncryptedVersion,
+        uploads: Sequence[Upload] = (),
+    ) -> None:
+        """Raise LayoutError if a blob, by its header, is not encrypted as it is said to be."""
+        prefix = self._bytes(weights, uploads, min(weights.size, MAX_ENCRYPTED_HEADER_BYTES))
+        with _named(_ENCRYPTED):
+            check_rotated_header(prefix, weights.size, layout, encryption)
 
     def read_blob(self, blob: BlobRef, offset: int, length: int) -> bytes:
         """Read a part of a kept blob; raise StoreError if the store does not have it."""

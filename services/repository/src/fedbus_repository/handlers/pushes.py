@@ -4,7 +4,7 @@ The class decides and performs no I/O; the functions at the end run in a thread.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from fedbus.core.actions import Action, Note, Send
@@ -17,6 +17,7 @@ from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus.wire.spec_files import files_of
 from fedbus_repository.handlers.catalog import ModelCatalog
+from fedbus_repository.handlers.encrypted_versions import check_encryption_key, check_rotated_size
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.handlers.pushed_contents import (
     check_architectures,
@@ -34,6 +35,7 @@ from fedbus_repository.requests import (
     Steps,
 )
 from fedbus_repository.stores.base import Store, Upload
+from fedbus_repository.stores.derived_versions import signed
 from fedbus_repository.stores.records import StoreRefusal, Version
 
 
@@ -58,7 +60,8 @@ class PushHandler:
     def push(self, sender: str, message: PushModel) -> Iterator[Action]:
         """Store a version of a model or refuse it; a repeated push changes nothing."""
         key = RequestRun.of(message, sender, message.model)
-        yield from self._requests.start(key, message, self._push(sender, message))
+        signed_push = replace(message, derived=signed(message.derived, sender))
+        yield from self._requests.start(key, message, self._push(sender, signed_push))
 
     def _push(self, sender: str, message: PushModel) -> RequestSteps:
         uploads: list[Upload] = []
@@ -81,7 +84,7 @@ class PushHandler:
 
     def _steps(self, message: PushModel, uploads: list[Upload]) -> Steps[Version | StoreRefusal]:
         store, specs = self._store, self._specs
-        answer = yield Call(partial(prepare_push, store, message))
+        answer = yield Call(partial(prepare_push, store, specs, message))
         if isinstance(answer, Version | StoreRefusal):
             return answer
         uploads += answer
@@ -97,11 +100,18 @@ class PushHandler:
         return pushed
 
 
-def prepare_push(store: Store, message: PushModel) -> Version | StoreRefusal | Sequence[Upload]:
+def prepare_push(
+    store: Store, specs: SpecReader, message: PushModel
+) -> Version | StoreRefusal | Sequence[Upload]:
     """Return the answer to a push, or the upload of its spec."""
-    answer = store.check_push(message.model, message.spec, message.weights, reset=message.reset)
+    answer = store.check_push(message)
     if answer is not None:
         return answer
+    if message.encryption is not None:
+        try:
+            check_encryption_key(message.encryption.key, specs.encryption_key)
+        except LayoutError as error:
+            return StoreRefusal(f"the weights: {error}")
     if message.spec.size > MAX_SPEC_BYTES:
         return StoreRefusal(
             f"expected a model spec of at most {MAX_SPEC_BYTES} bytes, got {message.spec.size}"
@@ -122,7 +132,10 @@ def read_spec(
     if spec.model != message.model:
         return StoreRefusal(f"the model spec: expected model {message.model!r}, got {spec.model!r}")
     try:
-        check_size(message.weights.size, layout, "plain")
+        if message.encryption is None:
+            check_size(message.weights.size, layout, "plain")
+        else:
+            check_rotated_size(message.weights.size, layout)
     except LayoutError as error:
         return StoreRefusal(f"the weights: {error}")
     return ReadSpec(spec, layout, files, reserve(store, (message.weights, *files)))
@@ -134,14 +147,16 @@ def finish_push(
     """Verify and keep all blobs, and insert the version."""
     answer: Version | StoreRefusal
     try:
-        specs.check_weights(message.weights, read.layout, uploads)
+        if message.encryption is None:
+            specs.check_weights(message.weights, read.layout, uploads)
+        else:
+            specs.check_rotated(message.weights, read.layout, message.encryption, uploads)
         for upload in uploads:
             upload.keep()
-        check_finite(message.weights, read.layout, specs.read_blob)
+        if message.encryption is None:
+            check_finite(message.weights, read.layout, specs.read_blob)
         check_architectures(read.spec, read.layout, specs.read_blob)
-        answer = store.push(
-            message.model, message.spec, message.weights, read.files, reset=message.reset
-        )
+        answer = store.push(message, read.files)
     except (LayoutError, TrainingError, TransferError) as error:
         answer = StoreRefusal(str(error))
     if isinstance(answer, StoreRefusal):

@@ -14,6 +14,7 @@ from fedbus.core.blob_io import BlobSource
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.identifiers import Metrics
+from fedbus.wire.messages import PushModel
 from fedbus.wire.privacy import LedgerEntry
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy
@@ -170,23 +171,15 @@ class Store(Protocol):
     def look_up(self, job: str, agent: str, task: int) -> Verdict:
         """Return what became of an update."""
 
-    def check_push(
-        self, model: str, spec: BlobRef, weights: BlobRef, *, reset: bool = False
-    ) -> Version | StoreRefusal | None:
+    def check_push(self, message: PushModel) -> Version | StoreRefusal | None:
         """Return what `push` would answer; None: it would insert."""
 
-    def push(
-        self,
-        model: str,
-        spec: BlobRef,
-        weights: BlobRef,
-        files: Iterable[BlobRef],
-        *,
-        reset: bool = False,
-    ) -> Version | StoreRefusal:
+    def push(self, message: PushModel, files: Iterable[BlobRef]) -> Version | StoreRefusal:
         """Insert a version without a round; all its blobs must be kept before.
 
-        Without `reset`, refuse if the model's newest version was trained. With `reset`, what equals
+        `files` are those that the spec names. A version that is derived from an encrypted one is
+        refused by the rules of `derived_versions.py`. Without `reset`, refuse if the model's newest
+        version was trained and this one is not derived from it. With `reset`, what equals
         the newest version is inserted too if a job has trained the model, or drawn noise for it,
         since the last push: its ε then begins again.
         """

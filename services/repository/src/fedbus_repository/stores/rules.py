@@ -72,6 +72,12 @@ def model_in_training(model: str, job: str) -> str:
 
 def would_replace_trained(latest: Version) -> str:
     """Format the refusal of a push that would replace a trained version."""
+    if latest.derived is not None:
+        return (
+            f"model {latest.model!r} has been trained: version {latest.version} has the weights of "
+            f"version {latest.derived.version}; push it with `fedbus models push --reset`, or under"
+            " another name with --name"
+        )
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in islice(latest.metrics.items(), 2))
     return (
         f"model {latest.model!r} has been trained: version {latest.version} is of round "

@@ -16,6 +16,7 @@ class Derivation:
     """The stored version that a key holder made another one from, how, and who did it.
 
     `release`: the same weights, decrypted. `rotation`: the same weights, encrypted with a new key.
+    The repository adds the node that sent it to `by`, which is what the node says of its user.
     """
 
     kind: Literal["release", "rotation"]

@@ -12,6 +12,7 @@ from fedbus.wire.privacy import JobPrivacy, LedgerEntry, PrivacySpent
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.ledger_records import EntryFacts
 from fedbus_repository.stores.records import StoredJob
+from fedbus_repository.stores.sqlite import version_rows
 
 
 def append(db: sqlite3.Connection, entry: LedgerEntry, spent: PrivacySpent) -> None:
@@ -87,10 +88,9 @@ def spent_by(db: sqlite3.Connection, job: str) -> PrivacySpent | None:
 def jobs_since_push(db: sqlite3.Connection, model: str) -> tuple[JobPrivacy, ...]:
     """Read what each job has spent on a model since its weights were pushed last, oldest first."""
     rows = db.execute(
-        "SELECT job, phase = 'running', created, strategy FROM jobs WHERE model = :model"
-        " AND base >= (SELECT MAX(version) FROM versions WHERE model = :model AND job IS NULL)"
-        " ORDER BY rowid",
-        {"model": model},
+        "SELECT job, phase = 'running', created, strategy FROM jobs"
+        " WHERE model = ? AND base >= ? ORDER BY rowid",
+        (model, version_rows.last_pushed(db, model)),
     )
     return tuple(_job_privacy(db, *row) for row in rows)
 

@@ -15,9 +15,11 @@ from fedbus.errors import StoreError
 from fedbus.privacy.budget import spent_of
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Timestamp
+from fedbus.wire.messages import PushModel
 from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores import commit_rules, rules
 from fedbus_repository.stores.base import Upload
+from fedbus_repository.stores.derived_versions import derivation_fault, is_same_push
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.files import BlobFolder
 from fedbus_repository.stores.model_epsilon import is_used
@@ -109,29 +111,19 @@ class SqliteStore(SqliteJobs):
                 rounds=found.rounds,
             )
 
-    def check_push(
-        self, model: str, spec: BlobRef, weights: BlobRef, *, reset: bool = False
-    ) -> Version | StoreRefusal | None:
-        with self._database.reading(f"checking a push of model {model}") as db:
-            return _push_answer(db, model, spec, weights, reset=reset)
+    def check_push(self, message: PushModel) -> Version | StoreRefusal | None:
+        with self._database.reading(f"checking a push of model {message.model}") as db:
+            return _push_answer(db, message)
 
-    def push(
-        self,
-        model: str,
-        spec: BlobRef,
-        weights: BlobRef,
-        files: Iterable[BlobRef],
-        *,
-        reset: bool = False,
-    ) -> Version | StoreRefusal:
-        with self._database.writing(f"storing a version of model {model}") as db:
-            answer = _push_answer(db, model, spec, weights, reset=reset)
+    def push(self, message: PushModel, files: Iterable[BlobRef]) -> Version | StoreRefusal:
+        with self._database.writing(f"storing a version of model {message.model}") as db:
+            answer = _push_answer(db, message)
             if answer is not None:
                 return answer
-            spec_files = (spec, *files)
-            for blob in (weights, *spec_files):
+            spec_files = (message.spec, *files)
+            for blob in (message.weights, *spec_files):
                 self._require(blob)
-            return version_rows.insert_pushed(db, model, weights, spec_files, self._now())
+            return version_rows.insert_pushed(db, message, spec_files, self._now())
 
     def latest(self) -> tuple[Version, ...]:
         with self._database.reading("listing models") as db:
@@ -211,20 +203,22 @@ def _commit_answer(
     return None if reason is None else StoreRefusal(reason)
 
 
-def _push_answer(
-    db: sqlite3.Connection, model: str, spec: BlobRef, weights: BlobRef, *, reset: bool
-) -> Version | StoreRefusal | None:
+def _push_answer(db: sqlite3.Connection, message: PushModel) -> Version | StoreRefusal | None:
     """Return the answer to a push; None: it may be inserted."""
+    model, derived = message.model, message.derived
     latest = version_rows.latest(db, model)
-    if (
-        latest is not None
-        and (latest.spec, latest.weights) == (spec, weights)
-        and not (reset and is_used(ledger_rows.jobs_since_push(db, model)))
-    ):
-        return latest
+    if latest is not None and is_same_push(latest, message):
+        begins_again = message.reset and derived is None
+        if not (begins_again and is_used(ledger_rows.jobs_since_push(db, model))):
+            return latest
     job = job_rows.running_job(db, model)
     if job is not None:
         return StoreRefusal(rules.model_in_training(model, job))
-    if latest is not None and latest.job is not None and not reset:
+    source = None if derived is None else version_rows.version(db, model, derived.version)
+    pushed = version_rows.last_pushed(db, model)
+    if fault := derivation_fault(message, latest, source, pushed):
+        return StoreRefusal(fault)
+    trained = latest is not None and (latest.job is not None or latest.derived is not None)
+    if latest is not None and trained and derived is None and not message.reset:
         return StoreRefusal(rules.would_replace_trained(latest))
     return None

@@ -15,11 +15,12 @@ from fedbus.training.options import without_training_metrics
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, CompressedBlob, EncryptedVersion
 from fedbus.wire.identifiers import Metrics, Timestamp
-from fedbus.wire.messages.model_requests import Derivation
+from fedbus.wire.messages.model_requests import Derivation, PushModel
 from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import RoundRecord, public_record
 from fedbus.wire.strategies import Strategy, StrategyState, hides_agents
 from fedbus_repository.stores.commit_rules import CountedUpdate
+from fedbus_repository.stores.derived_versions import derived_version
 from fedbus_repository.stores.records import HistoryEntry, Version
 from fedbus_repository.stores.rules import merge_metrics
 
@@ -136,20 +137,36 @@ def insert_round(
     return made
 
 
+def last_pushed(db: sqlite3.Connection, model: str) -> int:
+    """Return the last version whose weights were pushed, not trained or derived; 0: there is none.
+
+    What jobs have spent on a model counts from it.
+    """
+    (number,) = db.execute(
+        "SELECT MAX(version) FROM versions WHERE model = ? AND job IS NULL AND derived IS NULL",
+        (model,),
+    ).fetchone()
+    return number or 0
+
+
 def insert_pushed(
-    db: sqlite3.Connection, model: str, weights: BlobRef, files: tuple[BlobRef, ...], at: Timestamp
+    db: sqlite3.Connection, message: PushModel, files: tuple[BlobRef, ...], at: Timestamp
 ) -> Version:
     """Write a version that no round made; `files` are its spec and the files of the spec."""
+    model, derived = message.model, message.derived
     parent = latest(db, model)
     made = Version(
         model=model,
         version=1 if parent is None else parent.version + 1,
         parent=None if parent is None else parent.version,
-        weights=weights,
+        weights=message.weights,
         spec=files[0],
         pinned=True,
+        encryption=message.encryption,
+        derived=derived,
         at=at,
     )
+    made = derived_version(made, None if derived is None else version(db, model, derived.version))
     _insert(db, made, None)
     db.executemany("INSERT OR IGNORE INTO files VALUES (?)", ((file.digest,) for file in files))
     return made
