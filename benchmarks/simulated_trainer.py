@@ -18,8 +18,10 @@ from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.checks import check_digest
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.task_runner import (
+    NO_STRATEGY_BLOBS,
     EvaluationResult,
     Model,
+    StrategyBlobs,
     TrainingResult,
     store_update,
 )
@@ -62,10 +64,10 @@ class SimulatedTrainer:
         model: Model,
         base: Blob,
         _control: TaskControl,
-        state: Blob | None = None,  # noqa: ARG002 - it adds nothing to its loss
+        strategy: StrategyBlobs = NO_STRATEGY_BLOBS,  # noqa: ARG002 - it needs none
     ) -> TrainingResult:
         """Store an update that is drawn from the task's seed."""
-        check_digest(base, task.base.weights)
+        check_digest(base, task.base.download)
         layout = update_layout(model.layout, task.sections)
         blob = blank(layout, "delta")
         numbers = flat(blob, layout)

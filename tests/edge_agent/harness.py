@@ -30,8 +30,10 @@ from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.local_strategy import StrategyPlugins
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.task_runner import (
+    NO_STRATEGY_BLOBS,
     EvaluationResult,
     Model,
+    StrategyBlobs,
     TrainingResult,
     store_update,
 )
@@ -113,6 +115,7 @@ class FakeTaskRunner:
     done: list[tuple[str, int, bytes]] = field(default_factory=list)
     failure: Callable[[], Exception] | None = None
     states: list[bytes | None] = field(default_factory=list)
+    frozen: list[bytes | None] = field(default_factory=list)
 
     def train(
         self,
@@ -120,8 +123,10 @@ class FakeTaskRunner:
         model: Model,
         base: Blob,
         control: TaskControl,
-        state: Blob | None = None,
+        strategy: StrategyBlobs = NO_STRATEGY_BLOBS,
     ) -> TrainingResult:
+        state, frozen = strategy.state, strategy.frozen
+        self.frozen.append(None if frozen is None else bytes(frozen))
         self.states.append(None if state is None else bytes(state))
         self._begin("train", task.task, base, control)
         assert model.spec.model == "tiny"

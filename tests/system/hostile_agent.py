@@ -21,7 +21,13 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.messages import Offer, TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
-from fedbus_edge_agent.training.task_runner import EvaluationResult, Model, TrainingResult
+from fedbus_edge_agent.training.task_runner import (
+    NO_STRATEGY_BLOBS,
+    EvaluationResult,
+    Model,
+    StrategyBlobs,
+    TrainingResult,
+)
 from tests.system.light_agent import LightSettings, build_with, record_update
 
 Wrong = Literal[
@@ -63,7 +69,7 @@ class HostileTrainer:
         model: Model,
         _base: Blob,
         _control: TaskControl,
-        state: Blob | None = None,  # noqa: ARG002 - it does not train
+        strategy: StrategyBlobs = NO_STRATEGY_BLOBS,  # noqa: ARG002 - it does not train
     ) -> TrainingResult:
         """Make a wrong update."""
         blob = self._blob(model.layout)

@@ -33,7 +33,13 @@ from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
 from fedbus_edge_agent.training.own_state import OwnStates
-from fedbus_edge_agent.training.task_runner import Model, TaskRunner, TrainingResult
+from fedbus_edge_agent.training.task_runner import (
+    NO_STRATEGY_BLOBS,
+    Model,
+    StrategyBlobs,
+    TaskRunner,
+    TrainingResult,
+)
 from tests.quadratic_trainer import QuadraticTrainer, rows_of
 
 Own = NDArray[np.float32]
@@ -92,7 +98,7 @@ class SlowTrainer(SimulatedTrainer):
         model: Model,
         base: Blob,
         control: TaskControl,
-        state: Blob | None = None,
+        strategy: StrategyBlobs = NO_STRATEGY_BLOBS,
     ) -> TrainingResult:
         """Wait, then make an update.
 
@@ -103,7 +109,7 @@ class SlowTrainer(SimulatedTrainer):
             threading.Event().wait(BATCH_SECONDS)
             if control.stopped:
                 raise Stopped
-        return super().train(task, model, base, control, state)
+        return super().train(task, model, base, control, strategy)
 
 
 def build_with(runner: TaskRunner, outbox: Outbox, settings: LightSettings) -> service.Built:

@@ -21,7 +21,13 @@ from fedbus_edge_agent.tasks.replies import REMOVAL_RETRY_SECONDS
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.own_state import OwnStates
-from fedbus_edge_agent.training.task_runner import Model, TrainingResult, store_update
+from fedbus_edge_agent.training.task_runner import (
+    NO_STRATEGY_BLOBS,
+    Model,
+    StrategyBlobs,
+    TrainingResult,
+    store_update,
+)
 from tests.edge_agent.harness import (
     COLLECTOR,
     CONTROLLER,
@@ -83,7 +89,7 @@ class Keeping(FakeTaskRunner):
         model: Model,
         base: Blob,
         control: TaskControl,
-        state: Blob | None = None,  # noqa: ARG002 - it has none
+        strategy: StrategyBlobs = NO_STRATEGY_BLOBS,  # noqa: ARG002 - it needs none
     ) -> TrainingResult:
         self._begin("train", task.task, base, control)
         states = self.outbox.own_states

@@ -21,7 +21,7 @@ from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.task_runner import Model, TrainingResult
+from fedbus_edge_agent.training.task_runner import Model, StrategyBlobs, TrainingResult
 from tests.edge_agent.harness import REPOSITORY, train
 from tests.edge_agent.training.strategy_package import install_strategies
 from tests.edge_agent.training.test_local_trainer import learnable_data
@@ -118,7 +118,7 @@ def trained(
 ) -> TrainingResult:
     """Train a task."""
     local_trainer = trainer_in(folder, preferred)
-    return local_trainer.train(task, MODEL, BASE, TaskControl(), state)
+    return local_trainer.train(task, MODEL, BASE, TaskControl(), StrategyBlobs(state))
 
 
 def arrays_of(result: TrainingResult, sections: tuple[str, ...] = ()) -> dict[str, Array]:

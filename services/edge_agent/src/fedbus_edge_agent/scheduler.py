@@ -158,8 +158,8 @@ class WorkScheduler:
             case EvaluateTask():
                 call = partial(runner.evaluate, message, model, weights, control)
             case TrainTask(feature_terms=None):
-                state = self.inputs.state(message)
-                call = partial(runner.train, message, model, weights, control, state=state)
+                beside = self.inputs.of_strategy(message)
+                call = partial(runner.train, message, model, weights, control, beside)
             case _ if not isinstance(runner, FeatureRunner):
                 raise TrainingError("this agent's trainers take no part in MistNet jobs")
             case FeatureTask():

@@ -1,7 +1,7 @@
 """References to blobs and to model versions."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from fedbus.digest import digest_of
@@ -91,6 +91,16 @@ class ModelRef:
     source: NodeName
     encryption: EncryptedVersion | None = None
     thin: CompressedBlob | None = None
+
+    @property
+    def download(self) -> BlobRef:
+        """The blob to start from: the thin one if it is named here, else the weights."""
+        return self.weights if self.thin is None else self.thin.blob
+
+    @property
+    def whole(self) -> "ModelRef":
+        """The same version without its thin blob, for what needs the weights themselves."""
+        return self if self.thin is None else replace(self, thin=None)
 
     def location(self, blob_ref: BlobRef) -> BlobLocation:
         """Return the location of one of this version's blobs."""

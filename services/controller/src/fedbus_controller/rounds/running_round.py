@@ -36,11 +36,11 @@ class RunningRound:
         self._collector_asked_at = now
         self._members = context.expected_members(len(plan.cohort))
         self._inline_up_to = min(MAX_INLINE_BASE_BYTES, MAX_INLINE_BASES_BYTES // self._members)
-        # The smaller blob is what agents train from only if the job asks for it.
-        downloads = bool(context.strategy.download)
-        self._base = plan.base if downloads else replace(plan.base, thin=None)
-        fits = base is not None and len(base) <= self._inline_up_to and self._base.thin is None
+        fits = base is not None and len(base) <= self._inline_up_to
         self._inline_base = base if fits else None
+        # Agents train from the smaller blob only if the job asks for it, and they must fetch one.
+        thin = bool(context.strategy.download) and not fits
+        self._base = plan.base if thin else plan.base.whole
         self._dismissed: dict[str, None] = {}
 
     def open(self, now: float) -> Iterator[Action]:

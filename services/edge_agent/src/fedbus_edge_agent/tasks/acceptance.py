@@ -25,6 +25,7 @@ from fedbus_edge_agent.training.compressed_update import (
 )
 from fedbus_edge_agent.training.encrypted_task import check_encrypted_task
 from fedbus_edge_agent.training.private_task import check_private_task
+from fedbus_edge_agent.training.readable_version import check_download
 from fedbus_edge_agent.training.trainers import TaskChecker
 from fedbus_edge_agent.training.watchdog import TrainingThread
 
@@ -86,6 +87,7 @@ class TaskAcceptance:
             if isinstance(message, TrainTask):
                 check_private_task(message)
                 check_compression(message)
+                check_download(message.base)
         except FedbusError as error:
             return Eligibility(facts.format, str(error))
         if isinstance(message, TrainTask):

@@ -1,4 +1,4 @@
-"""Inputs of tasks: a version's weights, spec and files, and its strategy's state. Pure.
+"""Inputs of tasks: a version's weights, spec and files, its strategy's state, frozen bits. Pure.
 
 Creates the spools that blobs are received into, and writes a small model that came with its task
 into one, in the event loop.
@@ -15,6 +15,7 @@ from fedbus.encryption.encrypted_blob import encrypted_bounds
 from fedbus.errors import StoreError, TrainingError, TransferError
 from fedbus.jobs.input_match import input_reason
 from fedbus.model.blob_header import Blob, blob_size
+from fedbus.model.frozen_bits import frozen_layout
 from fedbus.model.layout import Layout
 from fedbus.model.sections import state_layout
 from fedbus.wire.blobs import BlobLocation, BlobRef, ModelRef
@@ -24,6 +25,7 @@ from fedbus_edge_agent.mistnet.feature_inputs import FeatureInputs
 from fedbus_edge_agent.tasks.model_cache import MAX_MODELS, CachedModels
 from fedbus_edge_agent.tasks.newest_blobs import NewestBlobs
 from fedbus_edge_agent.tasks.task import Task
+from fedbus_edge_agent.training.task_runner import StrategyBlobs
 
 RETRY_SECONDS = 2.0
 MAX_FAILURES = 10
@@ -31,16 +33,18 @@ MAX_FAILURES = 10
 
 @dataclass(frozen=True, slots=True)
 class TaskInputs:
-    """Fetches what tasks need and the caches lack; `states` are the strategies' of each job."""
+    """Fetches what tasks need and the caches lack; states and frozen bits are those of each job."""
 
     models: CachedModels
     spools: Spools
     features: FeatureInputs
     states: NewestBlobs = field(default_factory=lambda: NewestBlobs(MAX_MODELS))
+    frozen_bits: NewestBlobs = field(default_factory=lambda: NewestBlobs(MAX_MODELS))
 
     def unpack(self, ref: ModelRef, weights: bytes) -> None:
         """Cache weights that came inside a task; the training thread checks their digest."""
-        if not self.models.has_weights(ref) and len(weights) == ref.weights.size:
+        wanted = ref.thin is None and not self.models.has_weights(ref)
+        if wanted and len(weights) == ref.weights.size:
             with suppress(StoreError):  # the fetch of the weights will report the full disk
                 spool = self.spools.make(len(weights))
                 spool.write(0, weights)
@@ -63,15 +67,24 @@ class TaskInputs:
                 raise TrainingError(reason)
             if isinstance(message, TrainTask):
                 layout = self.models.layout(task.ref)
-                _check_state(message, layout)
+                _check_sizes(message, layout)
                 _check_encrypted_sizes(message, layout)
             task.input_checked = True
-        state = message.state if isinstance(message, TrainTask) else None
-        if state is not None and not self.states.has(message.job, state):
-            missing.append(state)
         if isinstance(message, TrainTask):
+            missing += [
+                blob
+                for blob, cache in self._of_strategy(message)
+                if not cache.has(message.job, blob)
+            ]
             missing += self.features.missing(message)
         return missing
+
+    def _of_strategy(self, message: TrainTask) -> Iterator[tuple[BlobRef, NewestBlobs]]:
+        """Yield the blobs that the strategy has for a task, and where they are cached."""
+        if message.state is not None:
+            yield message.state, self.states
+        if message.frozen is not None:
+            yield message.frozen, self.frozen_bits
 
     def state(self, message: TrainTask) -> Blob | None:
         """Return a lease on the strategy's state, which is here; None: its arrays are zeros.
@@ -81,11 +94,17 @@ class TaskInputs:
         """
         return None if message.state is None else self.states.read(message.job)
 
+    def of_strategy(self, message: TrainTask) -> StrategyBlobs:
+        """Return leases on what a task names of its strategy, which is here; raises as `state`."""
+        frozen = None if message.frozen is None else self.frozen_bits.read(message.job)
+        return StrategyBlobs(self.state(message), frozen)
+
     def drop(self, task: Task) -> None:
         """Drop the blobs of a task that failed: they may be damaged."""
         self.models.drop_weights(task.ref)
         if isinstance(task.message, TrainTask):
             self.states.drop(task.message.job)
+            self.frozen_bits.drop(task.message.job)
 
     def fetch(self, task: Task, missing: list[BlobRef]) -> Iterator[Action]:
         """Fetch the missing blobs without a download; raise StoreError if one has no room."""
@@ -109,8 +128,9 @@ class TaskInputs:
         blob_ref, spool = task.downloads.pop(digest)
         if isinstance(event, Fetched):
             message = task.message
-            if isinstance(message, TrainTask) and blob_ref == message.state:
-                self.states.add(message.job, blob_ref, spool)
+            kept = dict(self._of_strategy(message)) if isinstance(message, TrainTask) else {}
+            if (cache := kept.get(blob_ref)) is not None:
+                cache.add(message.job, blob_ref, spool)
             elif self._features(task, blob_ref):
                 self.features.add(blob_ref, spool)
             else:
@@ -138,14 +158,19 @@ class TaskInputs:
         return self.features.location(message, blob_ref) if isinstance(message, TrainTask) else None
 
 
-def _check_state(message: TrainTask, layout: Layout) -> None:
-    """Compare the size of the strategy's state with its layout, before any memory is for it."""
-    if message.state is None:
-        return
-    expected = blob_size(state_layout(layout, message.state_names), "plain")
-    if message.state.size != expected:
+def _check_sizes(message: TrainTask, layout: Layout) -> None:
+    """Compare sizes of the strategy's blobs with their layouts, before any memory is for them."""
+    if message.state is not None:
+        _check_size("state has", message.state, state_layout(layout, message.state_names))
+    if message.frozen is not None:
+        _check_size("frozen bits have", message.frozen, frozen_layout(layout))
+
+
+def _check_size(what: str, blob: BlobRef, layout: Layout) -> None:
+    expected = blob_size(layout, "plain")
+    if blob.size != expected:
         raise TrainingError(
-            f"the strategy's state has {message.state.size} bytes; {expected} belong to this model"
+            f"the strategy's {what} {blob.size} bytes; {expected} belong to this model"
         )
 
 

@@ -1,5 +1,6 @@
 """Cache of models: specs and their files by digest, and the newest weights of each model. Pure.
 
+An agent that trains from thin blobs and evaluates versions has the newest of both of each model.
 Only those files of a spec are fetched that belong to the architecture which will be used.
 """
 
@@ -35,6 +36,7 @@ class CachedModels:
         self._specs: OrderedDict[str, Model] = OrderedDict()  # by digest, with the fetched files
         self._weights = NewestBlobs(MAX_MODELS)  # by model
         self._anchors = NewestBlobs(MAX_MODELS)  # by model: plain weights that many rounds need
+        self._thin = NewestBlobs(MAX_MODELS)  # by model
         self._hidden: set[str] = set()  # digests of specs
 
     def sizes(self) -> dict[str, int]:
@@ -67,7 +69,7 @@ class CachedModels:
         Raises:
             FedbusError: No architecture of the spec can be used, or the spec is too large.
         """
-        found = [] if self.has_weights(ref) else [ref.weights]
+        found = [] if self.has_weights(ref) else [ref.download]
         if ref.encryption is not None and not self._has_anchor(ref, ref.encryption):
             found.append(ref.encryption.anchor_weights)
         model = self._specs.get(ref.spec.digest)
@@ -84,8 +86,8 @@ class CachedModels:
         Raises:
             FedbusError: The digest of a spec or a file differs, or the spec cannot be used.
         """
-        if blob_ref == ref.weights:  # the training thread checks the digest: they may be large
-            self._weights.add(ref.model, blob_ref, spool)
+        if blob_ref == ref.download:  # the training thread checks the digest: they may be large
+            self._newest(ref).add(ref.model, blob_ref, spool)
             return
         if ref.encryption is not None and blob_ref == ref.encryption.anchor_weights:
             self._anchors.add(ref.model, blob_ref, spool)
@@ -123,15 +125,17 @@ class CachedModels:
     def weights(self, ref: ModelRef) -> Blob:
         """Return a lease on a version's weights: they stay unchanged while others are added.
 
+        They are its thin blob if the reference names one.
+
         Raises:
             StoreError: They cannot be read, because the disk was full.
         """
-        return self._weights.read(ref.model)
+        return self._newest(ref).read(ref.model)
 
     def drop_weights(self, ref: ModelRef) -> None:
         """Drop a version's weights and its anchor: they may be damaged."""
         if self.has_weights(ref):
-            self._weights.drop(ref.model)
+            self._newest(ref).drop(ref.model)
         if ref.encryption is not None and self._has_anchor(ref, ref.encryption):
             self._anchors.drop(ref.model)
 
@@ -144,7 +148,10 @@ class CachedModels:
 
     def has_weights(self, ref: ModelRef) -> bool:
         """Return whether the cached weights of a model are those of a version."""
-        return self._weights.has(ref.model, ref.weights)
+        return self._newest(ref).has(ref.model, ref.download)
+
+    def _newest(self, ref: ModelRef) -> NewestBlobs:
+        return self._weights if ref.thin is None else self._thin
 
     def _files_of(self, spec: ModelSpec, wanted: str | None) -> tuple[BlobRef, ...]:
         if self._choose is None:

@@ -66,4 +66,7 @@ class Task:
     def ref(self) -> ModelRef:
         """The version to train from, to evaluate, or to compute features with."""
         message = self.message
-        return message.version if isinstance(message, EvaluateTask) else message.base
+        if isinstance(message, TrainTask):
+            return message.base
+        # What is measured or computed with a version is about its own weights.
+        return (message.version if isinstance(message, EvaluateTask) else message.base).whole

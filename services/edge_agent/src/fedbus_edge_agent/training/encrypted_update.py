@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedbus.compression import Frozen
 from fedbus.encryption.encrypt import encrypt_update
 from fedbus.encryption.encrypted_blob import planned_header
 from fedbus.encryption.key_files import SecretKey
@@ -29,12 +30,14 @@ class TrainedFrom:
         bound: The greatest number of the difference by the terms of the privacy mechanism, whose
             noise other agents complete; None: the difference may be known as far as its offer
             tells it.
+        frozen: The trained numbers that the update leaves out; None: none.
     """
 
     base: Blob
     anchor: Blob | None
     examples: int
     bound: float | None = None
+    frozen: Frozen | None = None
 
 
 def encrypted_update(  # noqa: PLR0913, PLR0917 - what is encrypted, and how

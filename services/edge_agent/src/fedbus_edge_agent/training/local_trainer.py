@@ -27,6 +27,7 @@ from fedbus_edge_agent.training.checks import checked_metrics
 from fedbus_edge_agent.training.encrypted_update import TrainedFrom
 from fedbus_edge_agent.training.errors import contain_exits, describe_error
 from fedbus_edge_agent.training.finished_training import store_finished
+from fedbus_edge_agent.training.frozen_numbers import frozen_numbers, held_at_base
 from fedbus_edge_agent.training.local_strategy import StrategyPlugins
 from fedbus_edge_agent.training.local_tensors import LocalTensors
 from fedbus_edge_agent.training.optimizer_state import OptimizerStates
@@ -45,8 +46,10 @@ from fedbus_edge_agent.training.round_files import RoundFiles
 from fedbus_edge_agent.training.sealed_update import sealed_update
 from fedbus_edge_agent.training.strategy_loader import StrategyLoader
 from fedbus_edge_agent.training.task_runner import (
+    NO_STRATEGY_BLOBS,
     EvaluationResult,
     Model,
+    StrategyBlobs,
     TrainingResult,
 )
 from fedbus_edge_agent.training.trainer_cache import CachedTrainer, LoadedTrainers
@@ -95,18 +98,19 @@ class LocalTrainer:
         model: Model,
         base: Blob,
         control: TaskControl,
-        state: Blob | None = None,
+        strategy: StrategyBlobs = NO_STRATEGY_BLOBS,
     ) -> TrainingResult:
         """Train from the base version and store the difference to it in the outbox.
 
-        `state` is the blob of the strategy's arrays; None: they are zeros. The optimizer state is
-        saved last: the disk may have room for the update only.
+        `base` is its thin blob if the task names one: the difference is then to the weights that
+        are read out of it. The optimizer state is saved last: the disk may have room for the update
+        only.
 
         Raises:
             FedbusError: The base is damaged, no trainer can be used, or training failed.
             Stopped: The task was cancelled.
         """
-        return self._train(task, model, base, control, state, None)
+        return self._train(task, model, base, control, strategy, None)
 
     def train_on_features(  # noqa: PLR0913, PLR0917 - as `FeatureRunner` has it
         self,
@@ -118,7 +122,7 @@ class LocalTrainer:
         spools: Sequence[Spool | None],
     ) -> TrainingResult:
         """Train the layers after the cut on the features of other agents; as `train`."""
-        return self._train(task, model, base, control, state, spools)
+        return self._train(task, model, base, control, StrategyBlobs(state), spools)
 
     def make_features(
         self, task: FeatureTask, model: Model, base: Blob, control: TaskControl
@@ -132,7 +136,7 @@ class LocalTrainer:
         model: Model,
         base: Blob,
         control: TaskControl,
-        state: Blob | None,
+        beside: StrategyBlobs,
         spools: Sequence[Spool | None] | None,
     ) -> TrainingResult:
         control.begin()
@@ -141,13 +145,14 @@ class LocalTrainer:
             check_private_layout(model.layout)
             self._outbox.released.check(task)
         base = readable_version(task.base, model, base, self._encryption_key)
+        held = frozen_numbers(task, model.layout, beside.frozen)
         weights = self._initial_of(task, model, base, control)
         terms, data = task.feature_terms, None
         if terms is not None and spools is not None:
             data = self.features.data(task, terms, spools, control)
         elif task.privacy is not None and not protects_own_data(task):
             raise PrivacyError("the features that the task must train on are not here")
-        strategy = self.strategies.start(task, model.layout, weights, state, control)
+        strategy = self.strategies.start(task, model.layout, weights, beside.state, control)
         measured = FactsOfTask(task)
 
         def before(loaded: CachedTrainer, data: Dataset) -> LocalTerms | None:
@@ -158,7 +163,8 @@ class LocalTrainer:
 
         with undisclosed(task, control):
             update = self.weights_trainer.train(task, model, weights, control, before, data)
-            blob = encode_delta(update.weights, base, model.layout, strategy.update_layout)
+            moved = held_at_base(update.weights, weights, model.layout, held)
+            blob = encode_delta(moved, base, model.layout, strategy.update_layout)
             with contain_exits():
                 steps = measured.steps(control) if strategy.needs_steps else 0
                 finished = strategy.finish(blob, steps)
@@ -167,6 +173,7 @@ class LocalTrainer:
                 anchor=model.anchor,
                 examples=update.examples if task.privacy is None else 1,
                 bound=strategy.public_bound,
+                frozen=held,
             )
             sealed = sealed_update(task, model.layout, blob, trained, self._encryption_key, control)
             report = training_report(task, update, measured.end(control), finished.norm_bit)
@@ -200,7 +207,7 @@ class LocalTrainer:
             Stopped: The task was cancelled.
         """
         control.begin()
-        weights = readable_version(task.version, model, weights, self._encryption_key)
+        weights = readable_version(task.version.whole, model, weights, self._encryption_key)
         with contain_exits():
             data = control.watch(self.weights_trainer.load_data(model, task.params).test)
         arrays = decode(weights, model.layout, "plain")

@@ -1,5 +1,9 @@
-"""Readable weights of a version, in the training thread: the one place where one is decrypted."""
+"""Readable weights of a version, in the training thread: decrypted, or read out of a thin blob.
 
+This is the one place where an agent decrypts a version.
+"""
+
+from fedbus import compression
 from fedbus.encryption.encrypt import decrypt_version
 from fedbus.encryption.encrypted_blob import read_encrypted_header
 from fedbus.encryption.key_files import SecretKey
@@ -12,19 +16,29 @@ from fedbus_edge_agent.training.encrypted_task import KEY_MISSING
 from fedbus_edge_agent.training.task_runner import Model
 
 
+def check_download(base: ModelRef) -> None:
+    """Raise PluginError if this agent cannot read a version's thin blob: a package is missing."""
+    if base.thin is not None:
+        compression.chain_of(base.thin.compression).check_installed()
+
+
 def readable_version(ref: ModelRef, model: Model, weights: Blob, key: SecretKey | None) -> Blob:
     """Return a version's weights as a plain blob; one that is not encrypted as it is.
+
+    If the reference names a thin blob, they are those that it holds, rounded as its steps do.
 
     Args:
         ref: The version; the digests of its blobs are verified.
         model: Its model, with the anchor if the version is encrypted.
-        weights: Its blob.
+        weights: Its blob, or its thin one if the reference names that.
         key: This agent's.
 
     Raises:
         FedbusError: A blob is damaged or of another anchor, or the key is missing or another one.
     """
-    check_digest(weights, ref.weights)
+    check_digest(weights, ref.download)
+    if ref.thin is not None:
+        return compression.decode(weights, model.layout, ref.thin.compression, content="plain")
     encryption, layout, anchor = ref.encryption, model.layout, model.anchor
     if encryption is None:
         return weights

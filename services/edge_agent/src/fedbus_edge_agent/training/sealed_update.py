@@ -54,6 +54,6 @@ def sealed_update(  # noqa: PLR0913, PLR0917 - what some ways of sealing need
             *encrypted_update(task, task.encryption, layout, delta, trained, key, control)
         )
     if is_compressed(task):
-        made = compressed_update(task, layout, delta)
+        made = compressed_update(task, layout, delta, trained.frozen)
         return SealedUpdate(made.blob, residual=made.residual)
     return SealedUpdate(delta)

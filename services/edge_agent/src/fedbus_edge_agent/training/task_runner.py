@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from fedbus.blobs.files import FileBlob
 from fedbus.digest import digest_of
@@ -53,6 +53,22 @@ class EvaluationResult:
     metrics: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class StrategyBlobs:
+    """What a task names of its job's strategy, as it was fetched.
+
+    Attributes:
+        state: The blob of the strategy's arrays; None: they are zeros.
+        frozen: The bits of the numbers that keep the base's value; None: there are none.
+    """
+
+    state: Blob | None = None
+    frozen: Blob | None = None
+
+
+NO_STRATEGY_BLOBS: Final = StrategyBlobs()
+
+
 class TaskRunner(Protocol):
     """Performs tasks; called in the training thread.
 
@@ -65,11 +81,11 @@ class TaskRunner(Protocol):
         model: Model,
         base: Blob,
         control: TaskControl,
-        state: Blob | None = None,
+        strategy: StrategyBlobs = NO_STRATEGY_BLOBS,
     ) -> TrainingResult:
         """Train from the base version and store the update in the outbox.
 
-        `state` is the blob of the strategy's arrays; None: they are zeros.
+        `base` is its thin blob if the task names one.
         """
 
     def evaluate(
