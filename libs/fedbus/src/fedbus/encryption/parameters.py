@@ -102,14 +102,11 @@ class EncryptionParameters:
         BFV: the noise of all, times 2 * plain_modulus, is below the coefficient modulus. CKKS: the
         sum of numbers of -1 to 1, and noise of as much again, is below half of the modulus.
         """
-        try:
-            modulus = least_product(self.coeff_mod_bit_sizes, self.poly_modulus_degree)
-        except ValueError as error:
-            raise SettingsError(f"coeff_mod_bit_sizes: {error}; use greater sizes") from None
+        degree, sizes = self.poly_modulus_degree, self.coeff_mod_bit_sizes
         if self.scheme == "bfv":
-            limit = (modulus - 1) // (2 * _NOISE * self.plain_modulus)
+            limit = (_modulus(degree, sizes) - 1) // (2 * _NOISE * self.plain_modulus)
         else:
-            limit = modulus // 2 // (2 << self.scale_bits)
+            limit = _most_ckks_agents(degree, sizes, self.scale_bits)
         return min(limit, MAX_COHORT_AGENTS)
 
 
@@ -171,20 +168,29 @@ def choose_parameters(  # noqa: PLR0913 - the keys of a job file, keyword-only
 def _chosen_ckks(
     degree: int, agents: int, sizes: tuple[int, ...] | None, scale_bits: int | None
 ) -> EncryptionParameters:
-    choices = (
-        EncryptionParameters(
-            "ckks", degree, sizes or each, scale_bits=scale if scale_bits is None else scale_bits
-        )
-        for each, scale in CKKS_SIZES
+    choices = [
+        (sizes or each, scale if scale_bits is None else scale_bits) for each, scale in CKKS_SIZES
+    ]
+    check_moduli(degree, choices[0][0])
+    chosen = next(
+        (each for each in choices if _most_ckks_agents(degree, *each) >= agents), choices[-1]
     )
-    made = next((each for each in choices if each.most_agents >= agents), None)
-    if made is None:
-        given = f"coeff_mod_bit_sizes {list(sizes)} and " if sizes else ""
-        raise SettingsError(
-            f"{given}scale_bits {scale_bits} do not hold the sum of {agents} agents; use greater "
-            "sizes, a smaller scale or fewer agents"
-        )
+    made = EncryptionParameters("ckks", degree, chosen[0], scale_bits=chosen[1])
+    check_agents(made, agents)
     return made
+
+
+def _most_ckks_agents(degree: int, sizes: tuple[int, ...], scale_bits: int) -> int:
+    """Return how many numbers of -1 to 1 half of the modulus holds, with noise of as much again."""
+    return _modulus(degree, sizes) // 2 // (2 << scale_bits)
+
+
+def _modulus(degree: int, sizes: tuple[int, ...]) -> int:
+    """Return the least modulus that a ciphertext can have."""
+    try:
+        return least_product(sizes, degree)
+    except ValueError as error:
+        raise SettingsError(f"coeff_mod_bit_sizes: {error}; use greater sizes") from None
 
 
 def listed_sizes(candidates: tuple[tuple[int, ...], ...]) -> str:
@@ -234,9 +240,6 @@ def check_agents(parameters: EncryptionParameters, agents: int) -> None:
 
 def _plain_modulus(degree: int, sizes: tuple[int, ...], agents: int) -> int:
     """Return the greatest plain modulus that `agents` agents can use, or 0."""
-    try:
-        limit = (least_product(sizes, degree) - 1) // (2 * _NOISE * agents)
-    except ValueError:
-        return 0
+    limit = (_modulus(degree, sizes) - 1) // (2 * _NOISE * agents)
     limit = min(limit + 1, 1 << _MOST_PRIME_BITS)
     return next((prime for prime in primes_below(limit, 2 * degree) if prime > 2 * degree), 0)
