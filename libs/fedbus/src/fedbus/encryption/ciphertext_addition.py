@@ -75,7 +75,8 @@ def add_update(  # noqa: PLR0913, PLR0917 - three files and what they must be
         total: The sum of the updates before; None if there are none.
         update: The update of one agent.
         out: Where the new sum is written.
-        expected: What all updates of the round have in their headers, from `planned_header`.
+        expected: What all updates of the round have in their headers, from `planned_header`; with
+            `with_sum(1, examples)` also what this one has.
         context: The public TenSEAL context of the key.
         parameters: The key's.
 
@@ -90,6 +91,10 @@ def add_update(  # noqa: PLR0913, PLR0917 - three files and what they must be
         new = CiphertextFile(file, expected, bounds)
         if new.header.count != 1:
             raise EncryptionError(f"an update that says it is the sum of {new.header.count}")
+        if expected.count and new.header.weight != expected.weight:
+            raise EncryptionError(
+                f"an update of {new.header.weight} examples, of which {expected.weight} are offered"
+            )
         if total is None:
             return _sum_of(None, new, out, context, parameters)
         with total.open("rb") as old:

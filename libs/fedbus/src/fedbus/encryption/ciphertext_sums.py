@@ -43,7 +43,8 @@ class SumProcess:
             total: The sum of the updates before; None if there are none.
             update: The file of the update.
             out: Where the new sum is written.
-            expected: What all updates of the round have in their headers, from `planned_header`.
+            expected: What all updates of the round have in their headers, from `planned_header`;
+                with `with_sum(1, examples)` also what this one has.
 
         Raises:
             EncryptionError: The update is refused: the sum is as before.

@@ -116,6 +116,8 @@ def read_encrypted_header(
     offset = end + -end % _ALIGNMENT_BYTES
     if offset > len(start):
         raise EncryptionError(f"an encrypted blob whose header ends after byte {len(start)}")
+    if any(start[end:offset]):
+        raise EncryptionError("an encrypted blob with bytes between its header and its ciphertexts")
     header = header_in(_unpacked(start[_FIXED.size : end]))
     if layout is not None:
         _check_layout(header, layout)
