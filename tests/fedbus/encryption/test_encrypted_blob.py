@@ -91,7 +91,7 @@ def _with(**fields: object) -> bytes:
             content[name] = value
         else:
             content["encryption"][name] = value
-    packed = msgpack.packb(content)
+    packed: bytes = msgpack.packb(content)
     head = made[:4] + len(packed).to_bytes(4, "little") + packed
     return head + bytes(-len(head) % 64)
 

@@ -24,13 +24,19 @@ _MOST_ANSWER_BYTES: Final = 2**20
 class SumProcess:
     """The worker process: started when it is first needed, and again after it ended.
 
-    Not for several threads at once.
+    Not for several threads at once. `seconds` is the longest that one addition may take.
     """
 
     def __init__(self, public_key: Path, seconds: float = ADD_SECONDS) -> None:
         """Name the public key file of all sums; nothing is started yet."""
-        self._public_key, self._seconds = public_key, seconds
+        self.seconds = seconds
+        self._public_key = public_key
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process, if one was started and not found ended."""
+        return self._process.pid if self._process is not None else None
 
     def add(
         self, total: Path | None, update: Path, out: Path, expected: EncryptedHeader
@@ -84,7 +90,10 @@ class SumProcess:
             line = b""
         if not line.endswith(b"\n"):
             raise EncryptionError(self._ended())
-        return json.loads(line)
+        try:
+            return json.loads(line)
+        except ValueError:
+            return line.decode(errors="replace").strip()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
@@ -109,7 +118,7 @@ class SumProcess:
         with selectors.DefaultSelector() as selector:
             selector.register(file, selectors.EVENT_READ)
             while not line.endswith(b"\n") and len(line) < _MOST_ANSWER_BYTES:
-                if not selector.select(self._seconds):
+                if not selector.select(self.seconds):
                     break
                 block = os.read(file, _MOST_ANSWER_BYTES)
                 if not block:
@@ -126,7 +135,7 @@ class SumProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            return f"adding this update took more than {self._seconds:g} s"
+            return f"adding this update took more than {self.seconds:g} s"
         process.communicate()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"the process that adds ciphertexts ended with {how} while it read this update"
