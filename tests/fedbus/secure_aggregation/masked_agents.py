@@ -77,7 +77,7 @@ class Federation:
             terms=self.terms,
             identity=self.identities[name],
             identity_of=self.public.__getitem__,
-            random_bytes=drawn_bytes((self.seed, name, self.task)),
+            random_bytes=drawn_bytes((self.seed, name)),
             journal=journal,
         )
 

@@ -100,4 +100,5 @@ def colluders_tolerated(least: int, size: int, *, complete: bool) -> int:
     circle the collector may show other sets at other places, so that 3 * least must be above
     2 * size + 2 * c + 1; the docstring of the package says why.
     """
-    return 2 * least - size - 1 if complete else (3 * least - 2 * size - 2) // 2
+    tolerated = 2 * least - size - 1 if complete else (3 * least - 2 * size - 2) // 2
+    return max(tolerated, -1)

@@ -1,0 +1,130 @@
+"""Identity keys: the file, signatures, and identities of others."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fedbus.errors import MaskingError, SettingsError, StoreError
+from fedbus.limits import MAX_COHORT_AGENTS
+from fedbus.secure_aggregation.identity_key import IdentityKey, is_signed, keep_identity_key
+from fedbus.secure_aggregation.known_identities import KnownIdentities, read_pinned_identities
+
+KEY, OTHER = "0a" * 32, "0b" * 32
+
+
+def test_a_key_is_created_once_for_its_owner_alone(tmp_path: Path) -> None:
+    """The identity lasts as long as the file."""
+    path = tmp_path / "identity.key"
+    made = keep_identity_key(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert keep_identity_key(path) == made
+    assert len(made.public) == 64
+
+
+def test_a_key_is_in_no_log() -> None:
+    """Its `repr` has no byte of it."""
+    assert repr(IdentityKey(b"secret key" * 3 + b"!!")) == "IdentityKey()"
+
+
+def test_signatures_are_those_of_rfc_8032() -> None:
+    """Section 7.1, test 1."""
+    key = IdentityKey(
+        bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    )
+    assert key.public == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    signature = key.sign(b"")
+    assert signature.hex().startswith(
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"
+    )
+    assert is_signed(b"", signature, key.public)
+    assert not is_signed(b"other", signature, key.public)
+    assert not is_signed(b"", signature, IdentityKey(bytes(32)).public)
+    assert not is_signed(b"", signature, "00")
+
+
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """The sentence says how to mend it."""
+    path = tmp_path / "identity.key"
+    keep_identity_key(path)
+    path.chmod(0o640)
+    with pytest.raises(
+        SettingsError,
+        match=re.escape(f"is 0640, so other users can read or change it: chmod 600 {path}"),
+    ):
+        keep_identity_key(path)
+
+
+def test_a_file_that_is_no_key_is_refused_and_kept(tmp_path: Path) -> None:
+    """It may be a key of another kind."""
+    path = tmp_path / "identity.key"
+    path.touch(0o600)
+    path.write_bytes(b"short")
+    with pytest.raises(SettingsError, match="expected 32 bytes"):
+        keep_identity_key(path)
+    assert path.read_bytes() == b"short"
+
+
+def test_a_folder_is_no_key(tmp_path: Path) -> None:
+    """Nothing is created in its place."""
+    with pytest.raises(SettingsError, match="no regular file"):
+        keep_identity_key(tmp_path)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """The key cannot be written."""
+    with pytest.raises(StoreError, match=r"identity key: .*missing"):
+        keep_identity_key(tmp_path / "missing" / "identity.key")
+
+
+def test_the_first_announcement_counts_and_a_change_is_refused() -> None:
+    """An operator of the broker could replace a key later."""
+    known = KnownIdentities()
+    assert not known.knows("agent.a")
+    with pytest.raises(MaskingError, match=r"agent\.a is not known"):
+        known.of("agent.a")
+    known.announce("agent.a", KEY)
+    known.announce("agent.a", KEY)
+    assert known.knows("agent.a")
+    assert known.of("agent.a") == KEY
+    known.announce("agent.a", OTHER)
+    with pytest.raises(MaskingError, match=r"agent\.a has changed"):
+        known.of("agent.a")
+
+
+def test_a_pinned_identity_wins() -> None:
+    """Whatever is announced."""
+    known = KnownIdentities({"agent.a": KEY})
+    known.announce("agent.a", OTHER)
+    assert known.knows("agent.a")
+    assert known.of("agent.a") == KEY
+
+
+def test_announcements_are_bounded() -> None:
+    """A broker that announces names without end fills no memory."""
+    known = KnownIdentities()
+    for number in range(MAX_COHORT_AGENTS + 5):
+        known.announce(f"agent.{number}", KEY)
+    assert known.of(f"agent.{MAX_COHORT_AGENTS - 1}") == KEY
+    assert not known.knows(f"agent.{MAX_COHORT_AGENTS}")
+
+
+def test_pinned_identities_are_read_line_by_line() -> None:
+    """With comments, empty lines and capital digits."""
+    text = f"# our agents\n\nagent.a {KEY}\n  agent.b   {OTHER.upper()}  \n"
+    assert read_pinned_identities(text) == {"agent.a": KEY, "agent.b": OTHER}
+
+
+@pytest.mark.parametrize(
+    "line", ["agent.a", f"a {KEY}", "agent.a 0a0a", f"agent.a {KEY} more", f"agent.a {'x' * 64}"]
+)
+def test_a_line_of_another_form_is_refused(line: str) -> None:
+    """A typing error must not leave an agent unpinned."""
+    with pytest.raises(SettingsError, match=r"line 2: expected `agent\.NAME KEY`"):
+        read_pinned_identities(f"\n{line}\n")
+
+
+def test_an_agent_is_pinned_once() -> None:
+    """Two lines may contradict each other."""
+    with pytest.raises(SettingsError, match=r"line 2: agent\.a again"):
+        read_pinned_identities(f"agent.a {KEY}\nagent.a {KEY}\n")
