@@ -77,8 +77,18 @@ def encrypt_update(  # noqa: PLR0913, PLR0917 - what an encrypted update depends
         raise EncryptionError(f"an update of {examples} examples; at least 1 is expected")
     counted = min(examples, header.max_examples)
     slots = _slots_of(update, layout, header, counted / header.max_examples, key.parameters, rng)
+    return encrypted_slots(header.with_sum(1, counted), slots, key, before_each)
+
+
+def encrypted_slots(
+    header: EncryptedHeader,
+    slots: NDArray[Any],
+    key: SecretKey,
+    before_each: Callable[[], None] = _go_on,
+) -> bytearray:
+    """Return the encrypted blob of slots, of which each row becomes a ciphertext."""
     encryption = SlotEncryption(loaded_context(key.context), key.parameters)
-    blob = bytearray(encrypted_header_bytes(header.with_sum(1, counted)))
+    blob = bytearray(encrypted_header_bytes(header))
     with saved_file() as path:
         for row in slots:
             before_each()
@@ -93,6 +103,19 @@ def decrypt_version(blob: Bytes, layout: Layout, key: SecretKey) -> dict[str, Ar
         EncryptionError: The blob is damaged, or of another key, other parameters or another layout;
             or its ciphertexts are not the sum of as many updates as its header says.
         LayoutError: A tensor of the layout has whole numbers.
+    """
+    header, rows = decrypted_slots(blob, layout, key)
+    return _distances(rows, layout, header)
+
+
+def decrypted_slots(
+    blob: Bytes, layout: Layout, key: SecretKey
+) -> tuple[EncryptedHeader, NDArray[Any]]:
+    """Return a blob's header, and the slots of its ciphertexts, whose canaries are checked.
+
+    Raises:
+        EncryptionError: As `decrypt_version`.
+        LayoutError: As `decrypt_version`.
     """
     header, offset = read_encrypted_header(blob, memoryview(blob).nbytes, layout)
     _check_key(header, layout, key)
@@ -112,7 +135,7 @@ def decrypt_version(blob: Bytes, layout: Layout, key: SecretKey) -> dict[str, Ar
                 "this key"
             )
         rows.append(row)
-    return _distances(np.stack(rows), layout, header)
+    return header, np.stack(rows)
 
 
 def _check_key(header: EncryptedHeader, layout: Layout, key: SecretKey) -> None:

@@ -4,11 +4,9 @@ This is the one place where an agent decrypts a version.
 """
 
 from fedbus import compression
-from fedbus.encryption.encrypt import decrypt_version
-from fedbus.encryption.encrypted_blob import read_encrypted_header
 from fedbus.encryption.key_files import SecretKey
+from fedbus.encryption.readable_weights import readable_weights
 from fedbus.errors import EncryptionError, PrivacyError
-from fedbus.model.blob import blank, decode, writable_arrays
 from fedbus.model.blob_header import Blob
 from fedbus.wire.blobs import ModelRef
 from fedbus_edge_agent.training.checks import check_digest
@@ -47,16 +45,4 @@ def readable_version(ref: ModelRef, model: Model, weights: Blob, key: SecretKey 
     if anchor is None:
         raise EncryptionError(f"the anchor of {ref.model} version {ref.version} is not here")
     check_digest(anchor, encryption.anchor_weights)
-    header, _ = read_encrypted_header(weights, memoryview(weights).nbytes, layout)
-    if header.anchor != encryption.anchor_weights.digest:
-        raise EncryptionError(
-            f"{ref.model} version {ref.version} has distances from the anchor "
-            f"{header.anchor[:12]}, and {encryption.anchor_weights.digest[:12]} is named"
-        )
-    distances = decrypt_version(weights, layout, key)
-    plain = blank(layout, "plain")
-    views = writable_arrays(plain, layout)
-    for name, start in decode(anchor, layout, "plain").items():
-        view, distance = views[name], distances.get(name)
-        view[...] = start if distance is None else start + distance  # local tensors stay
-    return plain
+    return readable_weights(weights, anchor, encryption, layout, key)
