@@ -11,6 +11,7 @@ from fedbus.blobs.files import FileBlob
 from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout, Weights
 from fedbus.simulation.control_variates import OwnVariates
+from fedbus.simulation.masked_records import MaskedName, UpdateBeforeMask
 from fedbus.wire.messages import Offer, TrainTask
 from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
 from fedbus_edge_agent.training.own_state import OwnStates
@@ -37,6 +38,8 @@ class AgentRecords:
         residual_adopted: Tasks whose residual was adopted, in that order.
         seeds: The seed of each task that keeps a residual; no two tasks have one.
         trained: The differences of the training with a seed.
+        unmasked: What the last training of a masked task left, before it was masked.
+        masked: The same of each masked update, by job, agent, task and digest.
     """
 
     updates: dict[TaskOfAgent, bytes] = field(default_factory=dict)
@@ -48,6 +51,12 @@ class AgentRecords:
     residual_adopted: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     seeds: dict[TaskOfAgent, int] = field(default_factory=dict)
     trained: dict[int, Weights] = field(default_factory=dict)
+    unmasked: dict[TaskOfAgent, UpdateBeforeMask] = field(default_factory=dict)
+    masked: dict[tuple[str, str, int, str], UpdateBeforeMask] = field(default_factory=dict)
+
+    def masked_of(self, job: str) -> dict[MaskedName, UpdateBeforeMask]:
+        """Return what agents masked for a job by agent, task and digest."""
+        return {key[1:]: update for key, update in self.masked.items() if key[0] == job}
 
     def updates_of(self, job: str) -> dict[tuple[str, int], bytes]:
         """Return the updates of a job by (agent, task)."""
@@ -139,6 +148,9 @@ class RecordedOutbox(Outbox):
         """Record an update."""
         self._on_step("outbox:save")
         offer = stored.offer
+        task = offer.job, self._agent, offer.task
+        if task in self._records.unmasked:
+            self._records.masked[*task, offer.update.digest] = self._records.unmasked[task]
         made = self._records.updates.setdefault((offer.job, self._agent, offer.task), bytes(update))
         assert made == update
         source = super().save(stored, update, durable=durable)

@@ -30,11 +30,13 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ENDED_PHASES, JobState, ModelSpec, TensorSpec
 from fedbus.wire.messages import PushModel, TrainTask
 from fedbus.wire.timestamps import format_timestamp
-from fedbus_edge_agent.training.local_trainer import LocalTrainer
+from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
+from fedbus_edge_agent.masking.own_identity import OwnIdentity
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.task_runner import TaskRunner
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.quadratic_trainer import ROLES, QuadraticTrainer, first_weights, rows_of
+from tests.recorded_masking import RecordedJournals, RecordedTrainer
 from tests.recorded_outbox import AgentRecords, RecordedOutbox
 
 USER = "user.test"
@@ -47,7 +49,8 @@ class RingCluster:
 
     With `trains`, agents have `QuadraticTrainer` and the agent's half of a strategy, in place of
     drawn updates. `private` ones train a model whose tensors all get noise, and draw their own
-    noise from the seed: only here, and from nothing that a service could be told.
+    noise from the seed: only here, and from nothing that a service could be told. `masked` ones
+    also draw keys and masks from it.
 
     Attributes:
         ring: The simulated network with its hosts.
@@ -71,14 +74,16 @@ class RingCluster:
         faults: NetworkFaults = NO_FAULTS,
         trains: bool = False,
         private: bool = False,
+        masked: bool = False,
     ) -> None:
         self.folder = folder
         self.ring = Ring(seed=seed, faults=faults, heartbeat_seconds=BEAT)
         self.updates: dict[tuple[str, int], bytes] = {}
         self.records = AgentRecords()
-        self._trains = trains or private
-        self._private = private
-        self._noises = 0
+        self._trains = trains or private or masked
+        self._private = private or masked
+        self._masked = masked
+        self._noises = self._starts = 0
         self._made: dict[tuple[str, str, int], bytes] = {}
         self.states: dict[str, list[JobState]] = {}
         self.answers: list[dict[str, object]] = []
@@ -189,9 +194,11 @@ class RingCluster:
         source = InMemorySource(rows_of(number, 10 + number))
         form = source.now.form.plain()
 
-        def runner(_name: str, outbox: Outbox) -> TaskRunner:
+        def runner(name: str, outbox: Outbox) -> TaskRunner:
             factories = {"light": lambda given: RecordingTrainer(given, self.records)}
-            return LocalTrainer(outbox, source, None, factories, noise=self._noise)
+            trainer = RecordedTrainer(outbox, source, None, factories, noise=self._noise)
+            trainer.record(name, self.records)
+            return trainer
 
         def outbox_in(folder: Path) -> Outbox:
             agent = folder.name
@@ -199,7 +206,17 @@ class RingCluster:
                 folder, agent, self.records, lambda name: self.ring.on_step(agent, name)
             )
 
-        return services.agent(self.folder, runner, role, 10 + number, form, outbox_in)
+        masked_in = self._masked_in if self._masked else None
+        return services.agent(self.folder, runner, role, 10 + number, form, outbox_in, masked_in)
+
+    def _masked_in(self, name: str, outbox: Outbox) -> MaskedTasks:
+        self._starts += 1
+        random_bytes = Random(f"{self.ring.seed}, masks of start {self._starts}").randbytes
+        own = OwnIdentity.keep(name, outbox.folder, random_bytes)
+        journals = RecordedJournals(
+            outbox.folder / "masking", lambda step: self.ring.on_step(name, step)
+        )
+        return MaskedTasks(own, journals, outbox, {}, random_bytes)
 
     def _noise(self) -> EphemeralNoise:
         """Return the noise of one task: other numbers for each task, and for each attempt."""

@@ -57,7 +57,7 @@ POINTS = {
     },
 }
 """Steps at which a process is killed, by role, each with the most times it may come before."""
-ON_DISK = ("own:", "residual:", "outbox:", "store:")
+ON_DISK = ("own:", "residual:", "outbox:", "store:", "journal:")
 """Steps in the middle of a call; before other steps, the service has performed what it decided."""
 
 

@@ -536,11 +536,13 @@ def test_the_key_is_in_no_text(tmp_path: Path) -> None:
 
 
 def test_phases_are_named_in_order() -> None:
-    """The ledger's entry goes between collecting and aggregating."""
+    """The ledger's entry goes between collecting and aggregating, before a sum is unmasked."""
     assert [phase.value for phase in RoundPhase] == [
         "preparing",
         "collecting",
+        "agreeing",
         "recording",
+        "unmasking",
         "aggregating",
         "committing",
         "ended",

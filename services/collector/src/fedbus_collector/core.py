@@ -40,6 +40,7 @@ from fedbus.wire.messages import (
     RoundEndNoted,
     RoundOpened,
     StaleEpoch,
+    StepReply,
     StopJob,
 )
 from fedbus_collector import keys
@@ -83,6 +84,10 @@ class CollectorCore(Core):
                     yield from self._on_command(sender, command, now)
             case Received(sender, Offer() | Decline() as answer):
                 yield from self._on_answer(sender, answer, now)
+            case Received(sender, StepReply(job=job, task=task) as reply):
+                if open_round := self._find(job, task):
+                    steps = open_round.step_answered(sender, reply, now)
+                    yield from self._advance(open_round, steps)
             case Received(_, message):
                 yield from self._on_reply(message, now)
             case Connected():

@@ -20,6 +20,10 @@ class RoundDeadline(RoundKey):
     """Timer: the round's deadline."""
 
 
+class StepDeadline(RoundKey):
+    """Timer: a step of a masked round waits no longer."""
+
+
 class RoundInputRetry(RoundKey):
     """Timer: an input that did not arrive is fetched again."""
 
@@ -118,6 +122,13 @@ class AggregateRun(RoundRun):
 @dataclass(frozen=True, slots=True)
 class UpdateFetch(RoundKey):
     """Fetch of an agent's update."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepRequest(RoundKey):
+    """Request to an agent to do a step of a masked round."""
 
     agent: str
 

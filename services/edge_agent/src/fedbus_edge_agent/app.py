@@ -1,5 +1,8 @@
 """Construction of an agent from its settings."""
 
+import os
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fedbus.blobs.spool import Spools
@@ -8,10 +11,14 @@ from fedbus.frameworks.tflite.admission import Admission
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.shell import Shell
+from fedbus.secure_aggregation.known_identities import read_pinned_identities
 from fedbus.wire.documents import AgentFacts
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.capabilities import measure
 from fedbus_edge_agent.http.auth import read_token_auth
+from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
+from fedbus_edge_agent.masking.own_identity import OwnIdentity
+from fedbus_edge_agent.masking.step_journal import StepJournals
 from fedbus_edge_agent.settings import AgentSettings, load_source, read_encryption_key
 from fedbus_edge_agent.standalone.jobs import HttpStarted, StandaloneJobs
 from fedbus_edge_agent.standalone.models import UploadedModels
@@ -74,6 +81,7 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         standalone=StandaloneJobs(runner.run_round, runner.save_report, runner.load_reports()),
         data=source,
         encryption_key=key,
+        masked=masked_tasks(settings.pinned_identities, identity.name, home, outbox),
     )
 
     def http_api(shell: Shell) -> "HttpApi":
@@ -86,4 +94,22 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         shell.receive_local(HttpStarted())
         return agent_api(Handlers(core, models, runner, trainer, shell), auth, settings.home)
 
-    return service.Built(core, http_api=http_api)
+    # The steps of masked rounds are answered while the other threads train.
+    return service.Built(core, http_api=http_api, spare_threads=1)
+
+
+def masked_tasks(pinned: Path | None, name: str, home: Path, outbox: Outbox) -> MaskedTasks | None:
+    """Return what masked tasks need; None if `cryptography` is not installed.
+
+    Raises:
+        SettingsError: The identity key, or FEDBUS_PINNED_IDENTITIES, cannot be used.
+        StoreError: The identity key cannot be read or written.
+    """
+    if find_spec("cryptography") is None:
+        return None
+    try:
+        known = {} if pinned is None else read_pinned_identities(pinned.read_text("utf-8"))
+    except (OSError, ValueError, SettingsError) as error:
+        raise SettingsError(f"FEDBUS_PINNED_IDENTITIES: {pinned}: {error}") from error
+    identity = OwnIdentity.keep(name, home)
+    return MaskedTasks(identity, StepJournals(home / "masking"), outbox, known, os.urandom)

@@ -21,11 +21,12 @@ from fedbus.core.events import (
 from fedbus.core.interface import Core
 from fedbus.core.keys import Key
 from fedbus.encryption.key_files import SecretKey
-from fedbus.wire.documents import AgentFacts
+from fedbus.wire.documents import AgentFacts, NodeIdentity
 from fedbus.wire.messages import (
     EvaluateTask,
     FeatureTask,
     Receipt,
+    Step,
     StopJob,
     TrainTask,
 )
@@ -33,6 +34,7 @@ from fedbus_edge_agent import keys
 from fedbus_edge_agent.host.counters import AgentCounters
 from fedbus_edge_agent.host.data_watch import DataWatch, WatchedData
 from fedbus_edge_agent.keys import TrainingWork, WorkKey
+from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
 from fedbus_edge_agent.mistnet.feature_answers import FeatureAnswers
 from fedbus_edge_agent.mistnet.feature_inputs import FeatureInputs
 from fedbus_edge_agent.mistnet.received_features import ReceivedFeatureFiles
@@ -65,6 +67,7 @@ class AgentCore(Core):
         standalone: StandaloneJobs | None = None,
         data: WatchedData | None = None,
         encryption_key: SecretKey | None = None,
+        masked: MaskedTasks | None = None,
     ) -> None:
         self.standalone = standalone or StandaloneJobs()
         self.counters = AgentCounters()
@@ -72,6 +75,9 @@ class AgentCore(Core):
         self._thread = thread or TrainingThread()
         self._data_watch = DataWatch(data)
         self._replies = TaskReplies(outbox)
+        self._masked = masked
+        if masked is not None:
+            masked.load(self._replies.is_open)
         self._features = FeatureAnswers(SentFeatureFiles.of(outbox.folder))
         received = FeatureInputs(ReceivedFeatureFiles.of(outbox.folder))
         self._results = TaskResults(self._replies, self.counters, self._features)
@@ -81,10 +87,16 @@ class AgentCore(Core):
         )
         self._encryption_key = encryption_key
         self._acceptance = TaskAcceptance(
-            checker, measure, self._thread, self._data_watch, encryption_key
+            checker, measure, self._thread, self._data_watch, encryption_key, masked
         )
         self._scheduler = WorkScheduler(
-            runner, self._thread, self.standalone, self._inputs, self._acceptance, self._results
+            runner,
+            self._thread,
+            self.standalone,
+            self._inputs,
+            self._acceptance,
+            self._results,
+            masked,
         )
         self._commands = ControllerCommands(
             self._scheduler,
@@ -93,6 +105,7 @@ class AgentCore(Core):
             self._results,
             self._replies,
             self._features,
+            masked,
         )
         self._published_task = ""
         self._free_at_start: tuple[int, int] | None = None  # MiB of memory and of storage
@@ -130,6 +143,8 @@ class AgentCore(Core):
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Decide what follows from an event."""
+        if self._masked is not None:
+            yield from self._handle_step(self._masked, event, now)
         match event:
             case Connected():
                 if self._encryption_key is not None:
@@ -176,6 +191,25 @@ class AgentCore(Core):
                 yield from self.standalone.cancel(job)
             case HttpStarted():
                 yield from self._data_watch.begin(now)
+
+    def _handle_step(self, masked: MaskedTasks, event: Event, now: float) -> Iterator[Action]:
+        """Decide what follows from an event for masked tasks, before all else."""
+        match event:
+            case Connected():
+                yield from masked.begin()
+            case Received(_, Receipt(job=job, task=number, verdict="stored" | "drop")):
+                yield from masked.end(job, number)
+            case Received(sender, Step() as step):
+                yield from masked.receive(sender, step, now)
+            case Received(sender, NodeIdentity() as identity):
+                yield from masked.identity_announced(sender, identity)
+            case Woke(keys.IdentityWait() as key):
+                yield from masked.identities_late(key)
+            case RunFailed(keys.StepAnswer() as key, error):
+                yield from masked.answer_failed(key, error)
+            case Ran(keys.StepAnswer() as key, reply):
+                yield from masked.answered(key, reply)
+                yield from self._scheduler.begin_next(now)  # an update may have waited for it
 
     def _handle_removal(self, event: Event, now: float) -> Iterator[Action]:
         match event:

@@ -91,6 +91,18 @@ class UpdateRemovalRetry(TrainingTaskKey):
     """Timer: remove an update again after an error of the disk."""
 
 
+class StepAnswer(TrainingTaskKey):
+    """Run that answers a step of a masked task, and writes the task's journal."""
+
+
+class JournalRemoval(TrainingTaskKey):
+    """Run that removes the journal of a masked task."""
+
+
+class IdentityWait(TrainingTaskKey):
+    """Timer: a step is answered without identities that were not announced."""
+
+
 @dataclass(frozen=True, slots=True)
 class OwnStateRemoval(Key):
     """Run that removes what the objective of an ended job kept."""

@@ -9,7 +9,11 @@ from fedbus.core.actions import Action, Note, WakeAt
 from fedbus.core.events import Fetched, FetchFailed
 from fedbus.errors import FedbusError, Stopped, TrainingError
 from fedbus.wire.messages import EvaluateTask, FeatureTask, TrainTask
+from fedbus.wire.secure_aggregation import SecureAggregationTerms
 from fedbus_edge_agent.keys import FeatureWork, StandaloneWork, StateRefresh, TaskKey, WorkKey
+from fedbus_edge_agent.masking.masked_runner import MaskedRunner
+from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
+from fedbus_edge_agent.masking.unmasked_update import UnmaskedUpdate
 from fedbus_edge_agent.mistnet.feature_runner import FeatureRunner
 from fedbus_edge_agent.standalone.jobs import RoundResult, StandaloneJobs
 from fedbus_edge_agent.tasks.acceptance import TaskAcceptance
@@ -40,6 +44,7 @@ class WorkScheduler:
     inputs: TaskInputs
     acceptance: TaskAcceptance
     results: TaskResults
+    masked: MaskedTasks | None = None
     tasks: dict[TaskKey, Task] = field(default_factory=dict)
     _standalone_first: bool = False  # a task ran last
 
@@ -116,7 +121,10 @@ class WorkScheduler:
                 yield self.results.replies.discard(result)
             if isinstance(key, FeatureWork) and confirmed is not result:
                 yield from self.results.features.drop(key.job, result)
-            yield from self._finish(task, confirmed, now)
+            if isinstance(confirmed, UnmaskedUpdate):
+                task.unmasked = confirmed
+            else:
+                yield from self._finish(task, confirmed, now)
         elif isinstance(result, TrainingResult):  # its task was dropped
             yield self.results.replies.discard(result)
         elif isinstance(key, FeatureWork):
@@ -137,6 +145,9 @@ class WorkScheduler:
 
     def _advance(self, task: Task, now: float) -> Iterator[Action]:
         message = task.message
+        if task.unmasked is not None:
+            yield from self._mask(task, task.unmasked, now)
+            return
         waits = isinstance(message, TrainTask) and self.results.replies.awaits_receipt(message)
         if waits and task.inputs_complete:
             return
@@ -149,14 +160,28 @@ class WorkScheduler:
             # Two waiting tasks whose weights replace each other must not fetch in turns.
             yield from self.inputs.fetch(task, missing)
 
+    def _mask(self, task: Task, update: UnmaskedUpdate, now: float) -> Iterator[Action]:
+        """Have the update of a masked task masked, once its masks are agreed on."""
+        message = task.message
+        if self.masked is None or not isinstance(message, TrainTask) or not self.thread.idle:
+            return
+        if call := self.masked.masking_of(message, update):
+            task.unmasked = None
+            yield from self.thread.begin(task.key, task.control, call, now)
+
     def _run(self, task: Task, now: float) -> Iterator[Action]:
         weights = self.inputs.models.weights(task.ref)
         model = self.inputs.models.model(task.ref)
         message, runner, control = task.message, self.runner, task.control
-        call: Callable[[], TrainingResult | EvaluationResult | NewFeatures]
+        call: Callable[[], TrainingResult | UnmaskedUpdate | EvaluationResult | NewFeatures]
         match message:
             case EvaluateTask():
                 call = partial(runner.evaluate, message, model, weights, control)
+            case TrainTask(masking=SecureAggregationTerms()):
+                if not isinstance(runner, MaskedRunner) or message.feature_terms is not None:
+                    raise TrainingError("this agent's trainers take no part in masked rounds")
+                beside = self.inputs.of_strategy(message)
+                call = partial(runner.train_to_mask, message, model, weights, control, beside)
             case TrainTask(feature_terms=None):
                 beside = self.inputs.of_strategy(message)
                 call = partial(runner.train, message, model, weights, control, beside)

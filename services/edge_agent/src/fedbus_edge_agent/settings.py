@@ -50,6 +50,13 @@ class AgentSettings(ServiceSettings):
     home: Annotated[Path, Field(description="the folder for updates, models and results")] = Path(
         "fedbus-agent"
     )
+    pinned_identities: Annotated[
+        Path | None,
+        Field(
+            description="a file with identity keys of other agents, a line `agent.NAME KEY` each: "
+            "in masked rounds these count, whatever is announced"
+        ),
+    ] = None
     threads: Annotated[int, Field(ge=1, le=64, description="number of worker threads")] = 1
     http_token: Annotated[
         SecretStr | None,

@@ -48,12 +48,17 @@ CANCEL_AGAIN_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Parts of a service; `http_api` makes its HTTP API, and is called if FEDBUS_HTTP is set."""
+    """Parts of a service; `http_api` makes its HTTP API, and is called if FEDBUS_HTTP is set.
+
+    `spare_threads` are started beside those of FEDBUS_THREADS, for calls that must not wait for
+    long ones.
+    """
 
     core: Core
     find_blob: FindBlob | None = None
     close: Callable[[], None] = lambda: None
     http_api: "Callable[[Shell], HttpApi] | None" = None
+    spare_threads: int = 0
 
 
 async def end(*tasks: asyncio.Task[None]) -> None:
@@ -89,7 +94,7 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> Se
         watch=fault_point(),
     )
     probe = LoopbackProbe(identity.name, identity.root, identity.incarnation, address.username)
-    shell = Shell(node, settings.threads, probe)
+    shell = Shell(node, settings.threads + built.spare_threads, probe)
     stop_on_signal(shell.stopping.set)
     with structlog.contextvars.bound_contextvars(node=identity.name):
         async with http_server(shell, settings, built), asyncio.TaskGroup() as tasks:

@@ -23,6 +23,7 @@ from fedbus_collector.rounds.round_collector import RoundResources
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.core import ControllerCore
 from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.task_runner import TaskRunner
 from fedbus_repository.core import RepositoryCore
@@ -100,15 +101,19 @@ def collector(parts: PartsFactory = ANY_PARTS, noise_key: Path | None = None) ->
     return start
 
 
-def agent(  # noqa: PLR0913, PLR0917 - the last two have a good default
+def agent(  # noqa: PLR0913, PLR0917 - the last three have a good default
     folder: Path,
     task_runner: Callable[[str, Outbox], TaskRunner],
     role: Role,
     examples: int,
     form: Mapping[str, Any] | None = None,
     outbox_in: Callable[[Path], Outbox] = Outbox,
+    masked_in: Callable[[str, Outbox], MaskedTasks] | None = None,
 ) -> ServiceFactory:
-    """Return the factory of an agent with a given task runner; its outbox is made in a folder."""
+    """Return the factory of an agent with a given task runner; its outbox is made in a folder.
+
+    With `masked_in`, which is given its name and its outbox, it takes part in masked rounds.
+    """
 
     def start(identity: Identity) -> RunningService:
         outbox = outbox_in(folder / identity.name)
@@ -128,6 +133,7 @@ def agent(  # noqa: PLR0913, PLR0917 - the last two have a good default
             )
 
         runner = task_runner(identity.name, outbox)
-        return RunningService(AgentCore(runner, outbox, Spools(_MEMORY), facts))
+        masked = None if masked_in is None else masked_in(identity.name, outbox)
+        return RunningService(AgentCore(runner, outbox, Spools(_MEMORY), facts, masked=masked))
 
     return start

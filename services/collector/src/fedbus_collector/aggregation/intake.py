@@ -11,6 +11,7 @@ from fedbus.encryption.encrypted_blob import encrypted_bounds
 from fedbus.model.blob_header import blob_size
 from fedbus.model.encodings import SizeBounds
 from fedbus.plugins import UpdateFacts
+from fedbus.secure_aggregation.masked_blob import masked_bounds
 from fedbus.wire.strategies import Strategy
 from fedbus_collector.aggregation.combined_blocks import CombinedBlocks
 from fedbus_collector.aggregation.compressed_update import UpdateDecoder
@@ -53,6 +54,8 @@ def update_bounds(
     """Return the least and the most bytes that the blob of an update may have."""
     if strategy.encryption is not None:
         return encrypted_bounds(strategy.encryption, runs.layout)
+    if strategy.masking is not None:
+        return masked_bounds(strategy.masking.fixed_point, runs.layout)
     if decoder is not None:
         return decoder.bounds
     size = blob_size(runs.updates, "delta")

@@ -33,10 +33,16 @@ class RoundPhase(StrEnum):
 
     PREPARING = "preparing"
     COLLECTING = "collecting"
+    AGREEING = "agreeing"
     RECORDING = "recording"
+    UNMASKING = "unmasking"
     AGGREGATING = "aggregating"
     COMMITTING = "committing"
     ENDED = "ended"
+
+
+CLOSING_PHASES: Final = (RoundPhase.AGREEING, RoundPhase.RECORDING, RoundPhase.UNMASKING)
+"""Phases of the closing stages."""
 
 
 class CloseDecision(StrEnum):

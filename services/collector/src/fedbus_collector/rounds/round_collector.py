@@ -13,7 +13,7 @@ from fedbus.blobs.spool import Spools
 from fedbus.core.actions import Action, Ask, Cancel, Note, WakeAt
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.messages import NoiseRecorded, NoiseRefused, Offer, RoundEnded
+from fedbus.wire.messages import NoiseRecorded, NoiseRefused, Offer, RoundEnded, StepReply
 from fedbus.wire.round_records import RoundRecord
 from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate
@@ -24,7 +24,17 @@ from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.noise_key_watch import NoiseKeyWatch
 from fedbus_collector.rounds.closing_stages import ClosingStage, ClosingStages
 from fedbus_collector.rounds.inputs import RoundInputs
-from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
+from fedbus_collector.rounds.masked_round_driver import (
+    AgreementOnSurvivors,
+    MaskedRoundDriver,
+    Unmasking,
+)
+from fedbus_collector.rounds.progress import (
+    CLOSING_PHASES,
+    CloseDecision,
+    RoundPhase,
+    RoundProgress,
+)
 from fedbus_collector.rounds.round_aggregate import RoundAggregate
 from fedbus_collector.rounds.round_end import (
     reason_of_failed_work,
@@ -62,9 +72,13 @@ class RoundCollector:
         self.controller = controller
         self.ended: RoundEnded | None = None
         self.undecided = False
+        masking = progress.request.strategy.masking
+        self._masking = None if masking is None else MaskedRoundDriver(progress, masking)
         self._inputs = RoundInputs(progress.request, resources.spools, resources.cache)
         self._key = resources.encryption_key
-        self._updates = RoundUpdates(progress, resources.spools, resources.encryption_key)
+        self._updates = RoundUpdates(
+            progress, resources.spools, resources.encryption_key, self._masking
+        )
         self._parts = RoundParts(progress, resources.parts)
         self._aggregate = RoundAggregate(progress, resources.spools, resources.cache)
         self._privacy = RoundPrivacy(progress, resources.noise_key)
@@ -72,8 +86,12 @@ class RoundCollector:
 
     def _closing_stages(self) -> Iterator[ClosingStage]:
         """Yield what must happen before the round's updates are combined."""
+        if self._masking is not None:
+            yield AgreementOnSurvivors(self._masking)
         if self._privacy.terms is not None:
             yield self._privacy
+        if self._masking is not None:
+            yield Unmasking(self._masking)
 
     @property
     def inline_weights(self) -> bytes | None:
@@ -93,6 +111,8 @@ class RoundCollector:
         yield WakeAt(keys.RoundDeadline(*self.progress.key), deadline)
         if (terms := self.progress.request.strategy.encryption) is not None:
             self._key.check(terms, self.progress.plan.base)
+        if self._masking is not None:
+            yield from self._masking.begin(now)
         yield from self._privacy.read_key()
         yield from self._fetch_inputs(now)
 
@@ -122,6 +142,8 @@ class RoundCollector:
                 self.progress.deadline_passed = True
                 yield from self._updates.cancel_fetches()
                 yield from self._close_if_due(now)
+            case Woke(keys.StepDeadline()) if self._masking is not None:
+                yield from self.refuse(*self._masking.late(), now)
             case Woke(keys.RoundInputRetry()):
                 yield from self._fetch_inputs(now)
             case Fetched(keys.LayoutFetch()):
@@ -170,19 +192,52 @@ class RoundCollector:
             yield from self._updates.offered(agent, offer)
             yield from self._close_if_due(now)
 
+    def step_answered(self, agent: str, reply: StepReply, now: float) -> Iterator[Action]:
+        """Take an agent's answer to a step of a masked round; a repeated one changes nothing."""
+        if self._masking is None or (refusal := self._masking.replied(agent, reply)) is None:
+            return
+        yield from self._masking.settle(agent)
+        if refusal:
+            yield from self.refuse((agent,), refusal, now)
+            return
+        if reply.step == "mask":
+            yield from self._updates.release(agent)
+        yield from self._go_on(now)
+
     def refuse(self, agents: tuple[str, ...], reason: str, now: float) -> Iterator[Action]:
-        """Exclude agents of the cohort whose updates have not arrived."""
+        """Exclude agents of the cohort whose updates have not arrived, and ask them nothing more.
+
+        An update that counts stays in the sum, whether or not its agent takes part in later steps.
+        """
         for agent in agents:
             yield from self._updates.refuse(agent, reason)
-        yield from self._close_if_due(now)
+            if self._masking is not None:
+                yield from self._masking.leave(agent)
+        yield from self._go_on(now)
+
+    def _go_on(self, now: float) -> Iterator[Action]:
+        if self.progress.phase in CLOSING_PHASES:
+            yield from self._proceed(now)
+        else:
+            yield from self._close_if_due(now)
 
     def _close_if_due(self, now: float) -> Iterator[Action]:
         match self.progress.close_decision():
+            case CloseDecision.WAIT if self._masking is not None:
+                yield from self._go_on_with_steps(self._masking, now)
             case CloseDecision.FAIL:
                 yield from self.fail(self.progress.shortfall())
             case CloseDecision.CLOSE if self._inputs.complete and self._privacy.ready:
                 if self._parts.made is not None:  # else a round that asks no agent closes later
                     yield from self._close(now)
+
+    def _go_on_with_steps(self, masking: MaskedRoundDriver, now: float) -> Iterator[Action]:
+        """Go on with the steps before the updates, while the round collects."""
+        if self.progress.phase not in {RoundPhase.PREPARING, RoundPhase.COLLECTING}:
+            return
+        yield from masking.proceed(now)
+        if lonely := masking.not_asked():
+            yield from self.refuse(tuple(lonely), "too few of its neighbours are left", now)
 
     def _close(self, now: float) -> Iterator[Action]:
         """Aggregate the updates that count, after the closing stages.
@@ -277,6 +332,8 @@ class RoundCollector:
         yield Cancel(keys.RoundDeadline(*progress.key))
         yield Cancel(keys.LedgerRequest(*progress.key))
         yield Cancel(keys.CommitRequest(*progress.key))
+        if self._masking is not None:
+            yield from self._masking.cancel()
         yield from self._inputs.cancel()
         yield from self._updates.cancel_fetches()
         yield from self._aggregate.unserve()

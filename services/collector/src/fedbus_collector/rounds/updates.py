@@ -9,6 +9,7 @@ from functools import partial
 
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Cancel, Fetch, Note, Run
+from fedbus.errors import PluginError
 from fedbus.model.encodings import SizeBounds
 from fedbus.model.frozen_bits import FrozenBits
 from fedbus.wire.blobs import BlobLocation
@@ -18,12 +19,14 @@ from fedbus_collector.aggregation.compressed_update import UpdateDecoder
 from fedbus_collector.aggregation.encrypted_total import EncryptedTotal
 from fedbus_collector.aggregation.intake import UpdateIntake, update_bounds
 from fedbus_collector.aggregation.kept_updates import KeptUpdates
+from fedbus_collector.aggregation.masked_total import MaskedTotal, masked_total_bytes
 from fedbus_collector.aggregation.running_total import RunningTotal, total_bytes
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
 from fedbus_collector.aggregation.verification import ArrivedUpdate, UpdateChecks
 from fedbus_collector.collector_parts import StrategyParts
 from fedbus_collector.encryption_key import CollectorKey
 from fedbus_collector.rounds.encrypted_plan import planned_update
+from fedbus_collector.rounds.masked_round_driver import MaskedRoundDriver
 from fedbus_collector.rounds.progress import RoundProgress
 
 BRIEF_RUN_BYTES = 128 * 1024
@@ -41,7 +44,13 @@ class RoundUpdates:
             may hang, is called.
     """
 
-    def __init__(self, progress: RoundProgress, spools: Spools, key: CollectorKey) -> None:
+    def __init__(
+        self,
+        progress: RoundProgress,
+        spools: Spools,
+        key: CollectorKey,
+        masking: MaskedRoundDriver | None = None,
+    ) -> None:
         self.runs: UpdateRuns | None = None
         self.verified: UpdateIntake | EncryptedTotal | None = None
         self.folding = False
@@ -49,6 +58,7 @@ class RoundUpdates:
         self._progress = progress
         self._spools = spools
         self._key = key
+        self._masking = masking
         self._received: dict[str, Spool] = {}
         self._decoder: UpdateDecoder | None = None
         self._bounds = SizeBounds(0, 0)
@@ -65,20 +75,27 @@ class RoundUpdates:
             PluginError: As `UpdateDecoder.of`.
         """
         strategy = self._progress.request.strategy
-        self.runs, self.brief = runs, not parts.third_party and strategy.encryption is None
+        self.runs, self.brief = runs, not parts.third_party and strategy.fixed_point is None
         self._decoder = UpdateDecoder.of(strategy, runs.layout, frozen)
         self._bounds = update_bounds(strategy, runs, self._decoder)
         self.verified = self._intake(runs, parts)
-        offers, self._progress.offers = self._progress.offers, {}
-        for agent, offer in offers.items():
-            yield from self._receive(agent, offer)
+        for agent in list(self._progress.offers):
+            yield from self.release(agent)
 
     def _intake(self, runs: UpdateRuns, parts: StrategyParts) -> UpdateIntake | EncryptedTotal:
         numbers = self._progress.state_numbers
         checks = UpdateChecks(runs, parts.aggregator, parts.mechanism, numbers, self._decoder)
-        if (terms := self._progress.request.strategy.encryption) is not None:
-            planned = planned_update(self._progress.plan, terms, runs.layout)
+        strategy, plan = self._progress.request.strategy, self._progress.plan
+        if (terms := strategy.encryption) is not None:
+            planned = planned_update(plan, terms, runs.layout)
             return EncryptedTotal(checks, planned, self._key.add, self._spools.place)
+        if strategy.masking is not None and self._masking is not None:
+            if parts.keeps_updates:
+                part = parts.aggregator.caller.part
+                raise PluginError(f"{part}: masked updates have a mean only")
+            fixed_point = strategy.masking.fixed_point
+            spool = self._spools.make(masked_total_bytes(fixed_point, runs.layout), zeros=True)
+            return MaskedTotal(checks, plan, fixed_point, spool, self._masking.masks)
         if parts.keeps_updates:
             return KeptUpdates(checks)
         return RunningTotal(checks, self._spools.make(total_bytes(runs), zeros=True))
@@ -87,11 +104,21 @@ class RoundUpdates:
         """Receive an offered update, or refuse it with a reason."""
         if reason := self._progress.refusal_reason(agent, offer):
             yield from self._refuse_offer(agent, reason)
-        elif self.runs is None:
+        else:
             # Only the first offer may contain the update.
             self._progress.offers.setdefault(agent, offer)
-        else:
-            yield from self._receive(agent, offer)
+            yield from self.release(agent)
+
+    def release(self, agent: str) -> Iterator[Action]:
+        """Receive what an agent has offered, once the round can take it.
+
+        A masked update is taken after its agent has agreed to this collector's set of agents: one
+        that was masked for an earlier process of the collector may have other masks.
+        """
+        ready = self.runs is not None and (self._masking is None or agent in self._masking.agreed)
+        waits = agent in self._progress.offers and not self._progress.has_update(agent)
+        if ready and waits:
+            yield from self._receive(agent, self._progress.offers.pop(agent))
 
     def _receive(self, agent: str, offer: Offer) -> Iterator[Action]:
         """Take the update out of the offer, or fetch it from the agent."""

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from fedbus.core.actions import Action
 from fedbus.encryption.key_files import SecretKey
-from fedbus.errors import FedbusError, TrainingError
+from fedbus.errors import FedbusError, MaskingError, TrainingError
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.host.data_watch import DataWatch
+from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
 from fedbus_edge_agent.tasks.eligibility import (
     NO_ARRAYS,
     Eligibility,
@@ -45,6 +46,7 @@ class TaskAcceptance:
     thread: TrainingThread
     data_watch: DataWatch
     encryption_key: SecretKey | None = None
+    masked: MaskedTasks | None = None
     _measured: tuple[float, AgentFacts] | None = None
 
     def eligibility(self, message: TaskMessage, now: float) -> Eligibility:
@@ -85,6 +87,7 @@ class TaskAcceptance:
         try:
             check_encrypted_task(message, self.encryption_key)
             if isinstance(message, TrainTask):
+                self._check_masked_task(message)
                 check_private_task(message)
                 check_compression(message)
                 check_download(message.base)
@@ -101,6 +104,15 @@ class TaskAcceptance:
         return eligibility(
             message.trainer, message.params, size, facts, self.checker, arrays, privacy
         )
+
+    def _check_masked_task(self, message: TrainTask) -> None:
+        """Raise MaskingError if this agent cannot take part in a masked round."""
+        if message.masking is None:
+            return
+        if self.masked is None:
+            raise MaskingError("this agent cannot mask updates: install fedbus[secure-aggregation]")
+        if fault := self.masked.fault(message):
+            raise MaskingError(fault)
 
 
 def _plain_bytes(base: ModelRef) -> int:

@@ -13,6 +13,7 @@ from fedbus.wire.messages import (
     TrainTask,
 )
 from fedbus_edge_agent import keys
+from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
 from fedbus_edge_agent.mistnet.feature_answers import FeatureAnswers, refusal_of
 from fedbus_edge_agent.scheduler import WorkScheduler
 from fedbus_edge_agent.tasks.acceptance import TaskAcceptance
@@ -40,7 +41,9 @@ class ControllerCommands:
         results: TaskResults,
         replies: TaskReplies,
         features: FeatureAnswers,
+        masked: MaskedTasks | None = None,
     ) -> None:
+        self._masked = masked
         self._scheduler = scheduler
         self._acceptance = acceptance
         self._inputs = inputs
@@ -88,6 +91,8 @@ class ControllerCommands:
                 yield from self._replies.stop(job)
                 yield from self._features.stop(job)
                 self._inputs.features.stop(job)
+                if self._masked is not None:
+                    yield from self._masked.stop(job)
                 yield Send(sender, JobStopped(job=job))
                 yield from self._scheduler.begin_next(now)
 
@@ -110,6 +115,8 @@ class ControllerCommands:
         elif number >= self._newest[job]:  # else a newer task has overtaken this one
             self._newest.record(job, number)
             yield from self._scheduler.drop_older(key)
+            if self._masked is not None:
+                yield from self._masked.end_older(job, number)
             yield from self._replies.redirect(message)
             if key not in self._scheduler.tasks:
                 yield from self._accept(sender, message, now)
@@ -121,6 +128,8 @@ class ControllerCommands:
         if found.reason:
             yield from self._results.report(task, None, found.reason)
             return
+        if self._masked is not None and isinstance(message, TrainTask):
+            self._masked.accept(message)
         self._inputs.models.use(task.ref, private=task.private)
         if isinstance(message, TrainTask) and message.inline is not None:
             self._inputs.unpack(message.base, message.inline)

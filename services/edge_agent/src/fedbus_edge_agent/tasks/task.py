@@ -8,6 +8,7 @@ from fedbus.blobs.spool import Spool
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import EvaluateTask, FeatureTask, TrainTask
 from fedbus_edge_agent.keys import EvaluationWork, FeatureWork, TaskKey, TrainingWork
+from fedbus_edge_agent.masking.unmasked_update import UnmaskedUpdate
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.private_task import hides_agent
 
@@ -34,6 +35,7 @@ class Task:
         paused: Whether the task waits before it fetches again.
         inputs_complete: Whether all inputs were here at least once.
         input_checked: Whether the model's input format was compared with the data.
+        unmasked: What a masked task's training has left, until it is masked.
     """
 
     message: TaskMessage
@@ -45,6 +47,7 @@ class Task:
     paused: bool = False
     inputs_complete: bool = False
     input_checked: bool = False
+    unmasked: UnmaskedUpdate | None = None
 
     def __post_init__(self) -> None:
         self.control.private = self.private

@@ -8,14 +8,14 @@ from fedbus.compression import Frozen
 from fedbus.encryption.encrypt import encrypt_update
 from fedbus.encryption.encrypted_blob import planned_header
 from fedbus.encryption.key_files import SecretKey
-from fedbus.errors import PrivacyError
 from fedbus.model.blob import decode
 from fedbus.model.blob_header import Blob
-from fedbus.model.fixed_point import exponent_of, fixed_point_tensors, needed_ranges
-from fedbus.model.layout import Array, Layout, Weights
+from fedbus.model.fixed_point import fixed_point_tensors
+from fedbus.model.layout import Array, Layout
 from fedbus.wire.encryption import EncryptionTerms, Ranges
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.offered_ranges import offered_ranges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,8 @@ def encrypted_update(  # noqa: PLR0913, PLR0917 - what is encrypted, and how
     rng = np.random.default_rng()  # seeded by the operating system
     examples = min(trained.examples, task.max_examples)
     blob = encrypt_update(update, layout, header, examples, key, rng, control.check)
-    return blob, _offered_ranges(task, terms, layout, before, update, trained.bound)
+    ranges = offered_ranges(task, terms.fixed_point, layout, before, update, trained.bound)
+    return blob, ranges
 
 
 def _distance_of_base(layout: Layout, trained: TrainedFrom) -> dict[str, Array]:
@@ -92,32 +93,3 @@ def _distance_of_base(layout: Layout, trained: TrainedFrom) -> dict[str, Array]:
         tensor.name: base[tensor.name].astype(np.float64) - anchor[tensor.name].astype(np.float64)
         for tensor in tensors
     }
-
-
-def _offered_ranges(  # noqa: PLR0913, PLR0917 - all that the ranges may depend on
-    task: TrainTask,
-    terms: EncryptionTerms,
-    layout: Layout,
-    before: Weights,
-    update: Weights,
-    bound: float | None,
-) -> Ranges:
-    """Return the ranges that the offer states; none if the job's do not adapt.
-
-    An update that is private by itself may be known, and so may its ranges. One whose noise is
-    complete only with that of other agents may not: its ranges follow from what all agents know.
-    """
-    if not terms.fixed_point.adaptive:
-        return ()
-    privacy = task.privacy
-    if privacy is None or privacy.entered == "with-plan":
-        return needed_ranges(update, layout)
-    if bound is None:
-        raise PrivacyError(
-            f"the privacy mechanism {privacy.mechanism!r} states no bound of an update, and the "
-            "ranges of an encrypted one must not tell more; set adaptive_ranges to false"
-        )
-    return tuple(
-        exponent_of(np.abs(before[tensor.name]).max(initial=0.0, keepdims=True) + bound)
-        for tensor in fixed_point_tensors(layout)
-    )

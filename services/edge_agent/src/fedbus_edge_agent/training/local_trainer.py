@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from fedbus.blobs.spool import Spool
 from fedbus.data import Dataset
@@ -12,7 +14,7 @@ from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs.eligibility import RowFormat
 from fedbus.model.blob import decode, encode_delta
 from fedbus.model.blob_header import Blob
-from fedbus.model.layout import Weights
+from fedbus.model.layout import Layout, Weights
 from fedbus.plugins import Evaluates, SecretNoise, TrainerFactory
 from fedbus.privacy.secret_noise import EphemeralNoise
 from fedbus.training.local_terms import LocalTerms
@@ -20,6 +22,7 @@ from fedbus.training.params import DataOverrides, TrainingParams
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import EvaluateTask, FeatureTask, TrainTask
 from fedbus.wire.privacy import PrivacyTerms
+from fedbus_edge_agent.masking.unmasked_update import UnmaskedUpdate, unmasked_update
 from fedbus_edge_agent.mistnet.feature_answers import NewFeatures
 from fedbus_edge_agent.mistnet.feature_training import FeatureTraining, prepare_cut
 from fedbus_edge_agent.training.cancellation import TaskControl
@@ -33,6 +36,7 @@ from fedbus_edge_agent.training.local_tensors import LocalTensors
 from fedbus_edge_agent.training.optimizer_state import OptimizerStates
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.private_offer import (
+    TrainingReport,
     training_report,
     undisclosed,
 )
@@ -52,6 +56,7 @@ from fedbus_edge_agent.training.task_runner import (
     StrategyBlobs,
     TrainingResult,
 )
+from fedbus_edge_agent.training.task_strategy import FinishedUpdate
 from fedbus_edge_agent.training.trainer_cache import CachedTrainer, LoadedTrainers
 from fedbus_edge_agent.training.trainers import Trainers
 from fedbus_edge_agent.training.training_facts import FactsOfTask
@@ -59,6 +64,12 @@ from fedbus_edge_agent.training.weights_trainer import WeightsTrainer, row_forma
 
 _AFTER_ALL_ROUNDS = 2**31
 """Larger than any round number: an evaluation uses the newest local tensors."""
+
+T = TypeVar("T")
+_Keep: TypeAlias = Callable[
+    [bytearray, TrainedFrom, TrainingReport, FinishedUpdate], Callable[[], T]
+]
+"""Seals an update, and returns the call that stores it, or has it wait for its masks."""
 
 
 class LocalTrainer:
@@ -110,7 +121,27 @@ class LocalTrainer:
             FedbusError: The base is damaged, no trainer can be used, or training failed.
             Stopped: The task was cancelled.
         """
-        return self._train(task, model, base, control, strategy, None)
+        keep = self._stores(task, model.layout, control)
+        return self._train(task, model, base, control, strategy, keep)
+
+    def train_to_mask(
+        self,
+        task: TrainTask,
+        model: Model,
+        base: Blob,
+        control: TaskControl,
+        strategy: StrategyBlobs = NO_STRATEGY_BLOBS,
+    ) -> UnmaskedUpdate:
+        """Train as `train` does, and return the update, which is in memory only, to be masked."""
+
+        def keep(
+            blob: bytearray, trained: TrainedFrom, report: TrainingReport, finished: FinishedUpdate
+        ) -> Callable[[], UnmaskedUpdate]:
+            bound, own = trained.bound, finished.own
+            left = unmasked_update(task, model.layout, blob, report, bound=bound, own=own)
+            return lambda: left
+
+        return self._train(task, model, base, control, strategy, keep)
 
     def train_on_features(  # noqa: PLR0913, PLR0917 - as `FeatureRunner` has it
         self,
@@ -122,7 +153,8 @@ class LocalTrainer:
         spools: Sequence[Spool | None],
     ) -> TrainingResult:
         """Train the layers after the cut on the features of other agents; as `train`."""
-        return self._train(task, model, base, control, StrategyBlobs(state), spools)
+        keep = self._stores(task, model.layout, control)
+        return self._train(task, model, base, control, StrategyBlobs(state), keep, spools)
 
     def make_features(
         self, task: FeatureTask, model: Model, base: Blob, control: TaskControl
@@ -137,8 +169,9 @@ class LocalTrainer:
         base: Blob,
         control: TaskControl,
         beside: StrategyBlobs,
-        spools: Sequence[Spool | None] | None,
-    ) -> TrainingResult:
+        keep: _Keep[T],
+        spools: Sequence[Spool | None] | None = None,
+    ) -> T:
         control.begin()
         check_private_task(task)
         if protects_own_data(task):
@@ -175,16 +208,29 @@ class LocalTrainer:
                 bound=strategy.public_bound,
                 frozen=held,
             )
-            sealed = sealed_update(task, model.layout, blob, trained, self._encryption_key, control)
             report = training_report(task, update, measured.end(control), finished.norm_bit)
-            report = replace(report, ranges=sealed.ranges)
-        result = store_finished(self._outbox, task, model.layout, sealed, report, finished.own)
+            store = keep(blob, trained, report, finished)
+        result = store()
         try:
             self._local_tensors.save(update.weights, model.layout, task.job, task.round)
         except StoreError as error:  # the update is stored, and counts
             control.notes.append(("local_tensors_lost", describe_error(error)))
         self.weights_trainer.save_optimizer_state(task, control)
         return result
+
+    def _stores(
+        self, task: TrainTask, layout: Layout, control: TaskControl
+    ) -> _Keep[TrainingResult]:
+        """Return what seals the update of a task, and then stores it."""
+
+        def keep(
+            blob: bytearray, trained: TrainedFrom, report: TrainingReport, finished: FinishedUpdate
+        ) -> Callable[[], TrainingResult]:
+            sealed = sealed_update(task, layout, blob, trained, self._encryption_key, control)
+            stated = replace(report, ranges=sealed.ranges)
+            return partial(store_finished, self._outbox, task, layout, sealed, stated, finished.own)
+
+        return keep
 
     def _initial_of(
         self, task: TrainTask, model: Model, base: Blob, control: TaskControl

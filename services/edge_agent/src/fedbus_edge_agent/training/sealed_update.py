@@ -46,7 +46,7 @@ def sealed_update(  # noqa: PLR0913, PLR0917 - what some ways of sealing need
         Stopped: The task was cancelled.
     """
     if task.masking is not None:
-        raise PrivacyError("this agent cannot mask updates")
+        raise PrivacyError("a masked update is not stored before it is masked")
     if task.encryption is not None:
         if key is None:
             raise PrivacyError(KEY_MISSING)

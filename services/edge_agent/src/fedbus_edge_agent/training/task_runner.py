@@ -107,8 +107,8 @@ def store_update(  # noqa: PLR0913, PLR0917 - the parts of an offer
 ) -> TrainingResult:
     """Write an update and its offer to the outbox; with `keeps_state`, its state was written.
 
-    A private update is written so that a power cut does not undo it: the same bytes must be
-    offered again, and not those of another training, with other noise.
+    A private or masked update is written so that a power cut does not undo it: the same bytes must
+    be offered again, and not those of another training, with other noise or the same masks.
 
     Raises:
         FedbusError: The offer is not a valid message, or the disk is full.
@@ -128,6 +128,6 @@ def store_update(  # noqa: PLR0913, PLR0917 - the parts of an offer
     codec.unpack(Offer, codec.pack(offer))  # a trainer may have returned a negative count
     stored = StoredOffer(collector=task.collector, offer=offer)
     inline = bytes(update) if size <= task.inline_up_to else None
-    durable = keeps_state or task.privacy is not None
+    durable = keeps_state or task.privacy is not None or task.masking is not None
     source = outbox.save(stored, update, durable=durable)
     return TrainingResult(stored, source, inline, keeps_state)

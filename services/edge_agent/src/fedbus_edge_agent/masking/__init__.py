@@ -1,0 +1,1 @@
+"""Masked rounds on an agent: its identity, the steps that it answers, the update that it masks."""

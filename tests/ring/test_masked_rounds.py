@@ -1,0 +1,78 @@
+"""Masked rounds of a whole system, without faults, with kills at each step, and in storms.
+
+A failure names its seed: `FEDBUS_RING_SEED=17 pytest tests/ring/test_masked_rounds.py -k storm`
+runs it alone. FEDBUS_RING_SEEDS=500 runs that many seeds.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fedbus.simulation.network_faults import ROUGH_LINKS
+from tests.ring.masked_storm import (
+    POINTS,
+    check_masked,
+    masked_cluster,
+    masked_storm,
+    run_masked,
+)
+from tests.ring.strategy_storm import kill_at
+
+FEW = 10
+BATCH = 10
+BACK_SECONDS = 3.0
+
+
+def _batches() -> Iterator[range]:
+    only, count = os.environ.get("FEDBUS_RING_SEED"), os.environ.get("FEDBUS_RING_SEEDS", FEW)
+    if only:
+        yield range(int(only), int(only) + 1)
+        return
+    for first in range(0, int(count), BATCH):
+        yield range(first, min(first + BATCH, int(count)))
+
+
+def test_versions_of_masked_rounds_are_the_means_of_their_updates(tmp_path: Path) -> None:
+    """With a server optimizer, too: the sum can be read."""
+    cluster, releases = masked_cluster(tmp_path, 1, evaluators=1)
+    with closing(cluster):
+        run_masked(cluster, 3, strategy={"id": "fedadam"})
+        check_masked(cluster, releases)
+        assert len(releases.answers) == 3 * 5 * 5
+        assert not list(cluster.folder.glob("agent.*/masking/*"))
+
+
+def test_masked_rounds_on_rough_links(tmp_path: Path) -> None:
+    """Steps are repeated, and answered with the same bytes."""
+    cluster, releases = masked_cluster(tmp_path, 2, faults=ROUGH_LINKS)
+    with closing(cluster):
+        run_masked(cluster, 3)
+        check_masked(cluster, releases)
+
+
+@pytest.mark.parametrize(
+    ("role", "step"), [(role, step) for role, points in POINTS.items() for step in points]
+)
+def test_a_kill_at_each_step(role: str, step: str, tmp_path: Path) -> None:
+    """The round goes on, or fails and is planned again; the job finishes."""
+    cluster, releases = masked_cluster(tmp_path, 3)
+    with closing(cluster):
+        killed = kill_at(cluster, role, step, max(1, POINTS[role][step] - 1), BACK_SECONDS)
+        run_masked(cluster)
+        check_masked(cluster, releases)
+        assert len(killed) == 1
+
+
+@pytest.mark.parametrize("seeds", [*_batches()], ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
+def test_a_storm(seeds: range, tmp_path: Path) -> None:
+    """Each version is the mean of what exactly its contributors masked."""
+    for seed in seeds:
+        cluster, releases = masked_storm(tmp_path / str(seed), seed)
+        with closing(cluster):
+            try:
+                check_masked(cluster, releases)
+            except Exception as error:
+                raise AssertionError(f"seed {seed}: {error}") from error
