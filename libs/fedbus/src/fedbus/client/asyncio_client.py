@@ -29,6 +29,7 @@ from fedbus.client.results import (
     Submission,
 )
 from fedbus.client.stored_models import VERSIONS, Progress
+from fedbus.encryption.key_files import SecretKey
 from fedbus.errors import SettingsError
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
@@ -316,7 +317,12 @@ class Client:
         return await stored_models.privacy(self.connection, model_name(model))
 
     async def pull(
-        self, model: str, version: int | None = None, *, progress: Progress = lambda _: None
+        self,
+        model: str,
+        version: int | None = None,
+        *,
+        progress: Progress = lambda _: None,
+        key: str | Path | None = None,
     ) -> PulledModel:
         """Fetch a version of a model with its weights.
 
@@ -328,26 +334,38 @@ class Client:
             model: The model's name.
             version: The latest by default.
             progress: Called with the number of bytes that have just arrived.
+            key: The secret key file that an encrypted version is decrypted with.
 
         Raises:
-            Refused: there is no such model or version, or its weights are deleted.
+            Refused: there is no such model or version, its weights are deleted, or it is encrypted
+                with another key than the one given.
+            SettingsError: the file is no secret key.
             Failed: the weights are damaged.
             Unreachable: the repository did not answer, or stopped in the middle.
         """
         shown = await stored_models.show(self.connection, model_name(model), version, limit=1)
         stored_models.check_kept(shown)
-        return await self.fetch(shown.version, progress=progress)
+        return await self.fetch(shown.version, progress=progress, key=key)
 
-    async def fetch(self, ref: ModelRef, *, progress: Progress = lambda _: None) -> PulledModel:
-        """Fetch a version that `models`, `model` or `push` has named.
+    async def fetch(
+        self,
+        ref: ModelRef,
+        *,
+        progress: Progress = lambda _: None,
+        key: str | Path | None = None,
+    ) -> PulledModel:
+        """Fetch a version that `models`, `model` or `push` has named; arguments as for `pull`.
 
             latest = [await fed.fetch(one.ref) for one in await fed.models()]
 
         Raises:
+            Refused: it is encrypted with another key than the one given.
+            SettingsError: the file is no secret key.
             Failed: the repository does not hold it any more, or the weights are damaged.
             Unreachable: the repository did not answer, or stopped in the middle.
         """
-        return await stored_models.fetch(self.connection, ref, progress)
+        held = None if key is None else SecretKey.load(Path(key))
+        return await stored_models.fetch(self.connection, ref, progress, held)
 
     async def push(  # noqa: PLR0913 - what may be said of a model
         self,

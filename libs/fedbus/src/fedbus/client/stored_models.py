@@ -13,12 +13,14 @@ from fedbus.client.packing import PackedModel
 from fedbus.client.repository import Pull, Push, RepositoryQuery, RepositoryRequest
 from fedbus.client.results import ModelHistory, PulledModel, PushedModel, StoredModel
 from fedbus.client.session_node import R, run
-from fedbus.errors import LayoutError, WireError
+from fedbus.encryption.key_files import SecretKey
+from fedbus.encryption.readable_weights import readable_weights
+from fedbus.errors import EncryptionError, LayoutError, WireError
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
 from fedbus.mqtt.bus import Packet
 from fedbus.wire import codec
-from fedbus.wire.blobs import ModelRef
+from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.documents import ModelLatest, ModelSpec
 from fedbus.wire.messages import (
     KeptVersion,
@@ -148,24 +150,59 @@ async def history(
 
 
 async def fetch(
-    connection: ClientConnection, ref: ModelRef, progress: Progress = lambda _: None
+    connection: ClientConnection,
+    ref: ModelRef,
+    progress: Progress = lambda _: None,
+    key: SecretKey | None = None,
 ) -> PulledModel:
-    """Fetch the weights and the spec of a version.
+    """Fetch the weights and the spec of a version; an encrypted one is decrypted with `key`.
 
     Raises:
+        Refused: the version is encrypted, and the key is missing or another one.
         Failed: the repository does not hold them any more, or they are damaged.
         Unreachable: the repository does not answer, or stopped in the middle.
     """
-    request = Pull(ref.source, (ref.spec, ref.weights), Spools(IN_MEMORY_BYTES))
+    check_readable(ref, key)
+    request = Pull(ref.source, blobs_of(ref), Spools(IN_MEMORY_BYTES))
     request.moved = progress
     got = await _run(connection, request)
     described, weights = got[ref.spec.digest], got[ref.weights.digest]
     try:
         spec = codec.from_json(ModelSpec, bytes(described.read(0, described.size)))
+        layout = Layout.read(spec.layout)
         blob = memoryview(weights.read(0, weights.size))
-        return PulledModel(ref, spec, decode(blob, Layout.read(spec.layout), "plain"))
-    except (LayoutError, WireError) as error:
+        if key is not None and ref.encryption is not None:
+            anchor = got[ref.encryption.anchor_weights.digest]
+            start = anchor.read(0, anchor.size)
+            blob = memoryview(readable_weights(blob, start, ref.encryption, layout, key))
+        return PulledModel(ref, spec, decode(blob, layout, "plain"))
+    except (EncryptionError, LayoutError, WireError) as error:
         raise Failed(f"{ref.model} version {ref.version}: {error}") from error
+
+
+def blobs_of(ref: ModelRef) -> tuple[BlobRef, ...]:
+    """Return the blobs that a version is read from: an encrypted one needs its anchor."""
+    anchor = () if ref.encryption is None else (ref.encryption.anchor_weights,)
+    return (ref.spec, ref.weights, *anchor)
+
+
+def check_readable(ref: ModelRef, key: SecretKey | None) -> None:
+    """Refuse to fetch a version that cannot be read.
+
+    Raises:
+        Refused: it is encrypted, and the key is missing or another one.
+    """
+    if ref.encryption is None:
+        return
+    what = f"{ref.model} version {ref.version} is encrypted with the key {ref.encryption.key[:12]}"
+    if key is None:
+        raise Refused(
+            f"{what}: with `--key FILE`, the secret key file of its agents, `fedbus models pull` "
+            f"decrypts it; `fedbus models release {ref.model} --key FILE` makes a version that "
+            "everyone can read"
+        )
+    if key.id != ref.encryption.key:
+        raise Refused(f"{what}, and the key given is {key.id[:12]}")
 
 
 async def push(

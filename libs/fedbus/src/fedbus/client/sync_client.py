@@ -159,14 +159,25 @@ class SyncClient:
         return self._run(self._client.privacy(model))
 
     def pull(
-        self, model: str, version: int | None = None, *, progress: Progress = lambda _: None
+        self,
+        model: str,
+        version: int | None = None,
+        *,
+        progress: Progress = lambda _: None,
+        key: str | Path | None = None,
     ) -> PulledModel:
         """Fetch a version of a model with its weights; see `Client.pull`."""
-        return self._run(self._client.pull(model, version, progress=progress))
+        return self._run(self._client.pull(model, version, progress=progress, key=key))
 
-    def fetch(self, ref: ModelRef, *, progress: Progress = lambda _: None) -> PulledModel:
+    def fetch(
+        self,
+        ref: ModelRef,
+        *,
+        progress: Progress = lambda _: None,
+        key: str | Path | None = None,
+    ) -> PulledModel:
         """Fetch a version that `models`, `model` or `push` has named; see `Client.fetch`."""
-        return self._run(self._client.fetch(ref, progress=progress))
+        return self._run(self._client.fetch(ref, progress=progress, key=key))
 
     def push(  # noqa: PLR0913 - what may be said of a model
         self,

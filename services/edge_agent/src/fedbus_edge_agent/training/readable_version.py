@@ -45,4 +45,7 @@ def readable_version(ref: ModelRef, model: Model, weights: Blob, key: SecretKey 
     if anchor is None:
         raise EncryptionError(f"the anchor of {ref.model} version {ref.version} is not here")
     check_digest(anchor, encryption.anchor_weights)
-    return readable_weights(weights, anchor, encryption, layout, key)
+    try:
+        return readable_weights(weights, anchor, encryption, layout, key)
+    except EncryptionError as error:
+        raise EncryptionError(f"{ref.model} version {ref.version}: {error}") from error

@@ -142,6 +142,14 @@ def pull(
             help="By default FILE's suffix, or npz; torch, keras, tflite need the framework.",
         ),
     ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            "--key",
+            metavar="FILE",
+            help="The secret key file of the agents, to decrypt an encrypted version.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Download a version's weights as named arrays, or as a file of a framework.
@@ -153,7 +161,7 @@ def pull(
     """
     check_writable(output or Path("weights.npz"))
     kind = choose_format(form, output)
-    pulled = call(broker_of(ctx), partial(_pull, model, version))
+    pulled = call(broker_of(ctx), partial(_pull, model, version, key))
     ref, arrays = pulled.ref, pulled.weights
     path = output or Path(f"{ref.model}-v{ref.version}{SUFFIXES[kind]}")
     write_model(path, kind, ref, pulled.spec, arrays)
@@ -239,10 +247,10 @@ def push(
     display.show(memory_needed.format_memory_needed(pushed.spec))
 
 
-async def _pull(model: str, version: int | None, fed: Client) -> PulledModel:
+async def _pull(model: str, version: int | None, key: Path | None, fed: Client) -> PulledModel:
     shown = await stored_models.show(fed.connection, model, version, limit=1)
     stored_models.check_kept(shown)
     ref = shown.version
-    name, size = f"{ref.model} version {ref.version}", ref.spec.size + ref.weights.size
-    with display.transfer_progress(name, size) as moved:
-        return await fed.fetch(ref, progress=moved)
+    size = sum(blob_ref.size for blob_ref in stored_models.blobs_of(ref))
+    with display.transfer_progress(f"{ref.model} version {ref.version}", size) as moved:
+        return await fed.fetch(ref, progress=moved, key=key)
