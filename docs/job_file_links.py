@@ -27,18 +27,22 @@ chooses all defaults.
 ```
 
 - The aggregator is `mean`: any other rule must see single updates. So must strategies that need a
-  figure of each agent (`fednova`, `qfedavg`) or add arrays to updates (`scaffold`, `feddyn`).
+  figure of each agent (`fednova`, `qfedavg`) or add arrays to updates (`scaffold`); agents of
+  `feddyn` must know which updates are in the sum, and do not.
 - Encrypted, the sum is not readable either: a strategy with a server optimizer, such as `fedadam`,
   becomes `fedavg`, with a warning in the reply, and an update transform may have no half at the
   collector. Objectives of agents, such as that of `fedprox`, stay.
 - Masked, the sum is readable, so server optimizers work. A round has at least 3 agents and at most
-  1,000, and its `round.quorum` is at least `threshold` times `round.agents`.
+  1,000, and its `round.quorum` is at least `threshold` times `round.agents`. Without masks among
+  all agents of a round (`neighbours` is less than `round.agents` - 1), the threshold is above two
+  thirds: a smaller one would let a dishonest collector have different sets unmasked.
 - Agents send no metrics of their training.
 - With a privacy mechanism the noise is that of agents: `server_side_noising` is false if left out,
   and with encryption it must be. With masks the collector may add it to the sum, as `dp-banded`
   always does. The collector cannot measure single updates, so agents are trusted to clip.
   `metric-privacy` and `mistnet` work with neither, `dp-banded` not with encryption.
-- The controller needs the public key of an encrypted job: `FEDBUS_ENCRYPTION_KEY`.
+- The controller needs the public key of an encrypted job: `FEDBUS_ENCRYPTION_KEY`. With its
+  file as `--encryption-key`, `fedbus job check` checks a job file against it.
 - `transmitter` and `download` have no effect on encrypted or masked numbers, and are refused.
 """
 

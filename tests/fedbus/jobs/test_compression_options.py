@@ -32,9 +32,12 @@ def step(name: str, **parameters: object) -> StepConfig:
         ({"id": "CAST"}, [("cast", {})]),
         (
             [{"id": "Top_K", "parameters": {"fraction": "0.1"}}, "quantize"],
-            [("top-k", {"fraction": 0.1}), ("quantize", {"bits": 8})],
+            [("top-k", {"fraction": 0.1}), ("quantize", {"bits": 8, "block": 256})],
         ),
-        ([{"id": "quantize", "parameters": {"bits": "4"}}], [("quantize", {"bits": 4})]),
+        (
+            [{"id": "quantize", "parameters": {"bits": "4"}}],
+            [("quantize", {"bits": 4, "block": 256})],
+        ),
         (
             {"name": "adaptive_sync", "parameters": [{"key": "sync_frequency", "value": "4"}]},
             [("adaptive-sync", {"sync_frequency": 4, "window": 5, "warm_up": 50})],
@@ -65,7 +68,6 @@ def test_steps_are_read_as_each_system_writes_them(
 
 
 FAULTS: list[tuple[object, str]] = [
-    ("top-k", "transmitter[0].parameters.fraction: missing"),
     (
         ["zstandard", {"id": "quantize", "parameters": {"bits": 5}}],
         "transmitter[1].parameters.bits: expected 4 or 8, got 5",

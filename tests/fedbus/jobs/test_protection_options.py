@@ -29,7 +29,7 @@ def protections(**keys: object) -> bytes:
 @pytest.mark.parametrize(
     ("written", "expected", "scheme"),
     [
-        ({}, Homomorphic(), "bfv"),
+        ({}, Homomorphic(), None),
         (AEROS, CKKS, "ckks"),
         ({**AEROS, "coeff_mod_bit_sizes": "[60, 40, 40]"}, CKKS, "ckks"),
         ({"scale_bits": 26}, Homomorphic(scale_bits=26), "ckks"),
@@ -42,12 +42,12 @@ def protections(**keys: object) -> bytes:
     ],
 )
 def test_homomorphic_encryption_is_read(
-    written: dict[str, Any], expected: Homomorphic, scheme: str
+    written: dict[str, Any], expected: Homomorphic, scheme: str | None
 ) -> None:
     """Parameters without a scheme are those of CKKS, as in aerOS."""
     found = parse(protections(homomorphic=written))
     assert found.privacy_mechanisms.protection == expected
-    assert expected.chosen_scheme == scheme
+    assert expected.asked_scheme == scheme
     assert found.privacy_mechanisms.chosen is None
     assert not found.promises_nothing
     assert parse(canonical(found)) == found

@@ -3,7 +3,10 @@
 from dataclasses import replace
 
 from fedbus.training.params import PluginChoice
+from fedbus.wire.compression import Freezing, SyncFrequency
+from fedbus.wire.encryption import EncryptionTerms, FixedPoint
 from fedbus.wire.privacy import PrivacyTerms
+from fedbus.wire.secure_aggregation import SecureAggregationTerms
 from fedbus.wire.strategies import Strategy
 from fedbus.wire.strategy_text import format_strategy, strategy_differences
 
@@ -75,3 +78,44 @@ END = (
     "Gaussian noise of the collector with the multiplier 1.1, 20 agents in a round, ε for δ = "
     "1e-05 by pld"
 )
+
+
+def test_a_strategy_is_written_with_how_its_updates_travel() -> None:
+    """Encrypted or masked, or in fewer bytes."""
+    bits = FixedPoint(bits=11, max_agents=5, max_examples=1)
+    encryption = EncryptionTerms(
+        scheme="bfv",
+        key="ab" * 32,
+        parameters="cd" * 32,
+        poly_modulus_degree=4096,
+        coeff_mod_bit_sizes=(54, 55),
+        fixed_point=bits,
+    )
+    mean = Strategy(id="fedavg", aggregator=PluginChoice(id="mean"))
+    assert format_strategy(replace(mean, encryption=encryption)) == (
+        "fedavg: mean, updates encrypted with bfv and key abababababab, 11 bits a number"
+    )
+    ckks = replace(encryption, scheme="ckks")
+    assert format_strategy(replace(mean, encryption=ckks)) == (
+        "fedavg: mean, updates encrypted with ckks and key abababababab"
+    )
+    masking = SecureAggregationTerms(
+        fixed_point=bits, neighbours=20, threshold=0.67, step_seconds=10
+    )
+    assert format_strategy(replace(mean, masking=masking)) == (
+        "fedavg: mean, updates masked among 20 neighbours with threshold 0.67, 11 bits a number"
+    )
+    steps = (PluginChoice(id="top-k", parameters={"fraction": 0.1}), PluginChoice(id="zstandard"))
+    smaller = replace(
+        mean,
+        compression=steps,
+        download=steps[1:],
+        freezing=Freezing(),
+        sync=SyncFrequency(),
+        measures_energy=True,
+    )
+    assert format_strategy(smaller) == (
+        "fedavg: mean, updates made smaller by top-k(fraction=0.1) and zstandard, versions made "
+        "smaller by zstandard, stable parameters frozen, 10 epochs between rounds, which shrink, "
+        "energy measured"
+    )

@@ -7,6 +7,8 @@ from typing import Any
 from typer.testing import CliRunner
 
 from fedbus.cli.main import app
+from fedbus.encryption.key_files import SecretKey
+from fedbus.encryption.parameters import choose_parameters
 from fedbus.wire import codec
 from fedbus.wire.strategies import Strategy
 
@@ -97,3 +99,35 @@ def test_a_budget_that_an_aggregator_makes_too_small_names_it(tmp_path: Path) ->
         "choose the aggregator mean: what median returns, one agent may change by twice the "
         "clipping norm, so the same noise gives a larger ε; or give a greater one"
     )
+
+
+def test_an_encrypted_job_is_checked_against_a_key(tmp_path: Path) -> None:
+    """Without one, the command says what it did not check."""
+    secret = SecretKey.generate(choose_parameters(agents=5))
+    secret.public.save(tmp_path / "public.key")
+    path = written(tmp_path, **{"privacy-mechanisms": {"homomorphic": {"scheme": "CKKS"}}})
+    alone = RUNNER.invoke(app, ["job", "check", path, "--json"])
+    assert alone.exit_code == 0, alone.output
+    found = json.loads(alone.stdout)
+    assert found["strategy"]["encryption"]["key"] == "0" * 64
+    assert found["unchecked"] == [
+        (
+            "privacy-mechanisms.homomorphic: not checked against the encryption key of the "
+            "controller; give its public key with --encryption-key FILE"
+        )
+    ]
+    shown = RUNNER.invoke(app, ["job", "check", path])
+    said = " ".join(shown.stderr.split())
+    assert "not checked against the encryption key of the controller" in said
+    with_key = ["job", "check", path, "--encryption-key", str(tmp_path / "public.key")]
+    refused = RUNNER.invoke(app, with_key)
+    assert refused.exit_code == 2
+    assert "the controller's encryption key has bfv" in " ".join(refused.stderr.split())
+    path = written(tmp_path, **{"privacy-mechanisms": {"homomorphic": {}}})
+    accepted = json.loads(RUNNER.invoke(app, [*with_key, "--json"]).stdout)
+    assert accepted["strategy"]["encryption"]["key"] == secret.id
+    assert accepted["unchecked"] == []
+    secret.save(tmp_path / "secret.key")
+    wrong = RUNNER.invoke(app, [*with_key[:-1], str(tmp_path / "secret.key")])
+    assert wrong.exit_code == 2
+    assert "this is a secret key, which only agents may have" in " ".join(wrong.stderr.split())

@@ -52,13 +52,16 @@ class QuantizeOptions(StepOptions):
     bits: Annotated[Literal[4, 8], BeforeValidator(_whole)] = Field(
         default=8, description="Bits of one number: 8 or 4."
     )
+    block: Annotated[int, Field(ge=0, le=2**24), NOT_A_FLAG] = Field(
+        default=256, description="Numbers that share a scale; 0: all of a tensor do."
+    )
 
 
 class SparseOptions(StepOptions):
     """Send a share of the numbers of an update."""
 
     fraction: Annotated[float, Field(gt=0, le=1), NOT_A_FLAG] = Field(
-        description="Share of all trained numbers that is sent."
+        default=0.1, description="Share of all trained numbers that is sent."
     )
 
 

@@ -5,12 +5,13 @@ have one of them beside its mechanism. `fedbus.strategies.protection_terms` reso
 """
 
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from fedbus.jobs.field_types import NOT_A_FLAG, JobFileObject
+from fedbus.wire.blobs import Scheme
 from fedbus.wire.encryption import MAX_FIXED_POINT_BITS
 from fedbus.wire.secure_aggregation import MAX_MASKED_AGENTS
 
@@ -67,11 +68,11 @@ class Protection(JobFileObject):
 class Homomorphic(Protection):
     """Agents encrypt their updates, and the collector adds the ciphertexts."""
 
-    scheme: Annotated[Literal["bfv", "ckks"], BeforeValidator(_lower)] | None = Field(
+    scheme: Annotated[Scheme, BeforeValidator(_lower)] | None = Field(
         default=None,
         description="bfv: exact sums of whole numbers; ckks: sums of floats with a small error, "
-        "about three times as many bytes. ckks if coeff_mod_bit_sizes or scale_bits is given, as "
-        "aerOS means it, else bfv.",
+        "about three times as many bytes. Left out: ckks if coeff_mod_bit_sizes or scale_bits is "
+        "given, as aerOS means it, else that of the encryption key.",
     )
     bits: Bits | None = Field(
         default=None, description="bfv: bits of one number after rounding; 11 if left out."
@@ -104,12 +105,10 @@ class Homomorphic(Protection):
     )
 
     @property
-    def chosen_scheme(self) -> Literal["bfv", "ckks"]:
-        """The scheme; CKKS if its parameters are given as aerOS writes them."""
-        if self.scheme is not None:
-            return self.scheme
+    def asked_scheme(self) -> Scheme | None:
+        """The scheme; CKKS if its parameters are given as aerOS writes them; None: any."""
         of_ckks = self.coeff_mod_bit_sizes is not None or self.scale_bits is not None
-        return "ckks" if of_ckks else "bfv"
+        return self.scheme or ("ckks" if of_ckks else None)
 
 
 class SecureAggregation(Protection):

@@ -99,7 +99,9 @@ def part_faults(group: Group, part: object) -> Iterator[str]:
 
 
 def read_attributes(group: Group, part: object) -> dict[str, Any]:
-    """Return the optional attributes that a part has, each read once; `after` is whether it has it.
+    """Return the optional attributes that a part has, each read once.
+
+    `after` and `transform_combined` are whether it has these methods.
 
     A property of a third-party part may do anything: call this as the part itself is called.
 
@@ -121,6 +123,8 @@ def read_attributes(group: Group, part: object) -> dict[str, Any]:
             found[name] = tuple(value) if _is_list(value) else value
     if group == "objectives":
         found["after"] = callable(getattr(part, "after", None))
+    if group == "update_transforms":
+        found["transform_combined"] = callable(getattr(part, "transform_combined", None))
     return found
 
 

@@ -4,13 +4,19 @@ A mean of encrypted updates is all that a collector can compute, since it cannot
 either. So homomorphic encryption makes a strategy with a server optimizer FedAvg, as in aerOS.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
+from fedbus.encryption.encryption_terms import encryption_terms
+from fedbus.encryption.parameters import (
+    DEFAULT_BITS,
+    EncryptionParameters,
+    check_agents,
+    choose_parameters,
+)
+from fedbus.errors import SettingsError
 from fedbus.jobs import JobFault, JobFile
 from fedbus.jobs.privacy_consistency import PRIVACY
 from fedbus.jobs.protection_options import Homomorphic, Protection, SecureAggregation
@@ -27,15 +33,20 @@ MASKING: Final = f"{PRIVACY}.secure-aggregation"
 FEDAVG: Final = "fedavg"
 MOST_EXAMPLES: Final = 2**31 - 1
 """`max_examples` of a job that gives none: no agent has more."""
-DEFAULT_BITS: Final = 11
-"""Bits of one number of an encrypted update, if the job gives none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptionKeyFacts:
-    """What a controller knows about the encryption key that its jobs use."""
+    """What a controller knows about the encryption key that its jobs use.
+
+    Attributes:
+        id: The SHA-256 of its public part.
+        parameters: All parameters of its scheme; None: unknown, so that a job's own are used, and
+            defaults that suffice for it.
+    """
 
     id: Digest
+    parameters: EncryptionParameters | None = None
 
 
 UNKNOWN_KEY: Final = EncryptionKeyFacts(id="0" * 64)
@@ -61,11 +72,29 @@ def forces_fedavg(job: JobFile, preset: Preset) -> bool:
     )
 
 
-def key_faults(job: JobFile, known: EncryptionKeyFacts | None) -> Iterator[JobFault]:
-    """Yield why a job cannot be encrypted with the controller's key."""
-    wanted = job.privacy_mechanisms.homomorphic
-    if wanted is None:
+def protection_faults(
+    job: JobFile, aggregator: str, known: EncryptionKeyFacts | None
+) -> Iterator[JobFault]:
+    """Yield why a job's updates cannot be hidden: by its aggregator, or by the encryption key."""
+    protection = job.privacy_mechanisms.protection
+    if protection is None:
         return
+    if aggregator != AVERAGING:
+        own = job.strategy.aggregator is not None
+        yield JobFault(
+            key="strategy.aggregator" if own else "strategy",
+            problem=f"{aggregator} must see each update, which {protection_key(protection)} hides "
+            "from the collector",
+            hint="choose the aggregator mean, as fedavg and fedprox do, or leave "
+            f"{protection_key(protection)} out",
+        )
+    if isinstance(protection, Homomorphic):
+        yield from _key_faults(protection, known)
+        if known is not None:
+            yield from _size_faults(job, protection, known)
+
+
+def _key_faults(wanted: Homomorphic, known: EncryptionKeyFacts | None) -> Iterator[JobFault]:
     if known is None:
         yield JobFault(
             key=HOMOMORPHIC,
@@ -74,7 +103,8 @@ def key_faults(job: JobFile, known: EncryptionKeyFacts | None) -> Iterator[JobFa
             "controllers, collectors and repository and its secret.key to agents, each as "
             "FEDBUS_ENCRYPTION_KEY; or choose secure-aggregation, which needs no key",
         )
-    elif known != UNKNOWN_KEY and wanted.key is not None and not known.id.startswith(wanted.key):
+        return
+    if known != UNKNOWN_KEY and wanted.key is not None and not known.id.startswith(wanted.key):
         yield JobFault(
             key=f"{HOMOMORPHIC}.key",
             problem=f"{wanted.key}, but the controller's encryption key is {known.id[:16]}",
@@ -83,8 +113,69 @@ def key_faults(job: JobFile, known: EncryptionKeyFacts | None) -> Iterator[JobFa
         )
 
 
+def _size_faults(
+    job: JobFile, wanted: Homomorphic, known: EncryptionKeyFacts
+) -> Iterator[JobFault]:
+    """Yield faults of parameters: another key's, insecure ones, or none that hold the sum."""
+    try:
+        parameters = _parameters(job, wanted, known)
+    except SettingsError as error:
+        yield JobFault(key=HOMOMORPHIC, problem=str(error))
+        return
+    stated = {
+        "scheme": wanted.asked_scheme,
+        "poly_modulus_degree": wanted.poly_modulus_degree,
+        "coeff_mod_bit_sizes": wanted.coeff_mod_bit_sizes,
+        "scale_bits": wanted.scale_bits,
+    }
+    for name, value in stated.items():
+        has = getattr(parameters, name)
+        if value is not None and value != has:
+            yield JobFault(
+                key=f"{HOMOMORPHIC}.{name}",
+                problem=f"{_shown(value)}, but the controller's encryption key has {_shown(has)}",
+                hint="leave it out, or use a key that `fedbus keys generate` made with it",
+            )
+            return
+    if wanted.bits is not None and parameters.scheme == "ckks":
+        yield JobFault(
+            key=f"{HOMOMORPHIC}.bits",
+            problem=f"{wanted.bits}, but ckks does not round numbers to bits",
+            hint="leave it out, or choose the scheme bfv",
+        )
+
+
+def _shown(value: object) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _parameters(
+    job: JobFile, wanted: Homomorphic, known: EncryptionKeyFacts
+) -> EncryptionParameters:
+    """Return the parameters of the key, if they hold the sum of a round; else raise SettingsError.
+
+    Those of an unknown key are chosen for the job.
+    """
+    agents = job.round.agents
+    if known.parameters is None:
+        return choose_parameters(
+            scheme=wanted.asked_scheme or "bfv",
+            bits=wanted.bits or DEFAULT_BITS,
+            agents=agents,
+            poly_modulus_degree=wanted.poly_modulus_degree,
+            coeff_mod_bit_sizes=wanted.coeff_mod_bit_sizes,
+            scale_bits=wanted.scale_bits,
+        )
+    check_agents(known.parameters, agents)
+    return known.parameters
+
+
 def protected(strategy: Strategy, job: JobFile, key: EncryptionKeyFacts | None) -> Strategy:
-    """Return a strategy with the terms of the job's protection, if it has one."""
+    """Return a strategy with the terms of the job's protection, if it has one.
+
+    Raises:
+        SettingsError: The key cannot hold the sum of the round's numbers.
+    """
     protection = job.privacy_mechanisms.protection
     if isinstance(protection, Homomorphic) and key is not None:
         return replace(strategy, encryption=_encryption_terms(strategy, job, protection, key))
@@ -128,16 +219,5 @@ def _masking_terms(
 def _encryption_terms(
     strategy: Strategy, job: JobFile, protection: Homomorphic, key: EncryptionKeyFacts
 ) -> EncryptionTerms:
-    ckks = protection.chosen_scheme == "ckks"
-    terms = EncryptionTerms(
-        scheme=protection.chosen_scheme,
-        key=key.id,
-        parameters=key.id,
-        poly_modulus_degree=protection.poly_modulus_degree or 4096,
-        coeff_mod_bit_sizes=protection.coeff_mod_bit_sizes or ((36, 36) if ckks else (54, 55)),
-        scale_bits=(protection.scale_bits or 26) if ckks else 0,
-        fixed_point=_fixed_point(strategy, job, protection, protection.bits or DEFAULT_BITS),
-    )
-    plain = {name: value for name, value in asdict(terms).items() if name != "parameters"}
-    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-    return replace(terms, parameters=digest)
+    fixed_point = _fixed_point(strategy, job, protection, protection.bits or DEFAULT_BITS)
+    return encryption_terms(key.id, _parameters(job, protection, key), fixed_point)

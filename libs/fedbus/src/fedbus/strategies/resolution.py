@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from fedbus.errors import PluginError
+from fedbus.errors import PluginError, SettingsError
 from fedbus.jobs import JobFault, JobFile, StrategyConfig, choice_of, training_params_of
 from fedbus.jobs.faults import nearest
 from fedbus.jobs.foreign_keys import ROUND_WORDS
@@ -27,10 +27,11 @@ from fedbus.strategies.part_factories import PartGroup, limited_time
 from fedbus.strategies.privacy_terms import privacy_terms
 from fedbus.strategies.protection_terms import (
     FEDAVG,
+    HOMOMORPHIC,
     EncryptionKeyFacts,
     forces_fedavg,
-    key_faults,
     protected,
+    protection_faults,
 )
 from fedbus.strategies.strategy_names import find_preset
 from fedbus.text import in_given_order, listed
@@ -144,7 +145,7 @@ def _resolve(
         parts = replace(parts, transforms=(*parts.transforms, mechanism))
     if job is not None:
         faults += bound_weights(job, parts.aggregator, given)
-        faults += key_faults(job, encryption)
+        faults += protection_faults(job, parts.aggregator.id, encryption)
     if parts.objective is not None:
         parts.objective.make(parts.reaching(parts.objective, given), {}, allowed)
     objective = None if parts.objective is None else parts.objective.choice
@@ -159,7 +160,10 @@ def _resolve(
     resolved = _resolved(id_, parts, config.population, terms)
     if job is None:
         return resolved
-    strategy = protected(with_smaller_blobs(resolved.strategy, job), job, encryption)
+    try:
+        strategy = protected(with_smaller_blobs(resolved.strategy, job), job, encryption)
+    except SettingsError as error:
+        raise StrategyError([JobFault(key=HOMOMORPHIC, problem=str(error))]) from error
     return replace(resolved, strategy=strategy)
 
 

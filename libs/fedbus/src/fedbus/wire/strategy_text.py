@@ -24,7 +24,34 @@ def format_strategy(strategy: Strategy) -> str:
         parts.append(f"population {strategy.population}")
     if strategy.privacy is not None:
         parts.append(format_terms(strategy.privacy))
+    parts += _links(strategy)
     return f"{strategy.id}: {', '.join(parts)}"
+
+
+def _links(strategy: Strategy) -> Iterator[str]:
+    """Yield how updates and versions are hidden and made smaller."""
+    if (encryption := strategy.encryption) is not None:
+        yield f"updates encrypted with {encryption.scheme} and key {encryption.key[:12]}"
+    if (masking := strategy.masking) is not None:
+        yield (
+            f"updates masked among {masking.neighbours} neighbours with threshold "
+            f"{masking.threshold:g}"
+        )
+    if (fixed_point := strategy.fixed_point) is not None and _has_bits(strategy):
+        yield f"{fixed_point.bits} bits a number"
+    for what, chain in (("updates", strategy.compression), ("versions", strategy.download)):
+        if chain:
+            yield f"{what} made smaller by {' and '.join(map(format_choice, chain))}"
+    if strategy.freezing is not None:
+        yield "stable parameters frozen"
+    if strategy.sync is not None:
+        yield f"{strategy.sync.epochs} epochs between rounds, which shrink"
+    if strategy.measures_energy:
+        yield "energy measured"
+
+
+def _has_bits(strategy: Strategy) -> bool:
+    return strategy.encryption is None or strategy.encryption.scheme == "bfv"
 
 
 def format_choice(choice: PluginChoice) -> str:

@@ -8,6 +8,7 @@ from fedbus.privacy.banded import banded_cost_fault
 from fedbus.privacy.terms_faults import terms_faults
 from fedbus.strategies.privacy_rules import budget_hint
 from fedbus.strategies.privacy_warnings import privacy_warnings
+from fedbus.strategies.protection_warnings import protection_warnings
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.messages import JobFault, StoreJob
 from fedbus.wire.strategies import Strategy
@@ -42,19 +43,21 @@ def private_job_faults(store: Store, specs: SpecReader, message: StoreJob) -> tu
 
 
 def private_job_warnings(store: Store, message: StoreJob) -> tuple[str, ...]:
-    """Return warnings about what a job promises, or takes from a model that has an ε.
+    """Return warnings about what a job promises, hides, or takes from a model that has an ε.
 
     A file that cannot be parsed is left to the controller.
     """
-    private = private_strategy(message)
-    if private is not None and private.privacy is not None:
-        job = _parsed(message)
-        return () if job is None else tuple(privacy_warnings(job, private.privacy))
+    job, strategy = _parsed(message), message.strategy
+    hidden: tuple[str, ...] = ()
+    if job is not None and strategy is not None:
+        hidden = tuple(protection_warnings(job, strategy))
+    if strategy is not None and strategy.privacy is not None:
+        return () if job is None else (*privacy_warnings(job, strategy.privacy), *hidden)
     found = store.model_privacy(message.model)
     if isinstance(found, StoreRefusal):
-        return ()
+        return hidden
     warning = lost_epsilon(message.model, found.jobs)
-    return () if warning is None else (warning,)
+    return hidden if warning is None else (warning, *hidden)
 
 
 def _resolution_fault(message: StoreJob) -> JobFault | None:
