@@ -276,10 +276,9 @@ def test_poisson_sampling_works_with_neither() -> None:
             "agents, whose sum hides none of them; leave it out"
         )
     ]
-    for mechanisms in ({"homomorphic": {}}, {"secure-aggregation": {}}):
-        (said,) = faults(
-            {**mechanisms, "dp-fixed": FIXED, **accounting}, round={"quorum": 0}, **stated
-        )
+    for protection in ("homomorphic", "secure-aggregation"):
+        mechanisms: dict[str, Any] = {protection: {}, "dp-fixed": FIXED, **accounting}
+        (said,) = faults(mechanisms, round={"quorum": 0}, **stated)
         assert said.startswith(
             "privacy-mechanisms.accounting.sampling: poisson, but agents add the noise"
         )

@@ -12,6 +12,7 @@ ciphertexts, and agents that decrypt what a collector committed, read any.
 import importlib
 import os
 import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,9 +38,28 @@ def tenseal() -> tuple[ModuleType, ModuleType]:
         SettingsError: It is missing; the message names the extra to install.
     """
     try:
-        return importlib.import_module("tenseal"), importlib.import_module("tenseal.sealapi")
+        with _own_symbols():
+            return importlib.import_module("tenseal"), importlib.import_module("tenseal.sealapi")
     except ImportError as error:
         raise SettingsError(f"{INSTALL} ({error})") from None
+
+
+@contextmanager
+def _own_symbols() -> Iterator[None]:
+    """Make the extension modules that are imported inside call their own functions.
+
+    TensorFlow has another version of protobuf, whose functions TenSEAL would call if TensorFlow was
+    imported first: `serialize` then ends the process with a segmentation fault.
+    """
+    own = getattr(os, "RTLD_DEEPBIND", 0)  # Linux only
+    before = sys.getdlopenflags() if own else 0
+    if own:
+        sys.setdlopenflags(before | own)
+    try:
+        yield
+    finally:
+        if own:
+            sys.setdlopenflags(before)
 
 
 def new_context(parameters: EncryptionParameters) -> Any:  # noqa: ANN401 - TenSEAL ships no types
