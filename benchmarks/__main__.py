@@ -22,6 +22,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "fleet": ("benchmarks.fleet", "--agents", "200", "--parameters", "25000"),
     "aggregation": ("benchmarks.aggregation", "--parameters", "1000000"),
     "noise": ("benchmarks.noise", "--numbers", "1000000", "--repetitions", "3"),
+    "encryption": ("benchmarks.encryption", "--parameters", "1000000", "--agents", "5"),
     "inference": ("benchmarks.inference", "--requests", "200"),
 }
 
