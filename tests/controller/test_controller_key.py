@@ -55,5 +55,5 @@ def test_an_encrypted_job_needs_the_key() -> None:
     (fault,) = check_plugins(file)
     assert fault.key == "privacy-mechanisms.homomorphic"
     assert "fedbus keys generate" in fault.hint
-    known = EncryptionKeyFacts(id=KEY.id)
+    known = EncryptionKeyFacts(id=KEY.id, parameters=KEY.parameters)
     assert [*check_plugins(file, encryption=known)] == []

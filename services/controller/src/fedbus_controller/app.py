@@ -76,7 +76,7 @@ def check_plugins(
 def build(settings: ControllerSettings, identity: Identity) -> service.Built:
     """Build a controller from its settings; raise SettingsError if its key cannot be used."""
     key = public_key_of(settings.encryption_key)
-    facts = None if key is None else EncryptionKeyFacts(id=key.id)
+    facts = None if key is None else EncryptionKeyFacts(id=key.id, parameters=key.parameters)
     core = ControllerCore(
         identity.incarnation,
         settings.repository,

@@ -12,6 +12,13 @@ from numpy.typing import ArrayLike
 from fedbus.client import inference, job_requests, nodes, stored_models
 from fedbus.client.address import BrokerLogin, find_login
 from fedbus.client.connection import ANSWER_SECONDS, ClientConnection
+from fedbus.client.derived_models import (
+    check_encrypted,
+    check_old_key,
+    released,
+    rotated,
+    who_holds_the_key,
+)
 from fedbus.client.job_files import JobSource, job_payload
 from fedbus.client.job_requests import AWAY_SECONDS
 from fedbus.client.names import job_id as checked_job
@@ -427,6 +434,80 @@ class Client:
                 local_terms=local_terms,
             )
         return await stored_models.push(self.connection, packed, reset=reset, progress=progress)
+
+    async def release(
+        self,
+        model: str,
+        version: int | None = None,
+        *,
+        key: str | Path,
+        reset: bool = False,
+        progress: Progress = lambda _: None,
+    ) -> PushedModel:
+        """Decrypt an encrypted version and store it as a new one that everyone can read.
+
+            released = await fed.release("digits", key="keys/secret.key")
+
+        Any job can train from it; it keeps the metrics and the ε of its source, and is the anchor
+        of encrypted versions that follow. The history of the model says who released it.
+
+        Args:
+            model: The model's name.
+            version: The latest by default.
+            key: The secret key file of the agents.
+            reset: Whether an older version may replace the latest.
+            progress: Called with the number of bytes that have just arrived.
+
+        Raises:
+            Refused: the version is not encrypted, or with another key; or the repository says why
+                it does not store it.
+            SettingsError: the file is no secret key, or TenSEAL is missing.
+            Failed: the blobs are damaged.
+            Unreachable: the repository did not answer, or stopped in the middle.
+        """
+        held = SecretKey.load(Path(key))
+        shown = await stored_models.show(self.connection, model_name(model), version, limit=1)
+        check_encrypted(shown.version)
+        stored_models.check_kept(shown)
+        pulled = await stored_models.fetch(self.connection, shown.version, progress, held)
+        made = await asyncio.to_thread(released, pulled, who_holds_the_key())
+        return await stored_models.push_derived(self.connection, made, reset=reset)
+
+    async def rotate(
+        self,
+        model: str,
+        *,
+        old_key: str | Path,
+        new_key: str | Path,
+        progress: Progress = lambda _: None,
+    ) -> PushedModel:
+        """Encrypt the newest version of a model with a new key, and store it as a new version.
+
+            rotated = await fed.rotate("digits", old_key="old/secret.key", new_key="new/secret.key")
+
+        Its numbers and its anchor stay. If the repository was started with a public key, it must be
+        the new one.
+
+        Args:
+            model: The model's name.
+            old_key: The secret key file that the version is encrypted with.
+            new_key: The secret key file that replaces it.
+            progress: Called with the number of bytes that have just arrived or left.
+
+        Raises:
+            Refused: the version is not encrypted with the old key, or both keys are one; or the
+                repository says why it does not store it.
+            SettingsError: a file is no secret key, or TenSEAL is missing.
+            Failed: the blobs are damaged, or the new key cannot hold the version.
+            Unreachable: the repository did not answer, or stopped in the middle.
+        """
+        keys = SecretKey.load(Path(old_key)), SecretKey.load(Path(new_key))
+        shown = await stored_models.show(self.connection, model_name(model), limit=1)
+        check_old_key(shown.version, *keys)
+        spec, weights = await stored_models.fetch_stored(self.connection, shown.version, progress)
+        by = who_holds_the_key()
+        made = await asyncio.to_thread(rotated, shown.version, spec, weights, keys, by)
+        return await stored_models.push_derived(self.connection, made, progress=progress)
 
     # ── inference ───────────────────────────────────────────────────────────────────────────────
 

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from fedbus.blobs.spool import Spools
 from fedbus.client.connection import ClientConnection
+from fedbus.client.derived_models import DerivedModel
 from fedbus.client.failures import Failed, Refused
 from fedbus.client.model_outputs import class_names, same_outputs
 from fedbus.client.packing import PackedModel
@@ -232,6 +233,48 @@ async def push(
     request.moved = progress
     pushed = await _run(connection, request)
     return PushedModel(pushed.version, packed.spec(), packed.warnings)
+
+
+async def fetch_stored(
+    connection: ClientConnection, ref: ModelRef, progress: Progress = lambda _: None
+) -> tuple[bytes, bytes]:
+    """Fetch a version's spec and weights as they are stored; an encrypted one stays encrypted.
+
+    Raises:
+        Failed: the repository does not hold them any more, or they are damaged.
+        Unreachable: the repository does not answer, or stopped in the middle.
+    """
+    request = Pull(ref.source, (ref.spec, ref.weights), Spools(IN_MEMORY_BYTES))
+    request.moved = progress
+    got = await _run(connection, request)
+    spec, weights = got[ref.spec.digest], got[ref.weights.digest]
+    return bytes(spec.read(0, spec.size)), bytes(weights.read(0, weights.size))
+
+
+async def push_derived(
+    connection: ClientConnection,
+    made: DerivedModel,
+    *,
+    reset: bool = False,
+    progress: Progress = lambda _: None,
+) -> PushedModel:
+    """Store a version that a key holder made of an encrypted one.
+
+    Raises:
+        Refused: the repository says why it does not store it.
+        Unreachable: the repository does not answer.
+    """
+    wish = replace(made.push, reset=reset)
+    request = Push(
+        repository_node(),
+        wish,
+        ModelPushed,
+        made.blobs,
+        lambda answer: answer.version.model == wish.model,
+    )
+    request.moved = progress
+    pushed = await _run(connection, request)
+    return PushedModel(pushed.version, made.spec, ())
 
 
 async def with_known_classes(connection: ClientConnection, packed: PackedModel) -> PackedModel:

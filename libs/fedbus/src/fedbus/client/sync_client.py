@@ -209,6 +209,31 @@ class SyncClient:
             )
         )
 
+    def release(
+        self,
+        model: str,
+        version: int | None = None,
+        *,
+        key: str | Path,
+        reset: bool = False,
+        progress: Progress = lambda _: None,
+    ) -> PushedModel:
+        """Store an encrypted version as one that everyone can read; see `Client.release`."""
+        call = self._client.release(model, version, key=key, reset=reset, progress=progress)
+        return self._run(call)
+
+    def rotate(
+        self,
+        model: str,
+        *,
+        old_key: str | Path,
+        new_key: str | Path,
+        progress: Progress = lambda _: None,
+    ) -> PushedModel:
+        """Encrypt the newest version of a model with a new key; see `Client.rotate`."""
+        call = self._client.rotate(model, old_key=old_key, new_key=new_key, progress=progress)
+        return self._run(call)
+
     # ── inference ───────────────────────────────────────────────────────────────────────────────
 
     def infer(self, model: str, inputs: ArrayLike) -> InferenceResult:

@@ -1,13 +1,19 @@
 """`fedbus keys`: making, showing and checking the keys of homomorphic encryption."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedbus.cli.context import AsJson
+from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.output import display
+from fedbus.client import stored_models
+from fedbus.client.asyncio_client import Client
+from fedbus.client.names import model_name
+from fedbus.client.results import PushedModel
+from fedbus.wire import codec
 from fedbus.wire.blobs import Scheme
 
 if TYPE_CHECKING:
@@ -127,6 +133,43 @@ def check(
             f"A pair, key {private.id[:12]}: the sum of {count} ciphertexts was decrypted; its "
             "parameters are as secure as 128 bits"
         )
+
+
+@app.command()
+def rotate(
+    ctx: typer.Context,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="The model's name.", callback=model_name)
+    ],
+    old_key: Annotated[
+        Path, typer.Option("--old-key", metavar="FILE", help="The secret key of its version.")
+    ],
+    new_key: Annotated[
+        Path, typer.Option("--new-key", metavar="FILE", help="The secret key that replaces it.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Encrypt the newest version of a model with a new key, and store it as a new version.
+
+    No job may train the model meanwhile. First give the repository the new public key
+    (FEDBUS_ENCRYPTION_KEY), afterwards controllers, collectors and agents. Who has the old key can
+    still read the versions before, and what was encrypted with it.
+
+    fedbus keys rotate digits --old-key old/secret.key --new-key new/secret.key
+    """
+    made = call(broker_of(ctx), partial(_rotate, model, old_key, new_key))
+    if as_json:
+        display.print_json(codec.to_plain(made.ref))
+        return
+    key = "" if made.ref.encryption is None else made.ref.encryption.key[:12]
+    display.show(f"{made.model} is stored as version {made.version}, encrypted with the key {key}")
+
+
+async def _rotate(model: str, old: Path, new: Path, fed: Client) -> PushedModel:
+    ref = (await stored_models.show(fed.connection, model, limit=1)).version
+    size = ref.spec.size + 2 * ref.weights.size  # the ciphertexts arrive, and as many leave
+    with display.transfer_progress(f"{ref.model} version {ref.version}", size) as moved:
+        return await fed.rotate(model, old_key=old, new_key=new, progress=moved)
 
 
 def _described(key: "SecretKey | PublicKey") -> dict[str, Any]:

@@ -30,7 +30,7 @@ from fedbus.client import stored_models
 from fedbus.client.asyncio_client import Client
 from fedbus.client.model_outputs import OutputOptions, describe_outputs
 from fedbus.client.names import model_name
-from fedbus.client.results import PulledModel, StoredModel
+from fedbus.client.results import PulledModel, PushedModel, StoredModel
 from fedbus.client.stored_models import VERSIONS
 from fedbus.wire import codec
 
@@ -245,6 +245,41 @@ def push(
     display.show(f"{pushed.model} is stored as version {pushed.version}")
     display.show(f"it answers {describe_outputs(pushed.spec, derived=answers is None)}")
     display.show(memory_needed.format_memory_needed(pushed.spec))
+
+
+@app.command()
+def release(
+    ctx: typer.Context,
+    model: Model,
+    key: Annotated[
+        Path, typer.Option("--key", metavar="FILE", help="The secret key file of the agents.")
+    ],
+    version: Version = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Let an older version replace the latest.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Decrypt an encrypted version on this machine, and store it as a new one that all can read.
+
+    Any job can train from it, and inference services serve it. It keeps the metrics and the ε of
+    its source, and the history of the model says who released it. Encrypted jobs that follow start
+    from it: it is their anchor.
+    """
+    made = call(broker_of(ctx), partial(_release, model, version, key, reset))
+    if as_json:
+        display.print_json(codec.to_plain(made.ref))
+    else:
+        display.show(f"{made.model} is released as version {made.version}, which is not encrypted")
+
+
+async def _release(
+    model: str, version: int | None, key: Path, reset: bool, fed: Client
+) -> PushedModel:
+    ref = (await stored_models.show(fed.connection, model, version, limit=1)).version
+    size = sum(blob_ref.size for blob_ref in stored_models.blobs_of(ref))
+    with display.transfer_progress(f"{ref.model} version {ref.version}", size) as moved:
+        return await fed.release(model, ref.version, key=key, reset=reset, progress=moved)
 
 
 async def _pull(model: str, version: int | None, key: Path | None, fed: Client) -> PulledModel:
