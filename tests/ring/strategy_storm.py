@@ -1,6 +1,6 @@
 """Storm of a strategy: a run of the ring whose agents train, with faults drawn from one seed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fedbus.simulation.control_variates import check_control_variates
@@ -71,8 +71,13 @@ def strategy_storm(folder: Path, seed: int, strategy: str) -> RingCluster:
     return cluster
 
 
-def rough_cluster(folder: Path, seed: int, steps_of: Points) -> tuple[RingCluster, int]:
-    """Return a cluster with planned faults, and the number of rounds to run on it."""
+def rough_cluster(
+    folder: Path, seed: int, steps_of: Points, sizes: Sequence[int] = SIZES
+) -> tuple[RingCluster, int]:
+    """Return a cluster with planned faults, and the number of rounds to run on it.
+
+    `sizes` are those of which the model has one.
+    """
     rng = fault_rng(seed)
     cluster = RingCluster(
         folder,
@@ -80,7 +85,7 @@ def rough_cluster(folder: Path, seed: int, steps_of: Points) -> tuple[RingCluste
         agents=AGENTS,
         evaluators=rng.randint(0, 1),
         collectors=2,
-        numbers=rng.choice(SIZES),
+        numbers=rng.choice(sizes),
         faults=rng.choice([NO_FAULTS, ROUGH_LINKS, ROUGH_LINKS]),
         trains=True,
     )

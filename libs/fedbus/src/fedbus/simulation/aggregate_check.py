@@ -8,6 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbus.compression.round_chance import round_rng
+from fedbus.model.frozen_bits import FrozenBits
 from fedbus.model.layout import Array, Layout, Tensor
 from fedbus.model.sections import (
     SECTION_PREFIX,
@@ -17,6 +19,11 @@ from fedbus.model.sections import (
 )
 from fedbus.plugins import Combined
 from fedbus.simulation.offered_deltas import Update, offered_delta
+from fedbus.simulation.reference_observers import (
+    ObservedRound,
+    observed_arrays,
+    observed_numbers,
+)
 from fedbus.simulation.reference_optimizers import reference_step
 from fedbus.simulation.reference_privacy import (
     CLOSE,
@@ -38,6 +45,7 @@ from fedbus.simulation.stored_records import (
     RecordsError,
     RoundLike,
     StoredRecords,
+    read_frozen,
     read_state,
     read_weights,
 )
@@ -101,6 +109,7 @@ class _RoundCheck:
     base: Mapping[str, Array]
     committed: Mapping[str, Array]
     deltas: tuple[Mapping[str, Array], ...]
+    frozen: FrozenBits | None
 
     @classmethod
     def of(
@@ -115,11 +124,13 @@ class _RoundCheck:
         what = f"round {record.round} of job {record.job!r}"
         layout, committed = read_weights(store, each.version)
         _, base = read_weights(store, parent.version)
-        strategy = record.strategy
+        strategy, continues = record.strategy, record.state is not None and record.state.rounds > 1
+        frozen = read_frozen(store, parent.record if continues else None, layout)
         deltas = tuple(
-            offered_delta(what, one, updates, layout, strategy) for one in record.contributors
+            offered_delta(what, one, updates, layout, strategy, frozen)
+            for one in record.contributors
         )
-        return cls(what, record, layout, base, committed, deltas)
+        return cls(what, record, layout, base, committed, deltas, frozen)
 
     @cached_property
     def coefficients(self) -> Vector | None:
@@ -216,25 +227,65 @@ class _RoundCheck:
         base = _flat(self.base, tensors)
         rounds = 1 if record.state is None else record.state.rounds
         before = self._state_before(store, parent, rounds)
+        held = self._held
+        update = np.where(held, 0.0, update + (record.base_coefficient - 1) * base)
+        self._check_observed(store, parent, update, before)
+        observed = observed_arrays(strategy)
         stepped = reference_step(
             strategy.server_optimizer,
             base,
             Combined(
-                update=update + (record.base_coefficient - 1) * base,
+                update=update,
                 sections={name: found for name, found in sections.items() if found is not None},
                 agents=self._agents,
                 population=strategy.population or 0,
                 round=rounds,
             ),
-            before,
+            {name: array for name, array in before.items() if name not in observed},
         )
         if stepped is None:
             return False
         expected, state = stepped
+        expected = np.where(held, base, expected)
         self._check_floats(tensors, expected, np.abs(base) + moved + np.abs(expected - base))
         if strategy.state:
             self._check_state(store, state, moved)
         return True
+
+    @property
+    def _held(self) -> NDArray[np.bool_]:
+        """Which trained numbers keep the base's value."""
+        frozen = self.frozen
+        if frozen is None:
+            return np.zeros(sum(t.numbers for t in trained_tensors(self.layout)), np.bool_)
+        return frozen.read(0, frozen.numbers)
+
+    def _check_observed(
+        self,
+        store: StoredRecords,
+        parent: RoundLike,
+        update: Vector,
+        before: Mapping[str, Vector],
+    ) -> None:
+        """Check what freezing and synchronization keep."""
+        record, state = self.record, self.record.state
+        if state is None or not observed_arrays(record.strategy):
+            return
+        earlier = None if parent.record is None or state.rounds == 1 else parent.record.state
+        after = read_state(store, record, self.layout)
+        bits = read_frozen(store, record, self.layout)
+        ObservedRound(
+            what=self.what,
+            update=update,
+            frozen=self._held,
+            round=state.rounds,
+            rng=round_rng("freezing", record.job, record.round, record.task),
+            before=before,
+            numbers_before={} if earlier is None else earlier.numbers,
+            after={name: array.astype(np.float64) for name, array in after.items()},
+            numbers_after=state.numbers,
+            frozen_after=self._held & False if bits is None else bits.read(0, bits.numbers),
+        ).check(record.strategy)
 
     @property
     def _agents(self) -> int:
@@ -275,7 +326,9 @@ class _RoundCheck:
                 f"{self.what} counts an update of {longest.agent} with the norm"
                 f" {lengths.max():.6g}, and the limit is {limit:.6g}"
             )
-        stored = {} if self.record.state is None else dict(self.record.state.numbers)
+        observed = observed_numbers(self.record.strategy)
+        numbers = {} if self.record.state is None else self.record.state.numbers
+        stored = {name: value for name, value in numbers.items() if name not in observed}
         expected = protected.numbers
         if stored.keys() != expected.keys() or not np.allclose(
             [stored[name] for name in expected], [*expected.values()], rtol=CLOSE, atol=0
@@ -317,6 +370,8 @@ class _RoundCheck:
     ) -> None:
         stored = read_state(store, self.record, self.layout)
         for name, array in stored.items():
+            if name not in expected:  # observed, and checked
+                continue
             # What float64 loses where updates cancel each other is far below `moved`.
             bound = TOLERANCE * (np.abs(expected[name]) + TOLERANCE * moved) + _SMALLEST
             error = np.abs(array - expected[name])

@@ -21,10 +21,12 @@ from fedbus.simulation.stored_records import (
     VersionLike,
     name_of,
     read_blob,
+    read_frozen,
     read_spec,
     read_state,
     read_weights,
 )
+from fedbus.simulation.thin_check import check_thin
 from fedbus.wire.blobs import BlobRef
 
 
@@ -141,7 +143,7 @@ def _check_state_rounds(each: RoundLike, entries: Mapping[tuple[str, int], Round
 def _check_blobs(store: StoredRecords, each: RoundLike) -> None:
     """Check the blobs of a version: its spec, and the files of the spec.
 
-    If the version is kept, also its weights and the arrays of its strategy's state.
+    If the version is kept, also its weights, its thin blob, and what its strategy keeps with it.
     """
     version = each.version
     for name, architecture in read_spec(store, version).architectures.items():
@@ -149,6 +151,8 @@ def _check_blobs(store: StoredRecords, each: RoundLike) -> None:
             ref = BlobRef(**architecture["blob"])
             read_blob(store, ref, f"the {name} file of {name_of(version)}")
     if version.kept:
-        layout, _ = read_weights(store, version)
+        layout, weights = read_weights(store, version)
         if each.record is not None:
             read_state(store, each.record, layout)
+            read_frozen(store, each.record, layout)
+            check_thin(store, each.record, layout, weights)

@@ -9,6 +9,7 @@ from fedbus.core.blob_io import BlobSource
 from fedbus.digest import digest_of
 from fedbus.errors import FedbusError
 from fedbus.model.blob import decode
+from fedbus.model.frozen_bits import FrozenBits
 from fedbus.model.layout import Layout
 from fedbus.model.sections import state_layout
 from fedbus.wire import codec
@@ -112,6 +113,21 @@ def read_state(
         return {}
     names = state_layout(layout, record.strategy.state)
     return decode(read_blob(store, arrays, what), names, "plain")
+
+
+def read_frozen(
+    store: StoredRecords, record: RoundRecord | None, layout: Layout
+) -> FrozenBits | None:
+    """Read the numbers that the round after this one leaves out; None: none.
+
+    Raises:
+        RecordsError: They are missing or damaged.
+    """
+    bits = None if record is None or record.state is None else record.state.frozen
+    if record is None or bits is None:
+        return None
+    what = f"the frozen bits of round {record.round} of job {record.job!r}"
+    return FrozenBits.of_blob(read_blob(store, bits, what), layout)
 
 
 def read_blob(store: StoredRecords, blob: BlobRef, what: str) -> bytes:
