@@ -161,3 +161,24 @@ class RecordedOutbox(Outbox):
         """Name the step."""
         self._on_step("outbox:remove")
         super().remove(job, task)
+
+
+class SealedOutbox(Outbox):
+    """Outbox of an agent that encrypts: each training of a task gives other bytes."""
+
+    def __init__(self, folder: Path, sealed: dict[str, bytes], on_step: OnStep) -> None:
+        super().__init__(folder)
+        self._sealed, self._on_step = sealed, on_step
+
+    def save(self, stored: StoredOffer, update: Blob, *, durable: bool = False) -> FileBlob:
+        """Record an update by its digest."""
+        self._on_step("outbox:save")
+        self._sealed[stored.offer.update.digest] = bytes(update)
+        source = super().save(stored, update, durable=durable)
+        self._on_step("outbox:saved")
+        return source
+
+    def remove(self, job: str, task: int) -> None:
+        """Name the step."""
+        self._on_step("outbox:remove")
+        super().remove(job, task)

@@ -37,7 +37,8 @@ from fedbus_edge_agent.training.task_runner import TaskRunner
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.quadratic_trainer import ROLES, QuadraticTrainer, first_weights, rows_of
 from tests.recorded_masking import RecordedJournals, RecordedTrainer
-from tests.recorded_outbox import AgentRecords, RecordedOutbox
+from tests.recorded_outbox import AgentRecords, RecordedOutbox, SealedOutbox
+from tests.sample_encryption import sample_key
 
 USER = "user.test"
 MODEL = "tiny"
@@ -50,7 +51,7 @@ class RingCluster:
     With `trains`, agents have `QuadraticTrainer` and the agent's half of a strategy, in place of
     drawn updates. `private` ones train a model whose tensors all get noise, and draw their own
     noise from the seed: only here, and from nothing that a service could be told. `masked` ones
-    also draw keys and masks from it.
+    also draw keys and masks from it. `encrypted` ones have the sample key, and train that model.
 
     Attributes:
         ring: The simulated network with its hosts.
@@ -59,6 +60,8 @@ class RingCluster:
         states: The published states of each job, oldest first.
         answers: The replies to the user.
         noise_key: The file of the collectors' noise key.
+        sealed: Each encrypted update that an agent made, by its digest: a task that is trained
+            again has other bytes.
     """
 
     def __init__(
@@ -75,15 +78,19 @@ class RingCluster:
         trains: bool = False,
         private: bool = False,
         masked: bool = False,
+        encrypted: bool = False,
     ) -> None:
         self.folder = folder
         self.ring = Ring(seed=seed, faults=faults, heartbeat_seconds=BEAT)
         self.updates: dict[tuple[str, int], bytes] = {}
         self.records = AgentRecords()
-        self._trains = trains or private or masked
-        self._private = private or masked
+        self._trains = trains or private or masked or encrypted
+        self._private = private or masked or encrypted
         self._masked = masked
         self._noises = self._starts = 0
+        self._key = sample_key() if encrypted else None
+        public = None if self._key is None else self._key.public
+        self.sealed: dict[str, bytes] = {}
         self._made: dict[tuple[str, str, int], bytes] = {}
         self.states: dict[str, list[JobState]] = {}
         self.answers: list[dict[str, object]] = []
@@ -106,12 +113,12 @@ class RingCluster:
                 lambda step: ring.on_step(REPOSITORY, f"store:{step}"),
             ),
         )
-        self.ring.add(CONTROLLER, services.controller(BEAT, utc))
+        self.ring.add(CONTROLLER, services.controller(BEAT, utc, public))
         for number in range(2, controllers + 1):
-            self.ring.add(f"controller.{number}", services.controller(BEAT, utc))
+            self.ring.add(f"controller.{number}", services.controller(BEAT, utc, public))
         self.noise_key = folder / NOISE_KEY
         create_noise_key(self.noise_key, lambda _: hashlib.sha256(b"noise %d" % seed).digest())
-        collector = services.collector(noise_key=self.noise_key)
+        collector = services.collector(noise_key=self.noise_key, encryption_key=public)
         self.ring.add(COLLECTOR, collector)
         for number in range(2, collectors + 1):
             self.ring.add(f"collector.{number}", collector)
@@ -196,18 +203,25 @@ class RingCluster:
 
         def runner(name: str, outbox: Outbox) -> TaskRunner:
             factories = {"light": lambda given: RecordingTrainer(given, self.records)}
-            trainer = RecordedTrainer(outbox, source, None, factories, noise=self._noise)
+            trainer = RecordedTrainer(
+                outbox, source, None, factories, noise=self._noise, encryption_key=self._key
+            )
             trainer.record(name, self.records)
             return trainer
 
         def outbox_in(folder: Path) -> Outbox:
             agent = folder.name
-            return RecordedOutbox(
-                folder, agent, self.records, lambda name: self.ring.on_step(agent, name)
-            )
+
+            def on_step(name: str) -> None:
+                self.ring.on_step(agent, name)
+
+            if self._key is not None:
+                return SealedOutbox(folder, self.sealed, on_step)
+            return RecordedOutbox(folder, agent, self.records, on_step)
 
         masked_in = self._masked_in if self._masked else None
-        return services.agent(self.folder, runner, role, 10 + number, form, outbox_in, masked_in)
+        more = outbox_in, masked_in, self._key
+        return services.agent(self.folder, runner, role, 10 + number, form, *more)
 
     def _masked_in(self, name: str, outbox: Outbox) -> MaskedTasks:
         self._starts += 1

@@ -5,19 +5,24 @@ In the library, only this module and `run` import the services.
 
 import secrets
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from fedbus import plugins
 from fedbus.blobs.spool import Spools
+from fedbus.encryption.key_files import PublicKey, SecretKey
 from fedbus.runtime.identity import Identity
 from fedbus.simulation.host import RunningService, ServiceFactory
+from fedbus.simulation.in_process_sums import InProcessSums
+from fedbus.strategies.protection_terms import EncryptionKeyFacts
 from fedbus.strategies.resolution import resolve_job
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.timestamps import format_timestamp
 from fedbus_collector.app import watch_of
 from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.core import CollectorCore
+from fedbus_collector.encryption_key import CollectorKey
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
 from fedbus_controller.app import check_plugins, selector
@@ -66,8 +71,15 @@ def repository(
     return start
 
 
-def controller(heartbeat_seconds: float, utc: Callable[[], str] = fixed_time) -> ServiceFactory:
-    """Return the factory of a controller."""
+def controller(
+    heartbeat_seconds: float,
+    utc: Callable[[], str] = fixed_time,
+    encryption_key: PublicKey | None = None,
+) -> ServiceFactory:
+    """Return the factory of a controller, with the public key of encrypted jobs if it has one."""
+    facts = None
+    if encryption_key is not None:
+        facts = EncryptionKeyFacts(id=encryption_key.id, parameters=encryption_key.parameters)
 
     def start(identity: Identity) -> RunningService:
         return RunningService(
@@ -76,32 +88,40 @@ def controller(heartbeat_seconds: float, utc: Callable[[], str] = fixed_time) ->
                 REPOSITORY,
                 heartbeat_seconds,
                 selector,
-                resolve_job,
-                check_plugins,
+                partial(resolve_job, encryption=facts),
+                partial(check_plugins, encryption=facts),
                 utc,
+                encryption_key=None if facts is None else facts.id,
             )
         )
 
     return start
 
 
-def collector(parts: PartsFactory = ANY_PARTS, noise_key: Path | None = None) -> ServiceFactory:
+def collector(
+    parts: PartsFactory = ANY_PARTS,
+    noise_key: Path | None = None,
+    encryption_key: PublicKey | None = None,
+) -> ServiceFactory:
     """Return the factory of a collector.
 
     Args:
         parts: Makes the parts of a strategy.
         noise_key: File of the key that private jobs need; it is read at each start.
+        encryption_key: The public key of encrypted jobs.
     """
 
     def start(identity: Identity) -> RunningService:
-        spools = Spools(_MEMORY)
-        resources = RoundResources(spools, ModelCache(), parts, watch_of(noise_key))
+        spools, key = Spools(_MEMORY), CollectorKey()
+        if encryption_key is not None:
+            key = CollectorKey(encryption_key.id, InProcessSums(encryption_key))
+        resources = RoundResources(spools, ModelCache(), parts, watch_of(noise_key), key)
         return RunningService(CollectorCore(identity.incarnation, REPOSITORY, resources))
 
     return start
 
 
-def agent(  # noqa: PLR0913, PLR0917 - the last three have a good default
+def agent(  # noqa: PLR0913, PLR0917 - the last four have a good default
     folder: Path,
     task_runner: Callable[[str, Outbox], TaskRunner],
     role: Role,
@@ -109,10 +129,12 @@ def agent(  # noqa: PLR0913, PLR0917 - the last three have a good default
     form: Mapping[str, Any] | None = None,
     outbox_in: Callable[[Path], Outbox] = Outbox,
     masked_in: Callable[[str, Outbox], MaskedTasks] | None = None,
+    encryption_key: SecretKey | None = None,
 ) -> ServiceFactory:
     """Return the factory of an agent with a given task runner; its outbox is made in a folder.
 
-    With `masked_in`, which is given its name and its outbox, it takes part in masked rounds.
+    With `masked_in`, which is given its name and its outbox, it takes part in masked rounds. With
+    an `encryption_key` it accepts tasks of encrypted jobs, which its runner must be able to do.
     """
 
     def start(identity: Identity) -> RunningService:
@@ -134,6 +156,8 @@ def agent(  # noqa: PLR0913, PLR0917 - the last three have a good default
 
         runner = task_runner(identity.name, outbox)
         masked = None if masked_in is None else masked_in(identity.name, outbox)
-        return RunningService(AgentCore(runner, outbox, Spools(_MEMORY), facts, masked=masked))
+        parts = runner, outbox, Spools(_MEMORY), facts
+        core = AgentCore(*parts, masked=masked, encryption_key=encryption_key)
+        return RunningService(core)
 
     return start

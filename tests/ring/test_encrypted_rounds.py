@@ -1,0 +1,196 @@
+"""Encrypted rounds of a whole system, whose versions are computed again with the secret key.
+
+Each version is the anchor and the exact mean of the whole numbers that its contributors encrypted.
+"""
+
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbus.encryption.ciphertext_frames import ciphertext_bounds, ciphertexts_in
+from fedbus.encryption.encrypt import decrypt_version
+from fedbus.encryption.encrypted_blob import EncryptedHeader, read_encrypted_header
+from fedbus.encryption.slot_packing import unpack
+from fedbus.encryption.tenseal_contexts import decrypted, loaded_context, parsed_ciphertext
+from fedbus.model.fixed_point import Wholes, from_fixed_point, sum_bits
+from fedbus.model.layout import Layout
+from fedbus.simulation.network_faults import ROUGH_LINKS
+from fedbus.simulation.services import COLLECTOR, REPOSITORY
+from fedbus.wire import codec
+from fedbus.wire.documents import ModelSpec
+from fedbus.wire.round_records import RoundRecord
+from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.ring.ring_cluster import RingCluster, fault_rng
+from tests.ring.test_private_rounds import kill_at
+from tests.sample_encryption import BITS, sample_key
+
+HOMOMORPHIC = {"homomorphic": {"bits": BITS}}
+KEY = sample_key()
+
+
+def wholes_of(blob: bytes, layout: Layout) -> tuple[EncryptedHeader, Wholes]:
+    """Decrypt the whole numbers of a blob, and check the canaries."""
+    header, offset = read_encrypted_header(blob, len(blob), layout)
+    context, bounds = loaded_context(KEY.context), ciphertext_bounds(KEY.parameters)
+    rows = [
+        decrypted(parsed_ciphertext(context, KEY.parameters, raw), KEY.parameters)
+        for raw in ciphertexts_in(blob, offset, header.ciphertexts, bounds)
+    ]
+    assert all(row[0] == header.count for row in rows)
+    numbers = sum(tensor.numbers for tensor in layout.shared)
+    width = sum_bits(header.bits, header.agents)
+    return header, unpack(np.stack(rows), numbers, header.fields, width)
+
+
+def content(store: SqliteStore, digest: str) -> bytes:
+    """Read a blob."""
+    blob = store.open_blob(digest)
+    assert blob is not None
+    return bytes(blob.read(0, blob.size))
+
+
+def checked_records(cluster: RingCluster) -> list[RoundRecord]:
+    """Compute each version again, bit for bit, and return its record."""
+    records = []
+    with cluster.store() as store:
+        anchor = None
+        for each in store.history():
+            record = each.record
+            if record is None:
+                anchor = each.version.weights
+                continue
+            assert anchor is not None
+            spec = codec.from_json(ModelSpec, content(store, each.version.spec.digest))
+            layout = Layout.read(spec.layout)
+            check(cluster, record, content(store, each.version.weights.digest), layout)
+            assert record.encryption is not None
+            assert record.encryption.anchor_weights == anchor
+            records.append(record)
+    return records
+
+
+def check(cluster: RingCluster, record: RoundRecord, version: bytes, layout: Layout) -> None:
+    """Compare a version with the sum of the updates that its record names."""
+    header, found = wholes_of(version, layout)
+    made = [wholes_of(cluster.sealed[one.update], layout) for one in record.contributors]
+    assert np.array_equal(found, np.sum([wholes for _, wholes in made], axis=0))
+    assert header.count == len(made)
+    assert header.weight == sum(one.examples for one in record.contributors)
+    assert [one.weight for one, _ in made] == [one.examples for one in record.contributors]
+    for one, _ in made:
+        one.check_like(header)
+    weights = header.weight / header.max_examples
+    mean = from_fixed_point(found, layout, header.ranges, BITS, header.count, weights)
+    readable = decrypt_version(version, layout, KEY)
+    assert all(np.array_equal(readable[name], mean[name]) for name in mean)
+    assert sum(one.coefficient or 0 for one in record.contributors) == pytest.approx(1)
+    assert all(not one.metrics for one in record.contributors)
+
+
+def run(
+    cluster: RingCluster,
+    rounds: int = 3,
+    mechanisms: dict[str, Any] | None = None,
+    **more: Any,  # noqa: ANN401 - of a job file
+) -> list[RoundRecord]:
+    """Run an encrypted job to its end, and return its records."""
+    more["privacy-mechanisms"] = mechanisms or HOMOMORPHIC
+    cluster.submit(rounds=rounds, **more)
+    state = cluster.run()
+    assert (state.phase, state.round) == ("finished", rounds), (state.reason, cluster.answers)
+    assert cluster.ring.broker.violations == []
+    assert cluster.ring.misread == []
+    return checked_records(cluster)
+
+
+def test_versions_are_the_anchor_and_the_exact_mean(tmp_path: Path) -> None:
+    """And the ranges follow the updates from round to round; the evaluator has the key."""
+    with closing(RingCluster(tmp_path, encrypted=True)) as cluster:
+        records = run(cluster, rounds=4)
+        assert len(records) == 4
+        ranges = [record.state.ranges for record in records if record.state is not None]
+        assert len(set(ranges)) > 1
+        assert cluster.states["job-1"][-1].metrics
+
+
+def test_an_agent_that_missed_rounds_joins(tmp_path: Path) -> None:
+    """The key, the anchor and one blob are all that it needs."""
+    with closing(RingCluster(tmp_path, encrypted=True)) as cluster:
+        late = cluster.agents[-1]
+        cluster.ring.kill(late)
+        wish = {"agents": 3, "quorum": 2}
+        cluster.ring.at(4.0, lambda: cluster.ring.start(late))
+        records = run(cluster, rounds=9, wish=wish)
+        took_part = [late in {one.agent for one in each.contributors} for each in records]
+        assert not took_part[0]
+        assert any(took_part)
+
+
+@pytest.mark.parametrize(
+    ("victim", "step"),
+    [
+        (COLLECTOR, "received:OpenRound"),
+        (COLLECTOR, "received:Offer"),
+        (COLLECTOR, "run:FoldRun"),
+        (COLLECTOR, "ran:FoldRun"),
+        (COLLECTOR, "run:AggregateRun"),
+        (COLLECTOR, "ran:AggregateRun"),
+        (COLLECTOR, "send:Commit"),
+        (COLLECTOR, "received:Committed"),
+        (REPOSITORY, "received:Commit"),
+        (REPOSITORY, "send:Committed"),
+        ("agent.a1", "received:TrainTask"),
+        ("agent.a1", "outbox:save"),
+        ("agent.a1", "outbox:saved"),
+        ("agent.a1", "send:Offer"),
+        ("agent.a1", "received:Receipt"),
+    ],
+)
+def test_a_service_that_is_killed_at_any_step_changes_no_sum(
+    victim: str, step: str, tmp_path: Path
+) -> None:
+    """An update is in a version once or not at all, whatever was repeated."""
+    with closing(RingCluster(tmp_path, encrypted=True)) as cluster:
+        killed = kill_at(cluster, victim, step, 2)
+        assert len(run(cluster)) == 3
+        assert killed == [victim]
+
+
+def test_another_collector_goes_on(tmp_path: Path) -> None:
+    """Sums of ciphertexts need nothing that only one collector has."""
+    with closing(RingCluster(tmp_path, encrypted=True, collectors=2)) as cluster:
+        killed = kill_at(cluster, "collector.", "ran:FoldRun", 2, back=False)
+        assert len(run(cluster)) == 3
+        assert len(killed) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_faults_of_the_network_and_kills_by_seed(seed: int, tmp_path: Path) -> None:
+    """Messages are lost, repeated and delayed; services are killed at times of the seed."""
+    rng = fault_rng(seed)
+    cluster = RingCluster(tmp_path, seed=seed, encrypted=True, faults=ROUGH_LINKS, agents=5)
+    with closing(cluster):
+        ring, hosts = cluster.ring, [COLLECTOR, REPOSITORY, *cluster.agents]
+
+        def kill(host: str) -> None:
+            if ring.hosts[host].node is not None:
+                ring.kill(host)
+                ring.at(ring.now + 1.0, lambda: ring.start(host))
+
+        for _ in range(4):
+            ring.at(rng.uniform(2, 12), partial(kill, rng.choice(hosts)))
+        assert len(run(cluster)) == 3
+
+
+def test_noise_of_agents_is_part_of_the_sum(tmp_path: Path) -> None:
+    """The ledger has its entries, and all agents state the same ranges."""
+    fixed = {"noise_multiplier": 0.7, "clipping_norm": 0.5, "num_sampled_clients": 4}
+    mechanisms = {**HOMOMORPHIC, "dp-fixed": fixed}
+    with closing(RingCluster(tmp_path, encrypted=True)) as cluster:
+        records = run(cluster, mechanisms=mechanisms)
+        assert [one.privacy.entries for one in records if one.privacy is not None] == [1, 2, 3]
+        assert all(one.examples == 1 for each in records for one in each.contributors)
