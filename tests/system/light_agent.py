@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,13 @@ from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import ServiceSettings
 from fedbus.simulation.control_variates import OwnVariates
+from fedbus.simulation.masked_records import MaskedName, UpdateBeforeMask
 from fedbus.wire.messages import Offer, TrainTask
+from fedbus_edge_agent.app import masked_tasks
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.capabilities import measure
+from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
+from fedbus_edge_agent.masking.unmasked_update import UnmaskedUpdate
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
@@ -55,6 +59,7 @@ class LightSettings(ServiceSettings):
     role: Literal["train", "evaluate"] = "train"
     examples: Annotated[int, Field(ge=1)] = 10
     trains: Annotated[bool, Field(description="whether it trains, with the job's strategy")] = False
+    masks: Annotated[bool, Field(description="whether it takes part in masked rounds")] = False
     train_seconds: Annotated[float, Field(ge=0, description="duration of a training")] = 0.0
     threads: Annotated[int, Field(ge=1)] = 1
 
@@ -112,10 +117,18 @@ class SlowTrainer(SimulatedTrainer):
         return super().train(task, model, base, control, strategy)
 
 
-def build_with(runner: TaskRunner, outbox: Outbox, settings: LightSettings) -> service.Built:
+def build_with(
+    runner: TaskRunner,
+    outbox: Outbox,
+    settings: LightSettings,
+    masked: MaskedTasks | None = None,
+) -> service.Built:
     """Build an agent with this task runner."""
     facts = partial(measure, (settings.role,), settings.examples, {}, settings.home)
-    return service.Built(AgentCore(runner, outbox, Spools(IN_MEMORY, settings.home), facts))
+    spools = Spools(IN_MEMORY, settings.home)
+    return service.Built(
+        AgentCore(runner, outbox, spools, facts, masked=masked), spare_threads=masked is not None
+    )
 
 
 def read_variates(home: Path, job: str) -> OwnVariates:
@@ -167,7 +180,48 @@ class RecordedOutbox(Outbox):
     def save(self, stored: StoredOffer, update: Blob, *, durable: bool = False) -> FileBlob:
         """Record an update, then store it."""
         record_update(self._home, self._agent, stored.offer, update)
+        record_mask(self._home, self._agent, stored.offer)
         return super().save(stored, update, durable=durable)
+
+
+def record_mask(home: Path, agent: str, offer: Offer) -> None:
+    """Record which update a masked one was made of, for the oracle; nothing for others."""
+    left = home / "unmasked" / f"{offer.job}~{agent}~{offer.task}.npz"
+    if left.exists():
+        left.rename(left.with_name(f"{left.stem}~{offer.update.digest}.masked"))
+
+
+def read_masked(home: Path, job: str) -> dict[MaskedName, UpdateBeforeMask]:
+    """Read what agents masked for a job, by agent, task and digest."""
+    found = {}
+    for path in home.glob(f"unmasked/{job}~*.masked"):
+        _, agent, task, digest = path.stem.split("~")
+        with np.load(path) as made:
+            found[agent, int(task), digest] = UpdateBeforeMask(
+                numbers=made["numbers"],
+                ranges=tuple(map(int, made["ranges"])),
+                max_examples=int(made["max_examples"]),
+            )
+    return found
+
+
+class MaskingTrainer(LocalTrainer):
+    """Trainer that records what is to be masked: only tests write that to a disk."""
+
+    def record(self, home: Path, agent: str) -> None:
+        """Record from now on."""
+        self._home, self._agent = home, agent
+
+    def train_to_mask(self, task: TrainTask, *given: Any, **more: Any) -> UnmaskedUpdate:  # noqa: ANN401 - as `LocalTrainer`
+        """Record what a training has left."""
+        left = super().train_to_mask(task, *given, **more)
+        path = self._home / "unmasked" / f"{task.job}~{self._agent}~{task.task}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(f".{self._agent}.new")
+        with new.open("wb") as file:
+            np.savez(file, numbers=left.numbers, ranges=task.ranges, max_examples=task.max_examples)
+        new.rename(path)
+        return left
 
 
 def build_training(settings: LightSettings, agent: str) -> service.Built:
@@ -175,9 +229,10 @@ def build_training(settings: LightSettings, agent: str) -> service.Built:
     number = int(agent.rpartition(".")[2][1:])
     outbox = RecordedOutbox(settings.home, agent)
     rows = rows_of(number, settings.examples)
-    return build_with(
-        LocalTrainer(outbox, rows, None, {"light": QuadraticTrainer}), outbox, settings
-    )
+    trainer = MaskingTrainer(outbox, rows, None, {"light": QuadraticTrainer})
+    trainer.record(settings.home, agent)
+    masked = masked_tasks(None, agent, outbox.folder, outbox) if settings.masks else None
+    return build_with(trainer, outbox, settings, masked)
 
 
 def build(settings: LightSettings, identity: Identity) -> service.Built:

@@ -37,6 +37,7 @@ from fedbus.mqtt.mosquitto import LocalBroker, free_port
 from fedbus.mqtt.mosquitto_config import new_password
 from fedbus.privacy.noise_key import NoiseKey, create_noise_key
 from fedbus.simulation.control_variates import check_control_variates
+from fedbus.simulation.masked_records import check_masked_records
 from fedbus.simulation.oracle import check_records
 from fedbus.simulation.private_records import check_private_records
 from fedbus.wire import codec
@@ -50,7 +51,7 @@ from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.quadratic_trainer import ROLES, first_weights
 from tests.system.fork_server import ForkedProcess, fork_server
-from tests.system.light_agent import read_updates, read_variates
+from tests.system.light_agent import read_masked, read_updates, read_variates
 
 REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
 USER, SPY = "user.test", "user.spy"
@@ -82,6 +83,7 @@ class Plan:
         architectures: Architectures of the model, by trainer.
         strategy: The id of the jobs' strategy. With it, agents train.
         private: Whether collectors have a noise key, each a file of its own with the same one.
+        masked: Whether agents train, and mask their updates; all jobs are masked then.
     """
 
     seed: int
@@ -103,6 +105,7 @@ class Plan:
     )
     strategy: str | None = None
     private: bool = False
+    masked: bool = False
 
 
 class NodeProcess:
@@ -413,6 +416,9 @@ class ProcessCluster:
             updates = self.updates_made(job)
             if self.plan.private:
                 checked = check_private_records(history, updates, self.noise_key, job=job)
+            elif self.plan.masked:
+                masked = read_masked(self.folder / "agents", job)
+                checked = check_masked_records(history, masked, job=job)
             else:
                 checked = check_records(history, updates, job=job)
             if self.plan.strategy == "scaffold":
@@ -510,7 +516,8 @@ class ProcessCluster:
                 role="evaluate" if agent in self.evaluators else "train",
                 examples=str(10 + number),
                 train_seconds=str(plan.train_seconds),
-                trains=str(plan.strategy is not None),
+                trains=str(plan.strategy is not None or plan.masked),
+                masks=str(plan.masked),
             )
         for agent, wrong in plan.hostile.items():
             yield self._member(agent, "tests.system.hostile_agent", home=home, wrong=wrong)

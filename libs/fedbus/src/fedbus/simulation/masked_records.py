@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from fedbus.model.fixed_point import Wholes, half
 from fedbus.model.layout import Layout
-from fedbus.simulation.aggregate_check import DrawAgain
 from fedbus.simulation.oracle import RecordCounts, check_records
 from fedbus.simulation.stored_records import RecordsError, StoredRecords, read_weights
 from fedbus.wire.encryption import FixedPoint, Ranges
@@ -34,11 +33,7 @@ class UpdateBeforeMask:
 
 
 def check_masked_records(
-    store: StoredRecords,
-    made: Mapping[MaskedName, UpdateBeforeMask],
-    *,
-    job: str,
-    drawn_again: DrawAgain = lambda _: None,
+    store: StoredRecords, made: Mapping[MaskedName, UpdateBeforeMask], *, job: str
 ) -> RecordCounts:
     """Check all records of a repository, and that each sum is that of its contributors alone.
 
@@ -46,11 +41,22 @@ def check_masked_records(
         store: The repository's store.
         made: What agents masked.
         job: The masked job whose versions are computed again.
-        drawn_again: As for `check_records`.
 
     Raises:
-        RecordsError: Two records contradict each other, a version is not the mean of what its
-            contributors masked, or its ranges are not those that follow from the round before.
+        RecordsError: Two records contradict each other, or a version is not the mean of what its
+            contributors masked; and as `readable_updates`.
+    """
+    return check_records(store, readable_updates(store, made, job=job), job=job)
+
+
+def readable_updates(
+    store: StoredRecords, made: Mapping[MaskedName, UpdateBeforeMask], *, job: str
+) -> dict[tuple[str, int], NDArray[np.float64]]:
+    """Return the numbers of each update that counts in a masked job, by agent and task.
+
+    Raises:
+        RecordsError: A contributor did not mask what counts, or clipped it to other ranges than
+            those that follow from the round before.
     """
     updates: dict[tuple[str, int], NDArray[np.float64]] = {}
     ranges: Ranges | None = None
@@ -58,7 +64,8 @@ def check_masked_records(
         record = each.record
         if record is None or record.job != job or record.strategy.masking is None:
             continue
-        fixed_point, layout = record.strategy.masking.fixed_point, None
+        fixed_point = record.strategy.masking.fixed_point
+        layout, _ = read_weights(store, each.version)
         for one in record.contributors:
             update = made.get((one.agent, one.task, one.update))
             if update is None:
@@ -66,16 +73,14 @@ def check_masked_records(
                     f"round {record.round} of job {job!r} counts an update that {one.agent} did not"
                     f" mask, for task {one.task}"
                 )
-            if ranges is not None and update.ranges != ranges:
+            if update.ranges != (ranges or update.ranges):
                 raise RecordsError(
                     f"{one.agent} clipped its update for task {one.task} to other ranges than"
-                    f" round {record.round - 1} left"
+                    " those that the round before left"
                 )
-            layout = layout or read_weights(store, each.version)[0]
-            numbers = _readable(update, one, layout, fixed_point)
-            updates[one.agent, one.task] = numbers
+            updates[one.agent, one.task] = _readable(update, one, layout, fixed_point)
         ranges = None if record.state is None else record.state.ranges
-    return check_records(store, updates, job=job, drawn_again=drawn_again)
+    return updates
 
 
 def _readable(
