@@ -179,6 +179,9 @@ def test_a_plan_has_the_ranges_that_the_last_round_found() -> None:
 RECORD = protected_record(PLAN, PLAIN)
 NOT_ITS = "the encryption of the round's version is not that of its parent and its strategy:"
 AGENT_A = contributor("agent.a", 1)
+BIT = replace(AGENT_A, facts=TrainingFacts(norm_bit=0.4))
+ADAPTIVE = replace(MASKED, facts=("norm_bit",))
+"""Of a privacy mechanism that asks for a bit of each norm, with noise."""
 
 
 @pytest.mark.parametrize(
@@ -218,6 +221,14 @@ AGENT_A = contributor("agent.a", 1)
         ),
         (
             replace(RECORD, contributors=(replace(AGENT_A, facts=TrainingFacts(steps=3)),)),
+            "agent.a's update is protected, and the round states figures of it",
+        ),
+        (
+            protected_record(PLAN, PLAIN, strategy=ADAPTIVE, encryption=None, contributors=(BIT,)),
+            None,
+        ),
+        (
+            replace(RECORD, contributors=(BIT,)),
             "agent.a's update is protected, and the round states figures of it",
         ),
         (
