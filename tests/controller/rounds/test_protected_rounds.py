@@ -261,3 +261,12 @@ def test_adaptive_synchronization_sets_the_epochs() -> None:
     limit = harness.sent_to(COLLECTOR, OpenRound).step_limit
     assert limit is not None
     assert limit.epochs == 5
+
+
+def test_the_document_of_a_job_says_how_its_updates_are_protected() -> None:
+    """In words, for people; updates of other jobs can be read by the collector."""
+    assert begin(STRATEGY).state_now().protection == ""
+    said = "updates encrypted with bfv and key 1a1a1a1a1a1a, 11 bits a number"
+    assert begin(ENCRYPTED).state_now().protection == said
+    said = "updates masked among 20 neighbours with threshold 0.67, 11 bits a number"
+    assert begin(MASKED).state_now().protection == said

@@ -13,6 +13,7 @@ from fedbus.wire.messages import JobEnded, JobLoaded, RoundEnded
 from fedbus.wire.privacy import PrivacySpent, public_spent
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import Strategy, hides_agents
+from fedbus.wire.strategy_text import format_protection
 from fedbus.wire.topics import JOB_STATE
 from fedbus_controller.published_reasons import (
     WITHHELD,
@@ -60,6 +61,7 @@ class JobProgress:
         self.job, self.strategy = loaded.job, None if strategy is None else strategy.id
         known = strategy or loaded.strategy
         terms = None if known is None else known.privacy
+        self._protection = "" if known is None else format_protection(known)
         self.privacy = loaded.privacy
         chosen = None if file is None else file.privacy_mechanisms.chosen
         private = chosen is not None or loaded.privacy is not None
@@ -171,6 +173,7 @@ class JobProgress:
             ended=self.ended_at,
             at=self._utc(),
             privacy=public_spent(self.privacy),
+            protection=self._protection,
         )
 
     def round_state(self, record: RoundRecord) -> RoundState:

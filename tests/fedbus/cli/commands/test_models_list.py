@@ -1,13 +1,14 @@
 """`fedbus models list`, where something about a model is not known."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import typer
 
 from fedbus.cli.commands.models import print_models
 from fedbus.client.results import StoredModel
-from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef
 
 BLOB = BlobRef(digest="a" * 64, size=10)
 
@@ -33,6 +34,20 @@ def test_a_model_of_unknown_epsilon_is_listed_and_named(
     else:
         rows = [line.split("\t") for line in told.out.splitlines()]
         assert [(row[0], row[-1]) for row in rows[1:]] == [("m", ""), ("o", "unknown")]
+
+
+def test_an_encrypted_model_names_its_key(capsys: pytest.CaptureFixture[str]) -> None:
+    """A job must have the same one; other models have an empty cell."""
+    encryption = EncryptedVersion(
+        scheme="bfv", key="1a" * 32, parameters="c" * 64, anchor=1, anchor_weights=BLOB
+    )
+    plain = model("m")
+    print_models(
+        [plain, replace(plain, ref=replace(plain.ref, encryption=encryption))], as_json=False
+    )
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    said = "bfv, key 1a1a1a1a1a1a, distances from version 1"
+    assert [row[-1] for row in rows] == ["ENCRYPTED", "", said]
 
 
 def test_a_list_without_trouble_ends_as_usual(capsys: pytest.CaptureFixture[str]) -> None:

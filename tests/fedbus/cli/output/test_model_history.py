@@ -15,8 +15,9 @@ from fedbus.client.failures import Refused
 from fedbus.client.stored_models import check_kept, kept_line, show
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.training.params import PluginChoice
-from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef
 from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel, VersionFacts
+from fedbus.wire.messages.model_requests import Derivation
 from fedbus.wire.round_records import Contributor, Refusal, RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState, TrainingFacts
 from tests.fedbus.cli.output.spent_privacy import spent
@@ -120,6 +121,35 @@ def test_what_is_left_off_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1] == "kept     239, 241-242 (newest); 217 (best); 1 (pushed)"
     assert "made     2026-11-29 08:53:28 UTC" in lines
     assert "answers  probabilities" in lines
+
+
+def test_encrypted_versions_name_their_key_and_anchor(capsys: pytest.CaptureFixture[str]) -> None:
+    """A released one says what it was made of, and who did it."""
+    encryption = EncryptedVersion(
+        scheme="bfv", key="1a" * 32, parameters="c" * 64, anchor=1, anchor_weights=BLOB
+    )
+    whole = shown(4, 4)
+    released, source, *rest = whole.history
+    derived = Derivation(kind="release", version=3, by="ana (user.cli)")
+    history = (
+        replace(released, job=None, derived=derived),
+        replace(source, encryption=encryption),
+        *rest,
+    )
+    kept = (KeptVersion(version=4, why="pushed"), KeptVersion(version=1, why="anchor"))
+    encrypted = replace(whole, history=history, kept=kept)
+    lines = printed(lambda: print_history(encrypted, "anything"), capsys)
+    assert lines[0].endswith("METRICS\tENCRYPTED")
+    assert lines[1].startswith("1\t\tpushed\t\t\t")
+    assert "\tkept, anchor\t" not in lines[2]
+    assert lines[3].endswith("\tbfv, key 1a1a1a1a1a1a, distances from version 1")
+    assert lines[4].startswith("4\t3\treleased from 3\t\t")
+    assert "derived  released from 3 by ana (user.cli)" in lines
+    assert lines[-1] == "kept     4 (pushed); 1 (anchor)"
+    ref = replace(whole.version, version=3, encryption=encryption)
+    lines = printed(lambda: print_history(replace(encrypted, version=ref), "anything"), capsys)
+    assert "         encrypted with bfv, key 1a1a1a1a1a1a, distances from version 1" in lines
+    assert not [line for line in lines if line.startswith("derived")]
 
 
 def test_versions_of_private_jobs_have_an_epsilon(capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,7 +98,8 @@ class JobState:
     `submitted` is the time at which the repository stored the job, `ended` the time at which it
     stored the job's end, `at` the time of this state. `strategy` is the id of the strategy; None if
     the job's file cannot be read any more. `privacy` is what the job has spent; None before its
-    first noise, and without a privacy mechanism.
+    first noise, and without a privacy mechanism. `protection` says in words how updates are
+    encrypted or masked; "" if they are not.
     """
 
     job: Ident
@@ -116,6 +117,7 @@ class JobState:
     at: Timestamp | None = None
     privacy: PrivacySpent | None = None
     energy: EnergyUsed | None = None
+    protection: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

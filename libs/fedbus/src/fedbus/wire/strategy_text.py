@@ -24,12 +24,16 @@ def format_strategy(strategy: Strategy) -> str:
         parts.append(f"population {strategy.population}")
     if strategy.privacy is not None:
         parts.append(format_terms(strategy.privacy))
-    parts += _links(strategy)
+    parts += (*_protections(strategy), *_links(strategy))
     return f"{strategy.id}: {', '.join(parts)}"
 
 
-def _links(strategy: Strategy) -> Iterator[str]:
-    """Yield how updates and versions are hidden and made smaller."""
+def format_protection(strategy: Strategy) -> str:
+    """Format how updates are hidden from the collector; "" if they are not."""
+    return ", ".join(_protections(strategy))
+
+
+def _protections(strategy: Strategy) -> Iterator[str]:
     if (encryption := strategy.encryption) is not None:
         yield f"updates encrypted with {encryption.scheme} and key {encryption.key[:12]}"
     if (masking := strategy.masking) is not None:
@@ -39,6 +43,10 @@ def _links(strategy: Strategy) -> Iterator[str]:
         )
     if (fixed_point := strategy.fixed_point) is not None and _has_bits(strategy):
         yield f"{fixed_point.bits} bits a number"
+
+
+def _links(strategy: Strategy) -> Iterator[str]:
+    """Yield how updates and versions are made smaller, and what agents measure."""
     for what, chain in (("updates", strategy.compression), ("versions", strategy.download)):
         if chain:
             yield f"{what} made smaller by {' and '.join(map(format_choice, chain))}"

@@ -9,6 +9,7 @@ import typer
 from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.output import display
 from fedbus.cli.output.agent_remarks import remarks
+from fedbus.cli.output.encryption_text import short_key_id
 from fedbus.client.results import NodeStatus
 from fedbus.wire import codec
 from fedbus.wire.documents import NodeState
@@ -26,16 +27,21 @@ def agents(
     Each agent publishes its state once a minute and when it changes; SAID is the age of that
     message, not of a heartbeat. When a connection breaks, the broker publishes `offline`. For a
     process that hangs or a cut network this takes up to 45 s; a job counts an agent as lost after
-    six missed heartbeats.
+    six missed heartbeats. KEY is the id of a node's encryption key: agents and services of an
+    encrypted job have the same.
     """
     states = call(broker_of(ctx), lambda fed: fed.nodes())
     shown = [one for one in states if all_nodes or one.role == "agent"]
     if as_json:
         display.print_json([_plain(one) for one in shown])
         return
+    keyed = any(one.state.encryption_key is not None for one in shown)
     display.print_table(
-        ("NODE", "STATE", "SAID", "ROLES", "EXAMPLES", "FRAMEWORKS", "CORES", "MEMORY", "TASK"),
-        (_row(one) for one in shown),
+        (
+            *("NODE", "STATE", "SAID", "ROLES", "EXAMPLES", "FRAMEWORKS", "CORES", "MEMORY"),
+            *("TASK", *(("KEY",) * keyed)),
+        ),
+        ((*_row(one), *((short_key_id(one.state.encryption_key),) * keyed)) for one in shown),
         nothing="no agent yet: `fedbus up` starts some, docs/first-device.md sets one up",
     )
     for line in remarks([one.state for one in shown]):

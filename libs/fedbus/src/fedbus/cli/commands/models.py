@@ -21,6 +21,7 @@ from fedbus.cli.inputs.model_argument import (
 from fedbus.cli.inputs.model_options import read_classes
 from fedbus.cli.interruptible import run_interruptible
 from fedbus.cli.output import display, memory_needed
+from fedbus.cli.output.encryption_text import format_encryption
 from fedbus.cli.output.epsilon_text import format_model_epsilon
 from fedbus.cli.output.model_history import DEFAULT_VERSIONS, print_history
 from fedbus.cli.output.times import format_age
@@ -76,8 +77,13 @@ def print_models(found: Sequence[StoredModel], *, as_json: bool) -> None:
 
 def _print_table(found: Sequence[StoredModel]) -> None:
     private = any(each.privacy is not None or each.trouble for each in found)
+    encrypted = any(each.ref.encryption is not None for each in found)
     display.print_table(
-        ("MODEL", "VERSION", "AGE", "WEIGHTS", "DIGEST", "SOURCE", *(("EPSILON",) * private)),
+        (
+            *("MODEL", "VERSION", "AGE", "WEIGHTS", "DIGEST", "SOURCE"),
+            *(("EPSILON",) * private),
+            *(("ENCRYPTED",) * encrypted),
+        ),
         (
             (
                 each.model,
@@ -87,6 +93,7 @@ def _print_table(found: Sequence[StoredModel]) -> None:
                 each.ref.weights.digest[:12],
                 each.ref.source,
                 *(("unknown" if each.trouble else format_model_epsilon(each.privacy),) * private),
+                *((format_encryption(each.ref.encryption),) * encrypted),
             )
             for each in found
         ),

@@ -5,6 +5,10 @@ from dataclasses import fields
 from typing import Final
 
 from fedbus.cli.output import display
+from fedbus.cli.output.encryption_text import (
+    format_derivation,
+    format_encryption,
+)
 from fedbus.cli.output.epsilon_text import format_epsilon, format_model_epsilon
 from fedbus.cli.output.times import format_age, format_time
 from fedbus.client.stored_models import kept_line, spans
@@ -33,15 +37,18 @@ def print_history(shown: ModelShown, answers: str, *, contributors: bool = False
             "N, --all shows all"
         )
     private = any(each.privacy is not None for each in shown.history)
+    encrypted = any(each.encryption is not None for each in shown.history)
     display.print_table(
         (
             *("VERSION", "FROM", "JOB", "ROUND", "AGENTS", "AGE", "WEIGHTS", "METRICS"),
             *(("EPSILON",) * private),
+            *(("ENCRYPTED",) * encrypted),
         ),
         (
             (
                 *_row(each, kept.get(each.version), shown.best),
                 *((format_model_epsilon(each.privacy),) * private),
+                *((format_encryption(each.encryption),) * encrypted),
             )
             for each in reversed(shown.history)
         ),
@@ -52,7 +59,11 @@ def print_history(shown: ModelShown, answers: str, *, contributors: bool = False
     display.show(f"\nmodel    {ref.model}, version {ref.version} of {shown.versions}")
     if ref.version in facts:
         display.show(f"made     {format_time(facts[ref.version].at)}")
+        if (derived := facts[ref.version].derived) is not None:
+            display.show(f"derived  {format_derivation(derived)} by {derived.by}")
     display.show(f"weights  {display.format_size(ref.weights.size)}, blake3 {ref.weights.digest}")
+    if ref.encryption is not None:
+        display.show(f"         encrypted with {format_encryption(ref.encryption)}")
     display.show(f"spec     blake3 {ref.spec.digest}")
     display.show(f"answers  {answers}")
     display.show(f"kept     {kept_line(shown.kept)}")
@@ -114,11 +125,12 @@ def _print_contributors(record: RoundRecord) -> None:
 
 def _row(facts: VersionFacts, why: str | None, best: int | None) -> tuple[object, ...]:
     kept = "kept" if facts.kept else "deleted"
-    reason = "best" if facts.version == best else why if why == "pushed" else ""
+    reason = "best" if facts.version == best else why if why in {"pushed", "anchor"} else ""
+    pushed = "pushed" if facts.derived is None else format_derivation(facts.derived)
     return (
         facts.version,
         facts.parent,
-        facts.job or "pushed",
+        facts.job or pushed,
         facts.round if facts.job else "",
         facts.contributors if facts.job and facts.privacy is None else "",
         format_age(facts.at),
