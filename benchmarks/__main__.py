@@ -23,6 +23,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "aggregation": ("benchmarks.aggregation", "--parameters", "1000000"),
     "noise": ("benchmarks.noise", "--numbers", "1000000", "--repetitions", "3"),
     "encryption": ("benchmarks.encryption", "--parameters", "1000000", "--agents", "5"),
+    "freezing": ("benchmarks.freezing", "--rounds", "20"),
     "inference": ("benchmarks.inference", "--requests", "200"),
 }
 

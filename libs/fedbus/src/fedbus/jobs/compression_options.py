@@ -101,7 +101,10 @@ class FreezingOptions(StepOptions):
     )
     random_freezing: bool = Field(
         default=False,
-        description="Whether stable parameters are frozen for one more round by chance.",
+        description=(
+            "Whether parameters are also frozen by chance: the later the round, the more of them,"
+            " and the longer."
+        ),
     )
 
 
