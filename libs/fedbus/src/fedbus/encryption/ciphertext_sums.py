@@ -81,13 +81,11 @@ class SumProcess:
 
     def _answer(self, request: bytes) -> Any:  # noqa: ANN401 - JSON
         process = self._running()
-        stdin = cast("IO[bytes]", process.stdin)
-        try:
-            stdin.write(request)
-            stdin.flush()
-            line = self._line(process)
-        except BrokenPipeError:
-            line = b""
+        if not _written(process, request):
+            self.close()  # it ended before it read anything, so this update is not at fault
+            process = self._running()
+            _written(process, request)
+        line = self._line(process)
         if not line.endswith(b"\n"):
             raise EncryptionError(self._ended())
         try:
@@ -139,3 +137,14 @@ class SumProcess:
         process.communicate()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"the process that adds ciphertexts ended with {how} while it read this update"
+
+
+def _written(process: "subprocess.Popen[bytes]", request: bytes) -> bool:
+    """Write a request; return whether the process can still read one."""
+    stdin = cast("IO[bytes]", process.stdin)
+    try:
+        stdin.write(request)
+        stdin.flush()
+    except BrokenPipeError:
+        return False
+    return True

@@ -18,8 +18,8 @@ from fedbus.encryption.key_files import PublicKey
 from fedbus.encryption.tenseal_contexts import loaded_context
 from fedbus.errors import EncryptionError, FedbusError, StoreError
 
-MAX_PROCESS_BYTES: Final = 1 * 2**30
-"""The address space that the process may use."""
+MAX_PROCESS_BYTES: Final = 768 * 2**20
+"""The address space that the process may use: 190 MiB are usual, 510 MiB with N = 32768."""
 
 
 def main() -> None:
