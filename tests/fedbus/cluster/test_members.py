@@ -32,6 +32,26 @@ def test_only_the_collector_is_told_where_the_noise_key_is() -> None:
     assert told["collector.1"]["noise_key"] == "/home/of/it/noise.key"
 
 
+def test_agents_have_the_secret_encryption_key_and_services_the_public_one(tmp_path: Path) -> None:
+    """If the home has keys; the inference service needs none."""
+    plan = ClusterPlan(home=tmp_path)
+    assert not any("encryption_key" in m.settings for m in members(plan, ["1"], tmp_path))
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    for name in ("secret.key", "public.key"):
+        (keys / name).touch()
+    told = {m.node: m.settings.get("encryption_key") for m in members(plan, ["1"], tmp_path)}
+    secret, public = str(keys / "secret.key"), str(keys / "public.key")
+    assert told == {
+        "repository.1": public,
+        "controller.1": public,
+        "collector.1": public,
+        "inference.1": None,
+        "agent.1": secret,
+        "agent.evaluator": secret,
+    }
+
+
 def test_only_the_evaluator_sees_what_is_held_out() -> None:
     """A model that was trained on its exam proves nothing."""
     told = {m.node: m.settings for m in members(ClusterPlan(home=HOME), ["1"], HOME / "data")}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from fedbus.encryption.key_files import PUBLIC_NAME, SECRET_NAME
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.mosquitto_config import new_password
 from fedbus.wire.access_rules import Access, access_rules
@@ -13,6 +14,8 @@ from fedbus.wire.topics import NODE_STATE, ROOT
 
 EVALUATOR = "evaluator"
 USER = "user.cli"
+ENCRYPTION_KEYS = "keys"
+"""Folder in the cluster's home with what `fedbus keys generate` has made; it may be missing."""
 NOISE_KEY = "noise.key"
 """File of the collectors' noise key in the cluster's home."""
 UP_USER = "user.up"
@@ -65,18 +68,33 @@ class Member:
 
 
 def members(plan: ClusterPlan, names: Iterable[str], data: Path) -> list[Member]:
-    """List the four services, an agent for each partition's name, and the evaluator."""
-    trainer = {"trainer": plan.framework, "home": str(plan.home / "agents"), "threads": "1"}
+    """List the four services, an agent for each partition's name, and the evaluator.
+
+    If the home has keys for homomorphic encryption, agents get the secret one, and the services
+    that need one the public one.
+    """
+    secret, public = (_encryption_key(plan, name) for name in (SECRET_NAME, PUBLIC_NAME))
+    trainer = {
+        "trainer": plan.framework,
+        "home": str(plan.home / "agents"),
+        "threads": "1",
+        **secret,
+    }
     agents = {name: {"data": str(data / f"agent.{name}.npz"), **trainer} for name in names}
     held_out = {"data": str(data / "held_out.npz"), "roles": "evaluate", **trainer}
     return [
-        _member(plan, "repository.1", {"data": str(plan.home / "repository")}),
-        _member(plan, "controller.1", {}),
-        _member(plan, "collector.1", {"noise_key": str(plan.home / NOISE_KEY)}),
+        _member(plan, "repository.1", {"data": str(plan.home / "repository"), **public}),
+        _member(plan, "controller.1", public),
+        _member(plan, "collector.1", {"noise_key": str(plan.home / NOISE_KEY), **public}),
         _member(plan, "inference.1", {"home": str(plan.home / "inference")}),
         *(_member(plan, f"agent.{name}", settings) for name, settings in agents.items()),
         _member(plan, f"agent.{EVALUATOR}", held_out),
     ]
+
+
+def _encryption_key(plan: ClusterPlan, name: str) -> dict[str, str]:
+    path = plan.home / ENCRYPTION_KEYS / name
+    return {"encryption_key": str(path)} if path.exists() else {}
 
 
 def accounts(

@@ -91,7 +91,8 @@ def up(
     an inference service, agents that train and one that evaluates. A process that ends is started
     again. Ctrl-C ends all in order, a second Ctrl-C at once. HOME keeps jobs, models, passwords
     and ports for the next `fedbus up`, and logs in HOME/logs; it is DIR of --home DIR, else
-    $XDG_STATE_HOME/fedbus/local (~/.local/state/fedbus/local). FEDBUS_HOME does not change it.
+    $XDG_STATE_HOME/fedbus/local (~/.local/state/fedbus/local). FEDBUS_HOME does not change it. Keys
+    that `fedbus keys generate` has made in HOME/keys are those of encrypted jobs.
     Exits 1 if a process did not end in time and was killed.
     """
     check_framework(framework)

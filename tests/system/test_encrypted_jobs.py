@@ -1,0 +1,110 @@
+"""Encrypted jobs on a cluster of real processes: no service can read an update or a version."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbus.cli.exit_codes import OK, REFUSED
+from tests.system.fedbus_up import FEDBUS, FedbusUp, digits_job, until
+
+pytestmark = pytest.mark.system
+pytest.importorskip("sklearn")
+pytest.importorskip("tflite_runtime")
+pytest.importorskip("tenseal")
+
+ROUNDS = 6
+ENCRYPTED: dict[str, Any] = {"privacy-mechanisms": {"homomorphic": {"bits": 11}}}
+ROUND_SECONDS = 20.0
+"""Much more than a round takes on an idle machine (0.2 s): other tests run beside this one."""
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FedbusUp]:
+    """A cluster of three agents, with keys in its home."""
+    folder = tmp_path_factory.mktemp("up")
+    keys = folder / "home" / "keys"
+    keys.parent.mkdir()
+    made = subprocess.run(
+        [*FEDBUS, "keys", "generate", str(keys)], check=False, capture_output=True, text=True
+    )
+    assert made.returncode == OK, made.stderr
+    with FedbusUp(folder, "--agents", "3") as cluster:
+        yield cluster
+        assert cluster.interrupt() == OK, cluster.output
+
+
+def secret_key(up: FedbusUp) -> str:
+    """Return the path of the agents' key."""
+    return str(up.home / "keys" / "secret.key")
+
+
+def run_job(up: FedbusUp, job: dict[str, Any]) -> dict[str, Any]:
+    """Run a job to its end, and return its state."""
+    file = up.write(f"{job['training_id']}.json", job)
+    done = up.run("job", "submit", file, "--watch")
+    assert done.returncode == OK, (done.stdout, done.stderr)
+    state: dict[str, Any] = up.run_json("job", "show", str(job["training_id"]))
+    assert (state["phase"], state["round"]) == ("finished", job["num_rounds"])
+    return state
+
+
+def arrays(path: Path) -> dict[str, Any]:
+    """Read pulled weights."""
+    with np.load(path) as file:
+        return dict(file)
+
+
+def test_an_encrypted_job_learns_as_well_as_a_plain_one(up: FedbusUp, tmp_path: Path) -> None:
+    """Rounding to 11 bits costs less than a point; the key opens the version, and releases it."""
+    first = up.folder / "first.npz"
+    assert up.run("models", "pull", "digits", "--version", "1", "-o", str(first)).returncode == OK
+    rounds = {"num_rounds": ROUNDS}
+    hidden = run_job(up, digits_job("hidden", **rounds, **ENCRYPTED))
+    with FedbusUp(tmp_path, "--agents", "3") as other:
+        plain = run_job(other, digits_job("open", **rounds))
+        assert other.interrupt() == OK
+    assert abs(hidden["metrics"]["accuracy"] - plain["metrics"]["accuracy"]) <= 0.01
+    for number in range(1, ROUNDS + 1):
+        seconds = seconds_of(up, "hidden", number)
+        assert seconds["aggregated"] < ROUND_SECONDS
+
+    refused = up.run("models", "pull", "digits")
+    assert refused.returncode == REFUSED
+    assert "is encrypted with the key" in " ".join(refused.stderr.split())
+    log = up.home / "logs" / "inference.1.log"
+    until("the version is put aside", lambda: "models release digits" in log.read_text())
+    rows = up.write("rows.json", {"inputs": np.zeros((1, 64)).tolist()})
+    assert up.run_json("infer", "digits", rows)["version"] == 1
+
+    opened = up.folder / "opened.npz"
+    pulled = up.run("models", "pull", "digits", "--key", secret_key(up), "-o", str(opened))
+    assert pulled.returncode == OK, pulled.stderr
+    before, trained = arrays(first), arrays(opened)
+    assert trained.keys() == before.keys()
+    assert any(np.abs(trained[name] - before[name]).max() > 0.01 for name in before)
+
+    released = up.run("models", "release", "digits", "--key", secret_key(up))
+    assert released.returncode == OK, released.stderr
+    readable = up.folder / "released.npz"
+    assert up.run("models", "pull", "digits", "-o", str(readable)).returncode == OK
+    again = arrays(readable)
+    assert all(np.array_equal(again[name], trained[name]) for name in trained)
+    version = up.run_json("models", "show", "digits")["version"]["version"]
+    until(
+        "the released version answers",
+        lambda: up.run_json("infer", "digits", rows)["version"] == version,
+    )
+
+
+def seconds_of(up: FedbusUp, job: str, number: int) -> dict[str, float]:
+    """Return when what was done in a round, from its opening on, as its collector measured it."""
+    topic = f"fedbus/v1/jobs/{job}/rounds/{number}"
+    seconds: dict[str, float] = json.loads(up.run_mosquitto("sub", "-t", topic, "-C", "1"))[
+        "seconds"
+    ]
+    return seconds
