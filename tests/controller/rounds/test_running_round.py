@@ -6,6 +6,8 @@ import pytest
 
 from fedbus.core.actions import Send
 from fedbus.core.events import Woke
+from fedbus.training.params import PluginChoice
+from fedbus.wire.blobs import BlobRef, CompressedBlob
 from fedbus.wire.documents import RoundState
 from fedbus.wire.messages import (
     Dismiss,
@@ -487,6 +489,29 @@ def test_only_a_complete_version_is_inside_the_next_tasks(inline: bytes, rides: 
     ask = harness.asks[keys.TrainingRequest(JOB, A)]
     assert ask.message.inline is None
     assert (ask.first is not None and ask.first.inline == inline) is rides
+
+
+@pytest.mark.parametrize("download", [["cast"], []], ids=["asked for", "not asked for"])
+@pytest.mark.parametrize("inline", [b"w" * 100, None], ids=["small", "large"])
+def test_tasks_name_the_thin_blob_if_the_job_wants_it_and_weights_are_not_inside(
+    download: list[str], inline: bytes | None
+) -> None:
+    """A version of an earlier job may have one; the collector always has the weights."""
+    harness = Harness()
+    plan = harness.begin_round(loaded(file=job_file(download=download)))
+    thin = CompressedBlob(
+        blob=BlobRef(digest="e" * 64, size=30), compression=(PluginChoice(id="cast"),)
+    )
+    done = committed(plan)
+    assert done.version is not None
+    harness.receive(
+        COLLECTOR, replace(done, version=replace(done.version, thin=thin), inline=inline)
+    )
+    second = harness.open_round()
+    assert second.base.thin == thin
+    task = harness.asks[keys.TrainingRequest(JOB, A)].message
+    assert isinstance(task, TrainTask)
+    assert task.base == (second.base if download and inline is None else second.base.whole)
 
 
 def test_a_round_names_its_lost_agents() -> None:

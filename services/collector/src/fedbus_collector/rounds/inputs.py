@@ -173,6 +173,8 @@ class RoundInputs:
             part, self._old_state
         )
         if wanted is None or digest != wanted.digest:
+            if part == "frozen":
+                raise TransferError("the frozen bits are not those of their digest")
             raise TransferError(f"the {part}'s bytes are not those of its digest")
         if part == "frozen":
             self.frozen = self._read_frozen()
