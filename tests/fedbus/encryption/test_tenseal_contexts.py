@@ -1,6 +1,7 @@
 """A ciphertext is checked for its form before it is added: TenSEAL adds other forms as well."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,18 @@ def test_without_tenseal_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "tenseal", None)
     with pytest.raises(SettingsError, match=r'needs TenSEAL: pip install "fedbus\[encryption\]"'):
         tenseal_contexts.tenseal()
+
+
+def test_nothing_loads_tenseal_before_it_is_needed() -> None:
+    """A controller reads keys and headers without it, an agent of a plain job never loads it."""
+    modules = [
+        f"fedbus.encryption.{path.stem}"
+        for path in sorted(Path(tenseal_contexts.__file__).parent.glob("*.py"))
+        if path.stem != "__init__"
+    ]
+    script = f"import sys, {', '.join(modules)}\nprint('tenseal' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert len(modules) > 10
+    assert done.stdout.strip() == "False"
