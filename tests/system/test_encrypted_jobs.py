@@ -101,6 +101,39 @@ def test_an_encrypted_job_learns_as_well_as_a_plain_one(up: FedbusUp, tmp_path: 
     )
 
 
+def test_what_is_encrypted_is_shown_and_a_key_is_rotated_where_it_is_known(
+    tmp_path: Path,
+) -> None:
+    """A repository with the old public key refuses the new one, and says what to do."""
+    old, new = tmp_path / "home" / "keys", tmp_path / "new"
+    old.parent.mkdir()
+    for folder in (old, new):
+        made = subprocess.run(
+            [*FEDBUS, "keys", "generate", str(folder)], check=False, capture_output=True
+        )
+        assert made.returncode == OK
+    with FedbusUp(tmp_path, "--agents", "3") as up:
+        run_job(up, digits_job("hidden", num_rounds=1, **ENCRYPTED))
+        key = up.run_json("models", "show", "digits")["version"]["encryption"]["key"][:12]
+        said = f"bfv, key {key}, distances from version 1"
+        assert said in up.run("models", "list").stdout
+        assert said in up.run("models", "show", "digits").stdout
+        assert f"updates encrypted with bfv and key {key}" in up.run("job", "show", "hidden").stdout
+        assert up.run("agents", "--all").stdout.count(key) >= 6
+        keys = ("--old-key", secret_key(up), "--new-key", str(new / "secret.key"))
+        refused = up.run("keys", "rotate", "digits", *keys)
+        assert refused.returncode == REFUSED
+        assert "start it with the public key of the new versions" in " ".join(
+            refused.stderr.split()
+        )
+        wrong = up.run("models", "release", "digits", "--key", str(new / "secret.key"))
+        assert wrong.returncode == REFUSED
+        assert f"is encrypted with the key {key}, and the key given is" in " ".join(
+            wrong.stderr.split()
+        )
+        assert up.interrupt() == OK
+
+
 def seconds_of(up: FedbusUp, job: str, number: int) -> dict[str, float]:
     """Return when what was done in a round, from its opening on, as its collector measured it."""
     topic = f"fedbus/v1/jobs/{job}/rounds/{number}"

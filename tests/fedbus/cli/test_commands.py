@@ -64,6 +64,18 @@ def test_without_a_cluster_every_command_says_so(line: str) -> None:
     assert result.stderr.startswith("fedbus: no cluster runs ")
 
 
+def test_a_key_holder_needs_a_cluster_too(tmp_path: Path) -> None:
+    """It is looked for before a key is read: the model's version says which one is needed."""
+    key = str(tmp_path / "secret.key")
+    for line in (
+        ("models", "release", "m", "--key", key),
+        ("keys", "rotate", "m", "--old-key", key, "--new-key", key),
+    ):
+        result = RUNNER.invoke(app, line)
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert result.stderr.startswith("fedbus: no cluster runs ")
+
+
 def test_a_broker_that_is_not_there_is_named() -> None:
     """Exit code 3."""
     port = free_port()
