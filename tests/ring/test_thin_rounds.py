@@ -16,9 +16,10 @@ import pytest
 from fedbus.model.sections import trained_tensors
 from fedbus.mqtt.bus import Packet
 from fedbus.simulation.oracle import check_records
-from fedbus.simulation.services import REPOSITORY
+from fedbus.simulation.services import CONTROLLER, REPOSITORY
 from fedbus.simulation.stored_records import read_frozen, read_weights
 from fedbus.wire import codec
+from fedbus.wire.messages import TrainTask
 from fedbus.wire.messages.transfer import Join
 from tests.ring.ring_cluster import RingCluster
 from tests.ring.strategy_storm import AGENTS, POINTS, kill_at, rough_cluster
@@ -159,4 +160,30 @@ def test_agents_fetch_the_thin_blobs_and_evaluators_the_versions(tmp_path: Path)
     spec, first = history[0].version.spec.digest, history[0].version.weights.digest
     assert joined["train"] - {spec} == smaller | {first}
     assert joined["evaluate"] - {spec} == {each.version.weights.digest for each in history[1:]}
+    cluster.close()
+
+
+def test_tasks_have_the_epochs_that_the_state_says(tmp_path: Path) -> None:
+    """Once updates swing, each round has half the epochs of the one before, until one is left."""
+    cluster = RingCluster(tmp_path, seed=2, agents=3, trains=True)
+    asked: dict[int, set[int]] = {}
+
+    def published(host: str, packet: Packet) -> None:
+        if host == CONTROLLER and packet.topic.endswith("/train_task"):
+            task = codec.unpack(TrainTask, packet.payload)
+            asked.setdefault(task.round, set()).add(task.params.epochs)
+
+    cluster.ring.on_publish = published
+    parameters = {"sync_frequency": 5, "window": 1, "warm_up": 0}
+    cluster.submit(
+        rounds=9, config=SWINGING, transmitter=[{"id": "adaptive-sync", "parameters": parameters}]
+    )
+    cluster.run()
+    check(cluster)
+    with cluster.store() as store:
+        records = [each.record for each in store.history() if each.record is not None]
+    states = [each.state for each in records]
+    expected = [5, *(int(each.numbers["sync_epochs"]) for each in states[:-1] if each is not None)]
+    assert [asked[number] for number in range(1, 10)] == [{epochs} for epochs in expected]
+    assert expected[0] > expected[-1]
     cluster.close()
