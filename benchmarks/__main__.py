@@ -24,6 +24,9 @@ RUNS: dict[str, tuple[str, ...]] = {
     "noise": ("benchmarks.noise", "--numbers", "1000000", "--repetitions", "3"),
     "encryption": ("benchmarks.encryption", "--parameters", "1000000", "--agents", "5"),
     "freezing": ("benchmarks.freezing", "--rounds", "20"),
+    "secure aggregation": (
+        *("benchmarks.secure_aggregation", "--agents", "20", "--parameters", "250000"),
+    ),
     "inference": ("benchmarks.inference", "--requests", "200"),
 }
 

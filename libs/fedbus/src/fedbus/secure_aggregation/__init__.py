@@ -40,6 +40,7 @@ else of them, if
 What is not: collector and controller choose the cohort, and can try choices until colluding agents
 stand beside an agent. They can invent agents with identities of their own, which count as
 colluding; so can the operator of the broker, unless identities are pinned. So c is to be judged by
-the number of all agents that may collude, unless the choice is trusted. A dishonest agent can
-make the round fail, or its own update anything.
+the number of all agents that may collude, unless the choice is trusted. The terms come with the
+task: an agent does not know whether a threshold that it is given is that of the job. A dishonest
+agent can make the round fail, or its own update anything.
 """

@@ -86,7 +86,7 @@ class MaskedProgress:
                 return MaskRequest(agents=self.masked, shares=self._shares_for(agent, near))
             case "survivors":
                 return SurvivorsRequest(survivors=self.survivors, updates=self.updates_digest)
-            case "unmask":
+            case _:
                 signed = self.answers["survivors"]
                 signatures = tuple(
                     SignedBy(agent=name, signature=signed[name].signature)

@@ -75,11 +75,6 @@ class MaskedRound:
         return self._progress.survivors
 
     @property
-    def updates(self) -> str:
-        """The digest of the survivors' updates, as they sign it."""
-        return self._progress.updates_digest
-
-    @property
     def wrong(self) -> frozenset[str]:
         """The agents that revealed wrong shares, once the round is done."""
         return frozenset(self._secrets.wrong) if self._secrets else frozenset()
@@ -159,7 +154,7 @@ class MaskedRound:
                 self._end_mask()
             case "survivors":
                 self._end_survivors()
-            case "unmask":
+            case _:
                 self._end_unmask()
         if not self.failed and not self.done:
             self.step = STEPS[STEPS.index(self.step) + 1]
