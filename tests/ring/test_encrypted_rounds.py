@@ -4,46 +4,27 @@ Each version is the anchor and the exact mean of the whole numbers that its cont
 """
 
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from fedbus.encryption.ciphertext_frames import ciphertext_bounds, ciphertexts_in
-from fedbus.encryption.encrypt import decrypt_version
-from fedbus.encryption.encrypted_blob import EncryptedHeader, read_encrypted_header
-from fedbus.encryption.slot_packing import unpack
-from fedbus.encryption.tenseal_contexts import decrypted, loaded_context, parsed_ciphertext
-from fedbus.model.fixed_point import Wholes, from_fixed_point, sum_bits
-from fedbus.model.layout import Layout
+from fedbus.simulation.encrypted_check import check_encrypted
+from fedbus.simulation.encrypted_records import check_encrypted_records
 from fedbus.simulation.network_faults import ROUGH_LINKS
+from fedbus.simulation.oracle import check_records
 from fedbus.simulation.services import COLLECTOR, REPOSITORY
-from fedbus.wire import codec
-from fedbus.wire.documents import ModelSpec
+from fedbus.simulation.stored_records import RecordsError
 from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.ring.ring_cluster import RingCluster, fault_rng
 from tests.ring.test_private_rounds import kill_at
 from tests.sample_encryption import BITS, sample_key
 
-HOMOMORPHIC = {"homomorphic": {"bits": BITS}}
 KEY = sample_key()
-
-
-def wholes_of(blob: bytes, layout: Layout) -> tuple[EncryptedHeader, Wholes]:
-    """Decrypt the whole numbers of a blob, and check the canaries."""
-    header, offset = read_encrypted_header(blob, len(blob), layout)
-    context, bounds = loaded_context(KEY.context), ciphertext_bounds(KEY.parameters)
-    rows = [
-        decrypted(parsed_ciphertext(context, KEY.parameters, raw), KEY.parameters)
-        for raw in ciphertexts_in(blob, offset, header.ciphertexts, bounds)
-    ]
-    assert all(row[0] == header.count for row in rows)
-    numbers = sum(tensor.numbers for tensor in layout.shared)
-    width = sum_bits(header.bits, header.agents)
-    return header, unpack(np.stack(rows), numbers, header.fields, width)
+HOMOMORPHIC = {"homomorphic": {"bits": BITS}}
 
 
 def content(store: SqliteStore, digest: str) -> bytes:
@@ -54,41 +35,20 @@ def content(store: SqliteStore, digest: str) -> bytes:
 
 
 def checked_records(cluster: RingCluster) -> list[RoundRecord]:
-    """Compute each version again, bit for bit, and return its record."""
-    records = []
+    """Compute each version again, and return the records of the encrypted rounds."""
     with cluster.store() as store:
-        anchor = None
-        for each in store.history():
-            record = each.record
-            if record is None:
-                anchor = each.version.weights
-                continue
-            assert anchor is not None
-            spec = codec.from_json(ModelSpec, content(store, each.version.spec.digest))
-            layout = Layout.read(spec.layout)
-            check(cluster, record, content(store, each.version.weights.digest), layout)
-            assert record.encryption is not None
-            assert record.encryption.anchor_weights == anchor
-            records.append(record)
+        counts = check_encrypted_records(store, cluster.sealed, KEY)
+        history = list(store.history())
+    plain = {each.version.weights for each in history if each.version.encryption is None}
+    found = [each.record for each in history if each.version.encryption is not None]
+    records = [record for record in found if record is not None]
+    assert counts.summed == len(records)
+    for record in records:
+        assert record.encryption is not None
+        assert record.encryption.anchor_weights in plain
+        assert sum(one.coefficient or 0 for one in record.contributors) == pytest.approx(1)
+        assert all(not one.metrics for one in record.contributors)
     return records
-
-
-def check(cluster: RingCluster, record: RoundRecord, version: bytes, layout: Layout) -> None:
-    """Compare a version with the sum of the updates that its record names."""
-    header, found = wholes_of(version, layout)
-    made = [wholes_of(cluster.sealed[one.update], layout) for one in record.contributors]
-    assert np.array_equal(found, np.sum([wholes for _, wholes in made], axis=0))
-    assert header.count == len(made)
-    assert header.weight == sum(one.examples for one in record.contributors)
-    assert [one.weight for one, _ in made] == [one.examples for one in record.contributors]
-    for one, _ in made:
-        one.check_like(header)
-    weights = header.weight / header.max_examples
-    mean = from_fixed_point(found, layout, header.ranges, BITS, header.count, weights)
-    readable = decrypt_version(version, layout, KEY)
-    assert all(np.array_equal(readable[name], mean[name]) for name in mean)
-    assert sum(one.coefficient or 0 for one in record.contributors) == pytest.approx(1)
-    assert all(not one.metrics for one in record.contributors)
 
 
 def run(
@@ -194,3 +154,37 @@ def test_noise_of_agents_is_part_of_the_sum(tmp_path: Path) -> None:
         records = run(cluster, mechanisms=mechanisms)
         assert [one.privacy.entries for one in records if one.privacy is not None] == [1, 2, 3]
         assert all(one.examples == 1 for each in records for one in each.contributors)
+
+
+def test_the_oracle_finds_a_version_of_other_updates(tmp_path: Path) -> None:
+    """One that found nothing would prove nothing."""
+    with closing(RingCluster(tmp_path, encrypted=True)) as cluster:
+        (record,) = run(cluster, rounds=1)
+        first, second, *_ = record.contributors
+        sealed = {**cluster.sealed, first.update: cluster.sealed[second.update]}
+        with (
+            cluster.store() as store,
+            pytest.raises(RecordsError, match="is not the sum of what its contributors encrypted"),
+        ):
+            check_encrypted_records(store, sealed, KEY)
+
+
+def test_the_oracle_reads_headers_without_the_key(tmp_path: Path) -> None:
+    """So a fault test of real processes finds a record that contradicts its version."""
+    with closing(RingCluster(tmp_path, encrypted=True)) as cluster:
+        run(cluster, rounds=1)
+        with cluster.store() as store:
+            assert check_records(store).rounds == 1
+            each = next(one for one in store.history() if one.record is not None)
+            how, record = each.version.encryption, each.record
+            assert how is not None
+            assert record is not None
+            fewer = replace(record, contributors=record.contributors[1:])
+            with pytest.raises(RecordsError, match=r"is the sum of 4 updates of the weight 46"):
+                check_encrypted(store, replace(each, record=fewer), how)
+            other = replace(how, key="f" * 64)
+            with pytest.raises(RecordsError, match="in another way than its header says"):
+                check_encrypted(store, each, other)
+            with pytest.raises(RecordsError, match="in another way than its record says"):
+                check_encrypted(store, replace(each, record=replace(record, encryption=None)), how)
+            check_encrypted(store, replace(each, record=None), how)  # a rotated version

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from fedbus.simulation.aggregate_check import DrawAgain, check_aggregate
+from fedbus.simulation.encrypted_check import check_encrypted
 from fedbus.simulation.offered_deltas import Update
 from fedbus.simulation.stored_records import (
     RecordsError,
@@ -76,7 +77,9 @@ def check_records(
         for each in rounds:
             assert each.record is not None  # noqa: S101 - checked above
             parent = entries[each.record.model, each.record.parent]
-            if job in {None, each.record.job} and each.version.kept and parent.version.kept:
+            kept = each.version.kept and parent.version.kept
+            readable = each.version.encryption is None
+            if job in {None, each.record.job} and kept and readable:
                 summed += check_aggregate(store, each, parent, updates, drawn_again)
     return RecordCounts(versions=len(history), rounds=len(rounds), summed=summed)
 
@@ -150,7 +153,9 @@ def _check_blobs(store: StoredRecords, each: RoundLike) -> None:
         if "blob" in architecture:
             ref = BlobRef(**architecture["blob"])
             read_blob(store, ref, f"the {name} file of {name_of(version)}")
-    if version.kept:
+    if version.kept and version.encryption is not None:
+        check_encrypted(store, each, version.encryption)
+    elif version.kept:
         layout, weights = read_weights(store, version)
         if each.record is not None:
             read_state(store, each.record, layout)

@@ -13,7 +13,7 @@ from fedbus.model.frozen_bits import FrozenBits
 from fedbus.model.layout import Layout
 from fedbus.model.sections import state_layout
 from fedbus.wire import codec
-from fedbus.wire.blobs import BlobRef
+from fedbus.wire.blobs import BlobRef, EncryptedVersion
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.privacy import LedgerEntry, PrivacySpent
 from fedbus.wire.round_records import RoundRecord
@@ -44,6 +44,8 @@ class VersionLike(Protocol):
     def round(self) -> int: ...  # noqa: D102
     @property
     def kept(self) -> bool: ...  # noqa: D102
+    @property
+    def encryption(self) -> EncryptedVersion | None: ...  # noqa: D102
 
 
 class RoundLike(Protocol):

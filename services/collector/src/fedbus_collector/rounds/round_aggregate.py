@@ -180,6 +180,8 @@ class RoundAggregate:
         if out.size <= INLINE_WEIGHTS_BYTES:
             with out.read(0, out.size) as content:
                 self.inline_weights = bytes(content)
+        if record.encryption is not None:
+            return  # no round computes anything from an encrypted base
         arrays = None if record.state is None else record.state.arrays
         for blob in (version.weights, arrays):
             spool = None if blob is None else self._served.get(blob.digest)

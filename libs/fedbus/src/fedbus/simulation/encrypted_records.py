@@ -1,0 +1,97 @@
+"""Oracle of encrypted jobs: their versions computed again with the secret key, bit for bit.
+
+    check_encrypted_records(store, updates, key)
+
+A test hands it the agents' key, and each update that an agent has encrypted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from fedbus.encryption.ciphertext_frames import ciphertext_bounds, ciphertexts_in
+from fedbus.encryption.encrypt import decrypt_version
+from fedbus.encryption.encrypted_blob import EncryptedHeader, read_encrypted_header
+from fedbus.encryption.key_files import SecretKey
+from fedbus.encryption.slot_packing import unpack
+from fedbus.encryption.tenseal_contexts import decrypted, loaded_context, parsed_ciphertext
+from fedbus.errors import EncryptionError
+from fedbus.model.blob import decode
+from fedbus.model.fixed_point import Wholes, from_fixed_point, sum_bits
+from fedbus.model.layout import Layout
+from fedbus.simulation.oracle import RecordCounts, check_records
+from fedbus.simulation.stored_records import (
+    RecordsError,
+    RoundLike,
+    StoredRecords,
+    name_of,
+    read_blob,
+    read_spec,
+)
+from fedbus.wire.round_records import RoundRecord
+
+
+def check_encrypted_records(
+    store: StoredRecords, updates: Mapping[str, bytes], key: SecretKey
+) -> RecordCounts:
+    """Check all records of a repository, and that each BFV sum is that of its contributors alone.
+
+    Args:
+        store: The repository's store.
+        updates: Each update that an agent encrypted, by its digest.
+        key: The agents' key.
+
+    Raises:
+        RecordsError: Two records contradict each other, or a version is not the sum of the whole
+            numbers that its contributors encrypted.
+    """
+    counts, summed = check_records(store), 0
+    for each in store.history():
+        if each.record is not None and each.record.encryption is not None and each.version.kept:
+            _check_sum(store, each, each.record, updates, key)
+            summed += 1
+    return replace(counts, summed=summed)
+
+
+def _check_sum(
+    store: StoredRecords,
+    each: RoundLike,
+    record: RoundRecord,
+    updates: Mapping[str, bytes],
+    key: SecretKey,
+) -> None:
+    what = name_of(each.version)
+    layout = Layout.read(read_spec(store, each.version).layout)
+    version = read_blob(store, each.version.weights, f"the weights of {what}")
+    header, found = _wholes_of(version, layout, key)
+    made = [_wholes_of(updates[one.update], layout, key) for one in record.contributors]
+    if not np.array_equal(found, np.sum([wholes for _, wholes in made], axis=0)):
+        raise RecordsError(f"{what} is not the sum of what its contributors encrypted")
+    for (own, _), one in zip(made, record.contributors, strict=True):
+        own.check_like(header)
+        if own.weight != one.examples:
+            raise RecordsError(f"{what}: {one.agent} encrypted another weight than it offered")
+    if record.encryption is not None:
+        anchor = read_blob(store, record.encryption.anchor_weights, f"the anchor of {what}")
+        decode(anchor, layout, "plain")
+    weights = header.weight / header.max_examples
+    mean = from_fixed_point(found, layout, header.ranges, header.bits, header.count, weights)
+    readable = decrypt_version(version, layout, key)
+    if any(not np.array_equal(readable[name], mean[name]) for name in mean):
+        raise RecordsError(f"{what} is decrypted to another mean than that of its whole numbers")
+
+
+def _wholes_of(blob: bytes, layout: Layout, key: SecretKey) -> tuple[EncryptedHeader, Wholes]:
+    """Decrypt the whole numbers of a BFV blob, and check the canaries."""
+    header, offset = read_encrypted_header(blob, len(blob), layout)
+    context, bounds = loaded_context(key.context), ciphertext_bounds(key.parameters)
+    rows = [
+        decrypted(parsed_ciphertext(context, key.parameters, raw), key.parameters)
+        for raw in ciphertexts_in(blob, offset, header.ciphertexts, bounds)
+    ]
+    if any(row[0] != header.count for row in rows):
+        raise EncryptionError("a canary is not the number of agents")
+    numbers = sum(tensor.numbers for tensor in layout.shared)
+    width = sum_bits(header.bits, header.agents)
+    return header, unpack(np.stack(rows), numbers, header.fields, width)
