@@ -86,11 +86,15 @@ def refused(harness: Harness, message: StoreJob) -> JobFault:
 def test_a_job_is_stored_with_its_strategy(
     harness: Harness, store: Store, strategy: Strategy, mechanisms: dict[str, Any]
 ) -> None:
-    """Its rounds are judged by it; the controller learns how many ranges a plan has."""
+    """Its rounds are judged by it; the controller learns how many ranges a plan has.
+
+    A controller that continues the job uses it, too: it may have been started with another key.
+    """
     push(store)
     [loaded] = harness.receive(CONTROLLER, store_job(strategy, mechanisms))
     assert isinstance(loaded, JobLoaded)
     assert loaded.shared_tensors == 2
+    assert loaded.strategy == (None if strategy == FEDAVG else strategy)
     assert load(store).strategy == strategy
 
 

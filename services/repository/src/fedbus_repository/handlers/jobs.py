@@ -236,7 +236,7 @@ class JobHandler:
             submitted=job.submitted,
             ended=None if job.ended is None else job.ended.at,
             state=job.state,
-            strategy=job.latest.strategy if job.rounds else None,
+            strategy=job.latest.strategy if job.rounds else job.protecting,
         )
 
 

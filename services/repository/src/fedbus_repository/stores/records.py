@@ -140,6 +140,12 @@ class StoredJob:
         return None if strategy is None or strategy.privacy is None else strategy
 
     @property
+    def protecting(self) -> Strategy | None:
+        """Its strategy, if it encrypts or masks updates: a controller may have a new key later."""
+        strategy = self.strategy
+        return None if strategy is None or strategy.fixed_point is None else strategy
+
+    @property
     def terms(self) -> PrivacyTerms | None:
         """What it promises; None without a privacy mechanism."""
         return None if self.private is None else self.private.privacy

@@ -128,10 +128,10 @@ class JobLoaded:
     requires of an agent, as far as the spec can be read. `state` is what the job's strategy
     keeps with the latest version; None if it keeps nothing, or the version is not of this job and
     the job does not continue its state. `strategy` is that of the job's last committed round, which
-    its next rounds use; None before the first. `privacy` is what the job has spent, and
-    `participations` what its ledger says about each agent, only with a privacy mechanism.
-    `shared_tensors` is the number of tensors of an update: those of the model that are not local; 0
-    if the spec cannot be read.
+    its next rounds use; before the first it is the stored one of a job that encrypts or masks
+    updates, and else None. `privacy` is what the job has spent, and `participations` what its
+    ledger says about each agent, only with a privacy mechanism. `shared_tensors` is the number of
+    tensors of an update: those of the model that are not local; 0 if the spec cannot be read.
     """
 
     job: Ident
