@@ -27,7 +27,7 @@ class RecordedTrainer(LocalTrainer):
         return left
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecordedJournals(StepJournals):
     """Journals of an agent, on whose writing it can be killed."""
 

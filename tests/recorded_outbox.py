@@ -153,9 +153,13 @@ class RecordedOutbox(Outbox):
             self._records.masked[*task, offer.update.digest] = self._records.unmasked[task]
         made = self._records.updates.setdefault((offer.job, self._agent, offer.task), bytes(update))
         assert made == update
-        source = super().save(stored, update, durable=durable)
+        source = super().save(stored, update, durable=durable and not self._masks(offer))
         self._on_step("outbox:saved")
         return source
+
+    def _masks(self, offer: Offer) -> bool:
+        """Return whether an update is masked: processes are killed here, and no machine is."""
+        return (offer.job, self._agent, offer.task) in self._records.unmasked
 
     def remove(self, job: str, task: int) -> None:
         """Name the step."""

@@ -26,6 +26,7 @@ from fedbus.wire.privacy import PrivacyTerms
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.data_watch import WatchedData
+from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.local_strategy import StrategyPlugins
 from fedbus_edge_agent.training.outbox import Outbox
@@ -185,10 +186,12 @@ class AgentHarness(CoreHarness):
         *,
         outbox: Outbox | None = None,
         encryption_key: SecretKey | None = None,
+        masked: MaskedTasks | None = None,
+        runner: FakeTaskRunner | None = None,
     ) -> None:
         self.folder = folder
         self.outbox = outbox or Outbox(folder)
-        self.runner = (
+        self.runner = runner or (
             FakeTaskRunner(self.outbox)
             if trainers is None
             else CheckingTaskRunner(self.outbox, trainers=trainers)
@@ -198,7 +201,7 @@ class AgentHarness(CoreHarness):
         self.measured = 0
         self.spools = spools or Spools(1 << 20)
         parts = self.runner, self.outbox, self.spools, self._facts
-        super().__init__(AgentCore(*parts, data=data, encryption_key=encryption_key))
+        super().__init__(AgentCore(*parts, data=data, encryption_key=encryption_key, masked=masked))
         self.handle(Connected())
 
     def _facts(self, task: str, models: dict[str, int]) -> AgentFacts:

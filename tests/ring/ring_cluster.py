@@ -228,7 +228,9 @@ class RingCluster:
         random_bytes = Random(f"{self.ring.seed}, masks of start {self._starts}").randbytes
         own = OwnIdentity.keep(name, outbox.folder, random_bytes)
         journals = RecordedJournals(
-            outbox.folder / "masking", lambda step: self.ring.on_step(name, step)
+            outbox.folder / "masking",
+            durable=False,
+            on_step=lambda step: self.ring.on_step(name, step),
         )
         return MaskedTasks(own, journals, outbox, {}, random_bytes)
 

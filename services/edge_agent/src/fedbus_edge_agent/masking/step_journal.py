@@ -43,9 +43,10 @@ class StepJournals:
     """
 
     folder: Path
+    durable: bool = True
 
     def save(self, task: JournalledTask, steps: bytes) -> None:
-        """Write a journal; a power cut does not undo that.
+        """Write a journal; if they are `durable`, a power cut does not undo that.
 
         Raises:
             StoreError: The disk is full or not writable.
@@ -55,7 +56,7 @@ class StepJournals:
         with os_errors_as_store_errors(path, "journal of a masked task"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             data = len(head).to_bytes(_LENGTH_BYTES) + head + steps
-            atomic_write(path, data, mode=PRIVATE, durable=True)
+            atomic_write(path, data, mode=PRIVATE, durable=self.durable)
 
     def load(self) -> Iterator[tuple[JournalledTask, bytes]]:
         """Yield the journals of an earlier process, the oldest first; remove what is damaged."""
