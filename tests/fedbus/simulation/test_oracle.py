@@ -83,9 +83,8 @@ def contributors(task: int) -> tuple[Contributor, ...]:
     )
 
 
-@pytest.fixture
-def held() -> Held:
-    """Consistent records."""
+def true_trail() -> Held:
+    """Return consistent records."""
     held = Held()
     stated, value = held.put(spec()), 0.0
     held.put(FILE)
@@ -118,6 +117,11 @@ def held() -> Held:
         held.rounds.append(HistoryEntry(version=version, record=record))
         value += 1.75 + 10 * (number + 1)
     return held
+
+
+@pytest.fixture(name="held")
+def _held() -> Held:
+    return true_trail()
 
 
 def test_a_true_trail_passes(held: Held) -> None:

@@ -65,7 +65,7 @@ def readable_updates(
         if record is None or record.job != job or record.strategy.masking is None:
             continue
         fixed_point = record.strategy.masking.fixed_point
-        layout, _ = read_weights(store, each.version)
+        layout = read_weights(store, each.version)[0] if each.version.kept else None
         for one in record.contributors:
             update = made.get((one.agent, one.task, one.update))
             if update is None:
@@ -78,7 +78,8 @@ def readable_updates(
                     f"{one.agent} clipped its update for task {one.task} to other ranges than"
                     " those that the round before left"
                 )
-            updates[one.agent, one.task] = _readable(update, one, layout, fixed_point)
+            if layout is not None:
+                updates[one.agent, one.task] = _readable(update, one, layout, fixed_point)
         ranges = None if record.state is None else record.state.ranges
     return updates
 

@@ -140,8 +140,7 @@ class MaskedTotal:
     def _blocks(self) -> list[Span]:
         """Return the blocks of all numbers, as they are packed and masked."""
         starts = range(0, self._numbers, BLOCK_NUMBERS)
-        blocks = [Span(at, min(BLOCK_NUMBERS, self._numbers - at)) for at in starts]
-        return blocks or [Span(0, 0)]
+        return [Span(at, min(BLOCK_NUMBERS, self._numbers - at)) for at in starts]
 
     def _held(self, block: Span) -> Words:
         """Return a block of the total, writable."""
@@ -188,7 +187,7 @@ class MaskedTotal:
 
     def _check(self, numbers: Words) -> None:
         greatest = 2 * half(self._fixed_point.bits) * len(self._facts)
-        if numbers.size and int(numbers.max()) > greatest:
+        if int(numbers.max()) > greatest:
             raise MaskingError(
                 "the sum of the masked updates is not one of their numbers: an agent masked another"
                 " update than it may, or with other masks"
