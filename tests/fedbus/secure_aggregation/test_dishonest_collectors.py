@@ -231,7 +231,7 @@ def test_other_sets_far_away_on_a_circle_open_no_update() -> None:
 
 
 def test_agents_that_mask_for_other_sets_have_no_mask_in_common() -> None:
-    """A collector tells the target that few agents mask; all others know that set not."""
+    """A collector tells the target that few agents mask, and all others that all do."""
     federation = federation_at("mask", 10)
     loot = Loot(federation)
     few = federation.names[:7]

@@ -176,10 +176,9 @@ def test_an_agent_that_shared_another_secret_is_named() -> None:
 
 
 def test_shares_that_do_not_decrypt_do_not_end_the_round() -> None:
-    """A dishonest agent encrypts nonsense for all its neighbours and drops out: it is not needed.
+    """A dishonest agent encrypts nonsense for one neighbour, which goes on without that share.
 
-    Its mask key cannot be joined, so the round fails if it masked; here it offers its update, and
-    its neighbours have no share of its seed.
+    The shares of the others are enough.
     """
     federation = federation_at("shares", 6)
     collector = federation.collector
