@@ -93,6 +93,25 @@ def test_a_trainer_of_ones_own_learns_in_a_simulation() -> None:
     assert [r.round for r in seen] == list(range(1, result.state.round + 1))
 
 
+def test_an_encrypted_job_has_a_key_of_its_own_and_learns_the_same() -> None:
+    """A user tries the job file without a cluster; the result is decrypted."""
+    pytest.importorskip("tenseal")
+    small = {"poly_modulus_degree": 2048, "coeff_mod_bit_sizes": [36, 18]}
+    result = _run({"privacy-mechanisms": {"homomorphic": small}})
+    assert result.state.phase == "finished"
+    assert result.state.metrics["loss"] <= 0.001
+    assert result.weights["slope"] == pytest.approx(SLOPE, abs=0.1)
+    assert result.weights["offset"] == pytest.approx(OFFSET, abs=0.1)
+
+
+def test_parameters_of_no_key_are_refused_as_in_a_cluster() -> None:
+    """By the controller, which names what is wrong with the job file."""
+    pytest.importorskip("tenseal")
+    insecure = {"poly_modulus_degree": 2048, "coeff_mod_bit_sizes": [54, 55]}
+    with pytest.raises(SimulationFailed, match="homomorphic"):
+        _run({"privacy-mechanisms": {"homomorphic": insecure}})
+
+
 def test_a_job_may_take_longer_than_the_wait_for_an_answer() -> None:
     """An hour of the fake clock is nothing."""
     long = {"num_rounds": 120, "stopping_target": {}, "round": {"agents": 4, "quorum": 3}}

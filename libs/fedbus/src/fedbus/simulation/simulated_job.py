@@ -16,7 +16,9 @@ from fedbus.cluster.members import NOISE_KEY
 from fedbus.data import Dataset
 from fedbus.datasource.config import DataConfig
 from fedbus.datasource.source import DataSource, InMemorySource
-from fedbus.errors import FedbusError
+from fedbus.encryption.key_files import SecretKey
+from fedbus.encryption.parameters import DEFAULT_BITS, choose_parameters
+from fedbus.errors import FedbusError, SettingsError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs import JobFileError, parse, read_refusal
 from fedbus.mqtt.bus import Packet
@@ -72,6 +74,39 @@ def _loader_of(file: bytes) -> str | None:
         return None  # the controller refuses it
 
 
+def _key_of(file: bytes) -> SecretKey | None:
+    """Make a key for a job with homomorphic encryption, as its agents would have; else None.
+
+    With parameters that no key can have it is a usual one, and the controller refuses the job.
+
+    Raises:
+        SimulationFailed: TenSEAL is not installed.
+    """
+    try:
+        job = parse(file)
+    except JobFileError:
+        return None
+    wanted = job.privacy_mechanisms.homomorphic
+    if wanted is None:
+        return None
+    agents = job.round.agents
+    try:
+        parameters = choose_parameters(
+            scheme=wanted.asked_scheme or "bfv",
+            bits=wanted.bits or DEFAULT_BITS,
+            agents=agents,
+            poly_modulus_degree=wanted.poly_modulus_degree,
+            coeff_mod_bit_sizes=wanted.coeff_mod_bit_sizes,
+            scale_bits=wanted.scale_bits,
+        )
+    except SettingsError:
+        parameters = choose_parameters(agents=agents)
+    try:
+        return SecretKey.generate(parameters)
+    except SettingsError as error:
+        raise SimulationFailed(str(error)) from error
+
+
 class SimulatedJob:
     """The ring of one simulation, and the published states of its job."""
 
@@ -90,6 +125,7 @@ class SimulatedJob:
         self._folder = folder
         self._file = file
         self._loader = _loader_of(file)
+        self._key = _key_of(file)
         self._admission = Admission()  # one for all agents, which share this process
         self._ring = Ring(seed=seed, faults=faults)
         self._watch = watch
@@ -117,9 +153,13 @@ class SimulatedJob:
         )
         ring.add("user.pusher", lambda _: RunningService(self._pusher(model)))
         ring.run(self._has_model)
-        ring.add(services.CONTROLLER, services.controller(heartbeat, self._utc))
+        public = None if self._key is None else self._key.public
+        ring.add(services.CONTROLLER, services.controller(heartbeat, self._utc, public))
         create_noise_key(folder / NOISE_KEY)
-        ring.add(services.COLLECTOR, services.collector(noise_key=folder / NOISE_KEY))
+        ring.add(
+            services.COLLECTOR,
+            services.collector(noise_key=folder / NOISE_KEY, encryption_key=public),
+        )
         for name, dataset in data.items():
             self._add_agent(f"agent.{name.removeprefix('agent.')}", dataset, "train", own)
         if held_out is not None:
@@ -197,11 +237,16 @@ class SimulatedJob:
         source = InMemorySource(data) if isinstance(data, Dataset) else self._read(data)
 
         def trainer(_name: str, outbox: Outbox) -> LocalTrainer:
-            return LocalTrainer(outbox, source, None, own, admission=self._admission)
+            return LocalTrainer(
+                outbox, source, None, own, admission=self._admission, encryption_key=self._key
+            )
 
         examples = source.now.train.examples
         form = source.now.form.plain()
-        self._ring.add(name, services.agent(self._folder, trainer, role, examples, form))
+        agent = services.agent(
+            self._folder, trainer, role, examples, form, encryption_key=self._key
+        )
+        self._ring.add(name, agent)
 
     def _read(self, path: Path) -> DataSource:
         return DataSource(DataConfig(path=path, loader=self._loader, options=self._options))
@@ -224,6 +269,6 @@ class SimulatedJob:
         try:
             shown = store.show(state.model, state.version, 1)
             assert isinstance(shown, ModelView)  # noqa: S101 - the job has made this version
-            return read_weights(store, shown.version)[1]
+            return read_weights(store, shown.version, self._key)[1]
         finally:
             store.close()

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from fedbus.core.blob_io import BlobSource
 from fedbus.digest import digest_of
+from fedbus.encryption.key_files import SecretKey
+from fedbus.encryption.readable_weights import readable_weights
 from fedbus.errors import FedbusError
 from fedbus.model.blob import decode
 from fedbus.model.frozen_bits import FrozenBits
@@ -95,11 +97,19 @@ def read_spec(store: StoredRecords, version: VersionLike) -> ModelSpec:
 
 
 def read_weights(
-    store: StoredRecords, version: VersionLike
+    store: StoredRecords, version: VersionLike, key: SecretKey | None = None
 ) -> tuple[Layout, dict[str, NDArray[Any]]]:
-    """Read a version's layout and weights; raise RecordsError if a blob is missing or damaged."""
+    """Read a version's layout and weights; an encrypted one is decrypted with the key.
+
+    Raises:
+        RecordsError: A blob is missing or damaged.
+    """
     layout = Layout.read(read_spec(store, version).layout)
     blob = read_blob(store, version.weights, f"the weights of {name_of(version)}")
+    how = version.encryption
+    if how is not None and key is not None:
+        anchor = read_blob(store, how.anchor_weights, f"the anchor of {name_of(version)}")
+        blob = bytes(readable_weights(blob, anchor, how, layout, key))
     return layout, decode(blob, layout, "plain")
 
 
