@@ -14,6 +14,7 @@ from fedbus.data.dataset import Dataset
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.training.params import TrainingParams
 from fedbus.wire import codec
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import StepLimit, TrainingFacts
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
@@ -264,3 +265,15 @@ def test_a_mean_of_shares_is_a_share() -> None:
     for agent in (A, B):
         counted(round_, agent, 3, accuracy=1.0 + 1e-9)
     assert record_of(round_, MEAN).metrics == {"train_accuracy": 1.0}
+
+
+def test_the_energy_of_a_round_is_that_of_its_contributors() -> None:
+    """As they state it; who states none adds none."""
+    used = EnergyUsed(joules={"training": 3.0}, grams=0.5)
+    round_ = round_of()
+    for agent, energy in ((A, used), (B, None), (C, used)):
+        round_.offers[agent] = replace(offer(UPDATE, 10), energy=energy)
+        round_.count(agent)
+    record = record_of(round_, MEAN)
+    assert [one.energy for one in record.contributors] == [used, None, used]
+    assert record.energy == EnergyUsed(joules={"training": 6.0}, grams=1.0)

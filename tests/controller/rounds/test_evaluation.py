@@ -1,8 +1,11 @@
 """Federated evaluation of a version on held-out data, and the stop condition."""
 
+from dataclasses import replace
+
 import pytest
 
 from fedbus.wire.documents import JobState, RoundState
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.messages import EndJob, Evaluated, EvaluationStored, JobEnded, StoreEvaluation
 from fedbus_controller import keys
 from tests.controller.harness import (
@@ -218,3 +221,25 @@ def test_an_impossible_metric_does_not_end_the_job(accuracy: float) -> None:
     assert failed["reason"] == f"accuracy: expected a fraction, 0 to 1, got {accuracy}"
     assert keys.JobEnding(JOB) not in harness.asks
     assert harness.planned.round == 2
+
+
+def test_the_energy_of_rounds_and_evaluations_is_published() -> None:
+    """And added up for the job; a controller that takes it over begins with what is stored."""
+    trained = EnergyUsed(joules={"training": 30.0}, grams=2.0)
+    scored = EnergyUsed(joules={"evaluation": 4.0}, grams=0.5)
+    harness = HarnessWithEvaluators()
+    earlier = loaded(file=job_file(energy=True), energy=trained)
+    plan = harness.begin_round(earlier, COLLECTOR, A, B, C, EVALUATOR)
+    ended = committed(plan)
+    assert ended.record is not None
+    harness.receive(COLLECTOR, replace(ended, record=replace(ended.record, energy=trained)))
+    assert harness.evaluation().measures_energy
+    harness.receive(EVALUATOR, replace(score(0.75), energy=scored))
+    store = harness.asked(keys.EvaluationStorage(JOB, 1), StoreEvaluation)
+    assert store.energy == scored
+    (done,) = harness.sent(RoundState)
+    joules = {"training": 30.0, "evaluation": 4.0}
+    assert done.energy == EnergyUsed(joules=joules, grams=2.5)
+    assert harness.sent(JobState)[-1].energy == EnergyUsed(
+        joules={**joules, "training": 60.0}, grams=4.5
+    )

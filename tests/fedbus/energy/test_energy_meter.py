@@ -8,8 +8,9 @@ import pytest
 from fedbus.energy.carbon_intensity import GRAMS_PER_KWH, WORLD, grams_of, grams_per_kwh
 from fedbus.energy.energy_meter import JOULES_PER_BYTE, EnergyMeter
 from fedbus.energy.energy_sums import format_energy, total_energy
-from fedbus.errors import SettingsError
-from fedbus.wire.energy import EnergyUsed
+from fedbus.errors import SettingsError, WireError
+from fedbus.wire import codec
+from fedbus.wire.energy import MOST_ENERGY, EnergyUsed
 
 FIGURES = json.loads(
     (Path(__file__).parent / "reference" / "codecarbon_figures.json").read_text("utf-8")
@@ -121,6 +122,20 @@ def test_countries_are_named_by_three_letters() -> None:
         grams_per_kwh("DE")
 
 
+def test_a_sum_can_be_sent_whatever_agents_state() -> None:
+    """One that states too much, or a phase that there is not, spoils no round's record."""
+    most = EnergyUsed(joules={"training": MOST_ENERGY, "sleep": 1.0}, grams=MOST_ENERGY)
+    total = total_energy([most] * 3)
+    assert total == EnergyUsed(joules={"training": MOST_ENERGY}, grams=MOST_ENERGY)
+    assert codec.unpack(EnergyUsed, codec.pack(total)) == total
+    for wrong in (
+        EnergyUsed(joules={"training": 2 * MOST_ENERGY}, grams=0),
+        EnergyUsed(joules={}, grams=-1),
+    ):
+        with pytest.raises(WireError):
+            codec.unpack(EnergyUsed, codec.pack(wrong))
+
+
 def test_energy_is_added_by_phase() -> None:
     """What is unknown adds nothing; if all is unknown, so is the sum."""
     one = EnergyUsed(joules={"training": 3600.0, "transfer": 36.0}, grams=0.5)
@@ -130,4 +145,5 @@ def test_energy_is_added_by_phase() -> None:
     total = total_energy([one, None, other])
     assert total == EnergyUsed(joules={"training": 5400.0, "transfer": 36.0}, grams=0.75)
     assert format_energy(total) == "1.51 Wh, 0.75 g CO2 (training 1.5 Wh, transfer 0.01 Wh)"
+    assert format_energy(total, phases=False) == "1.51 Wh, 0.75 g CO2"
     assert format_energy(EnergyUsed(joules={"training": 3600.0}, grams=1)) == "1 Wh, 1 g CO2"

@@ -125,8 +125,8 @@ FIXED_RANGES = {"adaptive_ranges": False}
             {"energy": True},
             [
                 (
-                    "energy: it depends on the data of agents and has no noise, so the energy of a "
-                    "private job is recorded and not published"
+                    "energy: it depends on the data of each agent, so that of private, encrypted "
+                    "and masked trainings is not measured"
                 )
             ],
         ),

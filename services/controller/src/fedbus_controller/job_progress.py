@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 
 from fedbus.core.actions import Action, Announce, Note
+from fedbus.energy.energy_sums import total_energy
 from fedbus.jobs import JobFile
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.training.options import without_training_metrics
 from fedbus.wire.documents import JobPhase, JobState, RoundState
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages import JobEnded, JobLoaded, RoundEnded
 from fedbus.wire.privacy import PrivacySpent, public_spent
@@ -46,6 +48,8 @@ class JobProgress:
         state_of_strategy: What the strategy keeps with the newest version; None: nothing.
         inline_weights: The newest version's weights, if the collector's report contained them.
         record: The record of the newest round; None if another process received it.
+        energy: What all rounds and evaluations have used; None if nothing is known.
+        evaluation_energy: What the evaluation of the newest version has used.
         round_began: When the newest round was opened; None if another process opened it.
         left_out: The agents left out because of their class or input names, with reasons.
     """
@@ -75,6 +79,8 @@ class JobProgress:
         self.submitted, self.ended_at = loaded.submitted, loaded.ended
         self.inline_weights: bytes | None = None
         self.record: RoundRecord | None = None
+        self.energy = loaded.energy
+        self.evaluation_energy: EnergyUsed | None = None
         self.round_began: Timestamp | None = None
         self._reason = self._withheld = self.left_out = ""
         self._utc = utc
@@ -94,7 +100,14 @@ class JobProgress:
         self.inline_weights = ended.inline if complete else None
         self.metrics = {} if self.hides_agents else dict(ended.record.metrics)
         self.privacy = ended.record.privacy
+        self.energy = total_energy((self.energy, ended.record.energy))
+        self.evaluation_energy = None
         return self.record
+
+    def add_evaluation_energy(self, energy: EnergyUsed | None) -> None:
+        """Add what the evaluators of the newest version have used."""
+        self.evaluation_energy = energy
+        self.energy = total_energy((self.energy, energy))
 
     def _published(self, metrics: Mapping[str, float]) -> dict[str, float]:
         return without_training_metrics(metrics) if self.hides_agents else dict(metrics)
@@ -174,6 +187,7 @@ class JobProgress:
             at=self._utc(),
             privacy=public_spent(self.privacy),
             protection=self._protection,
+            energy=None if self.hides_agents else self.energy,
         )
 
     def round_state(self, record: RoundRecord) -> RoundState:
@@ -195,4 +209,8 @@ class JobProgress:
             began=self.round_began,
             at=self._utc(),
             privacy=public_spent(record.privacy),
+            energy=None if self.hides_agents else self._round_energy(record),
         )
+
+    def _round_energy(self, record: RoundRecord) -> EnergyUsed | None:
+        return total_energy((record.energy, self.evaluation_energy))

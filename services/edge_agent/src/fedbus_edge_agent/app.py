@@ -19,7 +19,7 @@ from fedbus_edge_agent.http.auth import read_token_auth
 from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
 from fedbus_edge_agent.masking.own_identity import OwnIdentity
 from fedbus_edge_agent.masking.step_journal import StepJournals
-from fedbus_edge_agent.settings import AgentSettings, load_source, read_encryption_key
+from fedbus_edge_agent.settings import AgentSettings, energy_meter, load_source, read_encryption_key
 from fedbus_edge_agent.standalone.jobs import HttpStarted, StandaloneJobs
 from fedbus_edge_agent.standalone.models import UploadedModels
 from fedbus_edge_agent.standalone.runner import StandaloneRunner
@@ -38,8 +38,8 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     """Build an agent.
 
     Raises:
-        SettingsError: The data, the preferred trainer or the encryption key cannot be loaded, or
-            the settings of the HTTP API contradict each other.
+        SettingsError: The data, the preferred trainer or the encryption key cannot be loaded, the
+            country is unknown, or the settings of the HTTP API contradict each other.
     """
     source = load_source(settings)
     token = None if settings.http_token is None else settings.http_token.get_secret_value()
@@ -58,6 +58,7 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         allowed=settings.plugins,
         admission=admission,
         encryption_key=key,
+        meter=energy_meter(settings.watts_per_core, settings.country),
     )
     try:
         trainer.trainers.check_preferred()

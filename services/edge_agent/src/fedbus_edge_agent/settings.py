@@ -12,6 +12,9 @@ from fedbus.datasource.config import DataConfig, LoaderError, OptionsError
 from fedbus.datasource.pipeline import PipelineStep, read_pipeline
 from fedbus.datasource.source import DataSource
 from fedbus.encryption.key_files import SecretKey
+from fedbus.energy.carbon_intensity import grams_per_kwh
+from fedbus.energy.energy_meter import EnergyMeter
+from fedbus.energy.processor_energy import read_joules_of
 from fedbus.errors import FedbusError, SettingsError, TrainingError
 from fedbus.runtime.settings import ServiceSettings
 from fedbus_edge_agent.training.watchdog import STALL_SECONDS
@@ -75,6 +78,23 @@ class AgentSettings(ServiceSettings):
             "only its owner may read; see `fedbus keys generate`"
         ),
     ] = None
+    watts_per_core: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1000,
+            description="watts of one busy core, for jobs that ask for energy; by default this "
+            "process's share of what the processor's RAPL counters say, or 12 where they cannot be "
+            "read; a Raspberry Pi 4 has about 1",
+        ),
+    ] = None
+    country: Annotated[
+        str | None,
+        Field(
+            description="where the electricity comes from, for the CO2 of jobs that ask for "
+            "energy: a code of three letters, such as `DEU`; by default the mean of the world"
+        ),
+    ] = None
     stall_seconds: Annotated[
         float, Field(ge=1, le=86_400, description="training that requests no batch this long hangs")
     ] = STALL_SECONDS
@@ -122,6 +142,14 @@ def read_encryption_key(path: Path | None) -> SecretKey | None:
         return None if path is None else SecretKey.load(path)
     except SettingsError as error:
         raise SettingsError(f"FEDBUS_ENCRYPTION_KEY: {error}") from error
+
+
+def energy_meter(watts_per_core: float | None, country: str | None) -> EnergyMeter:
+    """Return the meter of this process; raise SettingsError for an unknown country."""
+    try:
+        return EnergyMeter(read_joules_of(watts_per_core), grams_per_kwh(country))
+    except SettingsError as error:
+        raise SettingsError(f"FEDBUS_COUNTRY: {error}") from error
 
 
 def _setting_at_fault(settings: AgentSettings, error: FedbusError) -> str:

@@ -3,24 +3,28 @@
 from collections.abc import Iterable
 from math import fsum
 
-from fedbus.wire.energy import PHASES, EnergyUsed
+from fedbus.wire.energy import MOST_ENERGY, PHASES, EnergyUsed
 
 
 def total_energy(parts: Iterable[EnergyUsed | None]) -> EnergyUsed | None:
-    """Return the sum of what is known; None if nothing is."""
+    """Return the sum of what is known, at most `MOST_ENERGY` each; None if nothing is known."""
     known = [each for each in parts if each is not None]
     if not known:
         return None
-    joules = {phase: fsum(each.joules.get(phase, 0.0) for each in known) for phase in PHASES}
+    joules = {phase: _sum(each.joules.get(phase, 0.0) for each in known) for phase in PHASES}
     return EnergyUsed(
         joules={phase: value for phase, value in joules.items() if value},
-        grams=fsum(each.grams for each in known),
+        grams=_sum(each.grams for each in known),
     )
 
 
-def format_energy(energy: EnergyUsed) -> str:
+def _sum(amounts: Iterable[float]) -> float:
+    return min(MOST_ENERGY, fsum(amounts))
+
+
+def format_energy(energy: EnergyUsed, *, phases: bool = True) -> str:
     """Format energy for people: `1.2 Wh, 0.46 g CO2 (training 1.1 Wh, transfer 0.1 Wh)`."""
     hours = {phase: energy.joules[phase] / 3600 for phase in PHASES if phase in energy.joules}
-    phases = ", ".join(f"{phase} {value:.3g} Wh" for phase, value in hours.items())
-    parts = f" ({phases})" if len(hours) > 1 else ""
+    listed = ", ".join(f"{phase} {value:.3g} Wh" for phase, value in hours.items())
+    parts = f" ({listed})" if phases and len(hours) > 1 else ""
     return f"{fsum(hours.values()):.3g} Wh, {energy.grams:.3g} g CO2{parts}"

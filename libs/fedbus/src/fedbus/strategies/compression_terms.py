@@ -14,7 +14,9 @@ from fedbus.wire.strategies import Strategy
 def with_smaller_blobs(strategy: Strategy, job: JobFile) -> Strategy:
     """Return a strategy with what its job asks of updates, versions and energy.
 
-    Freezing and synchronization keep arrays with the strategy's state.
+    Freezing and synchronization keep arrays with the strategy's state. The energy that a
+    training uses depends on the agent's data, so that of private, encrypted and masked trainings is
+    not measured.
     """
     freezing, sync = freezing_of(job), sync_of(job)
     state = (
@@ -29,7 +31,7 @@ def with_smaller_blobs(strategy: Strategy, job: JobFile) -> Strategy:
         freezing=freezing,
         sync=sync,
         state=state,
-        measures_energy=job.energy,
+        measures_energy=job.energy and not (strategy.privacy or job.privacy_mechanisms.protection),
     )
 
 

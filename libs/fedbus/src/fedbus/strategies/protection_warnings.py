@@ -9,7 +9,7 @@ from fedbus.strategies.protection_terms import HOMOMORPHIC, MASKING, protection_
 from fedbus.strategies.strategy_names import preset_id
 from fedbus.text import counted
 from fedbus.wire.secure_aggregation import SecureAggregationTerms
-from fedbus.wire.strategies import Strategy, hides_agents
+from fedbus.wire.strategies import Strategy
 
 
 def protection_warnings(job: JobFile, strategy: Strategy) -> Iterator[str]:
@@ -22,7 +22,7 @@ def protection_warnings(job: JobFile, strategy: Strategy) -> Iterator[str]:
     if strategy.masking is not None:
         yield from _threshold(strategy.masking, job.round.agents)
     yield from _other_epochs(job, strategy)
-    yield from _hidden_energy(strategy)
+    yield from _no_energy(job, strategy)
 
 
 def _forced_fedavg(job: JobFile, strategy: Strategy) -> Iterator[str]:
@@ -110,9 +110,9 @@ def _other_epochs(job: JobFile, strategy: Strategy) -> Iterator[str]:
         )
 
 
-def _hidden_energy(strategy: Strategy) -> Iterator[str]:
-    if strategy.measures_energy and hides_agents(strategy):
+def _no_energy(job: JobFile, strategy: Strategy) -> Iterator[str]:
+    if job.energy and not strategy.measures_energy:
         yield (
-            "energy: it depends on the data of agents and has no noise, so the energy of a private "
-            "job is recorded and not published"
+            "energy: it depends on the data of each agent, so that of private, encrypted and "
+            "masked trainings is not measured"
         )

@@ -8,7 +8,10 @@ from fedbus.scalars import Bounds, Ident, Strict
 PHASES: Final = ("training", "evaluation", "transfer", "idle")
 """The phases of an agent's work; `transfer` is what networks use for the agent's bytes."""
 
-Amount = Annotated[float, Strict(ge=0, allow_inf_nan=False)]
+MOST_ENERGY: Final = 1e18
+"""Most joules or grams of one phase, and of a sum: more than all power stations make in an hour."""
+
+Amount = Annotated[float, Strict(ge=0, le=MOST_ENERGY)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -199,6 +199,7 @@ class RoundProgress:
             update=offer.update.digest,
             metrics={} if self.hides_metrics else offer.metrics,
             facts=offer.facts,
+            energy=None if self.hides_metrics else offer.energy,
         )
 
     def close_decision(self) -> CloseDecision:

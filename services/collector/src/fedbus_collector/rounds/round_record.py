@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import islice
 
+from fedbus.energy.energy_sums import total_energy
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_training_metrics
 from fedbus.wire.blobs import EncryptedVersion
@@ -54,6 +55,7 @@ def record_of(
         state=_state(progress, state),
         privacy=spent,
         encryption=_encryption(progress),
+        energy=total_energy(one.energy for one in contributors),
     )
 
 

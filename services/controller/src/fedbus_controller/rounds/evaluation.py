@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from fedbus.core.actions import Action, Announce, Ask, Cancel, Clear, Note, WakeAt
+from fedbus.energy.energy_sums import total_energy
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_training_metrics, impossible_metric
 from fedbus.wire.blobs import ModelRef
@@ -81,9 +82,13 @@ class Evaluation:
         yield Cancel(keys.EvaluationDeadline(job))
         held_out = dict(sorted(mean_metrics(self._results).items()))
         metrics = progress.metrics = sendable(held_out | as_training_metrics(progress.metrics))
+        energy = total_energy(each.energy for each in self._results)
+        progress.add_evaluation_energy(energy)
         if self._results:
             epoch = self._context.epoch
-            store = StoreEvaluation(epoch=epoch, job=job, round=number, metrics=metrics)
+            store = StoreEvaluation(
+                epoch=epoch, job=job, round=number, metrics=metrics, energy=energy
+            )
             yield Ask(keys.EvaluationStorage(job, number), repository, store)
         if progress.record is not None:
             yield Announce(ROUND_STATE, progress.round_state(progress.record))

@@ -61,4 +61,5 @@ def _evaluated(message: EvaluateTask, result: EvaluationResult, reason: str) -> 
         examples=result.examples,
         metrics=result.metrics,
         reason=reason[:MAX_TEXT_CHARACTERS],
+        energy=result.energy,
     )

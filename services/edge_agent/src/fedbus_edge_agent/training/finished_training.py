@@ -31,7 +31,13 @@ def store_finished(  # noqa: PLR0913, PLR0917 - what is stored, and where
             if array is not None:
                 states.save_pending(task, layout, array)
         return store_update(
-            outbox, task, sealed.blob, *offered, keeps_state=keeps_state, ranges=report.ranges
+            outbox,
+            task,
+            sealed.blob,
+            *offered,
+            keeps_state=keeps_state,
+            ranges=report.ranges,
+            energy=report.energy,
         )
     except Exception:
         for states, _ in kept:

@@ -9,6 +9,8 @@ from fedbus.blobs.spool import Spool
 from fedbus.data import Dataset
 from fedbus.datasource.source import DataSource, InMemorySource
 from fedbus.encryption.key_files import SecretKey
+from fedbus.energy.energy_meter import EnergyMeter, MeasuredWork
+from fedbus.energy.processor_energy import ConstantPower
 from fedbus.errors import PluginError, PrivacyError, StoreError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs.eligibility import RowFormat
@@ -33,6 +35,7 @@ from fedbus_edge_agent.training.finished_training import store_finished
 from fedbus_edge_agent.training.frozen_numbers import frozen_numbers, held_at_base
 from fedbus_edge_agent.training.local_strategy import StrategyPlugins
 from fedbus_edge_agent.training.local_tensors import LocalTensors
+from fedbus_edge_agent.training.measured_tasks import is_measured, transferred_bytes
 from fedbus_edge_agent.training.optimizer_state import OptimizerStates
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.private_offer import (
@@ -76,7 +79,8 @@ class LocalTrainer:
     """Trains and evaluates on `data` with this machine's trainers (see `Trainers`).
 
     `admission` decides which `.tflite` files are opened in this process, `noise` makes the source
-    of noise of each private task, and `encryption_key` reads and makes what is encrypted.
+    of noise of each private task, `encryption_key` reads and makes what is encrypted, and `meter`
+    measures the energy of tasks that ask for it.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all but three have a good default
@@ -89,10 +93,12 @@ class LocalTrainer:
         admission: Admission | None = None,
         noise: Callable[[], SecretNoise] = EphemeralNoise,
         encryption_key: SecretKey | None = None,
+        meter: EnergyMeter | None = None,
     ) -> None:
         self.trainers = Trainers(preferred, factories, allowed)
         self._outbox = outbox
         self._encryption_key = encryption_key
+        self._meter = meter or EnergyMeter(ConstantPower())
         self._local_tensors = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
         self.strategies = StrategyLoader(StrategyPlugins(allowed), outbox, noise)
         self._source = InMemorySource(data) if isinstance(data, Dataset) else data
@@ -121,8 +127,9 @@ class LocalTrainer:
             FedbusError: The base is damaged, no trainer can be used, or training failed.
             Stopped: The task was cancelled.
         """
-        keep = self._stores(task, model.layout, control)
-        return self._train(task, model, base, control, strategy, keep)
+        with self._meter.working("training", measured=is_measured(task)) as work:
+            keep = self._stores(task, model.layout, control, work)
+            return self._train(task, model, base, control, strategy, keep)
 
     def train_to_mask(
         self,
@@ -141,7 +148,8 @@ class LocalTrainer:
             left = unmasked_update(task, model.layout, blob, report, bound=bound, own=own)
             return lambda: left
 
-        return self._train(task, model, base, control, strategy, keep)
+        with self._meter.working("training", measured=False):
+            return self._train(task, model, base, control, strategy, keep)
 
     def train_on_features(  # noqa: PLR0913, PLR0917 - as `FeatureRunner` has it
         self,
@@ -219,7 +227,11 @@ class LocalTrainer:
         return result
 
     def _stores(
-        self, task: TrainTask, layout: Layout, control: TaskControl
+        self,
+        task: TrainTask,
+        layout: Layout,
+        control: TaskControl,
+        work: MeasuredWork | None = None,
     ) -> _Keep[TrainingResult]:
         """Return what seals the update of a task, and then stores it."""
 
@@ -227,7 +239,9 @@ class LocalTrainer:
             blob: bytearray, trained: TrainedFrom, report: TrainingReport, finished: FinishedUpdate
         ) -> Callable[[], TrainingResult]:
             sealed = sealed_update(task, layout, blob, trained, self._encryption_key, control)
-            stated = replace(report, ranges=sealed.ranges)
+            moved = transferred_bytes(task, len(sealed.blob))
+            energy = None if work is None else work.used(moved)
+            stated = replace(report, ranges=sealed.ranges, energy=energy)
             return partial(store_finished, self._outbox, task, layout, sealed, stated, finished.own)
 
         return keep
@@ -253,6 +267,14 @@ class LocalTrainer:
             Stopped: The task was cancelled.
         """
         control.begin()
+        with self._meter.working("evaluation", measured=is_measured(task)) as work:
+            examples, metrics = self._evaluated(task, model, weights, control)
+            energy = work.used(task.version.weights.size)
+        return EvaluationResult(examples, metrics, energy)
+
+    def _evaluated(
+        self, task: EvaluateTask, model: Model, weights: Blob, control: TaskControl
+    ) -> tuple[int, dict[str, float]]:
         weights = readable_version(task.version.whole, model, weights, self._encryption_key)
         with contain_exits():
             data = control.watch(self.weights_trainer.load_data(model, task.params).test)
@@ -264,7 +286,7 @@ class LocalTrainer:
                 raise PluginError(f"{type(trainer).__name__} cannot evaluate")
             control.check()
             metrics = trainer.evaluate(merged or arrays, data, task.params)
-        return EvaluationResult(data.examples, checked_metrics(metrics))
+        return data.examples, checked_metrics(metrics)
 
     def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
         """Reject plug-ins that the agent cannot use: `Trainers.check` and `DataSource.check`."""

@@ -8,6 +8,7 @@ from typing import Final
 from fedbus.errors import PrivacyError, Stopped, TrainingError
 from fedbus.plugins import PrivateTraining, SecretNoise
 from fedbus.training.params import Update
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.messages import FeatureTask, TrainTask
 from fedbus.wire.strategies import NO_FACTS, TrainingFacts
 from fedbus_edge_agent.training.cancellation import TaskControl
@@ -27,6 +28,7 @@ class TrainingReport:
     metrics: Mapping[str, float] = field(default_factory=dict)
     facts: TrainingFacts = NO_FACTS
     ranges: tuple[int, ...] = ()
+    energy: EnergyUsed | None = None
 
 
 def training_report(

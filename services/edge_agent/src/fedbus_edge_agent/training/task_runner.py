@@ -11,6 +11,7 @@ from fedbus.model.layout import Layout
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.strategies import NO_FACTS, TrainingFacts
 from fedbus_edge_agent.training.cancellation import TaskControl
@@ -51,6 +52,7 @@ class EvaluationResult:
 
     examples: int
     metrics: dict[str, float]
+    energy: EnergyUsed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ def store_update(  # noqa: PLR0913, PLR0917 - the parts of an offer
     *,
     keeps_state: bool = False,
     ranges: tuple[int, ...] = (),
+    energy: EnergyUsed | None = None,
 ) -> TrainingResult:
     """Write an update and its offer to the outbox; with `keeps_state`, its state was written.
 
@@ -124,6 +127,7 @@ def store_update(  # noqa: PLR0913, PLR0917 - the parts of an offer
         metrics=checked_metrics(metrics),
         facts=facts,
         ranges=ranges,
+        energy=energy,
     )
     codec.unpack(Offer, codec.pack(offer))  # a trainer may have returned a negative count
     stored = StoredOffer(collector=task.collector, offer=offer)

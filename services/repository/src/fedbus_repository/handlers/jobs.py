@@ -94,8 +94,10 @@ class JobHandler:
         match message:
             case StorePlan(plan=plan):
                 return (plan.job, plan.task), partial(store_plan, store, self._specs, message)
-            case StoreEvaluation(job=job, round=number, metrics=metrics):
-                return (job, number), partial(store.store_evaluation, epoch, job, number, metrics)
+            case StoreEvaluation(job=job, round=number, metrics=metrics, energy=energy):
+                return (job, number), partial(
+                    store.store_evaluation, epoch, job, number, metrics, energy
+                )
             case ListJobs():
                 return (), partial(store.list_jobs, epoch)
             case StoreJob(job=job, model=model, file=file):
@@ -148,12 +150,14 @@ class JobHandler:
         return (Send(sender, replace(loaded, acceptance=acceptance)),)
 
     def _completed(self, loaded: JobLoaded) -> Steps[JobLoaded]:
-        """Add what the model's spec requires of an agent, and what the job's ledger says."""
+        """Add what the model's spec requires, what the ledger says, and what energy was used."""
         spec = loaded.latest.spec
         needs = yield Call(partial(self._specs.needs, spec))
         shared = yield Call(partial(self._specs.shared_tensors, spec))
         ledger = yield Call(partial(self._store.job_ledger, loaded.job))
-        return with_ledger(replace(loaded, needs=needs, shared_tensors=shared), ledger)
+        energy = yield Call(partial(self._store.energy, loaded.job))
+        found = replace(loaded, needs=needs, shared_tensors=shared, energy=energy)
+        return with_ledger(found, ledger)
 
     def _origin(self, message: StoreJob) -> Origin | None:
         if message.origin is None:

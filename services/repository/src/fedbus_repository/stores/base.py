@@ -13,6 +13,7 @@ from typing import Protocol
 from fedbus.core.blob_io import BlobSource
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import EndPhase
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.identifiers import Metrics
 from fedbus.wire.messages import PushModel
 from fedbus.wire.privacy import LedgerEntry
@@ -140,9 +141,20 @@ class Store(Protocol):
         """Return why a new job with this strategy, which has a privacy mechanism, is refused."""
 
     def store_evaluation(
-        self, epoch: int, job: str, round: int, metrics: Metrics
+        self,
+        epoch: int,
+        job: str,
+        round: int,
+        metrics: Metrics,
+        energy: EnergyUsed | None = None,
     ) -> Version | StoreRefusal | StaleLease | None:
-        """Merge an evaluation into the metrics of a round's version; None: no such round."""
+        """Merge an evaluation into the metrics of a round's version; None: no such round.
+
+        `energy` of its evaluators is added to that of the round.
+        """
+
+    def energy(self, job: str) -> EnergyUsed | None:
+        """Return what the rounds of a job, and their evaluations, have used."""
 
     def end_job(
         self, epoch: int, job: str, phase: EndPhase, reason: str

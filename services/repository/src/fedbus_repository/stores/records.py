@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 from fedbus.wire.blobs import BlobRef, CompressedBlob, EncryptedVersion
 from fedbus.wire.documents import EndPhase
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.messages.model_requests import Derivation
 from fedbus.wire.privacy import PrivacySpent, PrivacyTerms
@@ -40,6 +41,7 @@ class Version:
         privacy: What its job had spent with its round; None without a privacy mechanism.
         encryption: How its weights are encrypted; None: they are plain.
         thin: The smaller blob that agents may train from; None: there is none.
+        energy: What its round and its evaluation have used; None: it was not measured.
         derived: Of a pushed version that a key holder made from another one: from which, and how.
         at: When it was stored; ignored when versions are compared.
     """
@@ -62,6 +64,7 @@ class Version:
     encryption: EncryptedVersion | None = None
     thin: CompressedBlob | None = None
     derived: Derivation | None = None
+    energy: EnergyUsed | None = None
     at: Timestamp | None = field(default=None, compare=False)
 
     @property

@@ -25,6 +25,7 @@ from fedbus.client.failures import Failed, JobRefused, Refused
 from fedbus.client.job_files import id_of, with_id
 from fedbus.client.names import job_id
 from fedbus.client.results import Submission
+from fedbus.energy.energy_sums import format_energy
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.jobs import JobFileError, parse, training_params_of
 from fedbus.training.options.inactive_schedulers import inactive_reason
@@ -209,6 +210,8 @@ def show_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     display.show(f"metrics    {display.format_metrics(state.metrics) or 'none yet'}")
     if state.privacy is not None:
         display.show(f"privacy    {format_spent(state.privacy)}")
+    if state.energy is not None:
+        display.show(f"energy     {format_energy(state.energy)}")
     for done in rounds:
         display.show(round_line(done) + (f", {format_time(done.at)}" if done.at else ""))
     if len(rounds) < state.round:

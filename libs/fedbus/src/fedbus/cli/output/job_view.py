@@ -22,6 +22,7 @@ from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.failures import Failed
 from fedbus.client.results import Awaiting, JobNews
+from fedbus.energy.energy_sums import format_energy
 from fedbus.text import counted
 from fedbus.wire import codec
 from fedbus.wire.documents import ENDED_PHASES, JobState, RoundState
@@ -164,9 +165,11 @@ def round_line(done: RoundState) -> str:
     if done.privacy is not None:
         return f"round {done.round:>3}  {metrics}  {format_spent(done.privacy)}"
     refused = f", {len(done.refusals)} refused" if done.refusals else ""
+    energy = "" if done.energy is None else f", {format_energy(done.energy, phases=False)}"
     return (
         f"round {done.round:>3}  {metrics}  "
         f"{counted(len(done.contributors), 'agent')}{refused}, {counted(done.examples, 'example')}"
+        f"{energy}"
     )
 
 
@@ -182,6 +185,8 @@ def report_end(end: JobState, *, as_json: bool) -> None:
         display.show(f"job {end.job} finished: {end.reason}")
         metrics = display.format_metrics(end.metrics) or "no metrics"
         display.show(f"{end.model} version {end.version}: {metrics}")
+        if end.energy is not None:
+            display.show(f"job {end.job} has used {format_energy(end.energy)}")
         if end.privacy is not None:
             display.show(f"job {end.job} has spent {format_spent(end.privacy)}")
         if end.privacy is not None and not is_alone(end.privacy):

@@ -7,6 +7,7 @@ from fedbus.limits import MAX_COHORT_AGENTS, MAX_FAULTS_SENT, MAX_JOB_FILE_BYTES
 from fedbus.scalars import Bounds, Flag, Ident, Raw, RoundNumber, Strict, Text, Whole
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import EndPhase, JobFault, ModelNeeds
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.identifiers import Digest, Metrics, TaskNumber, Timestamp
 from fedbus.wire.privacy import Participation, PrivacySpent
 from fedbus.wire.round_records import Plan
@@ -132,6 +133,7 @@ class JobLoaded:
     updates, and else None. `privacy` is what the job has spent, and `participations` what its
     ledger says about each agent, only with a privacy mechanism. `shared_tensors` is the number of
     tensors of an update: those of the model that are not local; 0 if the spec cannot be read.
+    `energy` is what its rounds and their evaluations have used.
     """
 
     job: Ident
@@ -152,16 +154,21 @@ class JobLoaded:
     privacy: PrivacySpent | None = None
     participations: Annotated[tuple[Participation, ...], Bounds(max_length=MAX_COHORT_AGENTS)] = ()
     shared_tensors: Whole = 0
+    energy: EnergyUsed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreEvaluation:
-    """Store the metrics of a committed round's version on held-out data."""
+    """Store the metrics of a committed round's version on held-out data.
+
+    `energy` is what the evaluators have used.
+    """
 
     epoch: Whole
     job: Ident
     round: RoundNumber
     metrics: Metrics
+    energy: EnergyUsed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

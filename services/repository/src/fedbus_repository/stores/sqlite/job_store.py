@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fedbus.privacy.budget import budget_fault
 from fedbus.privacy.ledger_entries import entry_of_plan, is_entered_with_plan, trains_on_features
 from fedbus.wire.documents import EndPhase
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
@@ -164,13 +165,22 @@ class SqliteJobs(SqliteLedgers):
             return None if found is None else found.plan
 
     def store_evaluation(
-        self, epoch: int, job: str, round: int, metrics: Metrics
+        self,
+        epoch: int,
+        job: str,
+        round: int,
+        metrics: Metrics,
+        energy: EnergyUsed | None = None,
     ) -> Version | StoreRefusal | StaleLease | None:
         with self._database.writing(f"storing an evaluation of job {job}") as db:
             found = _find_job(db, epoch, job)
             if not isinstance(found, StoredJob):
                 return found
-            return version_rows.merge_evaluation(db, job, round, metrics)
+            return version_rows.merge_evaluation(db, job, round, metrics, energy)
+
+    def energy(self, job: str) -> EnergyUsed | None:
+        with self._database.reading(f"reading the energy of job {job}") as db:
+            return version_rows.energy_of_job(db, job)
 
     def end_job(
         self, epoch: int, job: str, phase: EndPhase, reason: str

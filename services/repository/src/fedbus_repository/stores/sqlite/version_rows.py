@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from fedbus.energy.energy_sums import total_energy
 from fedbus.training.options import without_training_metrics
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, CompressedBlob, EncryptedVersion
+from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.messages.model_requests import Derivation, PushModel
 from fedbus.wire.privacy import PrivacySpent
@@ -26,7 +28,7 @@ from fedbus_repository.stores.rules import merge_metrics
 
 _VERSION = (
     "model, version, parent, digest, size, spec, spec_size, job, round, contributors, metrics,"
-    " scored, pinned, kept, strategy, state, privacy, encryption, thin, derived, created"
+    " scored, pinned, kept, strategy, state, privacy, encryption, thin, derived, energy, created"
 )
 _COLUMNS = _VERSION.count(",") + 1
 _PACKED: Final = {
@@ -36,6 +38,7 @@ _PACKED: Final = {
     "encryption": EncryptedVersion,
     "thin": CompressedBlob,
     "derived": Derivation,
+    "energy": EnergyUsed,
 }
 """Columns in the wire encoding, in their order; they are fields of `Version`."""
 
@@ -127,6 +130,7 @@ def insert_round(
         privacy=record.privacy,
         encryption=record.encryption,
         thin=record.thin,
+        energy=record.energy,
         at=at,
     )
     _insert(db, made, codec.pack(record))
@@ -180,23 +184,41 @@ def mark_deleted(db: sqlite3.Connection, versions: Iterable[Version]) -> None:
 
 
 def merge_evaluation(
-    db: sqlite3.Connection, job: str, number: int, evaluation: Metrics
+    db: sqlite3.Connection,
+    job: str,
+    number: int,
+    evaluation: Metrics,
+    energy: EnergyUsed | None,
 ) -> Version | None:
-    """Merge held-out metrics into the metrics of a round's version.
+    """Merge held-out metrics into the metrics of a round's version, and add evaluators' energy.
 
-    Metrics of training are left out if the job hides its agents: ε does not cover them.
+    The same evaluation may come twice, so it is added to that of the round's record. Metrics of
+    training are left out if the job hides its agents: ε does not cover them.
     """
-    found = _one(db, "job = ? AND round = ?", job, number)
-    if found is None:
+    entry = next(_entries(db, "job = ? AND round = ?", job, number), None)
+    if entry is None or entry.record is None:
         return None
+    found = entry.version
     if hides_agents(found.strategy) or found.privacy is not None:
         evaluation = without_training_metrics(evaluation)
-    evaluated = replace(found, metrics=merge_metrics(found.metrics, evaluation), evaluated=True)
+    evaluated = replace(
+        found,
+        metrics=merge_metrics(found.metrics, evaluation),
+        evaluated=True,
+        energy=total_energy((entry.record.energy, energy)),
+    )
+    packed = None if evaluated.energy is None else codec.pack(evaluated.energy)
     db.execute(
-        "UPDATE versions SET metrics = ?, scored = 1 WHERE job = ? AND round = ?",
-        (json.dumps(evaluated.metrics), job, number),
+        "UPDATE versions SET metrics = ?, scored = 1, energy = ? WHERE job = ? AND round = ?",
+        (json.dumps(evaluated.metrics), packed, job, number),
     )
     return evaluated
+
+
+def energy_of_job(db: sqlite3.Connection, job: str) -> EnergyUsed | None:
+    """Return what the rounds of a job, and their evaluations, have used; None: nothing is known."""
+    found = db.execute("SELECT energy FROM versions WHERE job = ? AND energy NOT NULL", (job,))
+    return total_energy(codec.unpack(EnergyUsed, packed) for (packed,) in found)
 
 
 def _insert(db: sqlite3.Connection, made: Version, record: bytes | None) -> None:
