@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fedbus.errors import LayoutError
 from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.documents import JobFault, TensorSpec
 from fedbus.wire.messages import (
@@ -22,6 +23,10 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.core import RepositoryCore
+from fedbus_repository.handlers.encrypted_versions import (
+    check_encrypted_round,
+    check_encrypted_size,
+)
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.protection_rules import encryption_of
 from fedbus_repository.stores.records import StoredJob
@@ -30,6 +35,7 @@ from tests.repository.harness import (
     CONTROLLER,
     FEDAVG,
     JOB,
+    LAYOUT,
     MODEL,
     REPOSITORY,
     USER,
@@ -309,3 +315,29 @@ def test_a_masked_round_makes_a_plain_version(harness: Harness, store: Store) ->
     [answer] = harness.receive(COLLECTOR, Commit(record=record, weights=blob_ref_of(weights(1.0))))
     assert isinstance(answer, Committed)
     assert answer.version.encryption is None
+
+
+def test_a_file_that_cannot_be_parsed_is_left_to_the_controller(
+    harness: Harness, store: Store
+) -> None:
+    """It has judged it; the repository judges the strategy alone."""
+    push(store)
+    message = replace(store_job(ENCRYPTED, HOMOMORPHIC), file=b"[]")
+    [loaded] = harness.receive(CONTROLLER, message)
+    assert isinstance(loaded, JobLoaded)
+
+
+def test_terms_that_cannot_hold_the_sum_have_no_size() -> None:
+    """They are refused with the job; a collector may still send some."""
+    wrong = replace(ENCRYPTION, parameters="0" * 64)
+    with pytest.raises(LayoutError, match="the digest of the parameters is not that"):
+        check_encrypted_size(100_000, wrong, LAYOUT)
+
+
+def test_a_round_that_does_not_say_how_it_is_encrypted_is_refused(store: Store) -> None:
+    """Whatever its blob has."""
+    job = begin(store, strategy=ENCRYPTED)
+    plan = protected_plan(job)
+    record = protected_record(plan, job.latest, encryption=None)
+    with pytest.raises(LayoutError, match="does not say how its version is encrypted"):
+        check_encrypted_round(b"", 0, LAYOUT, record, plan)
