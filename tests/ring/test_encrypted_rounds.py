@@ -146,14 +146,22 @@ def test_faults_of_the_network_and_kills_by_seed(seed: int, tmp_path: Path) -> N
         assert len(run(cluster)) == 3
 
 
-def test_noise_of_agents_is_part_of_the_sum(tmp_path: Path) -> None:
-    """The ledger has its entries, and all agents state the same ranges."""
-    fixed = {"noise_multiplier": 0.7, "clipping_norm": 0.5, "num_sampled_clients": 4}
-    mechanisms = {**HOMOMORPHIC, "dp-fixed": fixed}
+@pytest.mark.parametrize("mechanism", ["dp-fixed", "dp-adaptive"])
+def test_noise_of_agents_is_part_of_the_sum(mechanism: str, tmp_path: Path) -> None:
+    """The ledger has its entries; an adaptive norm follows the bits, which have noise as well."""
+    keys = {"noise_multiplier": 0.7, "num_sampled_clients": 4}
+    own: dict[str, Any] = {
+        "dp-fixed": {**keys, "clipping_norm": 0.5},
+        "dp-adaptive": {**keys, "init_clip_norm": 0.5, "clip_count_stddev": 0.6},
+    }
+    mechanisms = {**HOMOMORPHIC, mechanism: own[mechanism]}
     with closing(RingCluster(tmp_path, encrypted=True)) as cluster:
         records = run(cluster, mechanisms=mechanisms)
         assert [one.privacy.entries for one in records if one.privacy is not None] == [1, 2, 3]
         assert all(one.examples == 1 for each in records for one in each.contributors)
+        states = [record.state for record in records if record.state is not None]
+        norms = {state.numbers.get("clipping_norm") for state in states}
+        assert len(norms) == (3 if mechanism == "dp-adaptive" else 1)
 
 
 def test_the_oracle_finds_a_version_of_other_updates(tmp_path: Path) -> None:

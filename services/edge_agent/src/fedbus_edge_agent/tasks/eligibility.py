@@ -38,7 +38,10 @@ class StrategySizes:
 
 
 ENCRYPTION_COPIES: Final = 10
-"""Memory to decrypt a base or encrypt an update, in sizes of the readable weights of float32."""
+"""Memory to decrypt a base or encrypt an update, in sizes of the readable weights.
+
+Measured with 4 million float32 numbers: 9.1 and 8.0 sizes.
+"""
 
 NO_ARRAYS: Final = StrategySizes()
 
