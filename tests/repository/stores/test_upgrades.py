@@ -68,7 +68,7 @@ def make_older(folder: Path, schema: int) -> None:
         "CREATE INDEX kept_arrays ON versions (arrays) WHERE kept = 1 AND arrays IS NOT NULL"
     )
     db.execute("DROP TABLE kept_blobs")
-    columns = [("versions", name) for name in ("encryption", "thin", "derived")]
+    columns = [("versions", name) for name in ("encryption", "thin", "derived", "energy")]
     if schema < 5:
         db.execute("DROP TABLE ledger")
         db.execute("DROP INDEX model_jobs")
