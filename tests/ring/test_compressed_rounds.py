@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.privacy.noise_key import read_noise_key
+from fedbus.simulation.private_records import check_private_records
 from tests.ring.compressed_storm import (
     AGENT_POINTS,
     CHAINS,
@@ -61,4 +63,35 @@ def test_rules_that_keep_updates_get_decoded_ones(strategy: str, tmp_path: Path)
     cluster = RingCluster(tmp_path, seed=7, agents=AGENTS, trains=True)
     run_compressed(cluster, "sparse-bits", rounds=3, strategy=strategy)
     assert check_compressed(cluster) >= 9
+    cluster.close()
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "keys"),
+    [
+        ("dp-fixed", {"noise_multiplier": 0.5, "clipping_norm": 0.3}),
+        ("dp-adaptive", {"noise_multiplier": 0.4, "init_clip_norm": 0.3}),
+        (
+            "dp-fixed",
+            {"noise_multiplier": 0.5, "clipping_norm": 0.3, "server_side_noising": False},
+        ),
+    ],
+)
+def test_a_private_update_is_not_longer_for_being_compressed(
+    mechanism: str, keys: dict[str, object], tmp_path: Path
+) -> None:
+    """A collector refuses longer ones, and the noise is for the clipping norm."""
+    cluster = RingCluster(tmp_path, seed=3, agents=AGENTS, private=True)
+    cluster.submit(
+        rounds=3,
+        transmitter=CHAINS["four-bits"],
+        **{"privacy-mechanisms": {mechanism: {"num_sampled_clients": AGENTS, **keys}}},  # type: ignore[arg-type]  # keys of a job file
+    )
+    state = cluster.run()
+    assert (state.phase, state.round) == ("finished", 3), state.reason
+    assert [*cluster.ring.noted("update_refused")] == []
+    key = read_noise_key(cluster.noise_key)
+    with cluster.store() as store:
+        checked = check_private_records(store, cluster.records.updates_of("job-1"), key)
+        assert checked.rounds == 3
     cluster.close()

@@ -292,6 +292,12 @@ def test_steps_that_are_no_chain_are_refused(
     assert str(error.value).startswith(sentence)
 
 
+@pytest.mark.parametrize("name", ["cast", "quantize", "top-k", "random-k"])
+def test_a_step_that_loses_something_leaves_something_to_send(name: str) -> None:
+    """Agents keep a residual for it."""
+    assert not chain_of((step(name), step("zstandard"))).lossless
+
+
 def test_every_step_has_defaults() -> None:
     """A bare name in a job is enough."""
     for name in STEP_PARAMETERS:

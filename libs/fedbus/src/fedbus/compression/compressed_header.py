@@ -9,7 +9,7 @@ from typing import Final
 
 from fedbus.compression.chain import Chain
 from fedbus.errors import LayoutError
-from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, Blob, header_fields, packed_header
+from fedbus.model.blob_header import Blob, header_fields, packed_header
 from fedbus.model.layout import Layout
 
 COMPRESSED: Final = "compressed"
@@ -30,10 +30,7 @@ def compressed_header_bytes(layout: Layout, chain: Chain, seed: int) -> bytes:
     """Return the header, padding included."""
     steps = _steps(chain)
     fields = {"encoding": COMPRESSED, "layout": layout.digest, "steps": steps, "seed": seed}
-    made = packed_header(fields)
-    if len(made) > MAX_BLOB_HEADER_BYTES:
-        raise LayoutError(f"a header of {len(made)} bytes; at most {MAX_BLOB_HEADER_BYTES}")
-    return made
+    return packed_header(fields)
 
 
 def read_compressed_header(prefix: Blob, layout: Layout, chain: Chain) -> CompressedHeader:
