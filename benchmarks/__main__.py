@@ -27,6 +27,11 @@ RUNS: dict[str, tuple[str, ...]] = {
     "secure aggregation": (
         *("benchmarks.secure_aggregation", "--agents", "20", "--parameters", "250000"),
     ),
+    "compression": (
+        *("benchmarks.compression", "--rounds", "5", "--seeds", "1", "--data", "digits"),
+        *("--chains", "cast", "top 10 %, 8 bits", "top 1 %, 8 bits"),
+    ),
+    "slow links": ("benchmarks.compression.slow_links", "--rounds", "3"),
     "inference": ("benchmarks.inference", "--requests", "200"),
 }
 

@@ -280,6 +280,7 @@ class Wish:
     agents: int
     quorum: int
     deadline_seconds: float = 120.0
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def file(self) -> bytes:
         """Return the job file."""
@@ -293,6 +294,7 @@ class Wish:
             "model_name": MODEL,
             "num_rounds": self.rounds,
             "round": wanted,
+            **self.more,
         }
         return json.dumps(job).encode()
 

@@ -1,7 +1,8 @@
 """Simulated trainer for fleets of hundreds of agents in tests and benchmarks.
 
 Only the training is simulated: the update is a blob of random numbers on a real disk. They are
-drawn from the task's seed, so that a repeated task gives the same bytes.
+drawn from the task's seed, so that a repeated task gives the same bytes. Those of an update that is
+to be compressed do not repeat, and it leaves no residual.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from fedbus.wire.messages import EvaluateTask, TrainTask
 from fedbus.wire.strategies import TrainingFacts
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.checks import check_digest
+from fedbus_edge_agent.training.compressed_update import compressed_update, is_compressed
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.task_runner import (
     NO_STRATEGY_BLOBS,
@@ -75,6 +77,9 @@ class SimulatedTrainer:
         drawn = pattern(task.params.seed)
         numbers[:whole].reshape(-1, PATTERN_NUMBERS)[:] = drawn
         numbers[whole:] = drawn[: numbers.size - whole]
+        if is_compressed(task):
+            numbers[:] = np.random.default_rng(task.params.seed).standard_normal(numbers.size)
+            blob = compressed_update(task, model.layout, blob).blob
         self._on_update(task, blob)
         metrics, facts = {"loss": 1.0 / task.round}, TrainingFacts(steps=1, base_loss=0.5)
         return store_update(self._outbox, task, blob, self._examples, metrics, facts)

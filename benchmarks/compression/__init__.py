@@ -1,0 +1,1 @@
+"""Accuracy and bytes of rounds with compressed updates and versions."""
