@@ -134,7 +134,7 @@ def test_what_the_collector_reads_is_not_longer_than_the_clipped_update(
         np.testing.assert_allclose(sent[name] + left, intended[name], rtol=1e-6, atol=1e-6 * scale)
 
 
-def test_four_bits_make_an_update_longer_where_nobody_measures_it() -> None:
+def test_four_bits_make_an_update_longer_where_no_node_measures_it() -> None:
     """So the test above tests something: without a bound nothing is scaled down."""
     intended = decode(delta_of(), WEIGHTS, "delta")
     for task in (
