@@ -14,6 +14,7 @@ from fedbus.errors import StoreError
 from fedbus.model.blob_header import Blob
 from fedbus.secure_aggregation.masked_round import MaskedRound
 from fedbus.secure_aggregation.masked_task import MaskedTask
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import NodeIdentity
 from fedbus.wire.messages import Decline, Offer, Receipt, Step, StepReply, StopJob, TrainTask
 from fedbus_edge_agent import keys
@@ -377,3 +378,13 @@ def test_agents_that_cannot_mask_decline(tmp_path: Path) -> None:
     other.deliver_inputs()
     reason = other.asked(keys.TaskReply(JOB, 1), Decline).reason
     assert reason == "this agent's trainers take no part in masked rounds"
+
+
+def test_an_agent_without_the_memory_for_whole_numbers_declines(tmp_path: Path) -> None:
+    """They take more than the training of the same model."""
+    agent = MaskedAgent(tmp_path)
+    base = replace(WANTED.base, weights=BlobRef(digest="0" * 64, size=40 * 2**20))
+    agent.receive(CONTROLLER, replace(WANTED, base=base, masking=None, task=1))
+    assert keys.TaskReply(JOB, 1) not in agent.asks
+    agent.receive(CONTROLLER, replace(WANTED, base=base, task=2))
+    assert "memory" in agent.asked(keys.TaskReply(JOB, 2), Decline).reason

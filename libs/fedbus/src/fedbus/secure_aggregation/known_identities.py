@@ -79,6 +79,6 @@ def read_pinned_identities(text: str) -> dict[str, str]:
             case _:
                 raise SettingsError(
                     f"pinned identities, line {number}: expected `agent.NAME KEY` with a key of 64 "
-                    "hexadecimal digits, as `fedbus agents` shows it"
+                    "hexadecimal digits, as the agent announces it on nodes/agent.NAME/identity"
                 )
     return pinned

@@ -99,6 +99,7 @@ class TaskAcceptance:
                 len(message.sections),
                 0 if state is None else state.size,
                 encrypted=message.encryption is not None,
+                masked=message.masking is not None,
                 compression=COMPRESSION_COPIES if is_compressed(message) else 0,
             )
         return eligibility(

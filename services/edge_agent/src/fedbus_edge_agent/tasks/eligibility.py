@@ -27,16 +27,19 @@ class StrategySizes:
     """Arrays that a strategy needs here, beside those of its objective.
 
     `sections` is the number of the update's sections, each at most as large as the model's weights.
-    `encrypted` is whether the update is encrypted; `compression` the copies of the weights in
+    `encrypted` and `masked` are whether the update is; `compression` the copies of the weights in
     memory while it is compressed.
     """
 
     sections: int = 0
     state_bytes: int = 0
     encrypted: bool = False
+    masked: bool = False
     compression: int = 0
 
 
+MASKING_COPIES: Final = 11
+"""Memory to make an update of one tensor whole numbers, measured: 10.3 sizes of its float32."""
 ENCRYPTION_COPIES: Final = 10
 """Memory to decrypt a base or encrypt an update, in sizes of the readable weights.
 
@@ -84,6 +87,7 @@ def eligibility(  # noqa: PLR0913, PLR0917 - all that a judgement depends on
         memory = arrays.state_bytes + needed * weights_bytes
         memory += dp_sgd_bytes(params, weights_bytes)
         memory += arrays.encrypted * ENCRYPTION_COPIES * weights_bytes
+        memory += arrays.masked * MASKING_COPIES * weights_bytes
         kept = min(copies, KEPT_STATES) + min(arrays.compression, KEPT_STATES)
         storage = (arrays.sections + kept) * weights_bytes
         no_room = resources_reason(weights_bytes, params, facts, memory, storage)
