@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedbus.core.actions import Action, Announce, Follow, Send, Unfollow
-from fedbus.core.events import Event, RunFailed
+from fedbus.core.events import Event, Ran, RunFailed
 from fedbus.errors import StoreError
 from fedbus.model.blob_header import Blob
 from fedbus.secure_aggregation.masked_round import MaskedRound
@@ -388,3 +388,27 @@ def test_an_agent_without_the_memory_for_whole_numbers_declines(tmp_path: Path) 
     assert keys.TaskReply(JOB, 1) not in agent.asks
     agent.receive(CONTROLLER, replace(WANTED, base=base, task=2))
     assert "memory" in agent.asked(keys.TaskReply(JOB, 2), Decline).reason
+
+
+def test_an_update_whose_journal_cannot_be_written_does_not_leave(tmp_path: Path) -> None:
+    """It is removed, and the task declined: a restart would not know that it was masked."""
+    agent, round_ = begin(tmp_path)
+    for _ in range(3):
+        round_.advance(agent.step(round_))
+    agent.deliver_inputs()
+    training = agent.runs.pop(0)
+    agent.handle(Ran(training.key, training.call()))
+    (tmp_path / "masking").rename(tmp_path / "gone")
+    (tmp_path / "masking").write_bytes(b"")
+    agent.run_calls()
+    assert "journal of a masked task" in agent.asked(keys.TaskReply(JOB, 1), Decline).reason
+    assert not list(tmp_path.glob("*.update"))
+
+
+def test_a_step_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    """Nothing is followed for it, and the next step is answered as if it had not come."""
+    agent, round_ = begin(tmp_path)
+    agent.receive(COLLECTOR, round_step("keys", content=b"\xc1"))
+    agent.run_calls()
+    assert agent.sent_to(COLLECTOR, StepReply).reason
+    assert agent.step(round_).reason == ""
