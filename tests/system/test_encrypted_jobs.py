@@ -19,6 +19,8 @@ pytest.importorskip("tenseal")
 
 ROUNDS = 6
 ENCRYPTED: dict[str, Any] = {"privacy-mechanisms": {"homomorphic": {"bits": 11}}}
+CHANCE = 0.04
+"""How much the accuracies of two jobs of few rounds differ by chance."""
 ROUND_SECONDS = 20.0
 """Much more than a round takes on an idle machine (0.2 s): other tests run beside this one."""
 
@@ -60,7 +62,7 @@ def arrays(path: Path) -> dict[str, Any]:
 
 
 def test_an_encrypted_job_learns_as_well_as_a_plain_one(up: FedbusUp, tmp_path: Path) -> None:
-    """Rounding to 11 bits costs less than a point; the key opens the version, and releases it."""
+    """As far as chance allows; the key opens the version, and releases it."""
     first = up.folder / "first.npz"
     assert up.run("models", "pull", "digits", "--version", "1", "-o", str(first)).returncode == OK
     rounds = {"num_rounds": ROUNDS}
@@ -68,7 +70,8 @@ def test_an_encrypted_job_learns_as_well_as_a_plain_one(up: FedbusUp, tmp_path: 
     with FedbusUp(tmp_path, "--agents", "3") as other:
         plain = run_job(other, digits_job("open", **rounds))
         assert other.interrupt() == OK
-    assert abs(hidden["metrics"]["accuracy"] - plain["metrics"]["accuracy"]) <= 0.01
+    # Both draw other batches; `test_encrypted_digits.py` compares two runs that draw the same ones.
+    assert abs(hidden["metrics"]["accuracy"] - plain["metrics"]["accuracy"]) <= CHANCE
     for number in range(1, ROUNDS + 1):
         seconds = seconds_of(up, "hidden", number)
         assert seconds["aggregated"] < ROUND_SECONDS
