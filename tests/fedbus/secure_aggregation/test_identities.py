@@ -1,6 +1,7 @@
 """Identity keys: the file, signatures, and identities of others."""
 
 import re
+from os import chown
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,23 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(
         SettingsError,
-        match=re.escape(f"is 0640, so other users can read or change it: chmod 600 {path}"),
+        match=re.escape(f"0640, so other users can read the key or change it: chmod 600 {path}"),
+    ):
+        keep_identity_key(path)
+
+
+def test_a_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner can read the key, and put another in its place."""
+    path = tmp_path / "identity.key"
+    keep_identity_key(path)
+    owner = path.stat().st_uid
+    monkeypatch.setattr("os.geteuid", lambda: 4711)
+    if owner == 0:
+        assert len(keep_identity_key(path).private) == 32  # a key of root is trusted
+        chown(path, 1234, -1)
+        owner = 1234
+    with pytest.raises(
+        SettingsError, match=re.escape(f"it belongs to user {owner}, who can read and change")
     ):
         keep_identity_key(path)
 

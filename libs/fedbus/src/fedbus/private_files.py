@@ -28,10 +28,23 @@ def read_private_file(path: Path, what: str, most_bytes: int, make_one: str) -> 
             it.
     """
     try:
+        return read_existing_private_file(path, what, most_bytes)
+    except FileNotFoundError:
+        raise SettingsError(f"{what} {path}: there is no such file; {make_one}") from None
+
+
+def read_existing_private_file(path: Path, what: str, most_bytes: int) -> bytes:
+    """Read a file with a secret as `read_private_file` does; for files that are made if missing.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        SettingsError: Other users can read it; the message says how to mend it.
+    """
+    try:
         # Without O_NONBLOCK, opening a named pipe would wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise SettingsError(f"{what} {path}: there is no such file; {make_one}") from None
+        raise
     except PermissionError:
         raise SettingsError(
             f"{what} {path}: user {os.geteuid()}, as which this process runs, may not read it: "

@@ -5,7 +5,6 @@ keys of a task, and a set of survivors.
 """
 
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from fedbus.atomic_write import PRIVATE, atomic_write, os_errors_as_store_errors
 from fedbus.errors import SettingsError
+from fedbus.private_files import read_existing_private_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 IDENTITY_KEY_BYTES: Final = 32
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +57,16 @@ def keep_identity_key(path: Path, random_bytes: Callable[[int], bytes] = os.uran
     """Read the identity key of a file, or create the file if there is none.
 
     Raises:
-        SettingsError: The file is no key, or other users can read it; the message says how to mend
-            it.
-        StoreError: It cannot be read or written.
+        SettingsError: The file is no key, belongs to another user, or other users can read it; the
+            message says how to mend it.
+        StoreError: It cannot be written.
     """
-    with os_errors_as_store_errors(path, "identity key"):
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except FileNotFoundError:
-            key = random_bytes(IDENTITY_KEY_BYTES)
+    try:
+        key = read_existing_private_file(path, "identity key", IDENTITY_KEY_BYTES)
+    except FileNotFoundError:
+        key = random_bytes(IDENTITY_KEY_BYTES)
+        with os_errors_as_store_errors(path, "identity key"):
             atomic_write(path, key, mode=PRIVATE, durable=True)
-            return IdentityKey(key)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise SettingsError(f"identity key {path}: this is no regular file")
-            if status.st_mode & _OTHERS:
-                raise SettingsError(
-                    f"identity key {path}: its mode is {stat.S_IMODE(status.st_mode):04o}, so "
-                    f"other users can read or change it: chmod 600 {path}"
-                )
-            key = os.read(descriptor, IDENTITY_KEY_BYTES + 1)
-        finally:
-            os.close(descriptor)
     if len(key) != IDENTITY_KEY_BYTES:
         raise SettingsError(
             f"identity key {path}: expected {IDENTITY_KEY_BYTES} bytes; move the file away, and "
