@@ -7,7 +7,12 @@ import pytest
 
 from fedbus.errors import MaskingError
 from fedbus.secure_aggregation.masked_task import MaskedTask
-from fedbus.secure_aggregation.neighbours import NeighbourGraph, colluders_tolerated, least_of
+from fedbus.secure_aggregation.neighbours import (
+    NeighbourGraph,
+    colluders_tolerated,
+    least_of,
+    tolerance_of,
+)
 from tests.fedbus.secure_aggregation.masked_agents import TASK, names, terms
 
 
@@ -177,3 +182,33 @@ def test_colluders_that_are_tolerated() -> None:
     assert colluders_tolerated(15, 21, complete=True) == 8
     assert colluders_tolerated(11, 21, complete=True) == 0
     assert colluders_tolerated(11, 21, complete=False) == -1
+    assert colluders_tolerated(28, 41, complete=False) == 0
+    assert colluders_tolerated(30, 41, complete=False) == 3
+
+
+def test_a_sum_of_one_honest_agent_is_not_tolerated() -> None:
+    """If all must survive, all but two may collude, not all but one."""
+    assert colluders_tolerated(5, 5, complete=True) == 3
+    assert colluders_tolerated(3, 3, complete=True) == 1
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "threshold", "agents", "expected"),
+    [
+        (40, 0.67, 100, (41, 28, 13, 0)),
+        (40, 0.72, 100, (41, 30, 11, 3)),
+        (40, 0.67, 41, (41, 28, 13, 9)),
+        (40, 0.67, 5, (5, 4, 1, 1)),
+        (40, 0.67, 3, (3, 3, 0, 1)),
+        (40, 0.51, 3, (3, 2, 1, 0)),
+        (99, 0.6, 100, (100, 60, 40, 11)),
+        (40, 0.6, 100, (41, 25, 16, -1)),
+        (40, 0.67, 2, (2, 2, 0, -1)),
+    ],
+)
+def test_terms_promise_what_holds_whichever_agents_are_left_out(
+    neighbours: int, threshold: float, agents: int, expected: tuple[int, int, int, int]
+) -> None:
+    """Of 41 agents 14 colluding ones are tolerated, of 28 that the collector admits to, 9."""
+    found = tolerance_of(terms(neighbours, threshold), agents)
+    assert (found.size, found.least, found.drop_outs, found.colluders) == expected

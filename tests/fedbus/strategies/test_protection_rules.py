@@ -238,8 +238,8 @@ def test_what_needs_the_sum_works_with_masks_and_not_with_encryption(
             {"threshold": 0.6},
             {"agents": 100},
             (
-                f"{SA}.threshold: 0.6, but in neighbourhoods of 21 among 100 agents a dishonest "
-                "collector could have different sets unmasked at different places; give 0.67 or "
+                f"{SA}.threshold: 0.6, but in neighbourhoods of 41 among 100 agents a dishonest "
+                "collector could have different sets unmasked at different places; give 0.66 or "
                 "more, or neighbours of 99"
             ),
         ),
@@ -254,7 +254,7 @@ def test_a_masked_round_that_hides_no_agent_or_cannot_end_is_refused(
 
 @pytest.mark.parametrize(
     ("own", "agents"),
-    [({}, 3), ({}, 1000), ({"threshold": 0.67}, 22), ({"threshold": 0.55}, 21),
+    [({}, 3), ({}, 1000), ({"threshold": 0.67}, 42), ({"threshold": 0.55}, 41),
      ({"neighbours": 99, "threshold": 0.6}, 100)],
 )  # fmt: skip
 def test_a_masked_round_of_enough_agents_works(own: dict[str, Any], agents: int) -> None:

@@ -82,7 +82,7 @@ def test_masks_have_the_terms_of_the_job() -> None:
             fixed_point=FixedPoint(
                 bits=16, max_agents=5, max_examples=MOST_EXAMPLES, first_range=0, adaptive=True
             ),
-            neighbours=20,
+            neighbours=40,
             threshold=0.67,
             step_seconds=10.0,
         )

@@ -18,7 +18,7 @@ ONE_KEY = (
 THRESHOLD = (
     f"{SA}.threshold: 4 of the 5 agents of a neighbourhood are needed to unmask a sum, so a round "
     "fails if more than 1 of one neighbourhood drop out, and a dishonest collector reads nothing "
-    "but sums as long as at most 2 collude with it in one neighbourhood"
+    "but sums as long as at most 1 collude with it in one neighbourhood"
 )
 BY_WORD = (
     "privacy-mechanisms.dp-fixed: the collector cannot measure hidden updates, so the bound of "
@@ -105,8 +105,8 @@ FIXED_RANGES = {"adaptive_ranges": False}
             {"round": {"agents": 100}},
             [
                 (
-                    f"{SA}.threshold: 15 of the 21 agents of a neighbourhood are needed to unmask "
-                    "a sum, so a round fails if more than 6 of one neighbourhood drop out, and a "
+                    f"{SA}.threshold: 28 of the 41 agents of a neighbourhood are needed to unmask "
+                    "a sum, so a round fails if more than 13 of one neighbourhood drop out, and a "
                     "dishonest collector reads nothing but sums as long as none collude with it in "
                     "one neighbourhood"
                 )

@@ -116,7 +116,7 @@ class SecureAggregation(Protection):
 
     bits: Bits = Field(default=16, description="Bits of one number after rounding.")
     neighbours: Annotated[int, Field(ge=2, le=MAX_MASKED_AGENTS - 1), NOT_A_FLAG] = Field(
-        default=20,
+        default=40,
         description="Agents that each agent exchanges masks with; all others of the round if there "
         "are fewer.",
     )

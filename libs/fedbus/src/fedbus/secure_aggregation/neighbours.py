@@ -11,12 +11,17 @@ colluding agents in one neighbourhood, however they came there.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
 from typing import Final
 
 from fedbus.errors import MaskingError
-from fedbus.secure_aggregation.masked_task import MaskedTask, digest_of_agents
+from fedbus.secure_aggregation.masked_task import (
+    LEAST_MASKED_AGENTS,
+    MaskedTask,
+    digest_of_agents,
+)
 from fedbus.wire.secure_aggregation import SecureAggregationTerms
 
 _ROUNDING: Final = 1e-9
@@ -95,10 +100,49 @@ def least_of(threshold: float, size: int) -> int:
 def colluders_tolerated(least: int, size: int, *, complete: bool) -> int:
     """Return the most agents of a neighbourhood, c, that may collude with a dishonest collector.
 
-    It then learns no more than sums of `least` - c honest agents; -1: it may learn more by itself.
-    With all agents as neighbours, two sets cannot both be agreed on if 2 * least > size + c. On a
-    circle the collector may show other sets at other places, so that 3 * least must be above
-    2 * size + 2 * c + 1; the docstring of the package says why.
+    It then learns no more than sums of `least` - c honest agents, at least two; -1: it may learn
+    more by itself. With all agents as neighbours, two sets cannot both be agreed on if 2 * least >
+    size + c. On a circle the collector may show other sets at other places, so that 3 * least must
+    be above 2 * size + 2 * c + 1: ADR 36 has the proof.
     """
     tolerated = 2 * least - size - 1 if complete else (3 * least - 2 * size - 2) // 2
-    return max(tolerated, -1)
+    return max(min(tolerated, least - 2), -1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """What masked rounds of a cohort survive, and what they promise.
+
+    Attributes:
+        size: Agents of a neighbourhood if the whole cohort makes keys.
+        least: How many of them must share, sign and survive.
+        colluders: The most agents of a neighbourhood that may collude with a dishonest collector,
+            whichever agents it leaves out; -1: it may learn more than sums by itself.
+    """
+
+    size: int
+    least: int
+    colluders: int
+
+    @property
+    def drop_outs(self) -> int:
+        """Agents of a neighbourhood that may drop out."""
+        return self.size - self.least
+
+
+def tolerance_of(terms: SecureAggregationTerms, agents: int) -> Tolerance:
+    """Return what terms promise for a cohort.
+
+    A dishonest collector may say that agents have made no keys, as long as the threshold of the
+    cohort has: among fewer agents, fewer colluding ones are tolerated.
+    """
+    most = 2 * ((terms.neighbours + 1) // 2) + 1
+    size, circle = min(agents, most), agents > most
+    colluders = [
+        colluders_tolerated(least_of(terms.threshold, left), left, complete=True)
+        for left in range(max(least_of(terms.threshold, agents), LEAST_MASKED_AGENTS), size + 1)
+    ]
+    least = least_of(terms.threshold, size)
+    if circle:
+        colluders.append(colluders_tolerated(least, size, complete=False))
+    return Tolerance(size=size, least=least, colluders=min(colluders, default=-1))

@@ -11,7 +11,7 @@ from fedbus.jobs import JobFault, JobFile
 from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY
 from fedbus.jobs.protection_options import Homomorphic, Protection
 from fedbus.secure_aggregation.masked_task import LEAST_MASKED_AGENTS
-from fedbus.secure_aggregation.neighbours import colluders_tolerated, least_of
+from fedbus.secure_aggregation.neighbours import least_of, tolerance_of
 from fedbus.strategies.protection_terms import HOMOMORPHIC, MASKING, protection_key
 from fedbus.strategies.resolution import ResolvedStrategy
 from fedbus.text import listed
@@ -194,11 +194,9 @@ def _masked_rounds(job: JobFile, masking: SecureAggregationTerms) -> Iterator[Jo
             f"(threshold {masking.threshold:g})",
             hint=f"give round.quorum of {least} to {agents}",
         )
-    size = neighbourhood_size(masking, agents)
-    if (
-        size < agents
-        and colluders_tolerated(least_of(masking.threshold, size), size, complete=False) < 0
-    ):
+    tolerance = tolerance_of(masking, agents)
+    if tolerance.colluders < 0:
+        size = tolerance.size
         too_few = -(-(2 * size + 2) // 3) - 1
         yield JobFault(
             key=f"{MASKING}.threshold",
@@ -207,8 +205,3 @@ def _masked_rounds(job: JobFile, masking: SecureAggregationTerms) -> Iterator[Jo
             hint=f"give {(100 * too_few // size + 1) / 100:g} or more, or neighbours of "
             f"{agents - 1}",
         )
-
-
-def neighbourhood_size(masking: SecureAggregationTerms, agents: int) -> int:
-    """Return the agents of a neighbourhood, itself included: all have the same number."""
-    return min(agents, 2 * ((masking.neighbours + 1) // 2) + 1)

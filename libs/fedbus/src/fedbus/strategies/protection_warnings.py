@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from fedbus.jobs import JobFile
-from fedbus.secure_aggregation.neighbours import colluders_tolerated, least_of
-from fedbus.strategies.protection_rules import neighbourhood_size
+from fedbus.secure_aggregation.neighbours import tolerance_of
 from fedbus.strategies.protection_terms import HOMOMORPHIC, MASKING, protection_key
 from fedbus.strategies.strategy_names import preset_id
 from fedbus.text import counted
@@ -84,15 +83,12 @@ def _one_key(strategy: Strategy) -> Iterator[str]:
 
 
 def _threshold(masking: SecureAggregationTerms, agents: int) -> Iterator[str]:
-    size = neighbourhood_size(masking, agents)
-    least = least_of(masking.threshold, size)
-    tolerated = colluders_tolerated(least, size, complete=size == agents)
-    lost, trusted = (
-        size - least,
-        "none collude" if tolerated == 0 else f"at most {tolerated} collude",
-    )
+    tolerance = tolerance_of(masking, agents)
+    size, lost = counted(tolerance.size, "agent"), tolerance.drop_outs
+    most = tolerance.colluders
+    trusted = "none collude" if most == 0 else f"at most {most} collude"
     yield (
-        f"{MASKING}.threshold: {least} of the {counted(size, 'agent')} of a neighbourhood are "
+        f"{MASKING}.threshold: {tolerance.least} of the {size} of a neighbourhood are "
         f"needed to unmask a sum, so a round fails if more than {lost} of one neighbourhood drop "
         f"out, and a dishonest collector reads nothing but sums as long as {trusted} with it in "
         "one neighbourhood"
