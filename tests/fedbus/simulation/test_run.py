@@ -104,6 +104,23 @@ def test_an_encrypted_job_has_a_key_of_its_own_and_learns_the_same() -> None:
     assert result.weights["offset"] == pytest.approx(OFFSET, abs=0.1)
 
 
+def test_a_masked_job_has_agents_with_identities_and_learns_the_same() -> None:
+    """A user tries the job file without a cluster; masks leave nothing in the sum."""
+    result = _run({"privacy-mechanisms": {"secure-aggregation": {"bits": 16}}})
+    assert result.state.phase == "finished"
+    assert result.state.metrics["loss"] <= 0.001
+    assert result.weights["slope"] == pytest.approx(SLOPE, abs=0.1)
+    assert result.weights["offset"] == pytest.approx(OFFSET, abs=0.1)
+
+
+def test_agents_without_the_package_for_masks_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job fails with the agents' reason, which names the extra to install."""
+    monkeypatch.setattr("fedbus.simulation.services.find_spec", lambda _: None)
+    result = _run({"privacy-mechanisms": {"secure-aggregation": {}}})
+    assert result.state.phase == "failed"
+    assert "install fedbus[secure-aggregation]" in result.state.reason
+
+
 def test_parameters_of_no_key_are_refused_as_in_a_cluster() -> None:
     """By the controller, which names what is wrong with the job file."""
     pytest.importorskip("tenseal")

@@ -62,8 +62,8 @@ def simulate(  # noqa: PLR0913 - a job, a model and data; the rest has defaults
             the loader that the job chooses, else by the one that fits the path.
         held_out: Data of an evaluator, which measures each version; None: training metrics count.
         own: Trainers by name, in addition to installed plug-ins.
-        seed: Seed of all randomness but the noise of private jobs, which no seed may tell; the same
-            seed replays the same run.
+        seed: Seed of all randomness but what no seed may tell: the noise of private jobs, and
+            rounding, masks and keys of hidden updates. The same seed replays the same run.
         faults: Faults of the simulated network.
         watch: Called with each finished round.
         stop: Ends the simulation at its next step when another thread sets it.

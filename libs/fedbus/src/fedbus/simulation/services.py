@@ -3,9 +3,11 @@
 In the library, only this module and `run` import the services.
 """
 
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +31,8 @@ from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.core import ControllerCore
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
+from fedbus_edge_agent.masking.own_identity import OwnIdentity
+from fedbus_edge_agent.masking.step_journal import StepJournals
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.task_runner import TaskRunner
 from fedbus_repository.core import RepositoryCore
@@ -128,7 +132,7 @@ def agent(  # noqa: PLR0913, PLR0917 - the last four have a good default
     examples: int,
     form: Mapping[str, Any] | None = None,
     outbox_in: Callable[[Path], Outbox] = Outbox,
-    masked_in: Callable[[str, Outbox], MaskedTasks] | None = None,
+    masked_in: Callable[[str, Outbox], MaskedTasks | None] | None = None,
     encryption_key: SecretKey | None = None,
 ) -> ServiceFactory:
     """Return the factory of an agent with a given task runner; its outbox is made in a folder.
@@ -161,3 +165,12 @@ def agent(  # noqa: PLR0913, PLR0917 - the last four have a good default
         return RunningService(core)
 
     return start
+
+
+def masked_tasks(name: str, outbox: Outbox) -> MaskedTasks | None:
+    """Make what an agent needs for masked rounds; None if `cryptography` is not installed."""
+    if find_spec("cryptography") is None:
+        return None
+    identity = OwnIdentity.keep(name, outbox.folder)
+    journals = StepJournals(outbox.folder / "masking", durable=False)
+    return MaskedTasks(identity, journals, outbox, {}, os.urandom)

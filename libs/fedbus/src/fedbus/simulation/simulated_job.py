@@ -244,7 +244,13 @@ class SimulatedJob:
         examples = source.now.train.examples
         form = source.now.form.plain()
         agent = services.agent(
-            self._folder, trainer, role, examples, form, encryption_key=self._key
+            self._folder,
+            trainer,
+            role,
+            examples,
+            form,
+            masked_in=services.masked_tasks,
+            encryption_key=self._key,
         )
         self._ring.add(name, agent)
 
