@@ -14,7 +14,7 @@ else of them, if
 - it does not, neighbours are on a circle, and 3 t > 2 K + 2 c + 1.
 
 `colluders_tolerated` returns the greatest c with t - c >= 2, and `tolerance_of` the one that holds
-whichever agents the collector leaves out. What it rests on:
+whichever agents the collector leaves out. ADR 36 has the proof. What it rests on:
 
 1. An agent reveals for each neighbour a share of its mask key or of its seed, one of them, once.
    To open an update both are needed, or the masks with all honest neighbours. Both would need
