@@ -249,6 +249,17 @@ def keeping() -> Strategy:
     return replace(mean(weighted=False), objective=PluginChoice(id="scaffold"))
 
 
+def test_agents_are_told_to_drop_at_once_if_their_updates_lose_nothing() -> None:
+    """Zstandard alone leaves no residual that a wrong `drop` would lose; `cast` does."""
+    for name, drops in (("zstandard", True), ("cast", False)):
+        harness = Harness(incarnation=6)
+        chosen = replace(mean(weighted=False), compression=(PluginChoice(id=name),))
+        harness.open(order(strategy=chosen))
+        harness.receive(A, offer(UPDATE, base=7))
+        assert (A in harness.receipts()) is drops
+        assert (keys.UpdateLookup(JOB, 1, A) in harness.asks) is not drops
+
+
 @pytest.mark.parametrize("verdict", ["stored", "drop", "unknown"])
 def test_agents_that_keep_arrays_are_told_to_drop_by_the_repository_only(verdict: str) -> None:
     """A collector that was killed after its commit, and opens the round again, cannot know."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.compression import Content, chain_of, compressed_bounds, decode, encode
+from fedbus.compression import Content, chain_of, compressed_bounds, decode, encode, loses_numbers
 from fedbus.compression.chain import STEP_PARAMETERS
 from fedbus.errors import LayoutError, PluginError
 from fedbus.model import blob
@@ -104,7 +104,7 @@ def test_a_lossless_chain_gives_back_the_same_delta(steps: tuple[PluginChoice, .
     arrays = update(2)
     made = encode(arrays, LAYOUT, steps, np.random.default_rng(5))
     assert decode(made, LAYOUT, steps) == blob.encode(arrays, LAYOUT, "delta")
-    assert chain_of(steps).lossless
+    assert not loses_numbers(steps)
 
 
 def test_a_cast_keeps_three_digits_and_clips_what_float16_cannot_hold() -> None:
@@ -295,7 +295,7 @@ def test_steps_that_are_no_chain_are_refused(
 @pytest.mark.parametrize("name", ["cast", "quantize", "top-k", "random-k"])
 def test_a_step_that_loses_something_leaves_something_to_send(name: str) -> None:
     """Agents keep a residual for it."""
-    assert not chain_of((step(name), step("zstandard"))).lossless
+    assert loses_numbers((step(name), step("zstandard")))
 
 
 def test_every_step_has_defaults() -> None:

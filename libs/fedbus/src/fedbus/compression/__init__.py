@@ -7,8 +7,17 @@ numbers are sent as they are.
 
 from fedbus.compression.body import Content, Frozen
 from fedbus.compression.bounds import compressed_bounds
-from fedbus.compression.chain import Chain, chain_of
+from fedbus.compression.chain import Chain, chain_of, loses_numbers
 from fedbus.compression.decode import decode
 from fedbus.compression.encode import encode
 
-__all__ = ["Chain", "Content", "Frozen", "chain_of", "compressed_bounds", "decode", "encode"]
+__all__ = [
+    "Chain",
+    "Content",
+    "Frozen",
+    "chain_of",
+    "compressed_bounds",
+    "decode",
+    "encode",
+    "loses_numbers",
+]

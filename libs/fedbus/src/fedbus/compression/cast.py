@@ -14,8 +14,6 @@ class Float16Numbers:
     A number beyond ±65504 is clipped to that, the largest finite one.
     """
 
-    lossless = False
-
     def size(self, parts: Sequence[Part]) -> int:
         """Return two bytes for each number."""
         return 2 * sum(part.count for part in parts)

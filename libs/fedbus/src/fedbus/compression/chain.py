@@ -48,15 +48,15 @@ class Chain:
     coding: NumberCoding = _OWN_DTYPE
     level: int | None = None
 
-    @property
-    def lossless(self) -> bool:
-        """Whether nothing is lost, and so nothing is left to send later."""
-        return self.selection is None and self.coding.lossless
-
     def check_installed(self) -> None:
         """Raise PluginError if a package is missing that a step needs."""
         if self.level is not None:
             check_zstandard()
+
+
+def loses_numbers(steps: Sequence[PluginChoice]) -> bool:
+    """Return whether steps lose anything, which is then left to send later; checks nothing."""
+    return any(step.id != "zstandard" for step in steps)
 
 
 def chain_of(steps: Sequence[PluginChoice]) -> Chain:

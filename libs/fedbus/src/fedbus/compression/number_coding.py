@@ -24,11 +24,6 @@ class Part:
 class NumberCoding(Protocol):
     """A way to write numbers as bytes."""
 
-    @property
-    def lossless(self) -> bool:
-        """Whether the numbers that are read are those that were written."""
-        ...
-
     def size(self, parts: Sequence[Part], /) -> int:
         """Return the bytes that the numbers of these parts take."""
         ...
@@ -48,8 +43,6 @@ class NumberCoding(Protocol):
 
 class OwnDtype:
     """The numbers of each tensor in its own dtype: what a chain without such a step does."""
-
-    lossless = True
 
     def size(self, parts: Sequence[Part]) -> int:
         """Return the bytes of all parts."""

@@ -33,11 +33,6 @@ class Quantize:
     block: int
 
     @property
-    def lossless(self) -> bool:
-        """False: numbers are rounded."""
-        return False
-
-    @property
     def levels(self) -> int:
         """The greatest multiple of a scale: 127 or 7."""
         return (1 << (self.bits - 1)) - 1

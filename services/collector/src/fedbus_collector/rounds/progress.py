@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
 
+from fedbus.compression import loses_numbers
 from fedbus.core.actions import Action, Ask, Send
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.plugins import UpdateFacts
@@ -249,7 +250,7 @@ class RoundProgress:
         So only the repository can tell that an update does not count.
         """
         strategy = self.request.strategy
-        return strategy.objective is not None or bool(strategy.compression)
+        return strategy.objective is not None or loses_numbers(strategy.compression)
 
     def refusal_receipt(self, agent: str, reason: str) -> Action:
         """Notify an agent that its update does not count, or ask the repository whether it does."""
