@@ -101,7 +101,7 @@ class Keeping(FakeTaskRunner):
         if isinstance(self.outbox, KillingOutbox) and self.outbox.killed_after == "pending":
             raise Killed
         return store_update(
-            self.outbox, task, update_of(task.task), 10, {"loss": 0.5}, keeps_state=True
+            self.outbox, task, update_of(task.task), 10, {"loss": 0.5}, kept=("own_state",)
         )
 
 
@@ -202,7 +202,7 @@ def test_a_state_that_was_adopted_before_the_update_was_removed_is_not_lost(tmp_
     harness.trained(task(1))
     harness.receive(COLLECTOR, receipt(1, "stored"))
     (run,) = harness.runs
-    assert run.call() is True
+    assert run.call() == ()
     harness.run_calls()
     assert harness.noted("own_state_lost") == []
 

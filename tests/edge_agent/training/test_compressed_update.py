@@ -199,7 +199,7 @@ def test_what_an_agent_has_sent_and_what_it_keeps_is_what_it_trained(tmp_path: P
         assert result.keeps_state
         assert control.notes == []
         sent = compression.decode(result.source.read(0, 10_000), LAYOUT, SPARSE)
-        outbox.settle(result.stored.offer, counted=counts)
+        outbox.settle(result.stored, counted=counts)
         if counts:
             counted += 1
             total += join_section(decode(sent, LAYOUT, "delta"), LAYOUT)
@@ -209,12 +209,27 @@ def test_what_an_agent_has_sent_and_what_it_keeps_is_what_it_trained(tmp_path: P
     np.testing.assert_allclose(total + left, counted * trained, rtol=1e-5, atol=1e-5)
 
 
+def test_each_thing_that_is_gone_is_named(tmp_path: Path) -> None:
+    """A residual that is gone, though the objective's own state is there, also after a restart."""
+    outbox, task = Outbox(tmp_path), compressing(*SPARSE)
+    result = trainer_in(tmp_path, "plain").train(task, MODEL, BASE, TaskControl())
+    outbox.own_states.save_pending(task, LAYOUT, np.ones(NUMBERS, np.float32))
+    stored = replace(result.stored, kept=("own_state", *result.stored.kept))
+    outbox.save(stored, result.source.read(0, result.source.size))
+    (pending,) = outbox.residuals.folder.iterdir()
+    pending.unlink()
+    ((found, _),) = Outbox(tmp_path).load()
+    assert found.kept == ("own_state", "residual")
+    assert outbox.settle(found, counted=True) == ("residual",)
+    assert [path.suffix for path in outbox.own_states.folder.iterdir()] == [".own"]
+
+
 def test_a_residual_of_another_model_is_not_sent(tmp_path: Path) -> None:
     """Other steps may send it; a job that has ended leaves none."""
     outbox, task = Outbox(tmp_path), compressing(*SPARSE)
     result = trainer_in(tmp_path, "plain").train(task, MODEL, BASE, TaskControl())
     assert outbox.has_pending(result.stored.offer)
-    assert outbox.settle(result.stored.offer, counted=True)
+    assert outbox.settle(result.stored, counted=True) == ()
     assert not outbox.has_pending(result.stored.offer)
     later = compressing(step("cast"), number=2)
     found, reason = outbox.residuals.load(later, LAYOUT)

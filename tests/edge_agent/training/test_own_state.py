@@ -258,7 +258,7 @@ def test_an_update_is_removed_after_its_state_was_adopted(
     monkeypatch.setattr(
         outbox, "remove", lambda job, _task: seen.append((job, found(outbox.own_states, task(2))))
     )
-    outbox.settle(result.stored.offer, counted=True)
+    outbox.settle(result.stored, counted=True)
     assert seen == [(JOB, 1.0)]
 
 
@@ -280,7 +280,7 @@ def test_an_objectives_own_arrays_are_those_of_its_last_update_that_counted(
         assert all(np.allclose(array, variate - own) for array in section.values())
         assert result.keeps_state
         assert control.notes == []
-        outbox.settle(result.stored.offer, counted=counted)
+        outbox.settle(result.stored, counted=counted)
         own = variate if counted else own
     control = TaskControl()
     local_trainer.train(task(1, 5), MODEL, BASE, control)

@@ -214,8 +214,8 @@ class AgentCore(Core):
     def _handle_removal(self, event: Event, now: float) -> Iterator[Action]:
         match event:
             case Ran(keys.UpdateRemoval() as key, settled) if self._replies.removed(key):
-                if settled is False:
-                    yield Note("own_state_lost", {"job": key.job, "task": key.task})
+                for kind in settled:
+                    yield Note(f"{kind}_lost", {"job": key.job, "task": key.task})
                 yield from self._replies.remove_own_state(key.job)
                 yield from self._scheduler.begin_next(now)  # a task may have waited for it
             case RunFailed(keys.UpdateRemoval() as key, error):

@@ -73,7 +73,7 @@ class MaskedWork:
             try:
                 self._save()
             except Exception:
-                outbox.settle(result.stored.offer, counted=False)
+                outbox.settle(result.stored, counted=False)
                 raise
         return result
 

@@ -20,7 +20,7 @@ from fedbus_edge_agent.keys import (
 )
 from fedbus_edge_agent.tasks.task_numbers import TaskNumbers
 from fedbus_edge_agent.training.errors import describe_error
-from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
 from fedbus_edge_agent.training.task_runner import TrainingResult
 
 AFTER_ALL_TASKS = 2**31
@@ -35,7 +35,7 @@ class _Reply:
     collector: str
     message: Offer | Decline
     source: FileBlob | None = None
-    keeps_state: bool = False  # the objective's state or a residual waits for the receipt
+    settled: StoredOffer | None = None  # with it, a state or a residual waits for the receipt
 
 
 class TaskReplies:
@@ -49,7 +49,7 @@ class TaskReplies:
                 stored.collector,
                 stored.offer,
                 source,
-                outbox.has_pending(stored.offer),
+                stored if stored.kept or outbox.has_pending(stored.offer) else None,
             )
             for stored, source in outbox.load()
         }
@@ -82,7 +82,8 @@ class TaskReplies:
         """Offer an update; the first message includes its bytes if they are few."""
         offer = result.stored.offer
         inline = None if result.inline is None else replace(offer, inline=result.inline)
-        reply = _Reply(result.stored.collector, offer, result.source, result.keeps_state)
+        settled = result.stored if result.keeps_state else None
+        reply = _Reply(result.stored.collector, offer, result.source, settled)
         yield from self._send(reply, inline)
 
     def decline(self, message: TrainTask, reason: str) -> Iterator[Action]:
@@ -111,7 +112,7 @@ class TaskReplies:
         begin with the same one, and one of them counts at most.
         """
         return any(key.job == message.job for key in self._settling) or any(
-            reply.keeps_state
+            reply.settled is not None
             and job == message.job
             and task != message.task
             and reply.message.round != message.round
@@ -125,7 +126,7 @@ class TaskReplies:
         reply = self._open.pop((job, task), None)
         if reply is not None and isinstance(reply.message, Offer):
             yield Unserve(reply.message.update.digest)
-            yield self._removal(reply.message, counted=counted if reply.keeps_state else None)
+            yield self._removal(reply.message, reply.settled, counted=counted)
 
     def stop(self, job: str) -> Iterator[Action]:
         """Settle all tasks of a job, future ones included."""
@@ -145,7 +146,8 @@ class TaskReplies:
 
     def discard(self, result: TrainingResult) -> Run:
         """Return the action that removes an update which was not offered from the outbox."""
-        return self._removal(result.stored.offer, counted=False if result.keeps_state else None)
+        settled = result.stored if result.keeps_state else None
+        return self._removal(result.stored.offer, settled, counted=False)
 
     def removed(self, key: UpdateRemoval) -> bool:
         """Note that an update is removed; return whether its task's state was settled by that."""
@@ -163,11 +165,11 @@ class TaskReplies:
         if run := self._settling.get(UpdateRemoval(key.job, key.task)):
             yield run
 
-    def _removal(self, offer: Offer, *, counted: bool | None) -> Run:
-        """Return the action that removes an update; `counted` is None if its task left no state."""
+    def _removal(self, offer: Offer, settled: StoredOffer | None, *, counted: bool) -> Run:
+        """Return the action that removes an update; `settled` is None if its task left no state."""
         key = UpdateRemoval(offer.job, offer.task)
-        if counted is not None:
-            self._settling[key] = Run(key, partial(self._outbox.settle, offer, counted=counted))
+        if settled is not None:
+            self._settling[key] = Run(key, partial(self._outbox.settle, settled, counted=counted))
             return self._settling[key]
         call = partial(self._outbox.remove, offer.job, offer.task)
         return Run(key, call, brief=offer.update.size <= BRIEF_REMOVAL_BYTES)

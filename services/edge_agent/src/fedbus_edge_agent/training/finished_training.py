@@ -23,19 +23,18 @@ def store_finished(  # noqa: PLR0913, PLR0917 - what is stored, and where
     """Write what objective and compression keep, then the update: no offer exists without it."""
     if agent_draws_noise(task):
         outbox.released.record(task)
-    kept = ((outbox.own_states, own), (outbox.residuals, sealed.residual))
+    both = ((outbox.own_states, own), (outbox.residuals, sealed.residual))
+    kept = [(states, array) for states, array in both if array is not None]
     offered = (report.examples, report.metrics, report.facts)
-    keeps_state = any(array is not None for _, array in kept)
     try:
         for states, array in kept:
-            if array is not None:
-                states.save_pending(task, layout, array)
+            states.save_pending(task, layout, array)
         return store_update(
             outbox,
             task,
             sealed.blob,
             *offered,
-            keeps_state=keeps_state,
+            kept=tuple(states.event for states, _ in kept),
             ranges=report.ranges,
             energy=report.energy,
         )

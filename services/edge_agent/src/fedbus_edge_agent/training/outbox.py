@@ -27,10 +27,15 @@ _LENGTH_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredOffer:
-    """An offer in the outbox, and the collector that it is for."""
+    """An offer in the outbox, and the collector that it is for.
+
+    `kept` names what its task left pending: `OwnStates.event` of each. An older version of this
+    agent has written none.
+    """
 
     collector: NodeName
     offer: Offer
+    kept: tuple[str, ...] = ()
 
 
 class Outbox:
@@ -81,21 +86,22 @@ class Outbox:
         with suppress(FileNotFoundError):
             os.remove(self._path(job, task))  # noqa: PTH107 - see `_path`
 
-    def settle(self, offer: Offer, *, counted: bool) -> bool:
+    def settle(self, stored: StoredOffer, *, counted: bool) -> tuple[str, ...]:
         """Settle what an update's task left pending (see `OwnStates`), then remove the update.
 
         In this order: a process that is killed in between offers the update again, and gets the
-        same receipt. Return False if the update counts and all that its task left is gone.
+        same receipt. If the update counts, return what its task left and is gone from the disk.
 
         Raises:
             StoreError: The disk is not writable.
         """
-        settled = [states.settle(offer, counted=counted) for states in self._kept]
+        offer = stored.offer
+        settled = {each.event: each.settle(offer, counted=counted) for each in self._kept}
         self.remove(offer.job, offer.task)
-        return any(settled)  # a task need not leave something of each kind
+        return tuple(event for event in stored.kept if not settled.get(event, True))
 
     def has_pending(self, offer: Offer) -> bool:
-        """Return whether the task of an offer left something that waits for its receipt."""
+        """Return whether something on the disk waits for the receipt of an offer."""
         return any(states.has_pending(offer) for states in self._kept)
 
     @property

@@ -36,14 +36,17 @@ class Model:
 class TrainingResult:
     """An update in the outbox: `source` is its file, to be served.
 
-    `inline` has its bytes, if they are few enough to be part of the offer. With `keeps_state` the
-    task left a state of its objective or a residual, which waits for the receipt.
+    `inline` has its bytes, if they are few enough to be part of the offer.
     """
 
     stored: StoredOffer
     source: FileBlob
     inline: bytes | None
-    keeps_state: bool = False
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether the task left a state of its objective or a residual, for the receipt."""
+        return bool(self.stored.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +107,11 @@ def store_update(  # noqa: PLR0913, PLR0917 - the parts of an offer
     metrics: Mapping[str, float],
     facts: TrainingFacts = NO_FACTS,
     *,
-    keeps_state: bool = False,
+    kept: tuple[str, ...] = (),
     ranges: tuple[int, ...] = (),
     energy: EnergyUsed | None = None,
 ) -> TrainingResult:
-    """Write an update and its offer to the outbox; with `keeps_state`, its state was written.
+    """Write an update and its offer to the outbox; `kept` was written before.
 
     A private or masked update is written so that a power cut does not undo it: the same bytes must
     be offered again, and not those of another training, with other noise or the same masks.
@@ -130,8 +133,8 @@ def store_update(  # noqa: PLR0913, PLR0917 - the parts of an offer
         energy=energy,
     )
     codec.unpack(Offer, codec.pack(offer))  # a trainer may have returned a negative count
-    stored = StoredOffer(collector=task.collector, offer=offer)
+    stored = StoredOffer(collector=task.collector, offer=offer, kept=kept)
     inline = bytes(update) if size <= task.inline_up_to else None
-    durable = keeps_state or task.privacy is not None or task.masking is not None
+    durable = bool(kept) or task.privacy is not None or task.masking is not None
     source = outbox.save(stored, update, durable=durable)
-    return TrainingResult(stored, source, inline, keeps_state)
+    return TrainingResult(stored, source, inline)
