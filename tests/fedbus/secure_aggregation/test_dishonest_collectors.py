@@ -169,6 +169,18 @@ def test_two_sets_open_no_update_unless_more_agents_collude_than_tolerated(
     assert loot.opens(TARGET, federation.names) == opened
 
 
+def test_a_sum_of_two_updates_is_not_signed() -> None:
+    """Each of the two agents would compute the other's update, even if the threshold allows it."""
+    federation = federation_at("survivors", 3, terms=terms(threshold=0.6))
+    assert federation.collector.requests()
+    two = federation.names[:2]
+    for agent in two:
+        with pytest.raises(MaskingError, match="survivors has 2 agents, and needs 3"):
+            federation.agents[agent].answer(
+                "survivors", codec.pack(SurvivorsRequest(survivors=two, updates=UPDATE))
+            )
+
+
 def test_a_second_set_is_not_signed_and_not_unmasked() -> None:
     """After the sum of all, a collector asks for the sum without one agent."""
     federation = federation_at("survivors", 6)

@@ -291,6 +291,14 @@ def test_two_agents_are_too_few() -> None:
     assert Federation(2).collector.failed == "2 agents are in the cohort, and 3 are needed"
 
 
+def test_a_sum_of_two_updates_is_not_asked_for() -> None:
+    """Whatever the threshold: with 0.6 one of three agents may be missing."""
+    federation = Federation(3, terms=terms(threshold=0.6))
+    federation.run({"mask": federation.names[2:]})
+    said = "2 agents have offered their masked updates, and 3 are needed"
+    assert federation.collector.failed == said
+
+
 def test_agents_with_too_few_neighbours_left_do_not_mask() -> None:
     """On a circle, one that is left alone is out before it masks; then others may be."""
     federation = Federation(20, terms=terms(8, 0.51))

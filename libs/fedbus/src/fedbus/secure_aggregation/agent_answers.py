@@ -160,6 +160,7 @@ class AgentAnswers:
             raise MaskingError("this agent has masked no update")
         check_subset(request.survivors, record.masked, what)
         self._check_contains_this_agent(request.survivors, what)
+        check_large_enough(request.survivors, 0, what)
         least = graph.least
         if alone := graph.left_alone(request.survivors, request.survivors):
             raise MaskingError(

@@ -193,8 +193,12 @@ class MaskedRound:
         self._asked.intersection_update(masked)
 
     def _end_mask(self) -> None:
-        survivors = tuple(sorted(self._progress.updates))
-        if self._enough(survivors, "have offered their masked updates"):
+        survivors, what = tuple(sorted(self._progress.updates)), "have offered their masked updates"
+        if not self._enough(survivors, what):
+            return
+        if len(survivors) < LEAST_MASKED_AGENTS:  # a threshold of 0.6 lets one of three drop out
+            self._fail_for_want(survivors, LEAST_MASKED_AGENTS, what)
+        else:
             self._progress.survivors = survivors
             self._asked.intersection_update(survivors)
 
