@@ -50,6 +50,18 @@ def test_ranges_of_another_model_are_refused() -> None:
         unmasked_update(task, LAYOUT, DELTA, TrainingReport(5), bound=None, own=None)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(number: float) -> None:
+    """Masked, they would be any number, and no node could tell which agent sent them.
+
+    A difference can overflow where both weights are finite.
+    """
+    arrays = {**ARRAYS, "w": np.array([1.5, number], np.float32)}
+    delta = encode(arrays, LAYOUT, "delta")
+    with pytest.raises(LayoutError, match="tensor 'w' of the update has numbers that are not fin"):
+        unmasked_update(TASK, LAYOUT, delta, TrainingReport(5), bound=None, own=None)
+
+
 def ranges_of(
     fixed_point: FixedPoint = FIXED_POINT,
     bound: float | None = None,

@@ -82,14 +82,20 @@ def to_fixed_point(  # noqa: PLR0913, PLR0917 - what one number depends on
         rng: Decides the rounding.
 
     Raises:
-        LayoutError: The ranges are not those of the layout, or a tensor has whole numbers.
+        LayoutError: The ranges are not those of the layout, a tensor has whole numbers, or a
+            difference is not finite.
     """
     tensors = _with_ranges(layout, ranges)
     made = np.empty(sum(tensor.numbers for tensor in tensors), np.uint64)
     start = 0
     for tensor, exponent in zip(tensors, ranges, strict=True):
-        limit = 2.0**exponent
-        numbers = np.clip(update[tensor.name].ravel().astype(np.float64), -limit, limit)
+        limit, given = 2.0**exponent, update[tensor.name].ravel()
+        if not np.isfinite(given).all():
+            raise LayoutError(
+                f"tensor {tensor.name!r} of the update has numbers that are not finite, which "
+                "cannot become whole numbers; a lower learning_rate may help"
+            )
+        numbers = np.clip(given.astype(np.float64), -limit, limit)
         numbers *= weight * half(bits) / limit
         numbers += half(bits)
         whole = np.floor(numbers)
