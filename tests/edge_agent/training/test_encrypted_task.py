@@ -15,6 +15,7 @@ from fedbus_edge_agent.training import encrypted_task
 from fedbus_edge_agent.training.encrypted_task import KEY_MISSING, check_encrypted_task
 from tests.edge_agent.harness import evaluate, train, version
 from tests.edge_agent.training.private_tasks import EXAMPLE_TERMS, LOCAL_TERMS, TERMS
+from tests.masked_peer import TERMS as MASKING
 from tests.sample_encryption import FIXED_POINT, sample_key, sample_terms
 
 ENCRYPTION = sample_terms()
@@ -82,6 +83,11 @@ def test_a_task_that_shows_no_more_than_the_sum_is_accepted(
             "tiny version 2 is encrypted, and the job's updates are not: they would show what it",
         ),
         (FEATURES, "they would show what it holds"),
+        (
+            task(base=encrypted(), masking=MASKING),
+            "the task has the terms of both encryption and masks: the update would be masked only",
+        ),
+        (task(masking=MASKING), "and the collector, which must not read what the version holds"),
         (
             task(base=encrypted(OTHER)),
             f"tiny version 2 is encrypted with the key ffffffffffff, and this agent has {MINE}",

@@ -41,6 +41,11 @@ def check_encrypted_task(
             f"would show what it holds; `fedbus models release {ref.model}` makes a version that "
             "is not"
         )
+    if isinstance(message, TrainTask) and message.masking is not None:
+        raise PrivacyError(
+            "the task has the terms of both encryption and masks: the update would be masked only, "
+            "and the collector, which must not read what the version holds, would read its sum"
+        )
     if key is None:
         raise PrivacyError(KEY_MISSING)
     if not is_installed("tenseal"):
