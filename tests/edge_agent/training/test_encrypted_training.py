@@ -26,7 +26,7 @@ from fedbus.plugins import PrivateTraining, PrivateUpdate
 from fedbus.strategies.privacy_mechanisms.dp_adaptive import AdaptiveClipping
 from fedbus.strategies.privacy_mechanisms.dp_fixed import FixedClipping
 from fedbus.strategies.privacy_mechanisms.ldp_gaussian import LocalGaussian
-from fedbus.training.params import TrainingParams
+from fedbus.training.params import TrainingParams, Update
 from fedbus.wire.blobs import EncryptedVersion, ModelRef, blob_ref_of
 from fedbus.wire.messages import TrainTask
 from fedbus.wire.strategies import NO_FACTS
@@ -34,6 +34,7 @@ from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.local_strategy import LocalStrategy
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.private_offer import HIDDEN_FAILURE
 from fedbus_edge_agent.training.readable_version import readable_version
 from fedbus_edge_agent.training.task_runner import TrainingResult
 from tests.edge_agent.harness import evaluate
@@ -48,6 +49,7 @@ from tests.edge_agent.training.test_private_training import (
     Slope,
     task_of,
 )
+from tests.masked_peer import TERMS as MASKING
 from tests.sample_encryption import FIXED_POINT, sample_key, sample_terms
 
 ANCHOR = blob_ref_of(BASE)
@@ -66,14 +68,17 @@ class Scored(Slope):
 
 
 def agent(
-    folder: Path, key: SecretKey | None = None, parts: LocalStrategy | None = None
+    folder: Path,
+    key: SecretKey | None = None,
+    parts: LocalStrategy | None = None,
+    trainer: type[Slope] = Scored,
 ) -> LocalTrainer:
     """Return a local trainer with the key, unless another one is given."""
     made = LocalTrainer(
         Outbox(folder),
         learnable_data(EXAMPLES),
         "slope",
-        {"slope": Scored},
+        {"slope": trainer},
         noise=lambda: Count(0),
         encryption_key=key or sample_key(),
     )
@@ -282,6 +287,36 @@ def test_an_update_that_cannot_be_encrypted_is_not_stored(
     with pytest.raises(error, match=reason):
         agent(tmp_path, held).train(encrypted_task(**changes), MODEL, BASE, TaskControl())
     assert not list(tmp_path.glob("*.update"))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("fault", ["raise", "nan"])
+def test_why_a_hidden_training_failed_stays_on_the_machine_if_it_may_have_data(
+    fault: str, masked: bool, tmp_path: Path
+) -> None:
+    """The decline says that it failed, and of numbers that are not finite in which tensor."""
+
+    class Faulty(Scored):
+        pass
+
+    Faulty.fault = fault
+    if fault == "nan":
+        Faulty.train = lambda _, weights, data, __: Update(  # type: ignore[method-assign,assignment]  # only here
+            {name: array * np.nan for name, array in weights.items()}, data.examples, {}
+        )
+    made = agent(tmp_path, trainer=Faulty)
+    control = TaskControl()
+    masks: dict[str, Any] = {"encryption": None, "masking": MASKING} if masked else {}
+    train = made.train_to_mask if masked else made.train
+    with pytest.raises(TrainingError) as raised:
+        train(encrypted_task(**masks), MODEL, BASE, control)
+    kept = [reason for event, reason in control.notes if event == "private_training_failed"]
+    if fault == "nan":
+        assert "'a' is not finite after training" in str(raised.value)
+        assert not kept
+    else:
+        assert str(raised.value) == HIDDEN_FAILURE
+        assert "row [" in kept[0]
 
 
 def test_without_a_key_nothing_leaves_the_agent(tmp_path: Path) -> None:

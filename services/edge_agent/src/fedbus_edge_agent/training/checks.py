@@ -15,6 +15,10 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Metrics
 
 
+class NotFiniteError(TrainingError):
+    """A training ended with a NaN or an infinity; the message names the tensor."""
+
+
 @dataclass(frozen=True, slots=True)
 class _MetricsMessage:
     """A message with metrics alone, to check them against the bounds of all messages."""
@@ -40,12 +44,12 @@ def checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def check_finite(weights: Weights) -> None:
-    """Raise TrainingError for a NaN or an infinity, naming the first tensor that has one."""
+    """Raise NotFiniteError for a NaN or an infinity, naming the first tensor that has one."""
     for name, array in weights.items():
         try:
             check_update(array.reshape(-1))
         except LayoutError as error:
-            raise TrainingError(
+            raise NotFiniteError(
                 f"{name!r} is not finite after training ({error}); a lower learning_rate may help"
             ) from error
 

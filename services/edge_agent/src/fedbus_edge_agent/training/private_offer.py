@@ -5,19 +5,34 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from fedbus.errors import PrivacyError, Stopped, TrainingError
+from fedbus.errors import (
+    EncryptionError,
+    LayoutError,
+    MaskingError,
+    PrivacyError,
+    Stopped,
+    StoreError,
+    TrainingError,
+)
 from fedbus.plugins import PrivateTraining, SecretNoise
 from fedbus.training.params import Update
 from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.messages import FeatureTask, TrainTask
 from fedbus.wire.strategies import NO_FACTS, TrainingFacts
 from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.checks import NotFiniteError
 from fedbus_edge_agent.training.errors import describe_error
 from fedbus_edge_agent.training.private_task import hides_agent
 
 PRIVATE_FAILURE: Final = (
     "the private training failed; why is in this agent's log, which stays on its machine"
 )
+HIDDEN_FAILURE: Final = (
+    "the training failed; why is in this agent's log, which stays on its machine, since the "
+    "job's updates are encrypted or masked"
+)
+_WITHOUT_DATA: Final = (EncryptionError, LayoutError, MaskingError, NotFiniteError, StoreError)
+"""Errors whose sentences have no row of the data: a decline beside hidden updates states them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +78,21 @@ def private_training(task: TrainTask, noise: SecretNoise) -> PrivateTraining | N
 
 @contextmanager
 def undisclosed(task: TrainTask | FeatureTask, control: TaskControl) -> Iterator[None]:
-    """Keep the reason of a private training's failure on this machine.
+    """Keep on this machine why a training failed whose update is private, encrypted or masked.
 
-    A `PrivacyError` has no figure of the data, and passes.
+    What a trainer or a data source says may have rows of the data. A `PrivacyError` has no figure
+    of them, and passes.
     """
     try:
         yield
     except (PrivacyError, Stopped):
         raise
     except Exception as error:
+        failure = PRIVATE_FAILURE
         if isinstance(task, TrainTask) and not hides_agent(task):
-            raise
+            hidden = task.encryption is not None or task.masking is not None
+            if not hidden or isinstance(error, _WITHOUT_DATA):
+                raise
+            failure = HIDDEN_FAILURE
         control.notes.append(("private_training_failed", describe_error(error)))
-        raise TrainingError(PRIVATE_FAILURE) from None
+        raise TrainingError(failure) from None
