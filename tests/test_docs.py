@@ -199,6 +199,8 @@ def test_the_page_of_the_job_file_runs_as_printed(tmp_path: Path) -> None:
         ({"accuracy": 0.9}, "fedavg"),
         ({}, "fedadam"),
         ({}, "fedavg"),
+        ({}, "fedavg"),
+        ({}, "fedavg"),
     ]
     (line,) = commands_of("job-file.md", "Try one")
     said = json.loads(run_as_printed(f"{line} --json", tmp_path))

@@ -232,7 +232,7 @@ class RingCluster:
             durable=False,
             on_step=lambda step: self.ring.on_step(name, step),
         )
-        return MaskedTasks(own, journals, outbox, {}, random_bytes)
+        return MaskedTasks(own, journals, outbox, None, random_bytes)
 
     def _noise(self) -> EphemeralNoise:
         """Return the noise of one task: other numbers for each task, and for each attempt."""

@@ -73,7 +73,7 @@ class MaskedAgent(AgentHarness):
         (folder / "identity.key").chmod(0o600)
         own = OwnIdentity.keep(AGENT, folder)
         masked = MaskedTasks(
-            own, StepJournals(folder / "masking"), outbox, pinned or {}, Random(1).randbytes
+            own, StepJournals(folder / "masking"), outbox, pinned, Random(1).randbytes
         )
         super().__init__(folder, outbox=outbox, masked=masked, runner=MaskingRunner(outbox))
 

@@ -83,6 +83,19 @@ def test_a_release_has_the_weights_that_were_decrypted() -> None:
     np.testing.assert_array_equal(decode(only_blob(made), LAYOUT)["bias"], [1.5, 0.75, 1.0])
 
 
+@pytest.mark.parametrize(("updates", "least"), [(1, 3), (2, 3), (4, 5)])
+def test_a_release_that_could_show_one_update_is_refused(updates: int, least: int) -> None:
+    """Everyone can read a release: one of two agents would compute the update of the other."""
+    ref, _ = version_of(sample_key())
+    pulled = PulledModel(ref, SPEC, {"bias": np.ones(3, np.float32)}, updates)
+    with pytest.raises(Refused) as raised:
+        released(pulled, "ana", least)
+    assert f"is the sum of {updates} update" in str(raised.value)
+    assert f"a release needs {least}" in str(raised.value)
+    assert released(pulled, "ana", updates).push.derived is not None
+    assert released(replace(pulled, updates=3), "ana").push.derived is not None
+
+
 def test_a_rotation_has_the_same_numbers_with_another_key() -> None:
     """The anchor stays."""
     old, new = sample_key(), SecretKey.generate(sample_key().parameters)

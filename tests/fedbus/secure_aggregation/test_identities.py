@@ -117,6 +117,16 @@ def test_a_pinned_identity_wins() -> None:
     assert known.of("agent.a") == KEY
 
 
+@pytest.mark.parametrize("pinned", [{"agent.a": KEY}, {}])
+def test_where_identities_are_pinned_no_other_agent_counts(pinned: dict[str, str]) -> None:
+    """Who operates the broker could invent agents that it plays itself."""
+    known = KnownIdentities(pinned)
+    known.announce("agent.invented", OTHER)
+    assert known.knows("agent.invented")  # there is nothing to wait for
+    with pytest.raises(MaskingError, match=r"agent\.invented is not in the file of pinned"):
+        known.of("agent.invented")
+
+
 def test_announcements_are_bounded() -> None:
     """A broker that announces names without end fills no memory."""
     known = KnownIdentities()

@@ -60,6 +60,18 @@ FIXED_RANGES = {"adaptive_ranges": False}
         ({"dp-fixed": FIXED}, {}, []),
         ({"homomorphic": {}}, {}, [ranges(HE), ONE_KEY]),
         ({"homomorphic": FIXED_RANGES}, {"strategy": "mean"}, [ONE_KEY]),
+        ({"homomorphic": FIXED_RANGES}, {"round": {"agents": 5, "quorum": 3}}, [ONE_KEY]),
+        (
+            {"homomorphic": FIXED_RANGES},
+            {"round": {"agents": 5, "quorum": 1}},
+            [
+                ONE_KEY,
+                (
+                    "round.quorum: 1, so a version may be the sum of 1 update, and each agent can "
+                    "read versions: one of them then reads the update of another; give 3 or more"
+                ),
+            ],
+        ),
         (
             {"homomorphic": FIXED_RANGES},
             {"strategy": "adam"},
@@ -72,6 +84,18 @@ FIXED_RANGES = {"adaptive_ranges": False}
             ],
         ),
         ({"secure-aggregation": {}}, {"strategy": "fedadam"}, [ranges(SA), THRESHOLD]),
+        (
+            {"secure-aggregation": FIXED_RANGES},
+            {"round": {"agents": 3}},
+            [
+                (
+                    f"{SA}.threshold: 3 of the 3 agents of a neighbourhood are needed to unmask a "
+                    "sum, so a round fails if more than 0 of one neighbourhood drop out, and a "
+                    "dishonest collector reads nothing but sums as long as at most 1 collude with "
+                    "it in one neighbourhood"
+                )
+            ],
+        ),
         (
             {"secure-aggregation": {}, "dp-fixed": FIXED},
             {},

@@ -109,7 +109,7 @@ def masked_tasks(pinned: Path | None, name: str, home: Path, outbox: Outbox) -> 
     if find_spec("cryptography") is None:
         return None
     try:
-        known = {} if pinned is None else read_pinned_identities(pinned.read_text("utf-8"))
+        known = None if pinned is None else read_pinned_identities(pinned.read_text("utf-8"))
     except (OSError, ValueError, SettingsError) as error:
         raise SettingsError(f"FEDBUS_PINNED_IDENTITIES: {pinned}: {error}") from error
     identity = OwnIdentity.keep(name, home)

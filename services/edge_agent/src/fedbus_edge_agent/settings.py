@@ -57,7 +57,7 @@ class AgentSettings(ServiceSettings):
         Path | None,
         Field(
             description="a file with identity keys of other agents, a line `agent.NAME KEY` each: "
-            "in masked rounds these count, whatever is announced"
+            "in masked rounds no other agent counts, whatever is announced"
         ),
     ] = None
     threads: Annotated[int, Field(ge=1, le=64, description="number of worker threads")] = 1

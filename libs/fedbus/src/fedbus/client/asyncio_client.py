@@ -13,6 +13,7 @@ from fedbus.client import inference, job_requests, nodes, stored_models
 from fedbus.client.address import BrokerLogin, find_login
 from fedbus.client.connection import ANSWER_SECONDS, ClientConnection
 from fedbus.client.derived_models import (
+    LEAST_RELEASED_AGENTS,
     check_encrypted,
     check_old_key,
     released,
@@ -435,13 +436,14 @@ class Client:
             )
         return await stored_models.push(self.connection, packed, reset=reset, progress=progress)
 
-    async def release(
+    async def release(  # noqa: PLR0913 - each has a good default
         self,
         model: str,
         version: int | None = None,
         *,
         key: str | Path,
         reset: bool = False,
+        least_agents: int = LEAST_RELEASED_AGENTS,
         progress: Progress = lambda _: None,
     ) -> PushedModel:
         """Decrypt an encrypted version and store it as a new one that everyone can read.
@@ -456,11 +458,12 @@ class Client:
             version: The latest by default.
             key: The secret key file of the agents.
             reset: Whether an older version may replace the latest.
+            least_agents: The fewest updates that must be in its sum; 1 shows that of one agent.
             progress: Called with the number of bytes that have just arrived.
 
         Raises:
-            Refused: the version is not encrypted, or with another key; or the repository says why
-                it does not store it.
+            Refused: the version is not encrypted, or with another key, or of too few updates; or
+                the repository says why it does not store it.
             SettingsError: the file is no secret key, or TenSEAL is missing.
             Failed: the blobs are damaged.
             Unreachable: the repository did not answer, or stopped in the middle.
@@ -470,7 +473,7 @@ class Client:
         check_encrypted(shown.version)
         stored_models.check_kept(shown)
         pulled = await stored_models.fetch(self.connection, shown.version, progress, held)
-        made = await asyncio.to_thread(released, pulled, who_holds_the_key())
+        made = await asyncio.to_thread(released, pulled, who_holds_the_key(), least_agents)
         return await stored_models.push_derived(self.connection, made, reset=reset)
 
     async def rotate(

@@ -7,6 +7,7 @@ repository adds who sent them.
 import getpass
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from fedbus.client.failures import Failed, Refused
 from fedbus.client.results import PulledModel
@@ -16,11 +17,15 @@ from fedbus.errors import EncryptionError, LayoutError, WireError
 from fedbus.limits import MAX_WORD_CHARACTERS
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
+from fedbus.text import counted
 from fedbus.wire import codec
 from fedbus.wire.blobs import EncryptedVersion, ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import PushModel
 from fedbus.wire.messages.model_requests import Derivation
+
+LEAST_RELEASED_AGENTS: Final = 3
+"""Updates in the sum of a version that is released: one of two agents could compute the other's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,25 @@ def check_old_key(ref: ModelRef, old: SecretKey, new: SecretKey) -> None:
         )
 
 
-def released(pulled: PulledModel, by: str) -> DerivedModel:
-    """Return the plain version of an encrypted one, which was decrypted when it was pulled."""
+def released(
+    pulled: PulledModel, by: str, least_agents: int = LEAST_RELEASED_AGENTS
+) -> DerivedModel:
+    """Return the plain version of an encrypted one, which was decrypted when it was pulled.
+
+    Its header and its canaries say how many updates are in its sum. An honest collector counts each
+    agent once; a dishonest one can add one update several times, which no key holder can see.
+
+    Raises:
+        Refused: the sum is of fewer agents than `least_agents`.
+    """
     ref = pulled.ref
+    if pulled.updates and pulled.updates < least_agents:
+        raise Refused(
+            f"{ref.model} version {ref.version} is the sum of {counted(pulled.updates, 'update')}, "
+            f"and everyone could read it; a release needs {least_agents}, so that none of its "
+            f"agents can compute the update of another: release a later version, or lower the "
+            f"least number with --least-agents"
+        )
     blob = encode(pulled.weights, Layout.read(pulled.spec.layout))
     derived = Derivation(kind="release", version=ref.version, by=by)
     push = PushModel(model=ref.model, spec=ref.spec, weights=blob_ref_of(blob), derived=derived)

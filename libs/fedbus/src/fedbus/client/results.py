@@ -195,11 +195,13 @@ class PulledModel:
         ref: The version.
         spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
         weights: Arrays by name, of the layout's shapes and dtypes; `fedbus.load_into` takes them.
+        updates: Updates in the sum of an encrypted version, as its header says; 0: it was plain.
     """
 
     ref: ModelRef
     spec: ModelSpec
     weights: dict[str, Array]
+    updates: int = 0
 
     @property
     def model(self) -> str:

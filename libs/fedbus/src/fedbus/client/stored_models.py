@@ -14,6 +14,7 @@ from fedbus.client.packing import PackedModel
 from fedbus.client.repository import Pull, Push, RepositoryQuery, RepositoryRequest
 from fedbus.client.results import ModelHistory, PulledModel, PushedModel, StoredModel
 from fedbus.client.session_node import R, run
+from fedbus.encryption.encrypted_blob import read_encrypted_header
 from fedbus.encryption.key_files import SecretKey
 from fedbus.encryption.readable_weights import readable_weights
 from fedbus.errors import EncryptionError, LayoutError, WireError
@@ -171,12 +172,13 @@ async def fetch(
     try:
         spec = codec.from_json(ModelSpec, bytes(described.read(0, described.size)))
         layout = Layout.read(spec.layout)
-        blob = memoryview(weights.read(0, weights.size))
+        blob, updates = memoryview(weights.read(0, weights.size)), 0
         if key is not None and ref.encryption is not None:
             anchor = got[ref.encryption.anchor_weights.digest]
             start = anchor.read(0, anchor.size)
+            updates = read_encrypted_header(blob, len(blob), layout)[0].count
             blob = memoryview(readable_weights(blob, start, ref.encryption, layout, key))
-        return PulledModel(ref, spec, decode(blob, layout, "plain"))
+        return PulledModel(ref, spec, decode(blob, layout, "plain"), updates)
     except (EncryptionError, LayoutError, WireError) as error:
         raise Failed(f"{ref.model} version {ref.version}: {error}") from error
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client, login_for
 from fedbus.client.connection import ANSWER_SECONDS
+from fedbus.client.derived_models import LEAST_RELEASED_AGENTS
 from fedbus.client.job_files import JobSource
 from fedbus.client.job_requests import AWAY_SECONDS
 from fedbus.client.loop_thread import LoopThread
@@ -209,18 +210,27 @@ class SyncClient:
             )
         )
 
-    def release(
+    def release(  # noqa: PLR0913 - as `Client.release`
         self,
         model: str,
         version: int | None = None,
         *,
         key: str | Path,
         reset: bool = False,
+        least_agents: int = LEAST_RELEASED_AGENTS,
         progress: Progress = lambda _: None,
     ) -> PushedModel:
         """Store an encrypted version as one that everyone can read; see `Client.release`."""
-        call = self._client.release(model, version, key=key, reset=reset, progress=progress)
-        return self._run(call)
+        return self._run(
+            self._client.release(
+                model,
+                version,
+                key=key,
+                reset=reset,
+                least_agents=least_agents,
+                progress=progress,
+            )
+        )
 
     def rotate(
         self,

@@ -1,7 +1,8 @@
 """Identities of other agents: pinned in a file, or announced on the bus. Pure.
 
-Who operates the broker can announce another key in an agent's name, so an identity that was pinned
-wins, and one that changes while this process runs is not taken.
+Who operates the broker can announce another key in an agent's name, and invent agents. So where
+identities are pinned, no other ones count. Without, one that changes while this process runs is not
+taken.
 """
 
 import re
@@ -19,17 +20,20 @@ class KnownIdentities:
     """The public identity keys of agents, 64 hexadecimal digits each.
 
     Args:
-        pinned: Those that the operator of this node has fixed.
+        pinned: Those that the operator of this node has fixed; no other agent is then known. None:
+            announcements count.
     """
 
     def __init__(self, pinned: Mapping[str, str] | None = None) -> None:
-        self._pinned = dict(pinned or {})
+        self._pinned = None if pinned is None else dict(pinned)
         self._announced: dict[str, str] = {}
         self._changed: set[str] = set()
 
     def announce(self, agent: str, key: str) -> None:
         """Take what an agent announced; the first announcement counts, and a change is noted."""
-        known = self._pinned.get(agent) or self._announced.get(agent)
+        if self._pinned is not None:
+            return
+        known = self._announced.get(agent)
         if known is None and len(self._announced) < MAX_COHORT_AGENTS:
             self._announced[agent] = key
         elif known != key:
@@ -37,7 +41,7 @@ class KnownIdentities:
 
     def knows(self, agent: str) -> bool:
         """Return whether there is no need to wait for an announcement of this agent."""
-        return agent in self._pinned or agent in self._announced
+        return self._pinned is not None or agent in self._announced
 
     def of(self, agent: str) -> str:
         """Return an agent's key.
@@ -45,7 +49,12 @@ class KnownIdentities:
         Raises:
             MaskingError: It is not known, or it has changed.
         """
-        if agent in self._pinned:
+        if self._pinned is not None:
+            if agent not in self._pinned:
+                raise MaskingError(
+                    f"{agent} is not in the file of pinned identities (FEDBUS_PINNED_IDENTITIES), "
+                    "and no other agent counts where identities are pinned"
+                )
             return self._pinned[agent]
         if agent in self._changed:
             raise MaskingError(
@@ -79,6 +88,6 @@ def read_pinned_identities(text: str) -> dict[str, str]:
             case _:
                 raise SettingsError(
                     f"pinned identities, line {number}: expected `agent.NAME KEY` with a key of 64 "
-                    "hexadecimal digits, as the agent announces it on nodes/agent.NAME/identity"
+                    "hexadecimal digits: the first word of identity.public in the agent's folder"
                 )
     return pinned

@@ -173,4 +173,4 @@ def masked_tasks(name: str, outbox: Outbox) -> MaskedTasks | None:
         return None
     identity = OwnIdentity.keep(name, outbox.folder)
     journals = StepJournals(outbox.folder / "masking", durable=False)
-    return MaskedTasks(identity, journals, outbox, {}, os.urandom)
+    return MaskedTasks(identity, journals, outbox, None, os.urandom)

@@ -1,6 +1,7 @@
 """Warnings about an accepted job: what its protection and its steps do, and do not do."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from fedbus.jobs import JobFile
 from fedbus.secure_aggregation.neighbours import tolerance_of
@@ -10,6 +11,9 @@ from fedbus.text import counted
 from fedbus.wire.secure_aggregation import SecureAggregationTerms
 from fedbus.wire.strategies import Strategy
 
+LEAST_HIDDEN_AGENTS: Final = 3
+"""Updates in a sum that hides each of them from the agents of the others."""
+
 
 def protection_warnings(job: JobFile, strategy: Strategy) -> Iterator[str]:
     """Yield warnings about how updates are hidden and made smaller, and about energy."""
@@ -18,6 +22,7 @@ def protection_warnings(job: JobFile, strategy: Strategy) -> Iterator[str]:
     yield from _clipping_by_word(strategy)
     yield from _readable_figures(job, strategy)
     yield from _one_key(strategy)
+    yield from _small_sums(job, strategy)
     if strategy.masking is not None:
         yield from _threshold(strategy.masking, job.round.agents)
     yield from _other_epochs(job, strategy)
@@ -79,6 +84,17 @@ def _one_key(strategy: Strategy) -> Iterator[str]:
         yield (
             f"{HOMOMORPHIC}: all agents have the same secret key, so one agent and the collector "
             "together can read every update"
+        )
+
+
+def _small_sums(job: JobFile, strategy: Strategy) -> Iterator[str]:
+    """Warn of versions from which an agent, who can read them, computes the update of another."""
+    quorum = job.round.quorum
+    if strategy.encryption is not None and 0 < quorum < LEAST_HIDDEN_AGENTS:
+        yield (
+            f"round.quorum: {quorum}, so a version may be the sum of {counted(quorum, 'update')}, "
+            "and each agent can read versions: one of them then reads the update of another; give "
+            f"{LEAST_HIDDEN_AGENTS} or more"
         )
 
 

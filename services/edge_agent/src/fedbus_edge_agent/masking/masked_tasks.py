@@ -45,7 +45,7 @@ class MaskedTasks:
     Args:
         identity: The agent's.
         journals: Of the agent's folder.
-        pinned: Identities of others that the operator has fixed.
+        pinned: Identities that the operator has fixed; None: those that agents announce count.
         random_bytes: `os.urandom` outside tests.
         outbox: Where masked updates are stored.
     """
@@ -55,7 +55,7 @@ class MaskedTasks:
         identity: OwnIdentity,
         journals: StepJournals,
         outbox: Outbox,
-        pinned: Mapping[str, str],
+        pinned: Mapping[str, str] | None,
         random_bytes: RandomBytes,
     ) -> None:
         self._identity = identity

@@ -29,6 +29,7 @@ from fedbus.cli.output_files import check_writable
 from fedbus.cli.pulled_files import SUFFIXES, choose_format, write_model
 from fedbus.client import stored_models
 from fedbus.client.asyncio_client import Client
+from fedbus.client.derived_models import LEAST_RELEASED_AGENTS
 from fedbus.client.model_outputs import OutputOptions, describe_outputs
 from fedbus.client.names import model_name
 from fedbus.client.results import PulledModel, PushedModel, StoredModel
@@ -265,6 +266,12 @@ def release(
     reset: Annotated[
         bool, typer.Option("--reset", help="Let an older version replace the latest.")
     ] = False,
+    least_agents: Annotated[
+        int,
+        typer.Option(
+            min=1, help="The fewest updates in its sum; with 1, one agent's update may be shown."
+        ),
+    ] = LEAST_RELEASED_AGENTS,
     as_json: AsJson = False,
 ) -> None:
     """Decrypt an encrypted version on this machine, and store it as a new one that all can read.
@@ -273,7 +280,7 @@ def release(
     its source, and the history of the model says who released it. Encrypted jobs that follow start
     from it: it is their anchor.
     """
-    made = call(broker_of(ctx), partial(_release, model, version, key, reset))
+    made = call(broker_of(ctx), partial(_release, model, version, key, reset, least_agents))
     if as_json:
         display.print_json(codec.to_plain(made.ref))
     else:
@@ -281,12 +288,19 @@ def release(
 
 
 async def _release(
-    model: str, version: int | None, key: Path, reset: bool, fed: Client
+    model: str, version: int | None, key: Path, reset: bool, least_agents: int, fed: Client
 ) -> PushedModel:
     ref = (await stored_models.show(fed.connection, model, version, limit=1)).version
     size = sum(blob_ref.size for blob_ref in stored_models.blobs_of(ref))
     with display.transfer_progress(f"{ref.model} version {ref.version}", size) as moved:
-        return await fed.release(model, ref.version, key=key, reset=reset, progress=moved)
+        return await fed.release(
+            model,
+            ref.version,
+            key=key,
+            reset=reset,
+            least_agents=least_agents,
+            progress=moved,
+        )
 
 
 async def _pull(model: str, version: int | None, key: Path | None, fed: Client) -> PulledModel:

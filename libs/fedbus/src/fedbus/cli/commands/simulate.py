@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -105,14 +106,15 @@ def simulate(
     from fedbus.simulation.run import SimulationFailed, SimulationStuck
     from fedbus.simulation.run import simulate as run_simulation
     from fedbus.strategies.combinations import strategy_faults
+    from fedbus.strategies.protection_terms import UNKNOWN_KEY
     from fedbus.strategies.resolution import resolve_job
 
     payload = read_job_file(str(job))
     try:
-        parsed = parse(payload, strategy_faults)
+        parsed = parse(payload, partial(strategy_faults, encryption=UNKNOWN_KEY))
     except JobFileError as error:
         raise refused_before_start(job, error.faults, as_json=as_json) from error
-    for warning in warnings_about(parsed, resolve_job(parsed)):
+    for warning in warnings_about(parsed, resolve_job(parsed, encryption=UNKNOWN_KEY)):
         display.warn(warning)
     check_split(split, data)
     if output is not None:
