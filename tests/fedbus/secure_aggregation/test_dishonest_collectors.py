@@ -20,6 +20,7 @@ from fedbus.wire import codec
 from fedbus.wire.secure_aggregation import STEPS, SignedBy, StepName
 from fedbus.wire.step_contents import (
     REPLIES,
+    KeysRequest,
     MaskRequest,
     SharesRequest,
     SharesRevealed,
@@ -167,6 +168,15 @@ def test_two_sets_open_no_update_unless_more_agents_collude_than_tolerated(
     }
     show_sets(loot, shown, colluders)
     assert loot.opens(TARGET, federation.names) == opened
+
+
+@pytest.mark.parametrize("other", ["collector.c1", "user.eve", "controller.c1"])
+def test_only_agents_are_counted_as_agents(other: str) -> None:
+    """A collector has an identity of its own, and may know users: it would act as all others."""
+    federation = Federation(3)
+    cohort = tuple(sorted((*federation.names[:2], other)))
+    with pytest.raises(MaskingError, match=f"the cohort names {other}, which is no agent"):
+        federation.agents[TARGET].answer("keys", codec.pack(KeysRequest(cohort=cohort)))
 
 
 def test_a_sum_of_two_updates_is_not_signed() -> None:

@@ -12,6 +12,7 @@ from fedbus.secure_aggregation.agent_secrets import AgentSecrets, seed_digest
 from fedbus.secure_aggregation.identity_key import IdentityKey, is_signed
 from fedbus.secure_aggregation.masked_task import (
     check_large_enough,
+    check_roles,
     check_sorted,
     check_subset,
 )
@@ -84,6 +85,7 @@ class AgentAnswers:
 
     def _keys(self, request: KeysRequest) -> AgentKeys:
         check_sorted(request.cohort, "the cohort")
+        check_roles(request.cohort, "the cohort")
         self._check_contains_this_agent(request.cohort, "the cohort")
         check_large_enough(request.cohort, 0, "the cohort")
         secrets, agent = AgentSecrets.fresh(self._random_bytes), self._record.agent

@@ -8,6 +8,7 @@ from typing import Final
 
 from fedbus.errors import MaskingError
 from fedbus.text import counted
+from fedbus.wire.identifiers import role_of
 
 LEAST_MASKED_AGENTS: Final = 3
 """With two, each agent computes the other's update from the sum and its own."""
@@ -48,6 +49,15 @@ def check_sorted(agents: Sequence[str], what: str) -> None:
             raise MaskingError(f"{what} names {after} twice")
         if before > after:
             raise MaskingError(f"{what} is not sorted: {after} comes after {before}")
+
+
+def check_roles(nodes: Iterable[str], what: str) -> None:
+    """Raise MaskingError if a node is no agent.
+
+    Another service, or a user, could announce an identity of its own and be counted as an agent.
+    """
+    if others := sorted(node for node in nodes if role_of(node) != "agent"):
+        raise MaskingError(f"{what} names {others[0]}, which is no agent")
 
 
 def check_subset(agents: Sequence[str], of: Sequence[str], what: str) -> None:
