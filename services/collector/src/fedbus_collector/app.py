@@ -12,6 +12,7 @@ from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.setting_names import PREFIX
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
+from fedbus_collector.aggregation.sum_folder import remove_left_folders
 from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.encryption_key import CollectorKey
@@ -49,6 +50,7 @@ def build(settings: CollectorSettings, identity: Identity) -> service.Built:
     spools = Spools(settings.memory_mb * 2**20, settings.spool)
     parts = PartsFactory(settings.plugins)
     key = key_of(settings.encryption_key)
+    remove_left_folders(spools.folder)
     resources = RoundResources(spools, ModelCache(), parts, watch_of(settings.noise_key), key)
     core = CollectorCore(identity.incarnation, settings.repository, resources)
     return service.Built(core, close=key.close)

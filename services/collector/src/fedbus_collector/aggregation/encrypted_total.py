@@ -6,9 +6,8 @@ process adds them, file to file, and a crash of that process costs the update th
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from shutil import rmtree
-from tempfile import gettempdir, mkdtemp
-from typing import Final, TypeAlias
+from tempfile import gettempdir
+from typing import TypeAlias
 from weakref import finalize
 
 from fedbus.atomic_write import os_errors_as_store_errors
@@ -21,12 +20,11 @@ from fedbus.encryption.encrypted_blob import (
 from fedbus.errors import EncryptionError, FedbusError, StoreError, TransferError
 from fedbus.plugins import UpdateFacts
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
+from fedbus_collector.aggregation.sum_folder import SumFolder
 from fedbus_collector.aggregation.verification import ArrivedUpdate, UnusableUpdate, UpdateChecks
 
 AddUpdate: TypeAlias = Callable[[Path | None, Path, Path, EncryptedHeader], EncryptedHeader]
 """Writes the sum of a total, None before the first update, and an update into a file."""
-
-FOLDER_PREFIX: Final = "fedbus-sum-"
 
 
 class EncryptedTotal:
@@ -117,8 +115,8 @@ class EncryptedTotal:
         if self._folder is None:
             place = self._place or Path(gettempdir())
             with os_errors_as_store_errors(place):
-                self._folder = Path(mkdtemp(prefix=FOLDER_PREFIX, dir=place))
-            self._remove = finalize(self, rmtree, self._folder, ignore_errors=True)
+                made = SumFolder(place)
+            self._folder, self._remove = made.path, finalize(self, made.remove)
         return self._folder
 
     def facts(self, agents: Sequence[str]) -> tuple[UpdateFacts, ...]:
