@@ -178,7 +178,8 @@ class SealedOutbox(Outbox):
         """Record an update by its digest."""
         self._on_step("outbox:save")
         self._sealed[stored.offer.update.digest] = bytes(update)
-        source = super().save(stored, update, durable=durable)
+        del durable  # processes are killed here, and no machine is
+        source = super().save(stored, update)
         self._on_step("outbox:saved")
         return source
 

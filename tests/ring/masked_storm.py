@@ -1,4 +1,4 @@
-"""Storm of a masked job: a run of the ring with faults at its steps, all from one seed."""
+"""Masked job in the ring, the steps at which its processes are killed, and what must hold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,20 +7,16 @@ from typing import Any
 
 from fedbus.mqtt.bus import Packet
 from fedbus.simulation.masked_records import check_masked_records
-from fedbus.simulation.network_faults import NO_FAULTS, ROUGH_LINKS
-from fedbus.simulation.services import COLLECTOR, CONTROLLER, REPOSITORY
+from fedbus.simulation.masked_sums import check_masked_sums
 from fedbus.wire import codec
 from fedbus.wire.messages import Offer, StepReply
 from fedbus.wire.secure_aggregation import StepName
-from tests.ring.ring_cluster import RingCluster, fault_rng
-from tests.ring.storm import plan_a_fault
-from tests.ring.strategy_storm import kill_at
+from tests.ring.ring_cluster import RingCluster
 
 AGENTS, QUORUM = 5, 4
 STEP_SECONDS = 4.0
 MASKED = {"secure-aggregation": {"bits": 16, "step_seconds": STEP_SECONDS}}
 ROUND_KEYS = {"agents": AGENTS, "quorum": QUORUM, "deadline_seconds": 20}
-SIZES = (200, 200, 3_000)
 POINTS: Mapping[str, Mapping[str, int]] = {
     "agent": {
         "received:TrainTask": 2,
@@ -79,8 +75,10 @@ class MaskedReleases:
 
     def check(self) -> None:
         """Check that no step was answered in two ways, and no task has two masked updates."""
-        assert all(len(answers) == 1 for answers in self.answers.values())
-        assert all(len(digests) == 1 for digests in self.offers.values())
+        twice = [step for step, answers in self.answers.items() if len(answers) > 1]
+        assert not twice, f"answered in two ways: {twice}"
+        twice_masked = [task for task, digests in self.offers.items() if len(digests) > 1]
+        assert not twice_masked, f"two masked updates of a task: {twice_masked}"
 
 
 def masked_cluster(folder: Path, seed: int, **more: Any) -> tuple[RingCluster, MaskedReleases]:  # noqa: ANN401 - of RingCluster
@@ -105,28 +103,6 @@ def run_masked(
     cluster.run(seconds=cluster.ring.now + 1200)
 
 
-def masked_storm(folder: Path, seed: int) -> tuple[RingCluster, MaskedReleases]:
-    """Run one masked job with faults until it has ended."""
-    rng = fault_rng(seed)
-    cluster, releases = masked_cluster(
-        folder,
-        seed,
-        numbers=rng.choice(SIZES),
-        collectors=rng.randint(1, 2),
-        faults=rng.choice([NO_FAULTS, ROUGH_LINKS]),
-    )
-    for _ in range(rng.randint(0, 2)):
-        plan_a_fault(cluster, rng)
-    victims = (COLLECTOR, COLLECTOR, *cluster.agents, REPOSITORY, CONTROLLER)
-    for _ in range(rng.randint(1, 2)):
-        victim = rng.choice(victims)
-        points = POINTS[victim.partition(".")[0]]
-        step = rng.choice(sorted(points))
-        kill_at(cluster, victim, step, rng.randint(1, points[step]), rng.uniform(0.1, 15.0))
-    run_masked(cluster)
-    return cluster, releases
-
-
 def check_masked(cluster: RingCluster, releases: MaskedReleases, job: str = "job-1") -> None:
     """Check that a job finished, that each version is that of its contributors, and what left."""
     state = cluster.states[job][-1]
@@ -134,5 +110,7 @@ def check_masked(cluster: RingCluster, releases: MaskedReleases, job: str = "job
     assert cluster.ring.broker.violations == []
     releases.check()
     with cluster.store() as store:
-        checked = check_masked_records(store, cluster.records.masked_of(job), job=job)
+        masked = cluster.records.masked_of(job)
+        checked = check_masked_records(store, masked, job=job)
         assert (checked.rounds, checked.summed) == (state.round, state.round)
+        check_masked_sums(store, masked, job=job)

@@ -43,9 +43,10 @@ class PrivateReleases:
         self.public: list[Packet] = []
         self.cluster = cluster
         self._terms: dict[str, PrivacyTerms] = {}
-        cluster.ring.on_publish = self._published
+        cluster.ring.on_publish = self.record
 
-    def _published(self, host: str, packet: Packet) -> None:
+    def record(self, host: str, packet: Packet) -> None:
+        """Record what a node publishes."""
         match packet.topic.removeprefix(f"{topics.ROOT}/").split("/"):
             case ["link", _, _, "commit"]:
                 self._offered(host, codec.unpack(Commit, packet.payload).record)

@@ -5,7 +5,6 @@ Each version is the anchor and the exact mean of the whole numbers that its cont
 
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,12 @@ import pytest
 
 from fedbus.simulation.encrypted_check import check_encrypted
 from fedbus.simulation.encrypted_records import check_encrypted_records
-from fedbus.simulation.network_faults import ROUGH_LINKS
 from fedbus.simulation.oracle import check_records
 from fedbus.simulation.services import COLLECTOR, REPOSITORY
 from fedbus.simulation.stored_records import RecordsError
 from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores.sqlite.store import SqliteStore
-from tests.ring.ring_cluster import RingCluster, fault_rng
+from tests.ring.ring_cluster import RingCluster
 from tests.ring.test_private_rounds import kill_at
 from tests.sample_encryption import BITS, sample_key
 
@@ -126,24 +124,6 @@ def test_another_collector_goes_on(tmp_path: Path) -> None:
         killed = kill_at(cluster, "collector.", "ran:FoldRun", 2, back=False)
         assert len(run(cluster)) == 3
         assert len(killed) == 1
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_faults_of_the_network_and_kills_by_seed(seed: int, tmp_path: Path) -> None:
-    """Messages are lost, repeated and delayed; services are killed at times of the seed."""
-    rng = fault_rng(seed)
-    cluster = RingCluster(tmp_path, seed=seed, encrypted=True, faults=ROUGH_LINKS, agents=5)
-    with closing(cluster):
-        ring, hosts = cluster.ring, [COLLECTOR, REPOSITORY, *cluster.agents]
-
-        def kill(host: str) -> None:
-            if ring.hosts[host].node is not None:
-                ring.kill(host)
-                ring.at(ring.now + 1.0, lambda: ring.start(host))
-
-        for _ in range(4):
-            ring.at(rng.uniform(2, 12), partial(kill, rng.choice(hosts)))
-        assert len(run(cluster)) == 3
 
 
 @pytest.mark.parametrize("mechanism", ["dp-fixed", "dp-adaptive"])

@@ -213,7 +213,9 @@ class Ring(VirtualClock):
                     pass  # not connected: asks are repeated later
         for chunk in bulk:
             if host.connected:
-                self.broker.publish(host.name, chunk.packet())
+                packet = chunk.packet()
+                self.on_publish(host.name, packet)
+                self.broker.publish(host.name, packet)
         self._schedule(host)
 
     def _start_run(self, host: Host, run: StartRun) -> None:
