@@ -30,6 +30,7 @@ from fedbus_edge_agent.masking.masked_tasks import MaskedTasks
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.local_strategy import StrategyPlugins
 from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.required_protection import RequiredProtection
 from fedbus_edge_agent.training.task_runner import (
     NO_STRATEGY_BLOBS,
     EvaluationResult,
@@ -187,6 +188,7 @@ class AgentHarness(CoreHarness):
         outbox: Outbox | None = None,
         encryption_key: SecretKey | None = None,
         masked: MaskedTasks | None = None,
+        required: RequiredProtection = "none",
         runner: FakeTaskRunner | None = None,
     ) -> None:
         self.folder = folder
@@ -201,7 +203,10 @@ class AgentHarness(CoreHarness):
         self.measured = 0
         self.spools = spools or Spools(1 << 20)
         parts = self.runner, self.outbox, self.spools, self._facts
-        super().__init__(AgentCore(*parts, data=data, encryption_key=encryption_key, masked=masked))
+        core = AgentCore(
+            *parts, data=data, encryption_key=encryption_key, masked=masked, required=required
+        )
+        super().__init__(core)
         self.handle(Connected())
 
     def _facts(self, task: str, models: dict[str, int]) -> AgentFacts:

@@ -14,6 +14,7 @@ from fedbus.datasource.source import InMemorySource
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import settings_from
+from fedbus.secure_aggregation.accepted_terms import AcceptedTerms
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.app import build
 from fedbus_edge_agent.core import AgentCore
@@ -76,6 +77,17 @@ def test_an_agent_publishes_the_format_that_its_pipeline_makes(environ: Environ)
         "numerical": {"size": [4], "normalized": True, "dtype": "float32"}
     }
     assert agent(environ()).current_facts().format["x"]["data_types"]["image"]["size"] == [2, 2, 1]
+
+
+def test_what_an_agent_demands_of_jobs_is_read(environ: Environ) -> None:
+    """No setting allows a sum of two updates."""
+    demands = {"FEDBUS_MASKING_LEAST_AGENTS": "5", "FEDBUS_MASKING_LEAST_COLLUDERS": "2"}
+    read = settings_from({**environ(), **demands}, AgentSettings)
+    assert read.accepted_terms == AcceptedTerms(agents=5, colluders=2)
+    assert read.require_protection == "none"
+    for name, value in {"MASKING_LEAST_AGENTS": "2", "REQUIRE_PROTECTION": "some"}.items():
+        reason = refused_at_once({**environ(), f"FEDBUS_{name}": value})
+        assert reason.startswith(f"FEDBUS_{name}='{value}'")
 
 
 def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:

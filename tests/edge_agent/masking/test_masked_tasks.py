@@ -12,6 +12,7 @@ from fedbus.core.actions import Action, Announce, Follow, Send, Unfollow
 from fedbus.core.events import Event, Ran, RunFailed
 from fedbus.errors import StoreError
 from fedbus.model.blob_header import Blob
+from fedbus.secure_aggregation.accepted_terms import SAFE_TERMS, AcceptedTerms
 from fedbus.secure_aggregation.masked_round import MaskedRound
 from fedbus.secure_aggregation.masked_task import MaskedTask
 from fedbus.wire.blobs import BlobRef
@@ -67,14 +68,18 @@ class MaskingRunner(FakeTaskRunner):
 class MaskedAgent(AgentHarness):
     """An agent in a round of three, whose collector and other agents a test plays."""
 
-    def __init__(self, folder: Path, pinned: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pinned: dict[str, str] | None = None,
+        accepted: AcceptedTerms = SAFE_TERMS,
+    ) -> None:
         outbox, self.answers = Outbox(folder), list[StepReply]()
         (folder / "identity.key").write_bytes(identity_of(AGENT).private)
         (folder / "identity.key").chmod(0o600)
         own = OwnIdentity.keep(AGENT, folder)
-        masked = MaskedTasks(
-            own, StepJournals(folder / "masking"), outbox, pinned, Random(1).randbytes
-        )
+        journals = StepJournals(folder / "masking")
+        masked = MaskedTasks(own, journals, outbox, pinned, Random(1).randbytes, accepted=accepted)
         super().__init__(folder, outbox=outbox, masked=masked, runner=MaskingRunner(outbox))
 
     def step(self, round_: "PlayedRound") -> StepReply:
@@ -237,6 +242,43 @@ def test_pinned_identities_are_not_followed(tmp_path: Path) -> None:
     round_.advance(agent.step(round_))
     assert not any(
         isinstance(each, Follow) for each in agent.receive(COLLECTOR, round_.step_for_agent())
+    )
+
+
+@pytest.mark.parametrize(
+    ("accepted", "reason"),
+    [
+        (
+            AcceptedTerms(threshold=0.8),
+            (
+                "the job's threshold is 0.67, and this agent accepts 0.8 or more "
+                "(FEDBUS_MASKING_LEAST_THRESHOLD)"
+            ),
+        ),
+        (
+            AcceptedTerms(neighbours=8),
+            (
+                "the job's neighbours are 7, and this agent accepts 8 or more "
+                "(FEDBUS_MASKING_LEAST_NEIGHBOURS)"
+            ),
+        ),
+    ],
+)
+def test_weak_terms_are_declined(tmp_path: Path, accepted: AcceptedTerms, reason: str) -> None:
+    """Before anything is fetched, with the setting."""
+    agent = MaskedAgent(tmp_path, accepted=accepted)
+    agent.receive(CONTROLLER, WANTED)
+    assert agent.asked(keys.TaskReply(JOB, 1), Decline).reason == reason
+    assert agent.journals() == []
+
+
+def test_a_small_cohort_is_refused_in_the_first_step(tmp_path: Path) -> None:
+    """The task does not say how many agents are asked."""
+    agent = MaskedAgent(tmp_path, accepted=AcceptedTerms(agents=4))
+    agent.receive(CONTROLLER, WANTED)
+    assert agent.step(PlayedRound()).reason == (
+        "a sum of this cohort may have 3 agents, and this agent accepts 4 or more "
+        "(FEDBUS_MASKING_LEAST_AGENTS)"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fedbus.model.layout import Layout, Tensor
+from fedbus.secure_aggregation.accepted_terms import SAFE_TERMS, AcceptedTerms
 from fedbus.secure_aggregation.agent_steps import AgentSteps
 from fedbus.secure_aggregation.bit_packing import unpack_blocks
 from fedbus.secure_aggregation.identity_key import IdentityKey
@@ -35,6 +36,10 @@ def terms(neighbours: int = 20, threshold: float = 0.67) -> SecureAggregationTer
     )
 
 
+ANY_TERMS = AcceptedTerms(colluders=-1)
+"""An agent that takes part whatever a dishonest collector could do."""
+
+
 def names(count: int) -> tuple[str, ...]:
     """Return the names of agents, sorted."""
     return tuple(f"agent.a{number:03}" for number in range(count))
@@ -54,6 +59,7 @@ class Federation:
     terms: SecureAggregationTerms = field(default_factory=terms)
     task: MaskedTask = TASK
     seed: int = 0
+    accepted: AcceptedTerms = SAFE_TERMS
 
     def __post_init__(self) -> None:
         self.names = names(self.count)
@@ -79,6 +85,7 @@ class Federation:
             identity_of=self.public.__getitem__,
             random_bytes=drawn_bytes((self.seed, name)),
             journal=journal,
+            accepted=self.accepted,
         )
 
     @property

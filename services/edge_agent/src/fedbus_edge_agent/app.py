@@ -11,6 +11,7 @@ from fedbus.frameworks.tflite.admission import Admission
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.shell import Shell
+from fedbus.secure_aggregation.accepted_terms import SAFE_TERMS, AcceptedTerms
 from fedbus.secure_aggregation.known_identities import read_pinned_identities
 from fedbus.wire.documents import AgentFacts
 from fedbus_edge_agent.core import AgentCore
@@ -82,7 +83,10 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         standalone=StandaloneJobs(runner.run_round, runner.save_report, runner.load_reports()),
         data=source,
         encryption_key=key,
-        masked=masked_tasks(settings.pinned_identities, identity.name, home, outbox),
+        masked=masked_tasks(
+            settings.pinned_identities, identity.name, home, outbox, settings.accepted_terms
+        ),
+        required=settings.require_protection,
     )
 
     def http_api(shell: Shell) -> "HttpApi":
@@ -99,7 +103,13 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     return service.Built(core, http_api=http_api, spare_threads=1)
 
 
-def masked_tasks(pinned: Path | None, name: str, home: Path, outbox: Outbox) -> MaskedTasks | None:
+def masked_tasks(
+    pinned: Path | None,
+    name: str,
+    home: Path,
+    outbox: Outbox,
+    accepted: AcceptedTerms = SAFE_TERMS,
+) -> MaskedTasks | None:
     """Return what masked tasks need; None if `cryptography` is not installed.
 
     Raises:
@@ -113,4 +123,5 @@ def masked_tasks(pinned: Path | None, name: str, home: Path, outbox: Outbox) -> 
     except (OSError, ValueError, SettingsError) as error:
         raise SettingsError(f"FEDBUS_PINNED_IDENTITIES: {pinned}: {error}") from error
     identity = OwnIdentity.keep(name, home)
-    return MaskedTasks(identity, StepJournals(home / "masking"), outbox, known, os.urandom)
+    journals = StepJournals(home / "masking")
+    return MaskedTasks(identity, journals, outbox, known, os.urandom, accepted=accepted)

@@ -48,6 +48,7 @@ from fedbus_edge_agent.tasks.model_cache import CachedModels
 from fedbus_edge_agent.tasks.replies import TaskReplies
 from fedbus_edge_agent.tasks.results import TaskResults
 from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.required_protection import RequiredProtection
 from fedbus_edge_agent.training.task_runner import TaskRunner
 from fedbus_edge_agent.training.trainers import TaskChecker
 from fedbus_edge_agent.training.watchdog import TrainingThread
@@ -68,6 +69,7 @@ class AgentCore(Core):
         data: WatchedData | None = None,
         encryption_key: SecretKey | None = None,
         masked: MaskedTasks | None = None,
+        required: RequiredProtection = "none",
     ) -> None:
         self.standalone = standalone or StandaloneJobs()
         self.counters = AgentCounters()
@@ -87,7 +89,7 @@ class AgentCore(Core):
         )
         self._encryption_key = encryption_key
         self._acceptance = TaskAcceptance(
-            checker, measure, self._thread, self._data_watch, encryption_key, masked
+            checker, measure, self._thread, self._data_watch, encryption_key, masked, required
         )
         self._scheduler = WorkScheduler(
             runner,

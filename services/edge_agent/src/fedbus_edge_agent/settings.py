@@ -17,6 +17,10 @@ from fedbus.energy.energy_meter import EnergyMeter
 from fedbus.energy.processor_energy import read_joules_of
 from fedbus.errors import FedbusError, SettingsError, TrainingError
 from fedbus.runtime.settings import ServiceSettings
+from fedbus.secure_aggregation.accepted_terms import SAFE_TERMS, AcceptedTerms
+from fedbus.secure_aggregation.masked_task import LEAST_MASKED_AGENTS
+from fedbus.wire.secure_aggregation import MAX_MASKED_AGENTS
+from fedbus_edge_agent.training.required_protection import RequiredProtection
 from fedbus_edge_agent.training.watchdog import STALL_SECONDS
 
 
@@ -60,6 +64,44 @@ class AgentSettings(ServiceSettings):
             "in masked rounds no other agent counts, whatever is announced"
         ),
     ] = None
+    require_protection: Annotated[
+        RequiredProtection,
+        Field(
+            description="none, any, encryption or secure-aggregation: tasks that would send what "
+            "the agent has learned without it are declined"
+        ),
+    ] = "none"
+    masking_least_threshold: Annotated[
+        float,
+        Field(
+            ge=0.5, le=1, description="masked rounds of jobs with a smaller threshold are declined"
+        ),
+    ] = SAFE_TERMS.threshold
+    masking_least_neighbours: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=MAX_MASKED_AGENTS - 1,
+            description="masked rounds of jobs with fewer neighbours are declined",
+        ),
+    ] = SAFE_TERMS.neighbours
+    masking_least_agents: Annotated[
+        int,
+        Field(
+            ge=LEAST_MASKED_AGENTS,
+            le=MAX_MASKED_AGENTS,
+            description="masked rounds are declined if a sum could have fewer updates",
+        ),
+    ] = SAFE_TERMS.agents
+    masking_least_colluders: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MAX_MASKED_AGENTS,
+            description="masked rounds are declined unless this many agents of a neighbourhood may "
+            "collude with a dishonest collector; 0: the collector alone may be dishonest",
+        ),
+    ] = SAFE_TERMS.colluders
     threads: Annotated[int, Field(ge=1, le=64, description="number of worker threads")] = 1
     http_token: Annotated[
         SecretStr | None,
@@ -98,6 +140,16 @@ class AgentSettings(ServiceSettings):
     stall_seconds: Annotated[
         float, Field(ge=1, le=86_400, description="training that requests no batch this long hangs")
     ] = STALL_SECONDS
+
+    @property
+    def accepted_terms(self) -> AcceptedTerms:
+        """The least terms of masked rounds that this agent accepts."""
+        return AcceptedTerms(
+            threshold=self.masking_least_threshold,
+            neighbours=self.masking_least_neighbours,
+            agents=self.masking_least_agents,
+            colluders=self.masking_least_colluders,
+        )
 
     @field_validator("loader_options", mode="before")
     @classmethod

@@ -42,6 +42,6 @@ What is not: collector and controller choose the cohort, and can try choices unt
 stand beside an agent. They can invent agents with identities of their own, which count as
 colluding; so can the operator of the broker, unless identities are pinned. So c is to be judged by
 the number of all agents that may collude, unless the choice is trusted. The terms come with the
-task: an agent does not know whether a threshold that it is given is that of the job. A dishonest
-agent can make the round fail, or its own update anything.
+task: an agent does not know whether they are those of the job, and declines what is weaker than it
+accepts (`AcceptedTerms`). A dishonest agent can make the round fail, or its own update anything.
 """

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fedbus.errors import MaskingError
+from fedbus.secure_aggregation.accepted_terms import AcceptedTerms
 from fedbus.secure_aggregation.agent_record import AgentRecord
 from fedbus.secure_aggregation.agent_secrets import AgentSecrets, seed_digest
 from fedbus.secure_aggregation.identity_key import IdentityKey, is_signed
@@ -47,17 +48,21 @@ class AgentAnswers:
         identity: The agent's identity key.
         identity_of: The identities of others.
         random_bytes: `os.urandom` outside tests.
+        accepted: The least that this agent accepts.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a record, terms, two sources, and what the operator demands
         self,
         record: AgentRecord,
         terms: SecureAggregationTerms,
         identity: IdentityKey,
         identity_of: IdentityOf,
         random_bytes: RandomBytes,
+        *,
+        accepted: AcceptedTerms,
     ) -> None:
         self._record = record
+        self._accepted = accepted
         self._terms = terms
         self._identity = identity
         self._identity_of = identity_of
@@ -88,6 +93,8 @@ class AgentAnswers:
         check_roles(request.cohort, "the cohort")
         self._check_contains_this_agent(request.cohort, "the cohort")
         check_large_enough(request.cohort, 0, "the cohort")
+        self._accepted.check_terms(self._terms)
+        self._accepted.check_cohort(self._terms, request.cohort)
         secrets, agent = AgentSecrets.fresh(self._random_bytes), self._record.agent
         mask_key, share_key = secrets.public_mask_key, secrets.public_share_key
         signature = self._identity.sign(keys_to_sign(self._task, agent, mask_key, share_key))
@@ -163,6 +170,7 @@ class AgentAnswers:
         check_subset(request.survivors, record.masked, what)
         self._check_contains_this_agent(request.survivors, what)
         check_large_enough(request.survivors, 0, what)
+        self._accepted.check_sum(request.survivors)
         least = graph.least
         if alone := graph.left_alone(request.survivors, request.survivors):
             raise MaskingError(

@@ -5,6 +5,7 @@ from typing import Any
 
 from fedbus.errors import MaskingError, WireError
 from fedbus.model.fixed_point import Wholes
+from fedbus.secure_aggregation.accepted_terms import SAFE_TERMS, AcceptedTerms
 from fedbus.secure_aggregation.agent_answers import AgentAnswers, IdentityOf
 from fedbus.secure_aggregation.agent_record import (
     AgentRecord,
@@ -48,6 +49,7 @@ class AgentSteps:
         identity_of: The identities of others, from a source that the collector cannot write.
         random_bytes: `os.urandom` outside tests.
         journal: What `to_bytes` returned before a restart.
+        accepted: The least that this agent accepts.
 
     Raises:
         MaskingError: The journal is damaged, or of another agent or task.
@@ -63,6 +65,7 @@ class AgentSteps:
         identity_of: IdentityOf,
         random_bytes: RandomBytes,
         journal: bytes | None = None,
+        accepted: AcceptedTerms = SAFE_TERMS,
     ) -> None:
         self._task = task
         if journal is None:
@@ -71,7 +74,9 @@ class AgentSteps:
             self._record = record_from_bytes(journal)
         if self._record.agent != agent or self._record.masked_task != task:
             raise MaskingError(f"the journal is of task {self._record.task} of {self._record.job}")
-        self._answers = AgentAnswers(self._record, terms, identity, identity_of, random_bytes)
+        self._answers = AgentAnswers(
+            self._record, terms, identity, identity_of, random_bytes, accepted=accepted
+        )
 
     def to_bytes(self) -> bytes:
         """Return the journal: secrets of this agent, which only its user may read."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from fedbus.core.actions import Action, Announce, Cancel, Follow, Note, Run, Send, Unfollow, WakeAt
 from fedbus.errors import MaskingError
+from fedbus.secure_aggregation.accepted_terms import SAFE_TERMS, AcceptedTerms
 from fedbus.secure_aggregation.agent_steps import AgentSteps
 from fedbus.secure_aggregation.known_identities import KnownIdentities
 from fedbus.secure_aggregation.shamir import RandomBytes
@@ -48,16 +49,20 @@ class MaskedTasks:
         pinned: Identities that the operator has fixed; None: those that agents announce count.
         random_bytes: `os.urandom` outside tests.
         outbox: Where masked updates are stored.
+        accepted: The least that this agent accepts.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - four sources, and what the operator demands
         self,
         identity: OwnIdentity,
         journals: StepJournals,
         outbox: Outbox,
         pinned: Mapping[str, str] | None,
         random_bytes: RandomBytes,
+        *,
+        accepted: AcceptedTerms = SAFE_TERMS,
     ) -> None:
+        self._accepted = accepted
         self._identity = identity
         self._journals = journals
         self._outbox = outbox
@@ -85,7 +90,12 @@ class MaskedTasks:
         yield Announce(topics.NODE_IDENTITY, identity)
 
     def fault(self, message: TrainTask) -> str:
-        """Return why a masked task cannot be done, or ""."""
+        """Return why a masked task cannot be done, or "": it is weaker than accepted, say."""
+        if message.masking is not None:
+            try:
+                self._accepted.check_terms(message.masking)
+            except MaskingError as error:
+                return str(error)
         work = self._works.get((message.job, message.task))
         return _MASKED_BEFORE if work is not None and work.steps.has_masked else ""
 
@@ -112,6 +122,7 @@ class MaskedTasks:
             identity_of=self._identities.of,
             random_bytes=self._random_bytes,
             journal=journal,
+            accepted=self._accepted,
         )
         return MaskedWork(task, steps, self._journals)
 

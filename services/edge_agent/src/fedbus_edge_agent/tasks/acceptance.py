@@ -27,6 +27,7 @@ from fedbus_edge_agent.training.compressed_update import (
 from fedbus_edge_agent.training.encrypted_task import check_encrypted_task
 from fedbus_edge_agent.training.private_task import check_private_task
 from fedbus_edge_agent.training.readable_version import check_download
+from fedbus_edge_agent.training.required_protection import RequiredProtection, check_protection
 from fedbus_edge_agent.training.trainers import TaskChecker
 from fedbus_edge_agent.training.watchdog import TrainingThread
 
@@ -47,6 +48,7 @@ class TaskAcceptance:
     data_watch: DataWatch
     encryption_key: SecretKey | None = None
     masked: MaskedTasks | None = None
+    required: RequiredProtection = "none"
     _measured: tuple[float, AgentFacts] | None = None
 
     def eligibility(self, message: TaskMessage, now: float) -> Eligibility:
@@ -85,6 +87,7 @@ class TaskAcceptance:
             return Eligibility(facts.format, self.thread.trouble)
         size, arrays, privacy = None, NO_ARRAYS, None
         try:
+            check_protection(message, self.required)
             check_encrypted_task(message, self.encryption_key)
             if isinstance(message, TrainTask):
                 self._check_masked_task(message)
