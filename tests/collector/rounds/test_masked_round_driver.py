@@ -6,13 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedbus.core.actions import Follow, Unfollow
 from fedbus.model.blob import decode
 from fedbus.model.fixed_point import Wholes, from_fixed_point
 from fedbus.training.params import PluginChoice
+from fedbus.wire import topics
+from fedbus.wire.documents import NodeIdentity
 from fedbus.wire.messages import Decline, Dismiss, Step, StepReply, StopJob
 from fedbus.wire.secure_aggregation import STEPS, StepName
 from fedbus.wire.strategies import Strategy
 from fedbus_collector import keys
+from fedbus_collector.rounds.agent_identities import AgentIdentities
 from fedbus_collector.rounds.progress import RoundPhase
 from tests.collector.harness import (
     BASE,
@@ -28,7 +32,7 @@ from tests.collector.harness import (
     offer,
     order,
 )
-from tests.masked_peer import MAX_EXAMPLES, TERMS, MaskedPeer
+from tests.masked_peer import MAX_EXAMPLES, TERMS, MaskedPeer, public_identity
 
 D = "agent.d"
 COHORT = (A, B, C, D)
@@ -40,7 +44,12 @@ EXAMPLES = {A: 5, B: 10, C: 15, D: 20}
 class MaskedHarness(Harness):
     """A collector, and agents that answer when a test says so."""
 
-    def __init__(self, cohort: tuple[str, ...] = COHORT, strategy: Strategy = MASKED) -> None:
+    def __init__(
+        self,
+        cohort: tuple[str, ...] = COHORT,
+        strategy: Strategy = MASKED,
+        announced: tuple[str, ...] = COHORT,
+    ) -> None:
         super().__init__()
         self.peers = {agent: MaskedPeer(agent, JOB) for agent in cohort}
         self.numbers: dict[str, Wholes] = {}
@@ -53,6 +62,12 @@ class MaskedHarness(Harness):
                 max_examples=MAX_EXAMPLES,
             )
         )
+        for agent in announced:
+            self.announce(agent, public_identity(agent))
+
+    def announce(self, agent: str, key: str) -> None:
+        """Have an agent announce its identity."""
+        self.receive(agent, NodeIdentity(node=agent, key=key))
 
     def asked_agents(self) -> dict[str, StepName]:
         """Return which step is asked of which agent."""
@@ -185,6 +200,92 @@ def test_an_answer_that_cannot_be_read_is_refused_by_name() -> None:
     round_.answer(A, B, C)
     assert round_.asked_agents() == dict.fromkeys((A, B, C), "shares")
     assert D in round_.noted("update_refused")[0]["reason"]
+
+
+def test_an_agent_with_a_wrong_signature_leaves_by_name() -> None:
+    """Its neighbours, who would refuse to go on, never see its keys."""
+    round_ = MaskedHarness(announced=(A, B, C))
+    round_.announce(D, public_identity(A))
+    round_.answer()
+    refused = round_.noted("update_refused")[0]
+    assert refused["agent"] == D
+    assert refused["reason"] == (
+        f"{D} has not signed its keys with the identity key that it announced (step keys)"
+    )
+    round_.answer()
+    round_.answer()
+    for agent in (A, B, C):
+        round_.offer_masked(agent)
+    round_.answer()
+    round_.answer()
+    round_.check_version(A, B, C)
+
+
+def test_a_wrong_signature_of_the_survivors_does_not_count() -> None:
+    """The update stays in the sum, and the others go on."""
+    round_ = MaskedHarness()
+    round_.to_mask()
+    round_.offer_all()
+    step = round_.asked(keys.StepRequest(JOB, 1, D), Step)
+    reply = round_.peers[D].reply(step)
+    round_.receive(D, replace(reply, content=reply.content[:-1] + b"\x00"))
+    round_.answer(A, B, C)
+    assert round_.asked_agents() == dict.fromkeys((A, B, C), "unmask")
+    round_.answer()
+    round_.check_version(*COHORT)
+
+
+def test_keys_wait_for_the_identity_of_their_agent() -> None:
+    """It is followed until it is known; a second one in the same name does not count."""
+    round_ = MaskedHarness(announced=(A, B, C))
+    round_.answer()
+    round_.answer(D)
+    assert round_.asked_agents() == {D: "keys"}
+    round_.announce("agent.z", public_identity("agent.z"))
+    assert round_.asked_agents() == {D: "keys"}
+    round_.announce(D, public_identity(D))
+    assert round_.asked_agents() == dict.fromkeys(COHORT, "shares")
+    round_.announce(D, public_identity(A))
+    round_.answer()
+    round_.answer()
+    round_.offer_all()
+    round_.answer()
+    round_.answer()
+    round_.check_version(*COHORT)
+
+
+def test_an_agent_without_an_identity_leaves_by_name() -> None:
+    """So does one that says nothing, with a reason of its own."""
+    round_ = MaskedHarness(announced=(A, B))
+    round_.answer(A, B, D)
+    round_.wait(TERMS.step_seconds)
+    reasons = {each["agent"]: each["reason"] for each in round_.noted("update_refused")}
+    assert reasons[C] == "no answer to step keys in 5 s"
+    assert reasons[D] == "it has announced no identity key in 5 s, so its keys are not signed"
+
+
+def test_a_round_follows_identities_that_it_does_not_know() -> None:
+    """Each until it is announced, or the round has ended; of later rounds they are known."""
+    identities = AgentIdentities()
+    follow = Follow(topics.NODE_IDENTITY, {"node": A})
+    assert [*identities.follow(A), *identities.follow(A)] == [follow, follow]
+    assert list(identities.unfollow(A)) == []
+    assert list(identities.unfollow(A)) == [Unfollow(topics.NODE_IDENTITY, {"node": A})]
+    round_ = MaskedHarness(announced=())
+    known = round_.receive(A, NodeIdentity(node=A, key=public_identity(A)))
+    assert known == [Unfollow(topics.NODE_IDENTITY, {"node": A})]
+    stopped = round_.receive(CONTROLLER, StopJob(epoch=1, job=JOB))
+    gone = [each.levels["node"] for each in stopped if isinstance(each, Unfollow)]
+    assert gone == [B, C, D]
+
+
+def test_the_oldest_identities_are_forgotten() -> None:
+    """A collector that runs for years keeps no more than it needs."""
+    identities = AgentIdentities(most=2)
+    for agent in (A, B, C):
+        identities.announce(agent, public_identity(agent))
+    assert identities.of(A) is None
+    assert identities.of(C) == public_identity(C)
 
 
 def test_repeated_and_late_answers_change_nothing() -> None:

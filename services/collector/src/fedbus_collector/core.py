@@ -22,6 +22,7 @@ from fedbus.core.events import (
 )
 from fedbus.core.interface import Core
 from fedbus.errors import FedbusError
+from fedbus.wire.documents import NodeIdentity
 from fedbus.wire.messages import (
     CommitRefused,
     Committed,
@@ -84,10 +85,8 @@ class CollectorCore(Core):
                     yield from self._on_command(sender, command, now)
             case Received(sender, Offer() | Decline() as answer):
                 yield from self._on_answer(sender, answer, now)
-            case Received(sender, StepReply(job=job, task=task) as reply):
-                if open_round := self._find(job, task):
-                    steps = open_round.step_answered(sender, reply, now)
-                    yield from self._advance(open_round, steps)
+            case Received(sender, StepReply() | NodeIdentity() as message):
+                yield from self._on_masked(sender, message, now)
             case Received(_, message):
                 yield from self._on_reply(message, now)
             case Connected():
@@ -170,6 +169,20 @@ class CollectorCore(Core):
             yield from self._advance(open_round, open_round.offered(agent, answer, now))
         else:
             yield from self._answer_late_offer(agent, answer)
+
+    def _on_masked(
+        self, agent: str, message: StepReply | NodeIdentity, now: float
+    ) -> Iterator[Action]:
+        """Take an answer of a masked round, or an identity, which several rounds may wait for."""
+        if isinstance(message, StepReply):
+            if open_round := self._find(message.job, message.task):
+                steps = open_round.step_answered(agent, message, now)
+                yield from self._advance(open_round, steps)
+            return
+        self._resources.identities.announce(agent, message.key)
+        for open_round in list(self._open.values()):
+            steps = open_round.identity_announced(agent, now)
+            yield from self._advance(open_round, steps)
 
     def _answer_late_offer(self, agent: str, offer: Offer) -> Iterator[Action]:
         """Send the receipt for an offer whose round is not open here."""

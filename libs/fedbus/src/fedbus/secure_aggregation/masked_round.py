@@ -42,7 +42,7 @@ class MaskedRound:
         task: The task.
         cohort: The agents that are asked, in any order.
         identities: Known identity keys: keys and signatures that do not fit them are refused here
-            instead of by all neighbours.
+            instead of by all neighbours. More may be added while the round runs.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class MaskedRound:
     ) -> None:
         self._terms = terms
         self._task = task
-        self._progress = MaskedProgress(task, terms, cohort, identities or {})
+        known = {} if identities is None else identities  # it may be filled later
+        self._progress = MaskedProgress(task, terms, cohort, known)
         self._asked = set(self._progress.cohort)
         self._bytes: dict[tuple[StepName, str], bytes] = {}
         self._secrets: JoinedSecrets | None = None

@@ -146,7 +146,8 @@ NODE_STATE = Topic(
     expiry=YEAR_SECONDS,
 )
 NODE_IDENTITY = Topic(
-    "nodes/{node}/identity", NodeIdentity, _ANY, ("agent", "user"), "json", retain=True,
+    "nodes/{node}/identity", NodeIdentity, _ANY, ("agent", "collector", "user"), "json",
+    retain=True,
     purpose="the key with which an agent signs in masked rounds; only the agent may write it, so "
     "the operator of the broker can replace it for agents that have not pinned it",
     expiry=YEAR_SECONDS,

@@ -16,6 +16,7 @@ from fedbus.secure_aggregation.masked_task import MaskedTask
 from fedbus.wire.messages import Step, StepReply
 from fedbus.wire.secure_aggregation import SecureAggregationTerms, StepName
 from fedbus_collector import keys
+from fedbus_collector.rounds.agent_identities import AgentIdentities
 from fedbus_collector.rounds.progress import RoundPhase, RoundProgress
 
 _BEFORE_UPDATES: Final = ("keys", "shares")
@@ -29,14 +30,23 @@ class MaskedRoundDriver:
         agreed: Agents whose offers may be taken: they mask for the set that this collector named.
     """
 
-    def __init__(self, progress: RoundProgress, terms: SecureAggregationTerms) -> None:
+    def __init__(
+        self,
+        progress: RoundProgress,
+        terms: SecureAggregationTerms,
+        identities: AgentIdentities,
+    ) -> None:
         plan = progress.plan
         self.agreed: set[str] = set()
         self._progress = progress
         self._terms = terms
         task = MaskedTask(job=plan.job, round=plan.round, task=plan.task)
-        self._round = MaskedRound(terms, task, plan.cohort)
+        self._announced = identities
+        self._identities: dict[str, str] = {}
+        self._unverified: dict[str, StepReply] = {}  # keys of agents without a known identity
+        self._round = MaskedRound(terms, task, plan.cohort, self._identities)
         self._asked: dict[str, StepName] = {}
+        self._followed: set[str] = set()
         self._left: set[str] = set()
         self._taken: set[str] = set()
 
@@ -58,7 +68,30 @@ class MaskedRoundDriver:
 
     def begin(self, now: float) -> Iterator[Action]:
         """Ask the first step of the whole cohort; raise MaskingError if it is too small."""
+        for agent in self._progress.plan.cohort:
+            if (key := self._announced.of(agent)) is None:
+                self._followed.add(agent)
+                yield from self._announced.follow(agent)
+            else:
+                self._identities[agent] = key
         yield from self._ask(now)
+
+    def identity_announced(self, agent: str) -> Iterator[Action]:
+        """Take the identity of an agent that is followed."""
+        key = self._announced.of(agent)
+        if key is not None and agent in self._followed:
+            self._identities[agent] = key
+            yield from self._unfollow(agent)
+
+    def waiting_keys(self, agent: str) -> StepReply | None:
+        """Return the answer of an agent that waited for its identity, once that is known."""
+        known = agent in self._identities
+        return self._unverified.pop(agent, None) if known else None
+
+    def _unfollow(self, agent: str) -> Iterator[Action]:
+        if agent in self._followed:
+            self._followed.discard(agent)
+            yield from self._announced.unfollow(agent)
 
     def proceed(self, now: float) -> Iterator[Action]:
         """Take over who was refused and whose update counts; go on to the step before the updates.
@@ -111,9 +144,13 @@ class MaskedRoundDriver:
     def replied(self, agent: str, reply: StepReply) -> str | None:
         """Take an agent's answer; return why it leaves the round, or "".
 
-        None: it is no answer to what the agent is asked, or a repeated one.
+        None: it is no answer to what the agent is asked, a repeated one, or one that waits for the
+        agent's identity.
         """
         if self._asked.get(agent) != reply.step or reply.round != self._progress.plan.round:
+            return None
+        if reply.step == "keys" and not reply.reason and agent not in self._identities:
+            self._unverified[agent] = reply
             return None
         refusal = reply.reason or self._round.reply(agent, reply.step, reply.content)
         if not refusal and reply.step == "mask":
@@ -125,20 +162,30 @@ class MaskedRoundDriver:
         if self._asked.pop(agent, None):
             yield Cancel(keys.StepRequest(*self._progress.key, agent))
 
-    def late(self) -> tuple[tuple[str, ...], str]:
-        """Return the agents that have not answered the step, whose time is over, and a reason."""
-        waited = f"{self._terms.step_seconds:g} s"
-        return tuple(sorted(self._asked)), f"no answer to step {self._round.step} in {waited}"
+    def late(self) -> list[tuple[tuple[str, ...], str]]:
+        """Return the agents that have not answered the step, whose time is over, with reasons."""
+        unknown = tuple(sorted(self._asked.keys() & self._unverified.keys()))
+        silent = tuple(sorted(self._asked.keys() - self._unverified.keys()))
+        waited = f"in {self._terms.step_seconds:g} s"
+        found = (
+            (unknown, f"it has announced no identity key {waited}, so its keys are not signed"),
+            (silent, f"no answer to step {self._round.step} {waited}"),
+        )
+        return [(agents, reason) for agents, reason in found if agents]
 
     def leave(self, agent: str) -> Iterator[Action]:
         """Wait for an agent no longer; an update of it that counts stays in the sum."""
         if agent not in self._left:
             self._left.add(agent)
             self._round.leave(agent)
+            self._unverified.pop(agent, None)
+            yield from self._unfollow(agent)
             yield from self.settle(agent)
 
     def cancel(self) -> Iterator[Action]:
         """Ask nothing more, and wait for nothing."""
+        for agent in sorted(self._followed):
+            yield from self._unfollow(agent)
         yield Cancel(keys.StepDeadline(*self._progress.key))
         for agent in sorted(self._asked):
             yield from self.settle(agent)

@@ -22,6 +22,7 @@ from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.encryption_key import CollectorKey
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.noise_key_watch import NoiseKeyWatch
+from fedbus_collector.rounds.agent_identities import AgentIdentities
 from fedbus_collector.rounds.closing_stages import ClosingStage, ClosingStages
 from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.masked_round_driver import (
@@ -56,6 +57,7 @@ class RoundResources:
     parts: PartsFactory
     noise_key: NoiseKeyWatch = field(default_factory=NoiseKeyWatch)
     encryption_key: CollectorKey = field(default_factory=CollectorKey)
+    identities: AgentIdentities = field(default_factory=AgentIdentities)
 
 
 class RoundCollector:
@@ -73,7 +75,9 @@ class RoundCollector:
         self.ended: RoundEnded | None = None
         self.undecided = False
         masking = progress.request.strategy.masking
-        self._masking = None if masking is None else MaskedRoundDriver(progress, masking)
+        self._masking = (
+            None if masking is None else MaskedRoundDriver(progress, masking, resources.identities)
+        )
         self._inputs = RoundInputs(progress.request, resources.spools, resources.cache)
         self._key = resources.encryption_key
         self._updates = RoundUpdates(
@@ -143,7 +147,9 @@ class RoundCollector:
                 yield from self._updates.cancel_fetches()
                 yield from self._close_if_due(now)
             case Woke(keys.StepDeadline()) if self._masking is not None:
-                yield from self.refuse(*self._masking.late(), now)
+                for agents, reason in self._masking.late():
+                    if self.ended is None:
+                        yield from self.refuse(agents, reason, now)
             case Woke(keys.RoundInputRetry()):
                 yield from self._fetch_inputs(now)
             case Fetched(keys.LayoutFetch()):
@@ -203,6 +209,13 @@ class RoundCollector:
         if reply.step == "mask":
             yield from self._updates.release(agent)
         yield from self._go_on(now)
+
+    def identity_announced(self, agent: str, now: float) -> Iterator[Action]:
+        """Take an agent's identity, and the keys that have waited for it."""
+        if self._masking is not None:
+            yield from self._masking.identity_announced(agent)
+            if (reply := self._masking.waiting_keys(agent)) is not None:
+                yield from self.step_answered(agent, reply, now)
 
     def refuse(self, agents: tuple[str, ...], reason: str, now: float) -> Iterator[Action]:
         """Exclude agents of the cohort whose updates have not arrived, and ask them nothing more.
