@@ -11,14 +11,16 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.compression import chain_of, compressed_bounds, decode, encode
+from fedbus.compression import chain_of, compressed_bounds, decode, decode_into, encode
+from fedbus.compression.body_bytes import BodyBytes
 from fedbus.compression.compressed_header import compressed_header_bytes, read_compressed_header
-from fedbus.compression.index_codes import read_indices, write_indices
-from fedbus.compression.zstandard_frame import frame_bounds, read_frame
+from fedbus.compression.index_codes import marks_between, read_marks, write_indices
+from fedbus.compression.zstandard_frame import frame_bounds, open_frame, writer_parameters
 from fedbus.errors import LayoutError, PluginError
 from fedbus.model import blob
-from fedbus.model.blob_header import packed_header
+from fedbus.model.blob_header import blob_size, packed_header
 from fedbus.model.encodings import SizeBounds
+from fedbus.model.frozen_bits import FrozenBits
 from fedbus.model.layout import Layout, Tensor
 from fedbus.training.params import PluginChoice
 
@@ -182,8 +184,9 @@ def test_any_indices_are_read_as_they_were_written(numbers: int, share: float, s
     indices = np.flatnonzero(np.random.default_rng(seed).random(numbers) < share)
     written = write_indices(indices, numbers)
     assert len(written) <= 5 + -(-numbers // 8)
-    found, size = read_indices(memoryview(written + b"more"), indices.size, numbers)
-    assert (found.tolist(), size) == (indices.tolist(), len(written))
+    data = BodyBytes.of(memoryview(written + b"more"))
+    found = np.flatnonzero(marks_between(read_marks(data, indices.size, numbers), 0, numbers))
+    assert (found.tolist(), data.left) == (indices.tolist(), len(b"more"))
 
 
 def rice(low: int, lows: bytes, unary: bytes) -> bytes:
@@ -218,11 +221,19 @@ def rice(low: int, lows: bytes, unary: bytes) -> bytes:
 def test_indices_that_are_none_are_refused(data: bytes, count: int, sentence: str) -> None:
     """Neither code can name an index twice, or out of order."""
     with pytest.raises(LayoutError) as error:
-        read_indices(memoryview(data), count, 100)
+        read_marks(BodyBytes.of(memoryview(data)), count, 100)
     assert str(error.value).startswith(sentence)
 
 
 # ── frames ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_frame(frame: memoryview, content: SizeBounds) -> bytes:
+    """Read the content of a frame in pieces."""
+    data = open_frame(frame, content)
+    made = b"".join(bytes(data.take(min(150, data.left))) for _ in range(-(-data.left // 150)))
+    data.end()
+    return made
 
 
 def frame_refusal(frame: bytes) -> str:
@@ -275,15 +286,14 @@ def test_bytes_that_are_no_frame_are_refused(change: Callable[[bytes], bytes]) -
 
 
 def test_a_frame_with_a_large_window_gets_none() -> None:
-    """It is read into the memory of its content at once, or refused if it is not complete."""
+    """A reader has memory for 8 MiB; a frame of a single segment has no window of its own."""
     settings = zstandard.ZstdCompressionParameters(window_log=27, write_content_size=True)
     compressor = zstandard.ZstdCompressor(compression_params=settings)
     frame = bytearray(compressor.compress(bytes(400)))
-    assert frame[4] & 0x20  # a single segment, without a window of its own
+    assert frame[4] & 0x20  # a single segment
     windowed = bytes([*frame[:4], frame[4] & ~0x20, 17 << 3, *frame[5:]])
     assert zstandard.get_frame_parameters(windowed).window_size == 2**27
-    assert read_frame(memoryview(windowed), SizeBounds(400, 400)) == bytes(400)
-    assert "too much memory" in frame_refusal(windowed[:-1])
+    assert "too much memory" in frame_refusal(windowed)
 
 
 def test_a_bomb_takes_no_more_memory_than_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,6 +316,67 @@ def test_a_bomb_takes_no_more_memory_than_the_layout(monkeypatch: pytest.MonkeyP
     with pytest.raises(PluginError, match=r"install fedbus\[compression\]"):
         chain_of((step("zstandard"),)).check_installed()
     chain_of((step("cast"),)).check_installed()
+
+
+BROAD = Layout((Tensor("a", (900, 1000), "float32"), Tensor("b", (1_100_000,), "float32")))
+
+
+@pytest.mark.parametrize("bits", [False, True])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (),
+        (step("zstandard", level=19),),
+        (step("quantize", bits=4, block=0), step("zstandard")),
+        (step("top-k", fraction=0.02), step("quantize")),
+        (step("top-k", fraction=0.5), step("cast"), step("zstandard")),
+        (step("random-k", fraction=0.3), step("quantize", bits=4, block=1000)),
+    ],
+)
+def test_a_blob_is_decoded_in_blocks(steps: tuple[PluginChoice, ...], *, bits: bool) -> None:
+    """The memory beside blob and result is 3 MiB, whatever the size of the model: here 8 MB."""
+    rng = np.random.default_rng(2)
+    arrays = {tensor.name: rng.normal(size=tensor.shape) for tensor in BROAD.tensors}
+    frozen = FrozenBits(2_000_000)
+    frozen.freeze(5, rng.random(1_500_000) < 0.2)
+    left_out = frozen if bits else None
+    made = encode(arrays, BROAD, steps, rng, left_out)
+    read = bytearray(blob_size(BROAD, "delta"))
+
+    def write(offset: int, data: bytes | memoryview) -> None:
+        read[offset : offset + len(data)] = data
+
+    tracemalloc.start()
+    try:
+        decode_into(write, made, BROAD, steps, left_out)
+        used = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert used < 3 * 2**20
+    flags = frozen.read(0, 2_000_000) if bits else None
+    assert decode(made, BROAD, steps, flags) == read
+    if not bits and not steps:
+        assert blob.decode(read, BROAD)["b"].tolist() == arrays["b"].astype("f4").tolist()
+
+
+def test_a_frame_of_many_tiny_blocks_is_refused() -> None:
+    """Its blocks are counted before it is unpacked."""
+    frame = zstandard.ZstdCompressor().compress(bytes(400))[:7]  # its header
+    empty, last = (0).to_bytes(3, "little"), (1).to_bytes(3, "little")
+    content = (400 << 3 | 1 << 1).to_bytes(3, "little") + b"\0"
+    assert read_frame(memoryview(frame + content + 9 * empty + last), SizeBounds(400, 400)) == (
+        bytes(400)
+    )
+    for many in (frame + content + 90 * empty + last, frame + content + 9 * empty, frame + last):
+        assert frame_refusal(many).startswith("bytes that are no zstandard frame: ")
+
+
+@pytest.mark.parametrize("level", [1, 3, 9, 19])
+def test_a_writer_of_frames_needs_at_most_six_mebibytes(level: int) -> None:
+    """Level 19 would take 81 MiB for a model of 40 MB, and an agent on a small board has 90."""
+    for size in (100, 400_000, 4_000_000, 40_000_000):
+        parameters = writer_parameters(level, size)
+        assert parameters.estimated_compression_context_size() <= 6 * 2**20
 
 
 CHAINS = (

@@ -8,7 +8,7 @@ numbers are sent as they are.
 from fedbus.compression.body import Content, Frozen
 from fedbus.compression.bounds import compressed_bounds
 from fedbus.compression.chain import Chain, chain_of, loses_numbers
-from fedbus.compression.decode import decode
+from fedbus.compression.decode import decode, decode_into
 from fedbus.compression.encode import encode
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "chain_of",
     "compressed_bounds",
     "decode",
+    "decode_into",
     "encode",
     "loses_numbers",
 ]

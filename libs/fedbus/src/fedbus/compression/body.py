@@ -7,6 +7,7 @@
 The trained numbers are those of all trained tensors, one after another, without the frozen ones.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -18,7 +19,9 @@ from fedbus.compression.chain import Chain
 from fedbus.compression.index_codes import Indices
 from fedbus.compression.number_coding import Part
 from fedbus.errors import LayoutError
+from fedbus.model.blob import BLOCK_NUMBERS
 from fedbus.model.encodings import SizeBounds
+from fedbus.model.frozen_bits import FrozenBits
 from fedbus.model.layout import Layout, Tensor
 from fedbus.model.sections import trained_tensors
 
@@ -35,12 +38,15 @@ class Body:
 
     layout: Layout
     content: Content = "delta"
-    frozen: Frozen | None = None
+    frozen: Frozen | FrozenBits | None = None
 
     def __post_init__(self) -> None:
         """Raise LayoutError if `frozen` is not one flag for each trained number."""
         frozen, numbers = self.frozen, self.trained_numbers
-        if frozen is not None and (frozen.shape != (numbers,) or frozen.dtype != np.bool_):
+        if isinstance(frozen, FrozenBits):
+            if frozen.numbers != numbers:
+                raise LayoutError(f"expected {numbers} frozen bits, got {frozen.numbers}")
+        elif frozen is not None and (frozen.shape != (numbers,) or frozen.dtype != np.bool_):
             raise LayoutError(
                 f"expected {numbers} flags of frozen numbers, got {frozen.dtype} {frozen.shape}"
             )
@@ -65,8 +71,7 @@ class Body:
     @cached_property
     def free_numbers(self) -> int:
         """How many trained numbers are not frozen."""
-        frozen = 0 if self.frozen is None else int(np.count_nonzero(self.frozen))
-        return self.trained_numbers - frozen
+        return self.free_between(0, self.trained_numbers)
 
     @cached_property
     def dtype(self) -> str:
@@ -81,15 +86,41 @@ class Body:
 
     def sent(self, indices: Indices | None) -> tuple[Part, ...]:
         """Return how many numbers of each trained tensor are sent; None: all that are free."""
-        ends = np.cumsum([tensor.numbers for tensor in self.trained], dtype=np.int64)
-        if self.frozen is not None:
-            free = np.cumsum(~self.frozen)
-            ends = free[ends - 1] if ends.size else ends
+        ends = np.cumsum(self.free_by_tensor, dtype=np.int64)
         if indices is not None:
             ends = np.searchsorted(indices, ends)
-        counts = np.diff(ends, prepend=0)
+        return self.parts(np.diff(ends, prepend=0))
+
+    def parts(self, counts: Iterable[int]) -> tuple[Part, ...]:
+        """Return parts of so many numbers of each trained tensor."""
         pairs = zip(self.trained, counts, strict=True)
         return tuple(Part(tensor.dtype, int(count)) for tensor, count in pairs)
+
+    @cached_property
+    def free_by_tensor(self) -> tuple[int, ...]:
+        """How many numbers of each trained tensor are not frozen."""
+        made, start = [], 0
+        for tensor in self.trained:
+            made.append(self.free_between(start, start + tensor.numbers))
+            start += tensor.numbers
+        return tuple(made)
+
+    def free(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Return for each trained number from `start` to `stop` whether it is not frozen."""
+        match self.frozen:
+            case None:
+                return np.ones(stop - start, np.bool_)
+            case FrozenBits() as bits:
+                return ~bits.read(start, stop - start)
+            case flags:
+                return ~flags[start:stop]
+
+    def free_between(self, start: int, stop: int) -> int:
+        """Return how many of the trained numbers from `start` to `stop` are not frozen."""
+        if self.frozen is None:
+            return stop - start
+        blocks = ((at, min(at + BLOCK_NUMBERS, stop)) for at in range(start, stop, BLOCK_NUMBERS))
+        return sum(int(np.count_nonzero(self.free(*block))) for block in blocks)
 
 
 def body_bounds(body: Body, chain: Chain, frozen_count: int) -> SizeBounds:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fedbus.compression.number_coding import Floats, Part, clipped
-from fedbus.errors import LayoutError
+from fedbus.compression.body_bytes import BodyBytes
+from fedbus.compression.number_coding import Floats, NumberReader, Part, PlainReader, clipped
 
 
 class Float16Numbers:
@@ -22,9 +22,6 @@ class Float16Numbers:
         """Return the numbers, rounded to the nearest ones of float16."""
         return clipped(numbers, "float16").tobytes()
 
-    def read(self, data: memoryview, parts: Sequence[Part], dtype: str) -> Floats:  # noqa: ARG002 - all parts are read alike
-        """Return the numbers; raise LayoutError for NaN or infinity, which are never written."""
-        numbers = np.frombuffer(data, "<f2")
-        if not np.isfinite(numbers).all():
-            raise LayoutError("a float16 number that is not finite")
-        return numbers.astype(dtype)
+    def reader(self, data: BodyBytes, parts: Sequence[Part], dtype: str) -> NumberReader:
+        """Begin to read numbers; NaN and infinity, which are never written, are refused."""
+        return PlainReader(data, ("float16",) * len(parts), dtype, finite="float16")

@@ -1,31 +1,43 @@
 """Decoder of compressed blobs, which any client may have made. Pure.
 
 Every count and size follows from the layout, the steps and the frozen numbers, and is compared with
-the blob before anything is allocated. The memory that is used is bounded by the layout.
+the blob before anything is allocated. The blob is read and the result written in blocks: beside
+both, the memory is the window of zstandard, one bit for each number where some are chosen, the
+scales of quantized numbers, and a few blocks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedbus.compression.body import Body, Content, Frozen, body_bounds
+from fedbus.compression.body_bytes import BodyBytes
 from fedbus.compression.bounds import data_bounds
 from fedbus.compression.chain import Chain, chain_of
 from fedbus.compression.compressed_header import read_compressed_header
-from fedbus.compression.number_coding import Floats
-from fedbus.compression.zstandard_frame import read_frame
+from fedbus.compression.index_codes import Marks, marked, marks_between
+from fedbus.compression.number_coding import Floats, NumberReader
+from fedbus.compression.zstandard_frame import open_frame
 from fedbus.errors import LayoutError
-from fedbus.model.blob import blank, writable_arrays
-from fedbus.model.blob_header import Blob
-from fedbus.model.layout import Array, Layout
+from fedbus.model.blob import BLOCK_NUMBERS
+from fedbus.model.blob_header import Blob, blob_size, header_bytes
+from fedbus.model.frozen_bits import FrozenBits
+from fedbus.model.layout import Array, Layout, Tensor
 from fedbus.training.params import PluginChoice
+
+Write = Callable[[int, bytes | memoryview], None]
+"""Writes bytes at an offset."""
+
+_BLOCK_BYTES = 256 * 1024
 
 
 def decode(
     blob: Blob,
     layout: Layout,
     steps: Sequence[PluginChoice],
-    frozen: Frozen | None = None,
+    frozen: Frozen | FrozenBits | None = None,
     content: Content = "delta",
 ) -> bytearray:
     """Return the blob that was compressed: a delta or a plain one, with zeros for what is not sent.
@@ -36,16 +48,51 @@ def decode(
         PluginError: The steps are no chain, or a package is missing.
         LayoutError: The blob is not one of this layout and these steps.
     """
+    made: list[bytearray] = []
+
+    def write(offset: int, data: bytes | memoryview) -> None:
+        if not made:  # the sizes of the blob are possible
+            made.append(bytearray(blob_size(layout, content)))
+        with memoryview(made[0]) as whole:
+            whole[offset : offset + len(data)] = data
+
+    decode_into(write, blob, layout, steps, frozen, content)
+    return made[0]
+
+
+def decode_into(  # noqa: PLR0913, PLR0917 - as `decode`, and where to
+    write: Write,
+    blob: Blob,
+    layout: Layout,
+    steps: Sequence[PluginChoice],
+    frozen: Frozen | FrozenBits | None = None,
+    content: Content = "delta",
+) -> None:
+    """Write the blob that was compressed, all `blob_size` bytes of it; raises as `decode` does."""
     chain, body = chain_of(steps), Body(layout, content, frozen)
     header = read_compressed_header(blob, layout, chain)
-    data = _unpacked(memoryview(blob).cast("B")[header.offset :].toreadonly(), body, chain)
-    numbers = _trained_numbers(data[body.dense_bytes :], body, chain, header.seed)
-    made = blank(layout, content)
-    _fill(writable_arrays(made, layout), data, numbers, body)
-    return made
+    data = _opened(memoryview(blob).cast("B")[header.offset :].toreadonly(), body, chain)
+    offsets = _offsets(body)
+    write(0, header_bytes(layout, content))
+    for tensor in body.dense:
+        for at in range(0, tensor.size, _BLOCK_BYTES):
+            write(offsets[tensor.name] + at, data.take(min(_BLOCK_BYTES, tensor.size - at)))
+    marks = None
+    if chain.selection is not None:
+        marks = chain.selection.read(data, body.free_numbers, header.seed)
+    numbers = _reader(data, body, chain, marks)
+    start = sent = 0
+    for part, tensor in enumerate(body.trained):
+        for at, flags in _sent_flags(body, marks, tensor, start, sent):
+            written = _block(numbers, part, tensor, flags)
+            write(offsets[tensor.name] + at * np.dtype(tensor.dtype).itemsize, written)
+        start += tensor.numbers
+        sent += body.free_by_tensor[part]
+    numbers.end()
+    data.end()
 
 
-def _unpacked(data: memoryview, body: Body, chain: Chain) -> memoryview:
+def _opened(data: memoryview, body: Body, chain: Chain) -> BodyBytes:
     """Return the body; raise LayoutError unless its size is possible."""
     sizes = body_bounds(body, chain, body.trained_numbers - body.free_numbers)
     expected = data_bounds(sizes, chain)
@@ -53,45 +100,62 @@ def _unpacked(data: memoryview, body: Body, chain: Chain) -> memoryview:
         raise LayoutError(
             f"a compressed blob of {len(data)} bytes after its header; expected {expected.text}"
         )
-    return data if chain.level is None else memoryview(read_frame(data, sizes))
+    return BodyBytes.of(data) if chain.level is None else open_frame(data, sizes)
 
 
-def _trained_numbers(data: memoryview, body: Body, chain: Chain, seed: int) -> Floats:
-    """Return all trained numbers, zeros for those that are not sent."""
-    free, indices, start = body.free_numbers, None, 0
-    if chain.selection is not None:
-        indices, start = chain.selection.read(data, free, seed)
-    parts = body.sent(indices)
-    size = chain.coding.size(parts)
-    if len(data) - start != size:
+def _reader(data: BodyBytes, body: Body, chain: Chain, marks: Marks | None) -> NumberReader:
+    """Begin to read the numbers; raise LayoutError unless the bytes left are theirs."""
+    counts = body.free_by_tensor
+    if marks is not None:
+        ends = list(accumulate(counts, initial=0))
+        counts = tuple(marked(marks, start, stop) for start, stop in pairwise(ends))
+    parts = body.parts(counts)
+    if data.left != (size := chain.coding.size(parts)):
         raise LayoutError(
-            f"the numbers of a compressed blob have {len(data) - start} bytes; {size} are expected"
+            f"the numbers of a compressed blob have {data.left} bytes; {size} are expected"
         )
-    numbers = chain.coding.read(data[start:], parts, body.dtype)
-    if indices is not None:
-        numbers = _scattered(numbers, indices, free)
-    if body.frozen is not None:
-        numbers = _scattered(numbers, ~body.frozen, body.trained_numbers)
-    return numbers
+    return chain.coding.reader(data, parts, body.dtype)
 
 
-def _scattered(numbers: Floats, places: Array, size: int) -> Floats:
-    made = np.zeros(size, numbers.dtype)
-    made[places] = numbers
-    return made
+def _sent_flags(
+    body: Body, marks: Marks | None, tensor: Tensor, start: int, free: int
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """Yield blocks of a tensor: where it begins in it, and for each number whether it is sent.
+
+    Args:
+        body: The body.
+        marks: Which free numbers are sent; None: all.
+        tensor: The tensor.
+        start: How many trained numbers are before the tensor.
+        free: How many free ones.
+    """
+    for at in range(0, tensor.numbers, BLOCK_NUMBERS):
+        stop = min(at + BLOCK_NUMBERS, tensor.numbers)
+        flags = body.free(start + at, start + stop)
+        if marks is not None:
+            count = int(np.count_nonzero(flags))
+            flags[flags] = marks_between(marks, free, free + count) != 0
+            free += count
+        yield at, flags
 
 
-def _fill(views: dict[str, Array], data: memoryview, numbers: Floats, body: Body) -> None:
-    start = 0
-    for tensor in body.dense:
-        little = np.dtype(tensor.dtype).newbyteorder("<")
-        views[tensor.name][...] = np.frombuffer(data, little, tensor.numbers, start).reshape(
-            tensor.shape
-        )
-        start += tensor.size
-    start = 0
+def _block(
+    numbers: NumberReader, part: int, tensor: Tensor, flags: NDArray[np.bool_]
+) -> memoryview:
+    """Return the bytes of a block of a tensor, with zeros for what is not sent."""
+    sent: Floats = numbers.read(part, int(np.count_nonzero(flags)))
+    made: Array = np.zeros(flags.size, np.dtype(tensor.dtype).newbyteorder("<"))
     with np.errstate(over="ignore"):  # the collector refuses infinite differences
-        for tensor in body.trained:
-            part = numbers[start : start + tensor.numbers]
-            views[tensor.name][...] = part.reshape(tensor.shape)
-            start += tensor.numbers
+        made[flags] = sent
+    return made.data.cast("B")
+
+
+def _offsets(body: Body) -> dict[str, int]:
+    """Return where each tensor begins in the blob that was compressed."""
+    layout, content = body.layout, body.content
+    offset = len(header_bytes(layout, content))
+    made = {}
+    for tensor in layout.shared if content == "delta" else layout.tensors:
+        made[tensor.name] = offset
+        offset += tensor.size
+    return made

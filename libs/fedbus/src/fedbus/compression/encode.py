@@ -10,6 +10,7 @@ from fedbus.compression.compressed_header import GREATEST_SEED, compressed_heade
 from fedbus.compression.number_coding import Floats
 from fedbus.compression.zstandard_frame import write_frame
 from fedbus.errors import LayoutError
+from fedbus.model.frozen_bits import FrozenBits
 from fedbus.model.layout import Layout, Weights
 from fedbus.training.params import PluginChoice
 
@@ -19,7 +20,7 @@ def encode(  # noqa: PLR0913, PLR0917 - all that the bytes depend on
     layout: Layout,
     steps: Sequence[PluginChoice],
     rng: np.random.Generator,
-    frozen: Frozen | None = None,
+    frozen: Frozen | FrozenBits | None = None,
     content: Content = "delta",
 ) -> bytearray:
     """Compress differences or weights into a new blob.
@@ -41,16 +42,20 @@ def encode(  # noqa: PLR0913, PLR0917 - all that the bytes depend on
     chain, body = chain_of(steps), Body(layout, content, frozen)
     numbers = _free_numbers(arrays, body)
     seed = int(rng.integers(GREATEST_SEED, endpoint=True))
-    made, indices = [_dense(arrays, body)], None
+    made: list[bytes | bytearray] = [_dense(arrays, body)]
+    indices = None
     if chain.selection is not None:
         indices = chain.selection.choose(numbers, seed)
         made.append(chain.selection.write(indices, numbers.size))
         numbers = numbers[indices]
     made.append(chain.coding.write(numbers, body.sent(indices), rng))
-    data = b"".join(made)
+    del numbers, indices  # memory for what follows
     if chain.level is not None:
-        data = write_frame(data, chain.level)
-    return bytearray().join((compressed_header_bytes(layout, chain, seed), data))
+        data = b"".join(made)
+        made.clear()
+        made.append(write_frame(data, chain.level))
+        del data
+    return bytearray().join((compressed_header_bytes(layout, chain, seed), *made))
 
 
 def _dense(arrays: Weights, body: Body) -> bytes:
@@ -84,4 +89,4 @@ def _free_numbers(arrays: Weights, body: Body) -> Floats:
         if tensor.dtype != body.dtype:
             np.clip(part, -greatest, greatest, out=part)
         start += tensor.numbers
-    return numbers if body.frozen is None else numbers[~body.frozen]
+    return numbers if body.frozen is None else numbers[body.free(0, numbers.size)]

@@ -15,14 +15,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbus.compression.body_bytes import BodyBytes
 from fedbus.errors import LayoutError
 from fedbus.model.encodings import SizeBounds
 
 Indices = NDArray[np.int64]
 """Ascending positions among the numbers that may be sent."""
 
+Marks = NDArray[np.uint8]
+"""One bit for each number that may be sent: whether it is. Bits fill a byte from the lowest on."""
+
 _HEAD: Final = struct.Struct("<BI")
 _BITMAP: Final = 255
+_UNARY_BLOCK_BYTES: Final = 8 * 1024
+"""Unary codes that are read at once, so that memory for reading is bounded."""
 
 
 def index_bounds(count: int, numbers: int) -> SizeBounds:
@@ -51,57 +57,93 @@ def write_indices(indices: Indices, numbers: int) -> bytes:
     return _HEAD.pack(low, sum(sizes)) + b"".join(packed)
 
 
-def read_indices(data: memoryview, count: int, numbers: int) -> tuple[Indices, int]:
-    """Return the indices at the beginning of data, and the number of their bytes.
+def read_marks(data: BodyBytes, count: int, numbers: int) -> Marks:
+    """Read which of `numbers` numbers are sent, `count` of them.
 
     Raises:
         LayoutError: They are cut off, or are not `count` indices below `numbers`.
     """
-    if len(data) < _HEAD.size:
-        raise LayoutError(f"indices in {len(data)} bytes; they begin with {_HEAD.size}")
-    code, size = _HEAD.unpack_from(data)
-    if size > min(_bytes_of(numbers), len(data) - _HEAD.size):
+    if data.left < _HEAD.size:
+        raise LayoutError(f"indices in {data.left} bytes; they begin with {_HEAD.size}")
+    code, size = _HEAD.unpack(data.take(_HEAD.size))
+    if size > min(_bytes_of(numbers), data.left):
         raise LayoutError(f"indices of {size} bytes, beyond the blob or the {numbers} numbers")
-    rest = np.frombuffer(data, np.uint8, size, _HEAD.size)
+    rest = np.frombuffer(data.take(size), np.uint8)
     if code == _BITMAP:
-        found = _of_bitmap(rest, numbers)
-    elif code < numbers.bit_length():
-        found = _of_rice_codes(rest, code, count, numbers)
-    else:
-        raise LayoutError(f"indices in the unknown code {code}")
-    if found.size != count:
-        raise LayoutError(f"expected {count} indices, got {found.size}")
-    return found, _HEAD.size + size
+        return _of_bitmap(rest, count, numbers)
+    if code < numbers.bit_length():
+        return _of_rice_codes(rest, code, count, numbers)
+    raise LayoutError(f"indices in the unknown code {code}")
 
 
-def _of_bitmap(rest: NDArray[np.uint8], numbers: int) -> Indices:
+def marks_between(marks: Marks, start: int, stop: int) -> NDArray[np.uint8]:
+    """Return the bits of the numbers from `start` to `stop`, each 0 or 1."""
+    bits = np.unpackbits(marks[start // 8 : _bytes_of(stop)], bitorder="little")
+    return bits[start % 8 : start % 8 + stop - start]
+
+
+def marked(marks: Marks, start: int, stop: int) -> int:
+    """Return how many of the numbers from `start` to `stop` are sent."""
+    step = 8 * _UNARY_BLOCK_BYTES
+    blocks = ((at, min(at + step, stop)) for at in range(start, stop, step))
+    return sum(int(np.count_nonzero(marks_between(marks, *block))) for block in blocks)
+
+
+def _of_bitmap(rest: Marks, count: int, numbers: int) -> Marks:
     if rest.size != _bytes_of(numbers):
         raise LayoutError(f"a bitmap of {rest.size} bytes for {numbers} numbers")
-    bits = np.unpackbits(rest, bitorder="little")
-    if bits[numbers:].any():
+    if marked(rest, numbers, 8 * rest.size):
         raise LayoutError(f"a bitmap with an index beyond the {numbers} numbers")
-    return np.flatnonzero(bits)
+    if (found := marked(rest, 0, numbers)) != count:
+        raise LayoutError(f"expected {count} indices, got {found}")
+    return rest
 
 
-def _of_rice_codes(rest: NDArray[np.uint8], low: int, count: int, numbers: int) -> Indices:
+def _of_rice_codes(rest: NDArray[np.uint8], low: int, count: int, numbers: int) -> Marks:
     split = _bytes_of(count * low)
     if split > rest.size:
         raise LayoutError(f"Rice codes of {rest.size} bytes for {count} indices")
-    bits = np.unpackbits(rest[:split], bitorder="little")
-    ends = np.flatnonzero(np.unpackbits(rest[split:], bitorder="little"))
-    if bits[count * low :].any() or ends.size != count:
-        raise LayoutError(f"Rice codes that are not those of {count} indices")
-    gaps = np.diff(ends, prepend=-1) - 1
-    if gaps.max(initial=0) > numbers >> low:
-        raise LayoutError(f"Rice codes with an index beyond the {numbers} numbers")
-    gaps <<= low
-    lows = bits[: count * low].reshape(count, low)
+    lows, unary = rest[:split], rest[split:]
+    marks = np.zeros(_bytes_of(numbers), np.uint8)
+    found, last, last_end = 0, -1, -1
+    others = LayoutError(f"Rice codes that are not those of {count} indices")
+    if marks_between(lows, count * low, 8 * split).any():
+        raise others
+    for start in range(0, unary.size, _UNARY_BLOCK_BYTES):
+        bits = np.unpackbits(unary[start : start + _UNARY_BLOCK_BYTES], bitorder="little")
+        ends = np.flatnonzero(bits) + 8 * start
+        if not ends.size:
+            continue
+        if found + ends.size > count:
+            raise others
+        gaps = np.diff(ends, prepend=last_end) - 1
+        if gaps.max() > numbers >> low:
+            raise LayoutError(f"Rice codes with an index beyond the {numbers} numbers")
+        gaps = (gaps << low) + _low_bits(lows, low, found, ends.size)
+        indices = np.cumsum(gaps + 1) + last
+        found, last, last_end = found + ends.size, int(indices[-1]), int(ends[-1])
+        if last >= numbers:
+            raise LayoutError(f"Rice codes with an index beyond the {numbers} numbers")
+        _mark(marks, indices)
+    if found != count:
+        raise others
+    return marks
+
+
+def _low_bits(lows: NDArray[np.uint8], low: int, first: int, count: int) -> Indices:
+    """Return the low bits of `count` gaps, as numbers."""
+    bits = marks_between(lows, first * low, (first + count) * low).reshape(count, low)
+    made = np.zeros(count, np.int64)
     for place in range(low):
-        gaps += lows[:, place].astype(np.int64) << place
-    if gaps.sum(dtype=np.float64) + count > numbers:
-        raise LayoutError(f"Rice codes with an index beyond the {numbers} numbers")
-    found: Indices = np.cumsum(gaps + 1) - 1
-    return found
+        made += bits[:, place].astype(np.int64) << place
+    return made
+
+
+def _mark(marks: Marks, indices: Indices) -> None:
+    """Set the bits of ascending indices, of which there is at least one."""
+    places, bits = indices >> 3, (1 << (indices & 7)).astype(np.uint8)
+    firsts = np.flatnonzero(np.diff(places, prepend=-1))
+    marks[places[firsts]] |= np.bitwise_or.reduceat(bits, firsts)
 
 
 def _best_low_bits(gaps: Indices, numbers: int) -> int:

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbus.compression.body_bytes import BodyBytes
+from fedbus.errors import LayoutError
 from fedbus.model.layout import Array
 
 Floats = NDArray[np.floating[Any]]
@@ -21,6 +23,45 @@ class Part:
     count: int
 
 
+class NumberReader(Protocol):
+    """Numbers of a coding, read in blocks from the first to the last."""
+
+    def read(self, part: int, count: int, /) -> Floats:
+        """Return the next numbers, which belong to one part.
+
+        Raises:
+            LayoutError: The bytes are not numbers of this coding.
+        """
+        ...
+
+    def end(self) -> None:
+        """Raise LayoutError if what is left of the last byte is not empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainReader:
+    """Numbers without anything before or after them: those of each part in its dtype.
+
+    They may be NaN or infinite, unless `finite` has the name of what must not be.
+    """
+
+    data: BodyBytes
+    dtypes: tuple[str, ...]
+    made: str
+    finite: str = ""
+
+    def read(self, part: int, count: int) -> Floats:
+        """Return the next numbers, in the dtype `made`."""
+        little = np.dtype(self.dtypes[part]).newbyteorder("<")
+        numbers = np.frombuffer(self.data.take(count * little.itemsize), little)
+        if self.finite and not np.isfinite(numbers).all():
+            raise LayoutError(f"a {self.finite} number that is not finite")
+        return numbers.astype(self.made)
+
+    def end(self) -> None:
+        """Check nothing: a number is whole bytes."""
+
+
 class NumberCoding(Protocol):
     """A way to write numbers as bytes."""
 
@@ -28,12 +69,14 @@ class NumberCoding(Protocol):
         """Return the bytes that the numbers of these parts take."""
         ...
 
-    def write(self, numbers: Floats, parts: Sequence[Part], rng: np.random.Generator, /) -> bytes:
+    def write(
+        self, numbers: Floats, parts: Sequence[Part], rng: np.random.Generator, /
+    ) -> bytes | bytearray:
         """Return finite numbers, those of one part after another, as bytes."""
         ...
 
-    def read(self, data: memoryview, parts: Sequence[Part], dtype: str, /) -> Floats:
-        """Return numbers of a dtype from `size(parts)` bytes.
+    def reader(self, data: BodyBytes, parts: Sequence[Part], dtype: str, /) -> NumberReader:
+        """Begin to read the numbers of these parts: the next `size(parts)` bytes.
 
         Raises:
             LayoutError: The bytes are not numbers of this coding.
@@ -48,25 +91,21 @@ class OwnDtype:
         """Return the bytes of all parts."""
         return sum(part.count * np.dtype(part.dtype).itemsize for part in parts)
 
-    def write(self, numbers: Floats, parts: Sequence[Part], rng: np.random.Generator) -> bytes:  # noqa: ARG002 - nothing is rounded at random
+    def write(self, numbers: Floats, parts: Sequence[Part], rng: np.random.Generator) -> bytearray:  # noqa: ARG002 - nothing is rounded at random
         """Return the numbers; those beyond their dtype are clipped to its largest finite one."""
-        made, start = [], 0
-        for part in parts:
-            numbers_of_part = numbers[start : start + part.count]
-            made.append(clipped(numbers_of_part, part.dtype).tobytes())
-            start += part.count
-        return b"".join(made)
-
-    def read(self, data: memoryview, parts: Sequence[Part], dtype: str) -> Floats:
-        """Return the numbers, which may be NaN or infinite."""
-        made = np.empty(sum(part.count for part in parts), dtype)
+        made = bytearray(self.size(parts))
         start = offset = 0
         for part in parts:
             little = np.dtype(part.dtype).newbyteorder("<")
-            made[start : start + part.count] = np.frombuffer(data, little, part.count, offset)
+            written = np.frombuffer(made, little, part.count, offset)
+            written[:] = clipped(numbers[start : start + part.count], part.dtype)
             start += part.count
-            offset += part.count * little.itemsize
+            offset += written.nbytes
         return made
+
+    def reader(self, data: BodyBytes, parts: Sequence[Part], dtype: str) -> NumberReader:
+        """Begin to read numbers, which may be NaN or infinite."""
+        return PlainReader(data, tuple(part.dtype for part in parts), dtype)
 
 
 def clipped(numbers: Floats, dtype: str) -> Array:

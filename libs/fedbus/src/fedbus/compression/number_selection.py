@@ -3,13 +3,19 @@
 from math import ceil
 from typing import Protocol
 
-from fedbus.compression.index_codes import Indices
+from fedbus.compression.body_bytes import BodyBytes
+from fedbus.compression.index_codes import Indices, Marks
 from fedbus.compression.number_coding import Floats
 from fedbus.model.encodings import SizeBounds
 
 
 class NumberSelection(Protocol):
     """A way to choose numbers; how many follows from how many there are."""
+
+    @property
+    def fraction(self) -> float:
+        """The share of all numbers that is sent."""
+        ...
 
     def count(self, numbers: int, /) -> int:
         """Return how many of `numbers` numbers are sent."""
@@ -27,11 +33,11 @@ class NumberSelection(Protocol):
         """Return the bytes that say which ones are sent."""
         ...
 
-    def read(self, data: memoryview, numbers: int, seed: int, /) -> tuple[Indices, int]:
-        """Return the indices from the beginning of data, and how many bytes they are.
+    def read(self, data: BodyBytes, numbers: int, seed: int, /) -> Marks:
+        """Read which ones are sent: `count` of them.
 
         Raises:
-            LayoutError: They are not as many as `count` says, or beyond the numbers.
+            LayoutError: They are not as many, or beyond the numbers.
         """
         ...
 

@@ -13,11 +13,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.compression.number_coding import Floats, Part
+from fedbus.compression.body_bytes import BodyBytes
+from fedbus.compression.number_coding import Floats, NumberReader, Part
 from fedbus.errors import LayoutError
 
 BYTE_BITS: Final = 8
 _GREATEST_SCALE: Final = float(np.finfo("float32").max)
+_PIECE: Final = 64 * 1024
+"""Numbers that are written at once, so that memory for writing is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +49,31 @@ class Quantize:
         scales = np.zeros(self._scales(parts), "<f4")
         codes = np.empty(numbers.size, np.uint8)
         for index, (start, stop) in enumerate(self._blocks(parts)):
-            block = np.clip(numbers[start:stop], -_GREATEST_SCALE, _GREATEST_SCALE)
-            scales[index], codes[start:stop] = self._codes(block, rng)
+            pieces = [(at, min(at + _PIECE, stop)) for at in range(start, stop, _PIECE)]
+            greatest = max((_greatest(numbers[at:end]) for at, end in pieces), default=0.0)
+            scales[index] = greatest / self.levels
+            for at, end in pieces:
+                codes[at:end] = self._codes(numbers[at:end], scales[index], rng)
         return scales.tobytes() + self._packed(codes)
 
-    def read(self, data: memoryview, parts: Sequence[Part], dtype: str) -> Floats:
-        """Return the numbers; raise LayoutError for a scale or a code that is never written."""
-        scales = np.frombuffer(data, "<f4", self._scales(parts))
+    def reader(self, data: BodyBytes, parts: Sequence[Part], dtype: str) -> NumberReader:
+        """Read the scales; raise LayoutError for a scale or a code that is never written."""
+        scales = np.frombuffer(data.take(4 * self._scales(parts)), "<f4")
         if not (np.isfinite(scales) & (scales >= 0)).all():
             raise LayoutError("a scale that is not a finite number, 0 or greater")
-        count = sum(part.count for part in parts)
-        codes = self._unpacked(np.frombuffer(data, np.uint8, -1, scales.nbytes), count)
-        if count and int(codes.max()) > 2 * self.levels:
-            raise LayoutError(f"a number beyond ±{self.levels} times its scale")
-        numbers = codes.astype(dtype)
-        numbers -= self.levels
-        for scale, (start, stop) in zip(scales, self._blocks(parts), strict=True):
-            numbers[start:stop] *= scale
-        return numbers
+        return QuantizedReader(self, data, scales, dtype)
 
     def _codes(
-        self, block: Floats, rng: np.random.Generator
-    ) -> tuple[np.float32, NDArray[np.uint8]]:
-        greatest = float(np.max(np.abs(block), initial=0.0))
-        scale = np.float32(greatest / self.levels)
+        self, numbers: Floats, scale: np.float32, rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
         if not scale:
-            return scale, np.full(block.size, self.levels, np.uint8)
-        multiples = block / block.dtype.type(scale) + rng.random(block.size, np.float32)
+            return np.full(numbers.size, self.levels, np.uint8)
+        multiples = np.clip(numbers, -_GREATEST_SCALE, _GREATEST_SCALE)
+        multiples /= multiples.dtype.type(scale)
+        multiples += rng.random(numbers.size, np.float32)
         np.floor(multiples, out=multiples)
         np.clip(multiples, -self.levels, self.levels, out=multiples)
-        return scale, (multiples + self.levels).astype(np.uint8)
+        return (multiples + self.levels).astype(np.uint8)
 
     def _scales(self, parts: Sequence[Part]) -> int:
         if not self.block:
@@ -104,12 +102,56 @@ class Quantize:
         pairs[: codes.size] = codes
         return (pairs[::2] | pairs[1::2] << 4).tobytes()
 
-    def _unpacked(self, data: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-        if self.bits == BYTE_BITS:
-            return data
-        pairs = np.empty(2 * data.size, np.uint8)
-        pairs[::2] = data & 15
-        pairs[1::2] = data >> 4
-        if pairs[count:].any():
+
+def _greatest(numbers: Floats) -> float:
+    """Return the greatest absolute number, as far as a scale can hold it."""
+    return min(float(np.max(np.abs(numbers))), _GREATEST_SCALE)
+
+
+@dataclass(slots=True)
+class QuantizedReader:
+    """Quantized numbers, read in blocks."""
+
+    step: Quantize
+    data: BodyBytes
+    scales: NDArray[np.float32]
+    dtype: str
+    at: int = 0
+    half: int | None = None
+    """The code in the high half of the last byte, which belongs to the next number."""
+
+    def read(self, part: int, count: int) -> Floats:
+        """Return the next numbers, which belong to one part."""
+        codes = self._bytes(count) if self.step.bits == BYTE_BITS else self._halves(count)
+        levels = self.step.levels
+        if codes.size and int(codes.max()) > 2 * levels:
+            raise LayoutError(f"a number beyond ±{levels} times its scale")
+        numbers = codes.astype(self.dtype)
+        numbers -= levels
+        if self.step.block:
+            numbers *= self.scales[np.arange(self.at, self.at + count) // self.step.block]
+        else:
+            numbers *= self.scales[part]
+        self.at += count
+        return numbers
+
+    def end(self) -> None:
+        """Raise LayoutError if half a byte is left that is not 0."""
+        if self.half:
             raise LayoutError("bits after the last number that are not 0")
-        return pairs[:count]
+
+    def _bytes(self, count: int) -> NDArray[np.uint8]:
+        return np.frombuffer(self.data.take(count), np.uint8)
+
+    def _halves(self, count: int) -> NDArray[np.uint8]:
+        """Return the next codes of 4 bits: what is left of a byte, then those of whole bytes."""
+        if not count:
+            return np.empty(0, np.uint8)
+        begun = [] if self.half is None else [self.half]
+        packed = self._bytes(-(-(count - len(begun)) // 2))
+        codes = np.empty(len(begun) + 2 * packed.size, np.uint8)
+        codes[: len(begun)] = begun
+        codes[len(begun) :: 2] = packed & 15
+        codes[len(begun) + 1 :: 2] = packed >> 4
+        self.half = int(codes[count]) if codes.size > count else None
+        return codes[:count]

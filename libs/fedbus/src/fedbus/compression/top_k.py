@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedbus.compression.index_codes import Indices, index_bounds, read_indices, write_indices
+from fedbus.compression.body_bytes import BodyBytes
+from fedbus.compression.index_codes import (
+    Indices,
+    Marks,
+    index_bounds,
+    read_marks,
+    write_indices,
+)
 from fedbus.compression.number_coding import Floats
 from fedbus.compression.number_selection import count_of
 from fedbus.model.encodings import SizeBounds
@@ -34,15 +41,19 @@ class TopK:
         if count == numbers.size:
             return np.arange(count)
         sizes = np.abs(numbers)
-        threshold = np.partition(sizes, -count)[-count]
-        greater = np.flatnonzero(sizes > threshold)
-        equal = np.flatnonzero(sizes == threshold)[: count - greater.size]
-        return np.sort(np.concatenate((greater, equal)))
+        sizes.partition(numbers.size - count)
+        threshold = sizes[numbers.size - count]
+        greater = int(np.count_nonzero(sizes[numbers.size - count :] > threshold))
+        np.abs(numbers, out=sizes)
+        chosen = sizes >= threshold
+        spare = np.flatnonzero(sizes == threshold)[count - greater :]
+        chosen[spare] = False
+        return np.flatnonzero(chosen)
 
     def write(self, indices: Indices, numbers: int) -> bytes:
         """Return the indices as Rice codes or as a bitmap."""
         return write_indices(indices, numbers)
 
-    def read(self, data: memoryview, numbers: int, seed: int) -> tuple[Indices, int]:  # noqa: ARG002 - see `choose`
-        """Return the indices, and how many bytes they are."""
-        return read_indices(data, self.count(numbers), numbers)
+    def read(self, data: BodyBytes, numbers: int, seed: int) -> Marks:  # noqa: ARG002 - see `choose`
+        """Read which ones are sent."""
+        return read_marks(data, self.count(numbers), numbers)

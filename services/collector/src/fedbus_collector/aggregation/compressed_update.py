@@ -1,14 +1,14 @@
 """Decoding of compressed updates into deltas, which are verified as other updates are.
 
-Called in a worker thread, one update at a time: beside the spools it needs the memory of three
-models at most.
+Called in a worker thread, one update at a time, in blocks: beside the spools it needs memory for
+the compressed update, one bit for each number and a few blocks.
 """
 
 from dataclasses import dataclass
 
 from fedbus import compression
 from fedbus.blobs.spool import Spool
-from fedbus.compression import Frozen, chain_of, compressed_bounds
+from fedbus.compression import chain_of, compressed_bounds
 from fedbus.model.blob_header import blob_size
 from fedbus.model.encodings import SizeBounds
 from fedbus.model.frozen_bits import FrozenBits
@@ -63,10 +63,4 @@ class UpdateDecoder:
             FedbusError: The bytes are no compressed update of this round, or cannot be read.
         """
         with update.read(0, update.size) as blob:
-            made = compression.decode(blob, self.layout, self.steps, self._flags())
-        with memoryview(made) as whole:
-            delta.write(0, whole)
-
-    def _flags(self) -> Frozen | None:
-        bits = self.frozen
-        return None if bits is None else bits.read(0, bits.numbers)
+            compression.decode_into(delta.write, blob, self.layout, self.steps, self.frozen)
