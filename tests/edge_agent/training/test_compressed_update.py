@@ -1,5 +1,6 @@
 """Compressed updates: what they leave out is sent later, and no bound of privacy is broken."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from fedbus import compression
 from fedbus.errors import PluginError, PrivacyError, TrainingError
 from fedbus.model.blob import decode, encode
-from fedbus.model.layout import Array, Layout
+from fedbus.model.layout import Array, Layout, Tensor
 from fedbus.model.sections import join_section, split_section
 from fedbus.training.params import PluginChoice
+from fedbus.wire.blobs import CompressedBlob
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training import compressed_update as module
 from fedbus_edge_agent.training.cancellation import TaskControl
@@ -20,6 +22,7 @@ from fedbus_edge_agent.training.compressed_update import (
     CompressedUpdate,
     check_compression,
     compressed_update,
+    compression_copies,
     is_compressed,
     keeps_residual,
 )
@@ -207,6 +210,43 @@ def test_what_an_agent_has_sent_and_what_it_keeps_is_what_it_trained(tmp_path: P
     assert not reason
     assert left is not None
     np.testing.assert_allclose(total + left, counted * trained, rtol=1e-5, atol=1e-5)
+
+
+MILLION = Layout(
+    (Tensor("w", (700, 1000), "float32"), Tensor("v", (300_000,), "float32")),
+)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (step("zstandard"),),
+        (step("cast"),),
+        (step("quantize", bits=4, block=0), step("zstandard", level=1)),
+        (step("top-k", fraction=0.1), step("quantize", bits=4), step("zstandard")),
+        (step("top-k", fraction=1), step("zstandard", level=1)),
+        (step("random-k", fraction=1),),
+    ],
+)
+def test_compression_takes_no_more_memory_than_an_agent_counts_on(
+    steps: tuple[PluginChoice, ...],
+) -> None:
+    """Also where a private update is scaled and compressed again; a thin base is one more copy."""
+    task, size = compressing(*steps), 4_000_000
+    rng = np.random.default_rng(1)
+    arrays = {t.name: rng.normal(0, 1, t.shape).astype("f4") for t in MILLION.tensors}
+    delta = encode(arrays, MILLION, "delta")
+    tracemalloc.start()
+    try:
+        compressed_update(private(task), MILLION, delta)
+        used = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert used < compression_copies(task) * size + 4 * 2**20
+    thin = CompressedBlob(blob=task.base.weights, compression=steps)
+    more = replace(task, base=replace(task.base, thin=thin))
+    assert compression_copies(more) == compression_copies(task) + 1
+    assert compression_copies(compressing()) == 0
 
 
 def test_each_thing_that_is_gone_is_named(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ class Body:
         return self.parts(np.diff(ends, prepend=0))
 
     def parts(self, counts: Iterable[int]) -> tuple[Part, ...]:
-        """Return parts of so many numbers of each trained tensor."""
+        """Return parts of this many numbers of each trained tensor."""
         pairs = zip(self.trained, counts, strict=True)
         return tuple(Part(tensor.dtype, int(count)) for tensor, count in pairs)
 

@@ -20,9 +20,9 @@ from fedbus_edge_agent.tasks.eligibility import (
 )
 from fedbus_edge_agent.tasks.task import Task, TaskMessage
 from fedbus_edge_agent.training.compressed_update import (
-    COMPRESSION_COPIES,
     check_compression,
-    is_compressed,
+    compression_copies,
+    keeps_residual,
 )
 from fedbus_edge_agent.training.encrypted_task import check_encrypted_task
 from fedbus_edge_agent.training.private_task import check_private_task
@@ -103,7 +103,8 @@ class TaskAcceptance:
                 0 if state is None else state.size,
                 encrypted=message.encryption is not None,
                 masked=message.masking is not None,
-                compression=COMPRESSION_COPIES if is_compressed(message) else 0,
+                compression=compression_copies(message),
+                residual=keeps_residual(message),
             )
         return eligibility(
             message.trainer, message.params, size, facts, self.checker, arrays, privacy

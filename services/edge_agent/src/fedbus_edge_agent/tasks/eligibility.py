@@ -28,7 +28,8 @@ class StrategySizes:
 
     `sections` is the number of the update's sections, each at most as large as the model's weights.
     `encrypted` and `masked` are whether the update is; `compression` the copies of the weights in
-    memory while it is compressed.
+    memory while it is compressed or a thin base is read, and `residual` is whether something is
+    left out and kept.
     """
 
     sections: int = 0
@@ -36,6 +37,7 @@ class StrategySizes:
     encrypted: bool = False
     masked: bool = False
     compression: int = 0
+    residual: bool = False
 
 
 MASKING_COPIES: Final = 11
@@ -88,7 +90,7 @@ def eligibility(  # noqa: PLR0913, PLR0917 - all that a judgement depends on
         memory += dp_sgd_bytes(params, weights_bytes)
         memory += arrays.encrypted * ENCRYPTION_COPIES * weights_bytes
         memory += arrays.masked * MASKING_COPIES * weights_bytes
-        kept = min(copies, KEPT_STATES) + min(arrays.compression, KEPT_STATES)
+        kept = min(copies, KEPT_STATES) + KEPT_STATES * arrays.residual
         storage = (arrays.sections + kept) * weights_bytes
         no_room = resources_reason(weights_bytes, params, facts, memory, storage)
     too_wide = batch_memory_reason(rows, params, facts.examples, facts.memory_mb)
