@@ -23,6 +23,7 @@ from fedbus.wire.messages import (
     RoundEnded,
     RoundOpened,
 )
+from fedbus.wire.round_traffic import RoundTraffic
 from fedbus_collector import keys
 from tests.collector.harness import (
     BASE,
@@ -342,6 +343,8 @@ def test_a_round_closes_when_all_have_come(weighted: bool, mean: float) -> None:
     record = harness.commit.record
     assert (record.task, record.parent, len(record.contributors)) == (1, 1, 3)
     assert {"collected", "aggregated", "last_update"} <= record.seconds.keys()
+    size = order().plan.base.weights.size
+    assert record.traffic == RoundTraffic(updates=3 * size, version=size, plain=size)
     assert keys.RoundEndReport(*KEY) not in harness.asks
 
 

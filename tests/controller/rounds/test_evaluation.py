@@ -7,6 +7,7 @@ import pytest
 from fedbus.wire.documents import JobState, RoundState
 from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.messages import EndJob, Evaluated, EvaluationStored, JobEnded, StoreEvaluation
+from fedbus.wire.round_traffic import RoundTraffic
 from fedbus_controller import keys
 from tests.controller.harness import (
     COLLECTOR,
@@ -232,7 +233,9 @@ def test_the_energy_of_rounds_and_evaluations_is_published() -> None:
     plan = harness.begin_round(earlier, COLLECTOR, A, B, C, EVALUATOR)
     ended = committed(plan)
     assert ended.record is not None
-    harness.receive(COLLECTOR, replace(ended, record=replace(ended.record, energy=trained)))
+    traffic = RoundTraffic(updates=300, version=700, plain=1000)
+    record = replace(ended.record, energy=trained, traffic=traffic)
+    harness.receive(COLLECTOR, replace(ended, record=record))
     assert harness.evaluation().measures_energy
     harness.receive(EVALUATOR, replace(score(0.75), energy=scored))
     store = harness.asked(keys.EvaluationStorage(JOB, 1), StoreEvaluation)
@@ -240,6 +243,7 @@ def test_the_energy_of_rounds_and_evaluations_is_published() -> None:
     (done,) = harness.sent(RoundState)
     joules = {"training": 30.0, "evaluation": 4.0}
     assert done.energy == EnergyUsed(joules=joules, grams=2.5)
+    assert done.traffic == traffic
     assert harness.sent(JobState)[-1].energy == EnergyUsed(
         joules={**joules, "training": 60.0}, grams=4.5
     )

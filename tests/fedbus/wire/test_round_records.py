@@ -14,6 +14,7 @@ from fedbus.wire.round_records import (
     RoundRecord,
     public_record,
 )
+from fedbus.wire.round_traffic import RoundTraffic
 from fedbus.wire.strategies import Strategy, StrategyState, TrainingFacts, hides_agents
 from tests.sample_spent import SAMPLE_SPENT as SPENT
 
@@ -44,6 +45,7 @@ OPEN = RoundRecord(
     seconds={"collected": 0.5},
     base_coefficient=0.75,
     state=StrategyState(rounds=1, numbers={"clipping_norm": 0.1}),
+    traffic=RoundTraffic(updates=9, version=5, plain=7),
 )
 PRIVATE = replace(OPEN, strategy=replace(OPEN.strategy, privacy=TERMS), privacy=SPENT)
 
@@ -64,7 +66,9 @@ def test_no_agent_and_no_figure_of_one_is_public_under_a_mechanism(record: Round
     """What stays is the job, its strategy, its ε, and what was computed from noisy sums."""
     assert hides_agents(PRIVATE.strategy)
     shown = public_record(record)
-    assert shown == replace(record, contributors=(), refusals=(), metrics={}, base_coefficient=1.0)
+    assert shown == replace(
+        record, contributors=(), refusals=(), metrics={}, base_coefficient=1.0, traffic=None
+    )
     message = codec.pack(shown)
     for figure in (b"alice", b"bob", b"2" * 64, b"loss", b"norm_bit\xcb"):
         assert figure not in message

@@ -210,6 +210,7 @@ class JobProgress:
             at=self._utc(),
             privacy=public_spent(record.privacy),
             energy=None if self.hides_agents else self._round_energy(record),
+            traffic=None if self.hides_agents else record.traffic,
         )
 
     def _round_energy(self, record: RoundRecord) -> EnergyUsed | None:

@@ -19,6 +19,7 @@ from fedbus.cli.output.job_view import (
 from fedbus.client.results import Awaiting, JobNews
 from fedbus.wire import codec
 from fedbus.wire.documents import JobPhase, JobState, RoundState
+from fedbus.wire.round_traffic import RoundTraffic
 from tests.fedbus.cli.output.spent_privacy import spent
 
 
@@ -53,6 +54,22 @@ def done(round: int) -> RoundState:
 def test_a_round_is_one_line_of_what_was_held_out() -> None:
     """Who contributed, who did not, and how good it is."""
     assert round_line(done(7)) == "round   7  accuracy 50.0 %  2 agents, 1 refused, 70 examples"
+
+
+def test_a_round_says_what_compression_saves() -> None:
+    """Updates and the version that agents downloaded, each as a share of the model's bytes."""
+    plain = RoundTraffic(updates=2_000_128, version=1_000_000, plain=1_000_000)
+    saved = replace(plain, updates=60_200, version=252_000)
+    for traffic, said in (
+        (None, ""),
+        (plain, ""),
+        (replace(plain, plain=0), ""),
+        (replace(plain, updates=60_200), ", updates: 0.0602 MB, 3 % of plain"),
+        (saved, ", updates: 0.0602 MB, 3 % of plain, version: 0.252 MB, 25 %"),
+        (replace(plain, updates=2_400_000), ", updates: 2.4 MB, 120 % of plain"),
+    ):
+        made = replace(done(7), contributors=("agent.a", "agent.b"), traffic=traffic)
+        assert round_line(made).partition("70 examples")[2] == said
 
 
 def test_a_private_round_is_one_line_of_what_its_job_has_spent() -> None:

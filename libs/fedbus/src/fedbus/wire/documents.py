@@ -18,6 +18,7 @@ from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.identifiers import Digest, Metrics, NodeName, Timestamp
 from fedbus.wire.output_kinds import OutputKind
 from fedbus.wire.privacy import PrivacySpent
+from fedbus.wire.round_traffic import RoundTraffic
 
 PROTOCOL = 1
 """Protocol version: increased by a change that nodes of the earlier version cannot read."""
@@ -153,7 +154,7 @@ class RoundState:
     """A finished round; `began` when its agents were asked, published `at` that time.
 
     With a privacy mechanism it names no agent and has no figure of one: no contributors, refusals,
-    examples, metrics of training.
+    examples, metrics of training, bytes of updates.
     """
 
     job: Ident
@@ -168,6 +169,7 @@ class RoundState:
     at: Timestamp | None = None
     privacy: PrivacySpent | None = None
     energy: EnergyUsed | None = None
+    traffic: RoundTraffic | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.features import MAX_FEATURE_AGENTS, AgentFeatures
 from fedbus.wire.identifiers import Digest, Metrics, NodeName, TaskNumber
 from fedbus.wire.privacy import PrivacySpent, public_spent
+from fedbus.wire.round_traffic import RoundTraffic
 from fedbus.wire.strategies import NO_FACTS, Strategy, StrategyState, TrainingFacts, hides_agents
 
 
@@ -77,6 +78,7 @@ class RoundRecord:
     times it, plus each update times its coefficient. `state` is what the strategy keeps for the
     next round; its arrays are stored with the version's weights. `encryption` says how the version
     is encrypted, `thin` names its smaller blob, and `energy` is what all contributors used.
+    `traffic` is None in records of older versions of fedbus.
     `privacy` is what the job had spent with this round, as the repository's ledger has it; None
     without a privacy mechanism. A round of Poisson sampling may have no contributor.
     """
@@ -98,6 +100,7 @@ class RoundRecord:
     encryption: EncryptedVersion | None = None
     thin: CompressedBlob | None = None
     energy: EnergyUsed | None = None
+    traffic: RoundTraffic | None = None
 
 
 def public_record(record: RoundRecord) -> RoundRecord:
@@ -117,6 +120,7 @@ def public_record(record: RoundRecord) -> RoundRecord:
         refusals=(),
         metrics={},
         energy=None,
+        traffic=None,
         base_coefficient=1.0,
         seconds={} if secret else record.seconds,
         privacy=public_spent(record.privacy),

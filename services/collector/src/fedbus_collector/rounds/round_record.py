@@ -9,6 +9,7 @@ from fedbus.training.options import as_training_metrics
 from fedbus.wire.blobs import EncryptedVersion
 from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import Contributor, Refusal, RoundRecord
+from fedbus.wire.round_traffic import RoundTraffic
 from fedbus.wire.strategies import StrategyState
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.rounds.encrypted_plan import encryption_of_new_version
@@ -56,6 +57,7 @@ def record_of(
         privacy=spent,
         encryption=_encryption(progress),
         energy=total_energy(one.energy for one in contributors),
+        traffic=_traffic(progress),
     )
 
 
@@ -72,6 +74,17 @@ def _state(progress: RoundProgress, kept: StrategyState | None) -> StrategyState
 def _encryption(progress: RoundProgress) -> EncryptedVersion | None:
     terms, base = progress.request.strategy.encryption, progress.plan.base
     return None if terms is None else encryption_of_new_version(base, terms)
+
+
+def _traffic(progress: RoundProgress) -> RoundTraffic:
+    base = progress.plan.base
+    plain = base.weights if base.encryption is None else base.encryption.anchor_weights
+    offers = (progress.offers[agent] for agent in progress.counted_agents)
+    return RoundTraffic(
+        updates=sum(offer.update.size for offer in offers),
+        version=base.download.size,
+        plain=plain.size,
+    )
 
 
 def _refusal(progress: RoundProgress, agent: str) -> Refusal:

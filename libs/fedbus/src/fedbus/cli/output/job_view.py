@@ -169,8 +169,22 @@ def round_line(done: RoundState) -> str:
     return (
         f"round {done.round:>3}  {metrics}  "
         f"{counted(len(done.contributors), 'agent')}{refused}, {counted(done.examples, 'example')}"
-        f"{energy}"
+        f"{energy}{_traffic_text(done)}"
     )
+
+
+def _traffic_text(done: RoundState) -> str:
+    """Format what a round has sent, if it is not the weights of the model as they are."""
+    moved, agents = done.traffic, len(done.contributors)
+    if moved is None or not moved.plain or not agents:
+        return ""
+    made = ""
+    up, down = moved.updates / (agents * moved.plain), moved.version / moved.plain
+    if round(100 * up) != 100:  # noqa: PLR2004 - per cent
+        made += f", updates: {moved.updates / 1e6:.3g} MB, {100 * up:.0f} % of plain"
+    if moved.version != moved.plain:
+        made += f", version: {moved.version / 1e6:.3g} MB, {100 * down:.0f} %"
+    return made
 
 
 def report_end(end: JobState, *, as_json: bool) -> None:
