@@ -81,6 +81,39 @@ def test_ranges_of_a_private_update_follow_from_public_figures() -> None:
         ranges_of(privacy=CENTRAL_TERMS)
 
 
+def test_the_noise_of_agents_is_not_cut_off() -> None:
+    """Twice the bound, so that the noise of the next round fits too, and no range below it."""
+    local = replace(CENTRAL_TERMS, noise="agents")
+    assert ranges_of(privacy=local, bound=1.5) == (2, 4)
+    task = replace(TASK, privacy=local, max_examples=1, ranges=(1, 1))
+    report = TrainingReport(1)
+    made = unmasked_update(task, LAYOUT, DELTA, report, bound=1.5, own=None)
+    assert made.report.ranges == (2, 2)
+    with pytest.raises(PrivacyError, match=r"clips numbers to 2\^1, which cuts off the noise"):
+        unmasked_update(task, LAYOUT, DELTA, report, bound=2.5, own=None)
+    with pytest.raises(PrivacyError, match="states no bound of an update, so that ranges could"):
+        unmasked_update(task, LAYOUT, DELTA, report, bound=None, own=None)
+
+
+def test_an_update_for_the_collectors_noise_stays_within_the_norm() -> None:
+    """The collector cannot measure it, and rounding to few bits would make it longer."""
+    arrays = {"b": np.zeros(3, np.float32), "w": np.full(2, 0.01, np.float32)}
+    few = replace(TERMS, fixed_point=replace(FIXED_POINT, bits=4))
+    task = replace(TASK, masking=few, privacy=CENTRAL_TERMS, max_examples=1, ranges=(0, 0))
+    delta = encode(arrays, LAYOUT, "delta")
+    for _ in range(20):
+        made = unmasked_update(task, LAYOUT, delta, TrainingReport(1), bound=0.1, own=None)
+        read = from_fixed_point(made.numbers, LAYOUT, (0, 0), 4, 1, 1.0)
+        assert not any(array.any() for array in read.values())  # one step is 1/7
+
+
+def test_a_private_update_counts_as_much_as_any_other() -> None:
+    """The noise is for sums of updates with the weight 1."""
+    task = replace(TASK, privacy=CENTRAL_TERMS)
+    with pytest.raises(PrivacyError, match="protects updates that count alike, and the task"):
+        unmasked_update(task, LAYOUT, DELTA, TrainingReport(1), bound=1.5, own=None)
+
+
 def test_ranges_that_do_not_adapt_are_not_stated() -> None:
     """Nothing would be done with them."""
     assert ranges_of(replace(FIXED_POINT, adaptive=False), privacy=CENTRAL_TERMS) == ()

@@ -196,7 +196,7 @@ def test_without_adaptive_ranges_an_offer_states_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mechanism", "numbers", "expected"),
     [
-        # The distances of the base, the norm 0.5, six deviations of 1.0 * 0.5 / 2.
+        # The distances of the base, and twice the norm 0.5 with six deviations of 1.0 * 0.5 / 2.
         (
             FixedClipping(
                 noise_multiplier=1.0,
@@ -205,7 +205,7 @@ def test_without_adaptive_ranges_an_offer_states_none(tmp_path: Path) -> None:
                 server_side_noising=False,
             ),
             {},
-            (2, 2),  # 0.25 + 0.5 + 1.5 and 0.75 + 0.5 + 1.5
+            (3, 3),  # 0.25 + 2 * (0.5 + 1.5) and 0.75 + 2 * (0.5 + 1.5)
         ),
         (
             AdaptiveClipping(
@@ -216,7 +216,7 @@ def test_without_adaptive_ranges_an_offer_states_none(tmp_path: Path) -> None:
                 server_side_noising=False,
             ),
             {"clipping_norm": 4.0},
-            (4, 4),
+            (5, 5),
         ),
     ],
 )
@@ -235,6 +235,19 @@ def test_ranges_of_a_private_update_follow_from_public_numbers(
     result = agent(tmp_path, parts=parts).train(task, ENCRYPTED_MODEL, blob, TaskControl())
     offer = result.stored.offer
     assert (offer.examples, dict(offer.metrics), offer.ranges) == (1, {}, expected)
+
+
+def test_ranges_that_cut_the_noise_off_are_declined(tmp_path: Path) -> None:
+    """The sum of clipped noise is not the noise that ε is computed for."""
+    mechanism = FixedClipping(
+        noise_multiplier=1.0, clipping_norm=0.5, num_sampled_clients=4, server_side_noising=False
+    )
+    base, blob = version_of(DISTANCES)
+    task = private(encrypted_task(base, max_examples=1, ranges=(2, 1)), LOCAL_TERMS)
+    trainer = agent(tmp_path, parts=LocalStrategy(mechanism=("dp-trial", mechanism)))
+    with pytest.raises(PrivacyError, match=r"clips numbers to 2\^1, which cuts off the noise"):
+        trainer.train(task, ENCRYPTED_MODEL, blob, TaskControl())
+    assert not list(tmp_path.glob("*.update"))
 
 
 def test_ranges_of_an_update_that_is_private_by_itself_follow_from_it(tmp_path: Path) -> None:
@@ -259,11 +272,11 @@ class NoBound:
         return PrivateUpdate(update=update)
 
 
-def test_a_mechanism_without_a_bound_needs_fixed_ranges(tmp_path: Path) -> None:
-    """Else the ranges would tell how long the update was."""
+def test_a_mechanism_without_a_bound_is_declined(tmp_path: Path) -> None:
+    """Ranges that follow from the update would tell how long it was, and others cut noise off."""
     task = private(encrypted_task(max_examples=1), LOCAL_TERMS)
     trainer = agent(tmp_path, parts=LocalStrategy(mechanism=("dp-trial", NoBound())))
-    with pytest.raises(PrivacyError, match="set adaptive_ranges to false"):
+    with pytest.raises(PrivacyError, match="states no bound of an update"):
         trainer.train(task, MODEL, BASE, TaskControl())
     assert not list(tmp_path.glob("*.update"))
 

@@ -282,3 +282,23 @@ def test_poisson_sampling_works_with_neither() -> None:
         assert said.startswith(
             "privacy-mechanisms.accounting.sampling: poisson, but agents add the noise"
         )
+
+
+@pytest.mark.parametrize(
+    ("own", "agents", "fault"),
+    [
+        ({"bits": 4}, 5, "the noise that each agent adds, 0.447"),
+        ({"bits": 8}, 5, ""),
+        ({"bits": 4, "adaptive_ranges": False}, 5, "steps of 0.571"),
+        ({"bits": 8, "first_range": 1000}, 5, "steps of 8.06"),
+        ({"bits": 24, "first_range": 1000}, 5, ""),
+    ],
+)
+def test_steps_of_numbers_are_not_greater_than_the_noise_of_an_agent(
+    own: dict[str, Any], agents: int, fault: str
+) -> None:
+    """Rounding would take the place of noise that ε is computed for."""
+    mechanism = {"noise_multiplier": 1, "clipping_norm": 1, "num_sampled_clients": agents}
+    found = faults({"secure-aggregation": own, "dp-fixed": mechanism})
+    assert bool(found) == bool(fault)
+    assert all(fault in each for each in found)

@@ -139,6 +139,28 @@ def test_agents_add_the_noise_to_hidden_updates(  # noqa: PLR0917 - a table with
     assert part.parameters["server_side_noising"] is (noise == "collector")
 
 
+@pytest.mark.parametrize(
+    ("mechanism", "given", "expected"),
+    [
+        ({"dp-fixed": FIXED}, 1.0, 2),  # 1 + 6 * 1 / √5 = 3.68
+        ({"dp-fixed": FIXED}, 100.0, 7),
+        ({"dp-fixed": {**FIXED, "server_side_noising": True}}, 1.0, 0),
+        ({"dp-adaptive": ADAPTIVE}, 0.01, -2),  # 0.1 + 6 * 1.02 * 0.1 / √50 = 0.187
+        ({"dp-adaptive": {**ADAPTIVE, "clip_count_stddev": 0.501}}, 0.01, 1),
+        ({"ldp-gaussian": FIXED}, 0.01, -6),
+        ({"dp-banded": {**FIXED, "min_separation": 1, "max_participations": 1}}, 0.01, -6),
+        ({}, 0.01, -6),
+    ],
+)
+def test_the_first_range_does_not_cut_off_the_noise_of_agents(
+    mechanism: dict[str, Any], given: float, expected: int
+) -> None:
+    """What is complete only in the sum must reach it whole: C and six deviations of one agent."""
+    terms = resolved({"secure-aggregation": {"first_range": given}, **mechanism}).masking
+    assert terms is not None
+    assert terms.fixed_point.first_range == expected
+
+
 def test_clipping_under_banded_noise_of_masked_updates_is_by_the_word_of_agents() -> None:
     """The collector adds its noise to the sum, and cannot measure single updates."""
     banded = {"dp-banded": {**FIXED, "min_separation": 1, "max_participations": 1}}

@@ -56,7 +56,7 @@ class Protection(JobFileObject):
     first_range: FirstRange = Field(
         default=1.0,
         description="Numbers of updates are clipped to plus or minus this in the first round; "
-        "rounded up to a power of two.",
+        "rounded up to a power of two. Greater if it would cut off noise that agents add.",
     )
     adaptive_ranges: bool = Field(
         default=True,

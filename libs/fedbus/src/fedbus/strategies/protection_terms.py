@@ -21,10 +21,12 @@ from fedbus.jobs import JobFault, JobFile
 from fedbus.jobs.privacy_consistency import PRIVACY
 from fedbus.jobs.protection_options import Homomorphic, Protection, SecureAggregation
 from fedbus.plugins import Preset
+from fedbus.privacy.noise_numbers import USUAL_DEVIATIONS
 from fedbus.strategies.privacy_terms import AVERAGING
 from fedbus.training.params import PluginChoice
 from fedbus.wire.encryption import EncryptionTerms, FixedPoint
 from fedbus.wire.identifiers import Digest
+from fedbus.wire.privacy import DEFAULT_STDDEV_SHARE
 from fedbus.wire.secure_aggregation import SecureAggregationTerms
 from fedbus.wire.strategies import Strategy
 
@@ -189,18 +191,45 @@ def first_exponent(first_range: float) -> int:
     return math.ceil(math.log2(first_range))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentNoise:
+    """The norm that an agent clips its update to, and the standard deviation of its own noise."""
+
+    norm: float
+    deviation: float
+
+
+def noise_of_agent(strategy: Strategy, job: JobFile) -> AgentNoise | None:
+    """Return what each agent adds in the first round, if their noise is complete in a sum only."""
+    terms, mechanisms = strategy.privacy, job.privacy_mechanisms
+    if terms is None or terms.noise != "agents" or terms.entered == "with-plan":
+        return None
+    if (adaptive := mechanisms.dp_adaptive) is not None:
+        norm, stddev = adaptive.init_clip_norm, adaptive.clip_count_stddev
+        stddev = terms.cohort * DEFAULT_STDDEV_SHARE if stddev is None else stddev
+        multiplier = (adaptive.noise_multiplier**-2 - (2 * stddev) ** -2) ** -0.5
+    elif (fixed := mechanisms.dp_fixed) is not None:
+        norm, multiplier = fixed.clipping_norm, fixed.noise_multiplier
+    else:
+        return None
+    return AgentNoise(norm=norm, deviation=multiplier * norm / math.sqrt(terms.cohort))
+
+
 def counts_equally(aggregator: PluginChoice) -> bool:
     """Return whether a mean counts every update equally."""
     return aggregator.parameters.get("weighted") is False
 
 
 def _fixed_point(strategy: Strategy, job: JobFile, protection: Protection, bits: int) -> FixedPoint:
+    first, noise = first_exponent(protection.first_range), noise_of_agent(strategy, job)
+    if noise is not None:  # a range that cuts noise off leaves less of it than ε is computed for
+        first = max(first, first_exponent(noise.norm + USUAL_DEVIATIONS * noise.deviation))
     equal = strategy.privacy is not None or counts_equally(strategy.aggregator)
     return FixedPoint(
         bits=bits,
         max_agents=job.round.agents,
         max_examples=1 if equal else protection.max_examples or MOST_EXAMPLES,
-        first_range=first_exponent(protection.first_range),
+        first_range=first,
         adaptive=protection.adaptive_ranges,
     )
 

@@ -9,10 +9,12 @@ from fedbus.errors import PrivacyError
 from fedbus.model.blob import decode
 from fedbus.model.blob_header import Blob
 from fedbus.model.fixed_point import Wholes, to_fixed_point
-from fedbus.model.layout import Layout
+from fedbus.model.layout import Layout, Weights
+from fedbus.model.private_rounding import rounded_within
 from fedbus.wire.messages import TrainTask
-from fedbus_edge_agent.training.offered_ranges import offered_ranges
+from fedbus_edge_agent.training.offered_ranges import check_private_ranges, offered_ranges
 from fedbus_edge_agent.training.private_offer import TrainingReport
+from fedbus_edge_agent.training.private_task import agent_draws_noise, update_mechanism
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,19 +55,27 @@ def unmasked_update(  # noqa: PLR0913 - what a training has left
 
     Raises:
         LayoutError: A shared tensor has whole numbers, or the ranges are of another model.
-        PrivacyError: The update is masked by nothing, or its ranges would tell what it has.
+        PrivacyError: The update is masked by nothing, its ranges would tell what it has, or its
+            noise would not suffice once it is rounded.
     """
     if task.masking is None or task.sections:
         raise PrivacyError("a masked update has no sections; take a strategy without them")
     fixed_point, differences = task.masking.fixed_point, decode(delta, layout, "delta")
-    numbers = to_fixed_point(
-        differences,
-        layout,
-        task.ranges,
-        fixed_point.bits,
-        report.examples / task.max_examples,
-        np.random.default_rng(),  # seeded by the operating system
-    )
+    weight, rng = report.examples / task.max_examples, np.random.default_rng()  # of the system
+
+    def rounded(update: Weights) -> Wholes:
+        return to_fixed_point(update, layout, task.ranges, fixed_point.bits, weight, rng)
+
+    if task.privacy is not None and task.max_examples != 1:
+        raise PrivacyError(
+            f"the privacy mechanism {task.privacy.mechanism!r} protects updates that count alike, "
+            f"and the task counts up to {task.max_examples} examples"
+        )
+    check_private_ranges(task, layout, {}, bound, fixed_point.bits)
+    if update_mechanism(task.privacy) is None or agent_draws_noise(task) or bound is None:
+        numbers = rounded(differences)
+    else:  # the noise of the collector is for an update of this norm, which it cannot measure
+        numbers = rounded_within(differences, layout, task.ranges, fixed_point.bits, bound, rounded)
     ranges = offered_ranges(task, fixed_point, layout, {}, differences, bound)
     return UnmaskedUpdate(
         numbers=numbers, layout=layout, report=replace(report, ranges=ranges), own=own

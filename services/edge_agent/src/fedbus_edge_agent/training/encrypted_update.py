@@ -15,7 +15,7 @@ from fedbus.model.layout import Array, Layout
 from fedbus.wire.encryption import EncryptionTerms, Ranges
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl
-from fedbus_edge_agent.training.offered_ranges import offered_ranges
+from fedbus_edge_agent.training.offered_ranges import check_private_ranges, offered_ranges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,8 @@ def encrypted_update(  # noqa: PLR0913, PLR0917 - what is encrypted, and how
     """
     control.check()
     before = _distance_of_base(layout, trained)
+    bits = terms.fixed_point.bits if terms.scheme == "bfv" else None
+    check_private_ranges(task, layout, before, trained.bound, bits)
     differences = decode(delta, layout, "delta")
     update = {
         name: (distance + differences[name].astype(np.float64)).astype(differences[name].dtype)
