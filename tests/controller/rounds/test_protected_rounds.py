@@ -268,5 +268,5 @@ def test_the_document_of_a_job_says_how_its_updates_are_protected() -> None:
     assert begin(STRATEGY).state_now().protection == ""
     said = "updates encrypted with bfv and key 1a1a1a1a1a1a, 11 bits a number"
     assert begin(ENCRYPTED).state_now().protection == said
-    said = "updates masked among 20 neighbours with threshold 0.67, 11 bits a number"
+    said = "updates masked among at most 20 neighbours with threshold 0.67, 11 bits a number"
     assert begin(MASKED).state_now().protection == said

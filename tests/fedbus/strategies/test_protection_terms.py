@@ -230,7 +230,8 @@ NO_KEY = (
             KEY,
             (
                 "privacy-mechanisms.homomorphic.scheme: ckks, but the controller's encryption key "
-                "has bfv; leave it out, or use a key that `fedbus keys generate` made with it"
+                "has bfv; leave it out, or give the nodes a key of these parameters: `fedbus keys "
+                "generate FOLDER --scheme ckks --scale-bits 26 --agents 2`"
             ),
         ),
         (
@@ -238,8 +239,9 @@ NO_KEY = (
             KEY,
             (
                 "privacy-mechanisms.homomorphic.poly_modulus_degree: 8192, but the controller's "
-                "encryption key has 4096; leave it out, or use a key that `fedbus keys generate` "
-                "made with it"
+                "encryption key has 4096; leave it out, or give the nodes a key of these "
+                "parameters: `fedbus keys generate FOLDER --scheme bfv --poly-modulus-degree 8192 "
+                "--agents 2`"
             ),
         ),
         (
@@ -247,8 +249,9 @@ NO_KEY = (
             KEY,
             (
                 "privacy-mechanisms.homomorphic.coeff_mod_bit_sizes: [36, 36, 37], but the "
-                "controller's encryption key has [54, 55]; leave it out, or use a key that `fedbus "
-                "keys generate` made with it"
+                "controller's encryption key has [54, 55]; leave it out, or give the nodes a key "
+                "of these parameters: `fedbus keys generate FOLDER --scheme bfv "
+                "--coeff-mod-bit-sizes 36,36,37 --agents 2`"
             ),
         ),
         (

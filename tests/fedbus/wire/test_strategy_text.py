@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from fedbus.training.params import PluginChoice
 from fedbus.wire.compression import Freezing, SyncFrequency
-from fedbus.wire.encryption import EncryptionTerms, FixedPoint
+from fedbus.wire.encryption import UNKNOWN_KEY_ID, EncryptionTerms, FixedPoint
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.secure_aggregation import SecureAggregationTerms
 from fedbus.wire.strategies import Strategy
@@ -95,6 +95,10 @@ def test_a_strategy_is_written_with_how_its_updates_travel() -> None:
     assert format_strategy(replace(mean, encryption=encryption)) == (
         "fedavg: mean, updates encrypted with bfv and key abababababab, 11 bits a number"
     )
+    unknown = replace(encryption, key=UNKNOWN_KEY_ID)
+    assert format_strategy(replace(mean, encryption=unknown)) == (
+        "fedavg: mean, updates encrypted with bfv and the controller's key, 11 bits a number"
+    )
     ckks = replace(encryption, scheme="ckks")
     assert format_strategy(replace(mean, encryption=ckks)) == (
         "fedavg: mean, updates encrypted with ckks and key abababababab"
@@ -103,7 +107,8 @@ def test_a_strategy_is_written_with_how_its_updates_travel() -> None:
         fixed_point=bits, neighbours=20, threshold=0.67, step_seconds=10
     )
     assert format_strategy(replace(mean, masking=masking)) == (
-        "fedavg: mean, updates masked among 20 neighbours with threshold 0.67, 11 bits a number"
+        "fedavg: mean, updates masked among at most 20 neighbours with threshold 0.67, "
+        "11 bits a number"
     )
     steps = (PluginChoice(id="top-k", parameters={"fraction": 0.1}), PluginChoice(id="zstandard"))
     smaller = replace(

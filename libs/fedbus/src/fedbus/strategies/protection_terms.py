@@ -5,7 +5,7 @@ either. So homomorphic encryption makes a strategy with a server optimizer FedAv
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -24,7 +24,7 @@ from fedbus.plugins import Preset
 from fedbus.privacy.noise_numbers import USUAL_DEVIATIONS
 from fedbus.strategies.privacy_terms import AVERAGING
 from fedbus.training.params import PluginChoice
-from fedbus.wire.encryption import EncryptionTerms, FixedPoint
+from fedbus.wire.encryption import UNKNOWN_KEY_ID, EncryptionTerms, FixedPoint
 from fedbus.wire.identifiers import Digest
 from fedbus.wire.privacy import DEFAULT_STDDEV_SHARE
 from fedbus.wire.secure_aggregation import SecureAggregationTerms
@@ -51,7 +51,7 @@ class EncryptionKeyFacts:
     parameters: EncryptionParameters | None = None
 
 
-UNKNOWN_KEY: Final = EncryptionKeyFacts(id="0" * 64)
+UNKNOWN_KEY: Final = EncryptionKeyFacts(id=UNKNOWN_KEY_ID)
 """The key of a job file that is checked without a controller."""
 
 
@@ -136,7 +136,8 @@ def _size_faults(
             yield JobFault(
                 key=f"{HOMOMORPHIC}.{name}",
                 problem=f"{_shown(value)}, but the controller's encryption key has {_shown(has)}",
-                hint="leave it out, or use a key that `fedbus keys generate` made with it",
+                hint="leave it out, or give the nodes a key of these parameters: "
+                f"`{_command(stated, parameters.scheme, wanted.bits, job.round.agents)}`",
             )
             return
     if wanted.bits is not None and parameters.scheme == "ckks":
@@ -145,6 +146,21 @@ def _size_faults(
             problem=f"{wanted.bits}, but ckks does not round numbers to bits",
             hint="leave it out, or choose the scheme bfv",
         )
+
+
+def _command(stated: Mapping[str, object], scheme: str, bits: int | None, agents: int) -> str:
+    """Return the command that makes a key with a job's parameters, by default of this scheme."""
+    options = {**stated, "scheme": stated["scheme"] or scheme, "bits": bits, "agents": agents}
+    words = [
+        f"--{name.replace('_', '-')} {_listed(value)}"
+        for name, value in options.items()
+        if value is not None
+    ]
+    return " ".join(("fedbus keys generate FOLDER", *words))
+
+
+def _listed(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _shown(value: object) -> str:

@@ -19,6 +19,8 @@ Ranges = Annotated[tuple[RangeExponent, ...], Bounds(max_length=MAX_TENSORS)]
 """One exponent for each tensor of an update, in the order of the layout without local tensors."""
 
 MAX_FIXED_POINT_BITS: Final = 24
+UNKNOWN_KEY_ID: Final[Digest] = "0" * 64
+"""In the terms of a job file that is checked without the controller's key; no key has this id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

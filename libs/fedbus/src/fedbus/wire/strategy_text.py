@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
 from fedbus.training.params import PluginChoice
+from fedbus.wire.encryption import UNKNOWN_KEY_ID
 from fedbus.wire.privacy_text import format_terms
 from fedbus.wire.strategies import Strategy
 
@@ -35,10 +36,12 @@ def format_protection(strategy: Strategy) -> str:
 
 def _protections(strategy: Strategy) -> Iterator[str]:
     if (encryption := strategy.encryption) is not None:
-        yield f"updates encrypted with {encryption.scheme} and key {encryption.key[:12]}"
+        unknown = encryption.key == UNKNOWN_KEY_ID
+        key = "the controller's key" if unknown else f"key {encryption.key[:12]}"
+        yield f"updates encrypted with {encryption.scheme} and {key}"
     if (masking := strategy.masking) is not None:
         yield (
-            f"updates masked among {masking.neighbours} neighbours with threshold "
+            f"updates masked among at most {masking.neighbours} neighbours with threshold "
             f"{masking.threshold:g}"
         )
     if (fixed_point := strategy.fixed_point) is not None and _has_bits(strategy):
