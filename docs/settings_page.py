@@ -37,7 +37,7 @@ OTHERS = {
     "MEMORY": "compose.yaml: memory limit of agents and inference; `512m`",
     "PORT": "compose.yaml: the broker's port on 127.0.0.1; `1883`",
     "RING_SEED": "tests: run one seed of the ring's fault tests",
-    "RING_SEEDS": "tests: the number of seeds of each strategy and privacy mechanism on the ring",
+    "RING_SEEDS": "tests: the number of seeds of each job on the ring",
     "SLOTS": "compose.yaml: the number of accounts for agents; `20`",
     "STORM_SEED": "tests: run one seed of the fault tests on processes",
     "STORM_SEEDS": "tests: the number of seeds that `make storm` runs",

@@ -42,7 +42,7 @@ class PrivateReleases:
         self.unpaid: list[str] = []
         self.public: list[Packet] = []
         self.cluster = cluster
-        self._terms: dict[str, PrivacyTerms] = {}
+        self._terms: dict[str, PrivacyTerms | None] = {}
         cluster.ring.on_publish = self.record
 
     def record(self, host: str, packet: Packet) -> None:
@@ -67,14 +67,22 @@ class PrivateReleases:
 
     def _sent(self, agent: str, offer: Offer) -> None:
         """Compare an update that its agent protects by itself with the ledger."""
-        with closing(SqliteHistory(self.cluster.folder / "repository")) as history:
-            job, ledger = history.job(offer.job), history.ledger(offer.job)
-        assert job is not None
-        if job.terms is None or not is_entered_with_plan(job.terms):
+        if not self._is_entered_with_plan(offer.job):
             return
+        with closing(SqliteHistory(self.cluster.folder / "repository")) as history:
+            ledger = history.ledger(offer.job)
         paid = {(each.entry.task, name) for each in ledger for name in each.entry.agents}
         if (offer.task, agent) not in paid:
             self.unpaid.append(f"{agent}: task {offer.task} of job {offer.job}")
+
+    def _is_entered_with_plan(self, job: str) -> bool:
+        if job not in self._terms:
+            with closing(SqliteHistory(self.cluster.folder / "repository")) as history:
+                stored = history.job(job)
+            assert stored is not None
+            self._terms[job] = stored.terms
+        terms = self._terms[job]
+        return terms is not None and is_entered_with_plan(terms)
 
     def _stored(self, job: str) -> set[tuple[int, str | None]]:
         with closing(SqliteHistory(self.cluster.folder / "repository")) as history:

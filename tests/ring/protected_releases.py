@@ -1,8 +1,10 @@
 """Releases of encrypted and masked jobs: what left their agents on the bus and in files."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +24,9 @@ DELTA, PLAIN = (b"\xa8encoding" + bytes([0xA0 + len(name)]) + name for name in (
 """Part of the header of a blob in these encodings."""
 SHOWN_NUMBERS = 16
 """Numbers in a row that must not be seen: what is masked or encrypted has them by no chance."""
-PACKED_BITS = range(16, 21)
-"""Bits of a number of a masked blob, for 1 to 16 agents."""
-WRITTEN = ("outbox:saved", "journal:saved", "outbox:remove", "journal:remove")
+PACKED_BITS = (18, 19, 20)
+"""Bits of a number of a masked blob, for 4, 5 and 9 agents."""
+WRITTEN = ("outbox:saved", "outbox:remove", "journal:remove")
 TaskOfAgent = tuple[str, str, int]
 
 
@@ -47,13 +49,16 @@ class ProtectedReleases:
         unpaid: Sums that were opened before the ledger had an entry of exactly their agents.
     """
 
-    def __init__(self, cluster: RingCluster) -> None:
+    def __init__(self, cluster: RingCluster, *, is_private: bool) -> None:
         self.masked = MaskedReleases()
         self.private = PrivateReleases(cluster)
         self.revealed: dict[TaskOfAgent, RevealedShares] = {}
         self.seen: dict[bytes, str] = {}
         self.unpaid: list[str] = []
         self._cluster = cluster
+        self._is_private = is_private
+        self._opened_before: set[tuple[str, int, tuple[str, ...]]] = set()
+        self._read: set[tuple[str, int, int]] = set()
         cluster.ring.on_publish = self.record
         before = cluster.ring.on_step
 
@@ -67,20 +72,26 @@ class ProtectedReleases:
     def record(self, host: str, packet: Packet) -> None:
         """Record what a node publishes."""
         self.masked.record(host, packet)
-        self.private.record(host, packet)
+        if self._is_private:
+            self.private.record(host, packet)
         if packet.payload:
             self.seen.setdefault(packet.payload, f"{host} on {packet.topic}")
         match packet.topic.rpartition("/")[2]:
             case "step_reply":
                 self._revealed(host, codec.unpack(StepReply, packet.payload))
-            case "step":
+            case "step" if self._is_private:
                 self._opened(codec.unpack(Step, packet.payload))
 
     def record_files(self, host: str) -> None:
         """Record what an agent has on its disk now."""
-        for path in (self._cluster.folder / host).rglob("*"):
-            if path.is_file():
-                self.seen.setdefault(path.read_bytes(), f"{host} in {path.name}")
+        for folder, _, names in os.walk(self._cluster.folder / host):
+            for name in names:
+                path = Path(folder, name)
+                stat = path.stat()
+                version = str(path), stat.st_mtime_ns, stat.st_size
+                if version not in self._read:
+                    self._read.add(version)
+                    self.seen.setdefault(path.read_bytes(), f"{host} in {name}")
 
     def _revealed(self, agent: str, reply: StepReply) -> None:
         if reply.step == "unmask" and not reply.reason:
@@ -94,12 +105,13 @@ class ProtectedReleases:
         """Compare the sum that agents are asked to open with the ledger on the disk."""
         if step.step != "unmask":
             return
-        with closing(SqliteHistory(self._cluster.folder / "repository")) as history:
-            job = history.job(step.job)
-            if job is None or job.terms is None:
-                return
-            ledger = history.ledger(step.job)
         survivors = codec.unpack(UnmaskRequest, step.content).survivors
+        opened = step.job, step.task, survivors
+        if opened in self._opened_before:
+            return
+        self._opened_before.add(opened)
+        with closing(SqliteHistory(self._cluster.folder / "repository")) as history:
+            ledger = history.ledger(step.job)
         entries = [each.entry for each in ledger if each.entry.task == step.task]
         if [set(entry.agents) for entry in entries] != [set(survivors)]:
             self.unpaid.append(f"task {step.task} of job {step.job}")
@@ -131,7 +143,9 @@ class ProtectedReleases:
         records = self._cluster.records
         for differences in records.trained.values():
             yield from _as_floats(differences["w"])
-        for update in (*records.unmasked.values(), *records.masked.values()):
+        masked = {id(update): update for update in records.masked.values()}
+        left = {id(update): update for update in records.unmasked.values()}
+        for update in {**masked, **left}.values():
             yield from _as_wholes(update)
 
 

@@ -10,7 +10,7 @@ from fedbus.privacy.noise_key import read_noise_key
 from fedbus.simulation.encrypted_records import check_encrypted_records
 from fedbus.simulation.masked_records import readable_updates
 from fedbus.simulation.masked_sums import check_masked_sums
-from fedbus.simulation.network_faults import NO_FAULTS, ROUGH_LINKS
+from fedbus.simulation.network_faults import NO_FAULTS, ROUGH_LINKS, NetworkFaults
 from fedbus.simulation.oracle import check_records
 from fedbus.simulation.private_records import check_private_records
 from fedbus.simulation.services import COLLECTOR, CONTROLLER, REPOSITORY
@@ -20,7 +20,7 @@ from tests.ring.masked_storm import POINTS as MASKED_POINTS
 from tests.ring.private_releases import check_releases
 from tests.ring.protected_releases import ProtectedReleases
 from tests.ring.ring_cluster import RingCluster, fault_rng
-from tests.ring.storm import plan_a_fault
+from tests.ring.storm import SECONDS, plan_a_fault
 from tests.ring.strategy_storm import kill_at
 from tests.sample_encryption import BITS, sample_key
 
@@ -28,6 +28,10 @@ Points = Mapping[str, Mapping[str, int]]
 
 ROUNDS = 2
 SIZES = (200, 200, 200, 3_000)
+FROZEN = 0.3
+"""The share of storms in which a process stands still for a while."""
+VERY_ROUGH_LINKS = NetworkFaults(loss=0.08, duplication=0.1, reordering=0.1)
+"""Most rounds have a step that is asked or answered twice, and messages in another order."""
 WISH = {"agents": 5, "quorum": 4, "deadline_seconds": 20}
 COHORT, NORM = 4, 0.5
 PRIVATE_WISH = {"agents": None, "quorum": 3, "deadline_seconds": 20}
@@ -132,13 +136,13 @@ class ProtectedRun:
     Attributes:
         cluster: Its cluster, which is to be closed.
         releases: What left its nodes.
-        killed: Where processes were killed, those that came to the step.
+        kills: The planned kills, each with its step, and the host once it is killed.
     """
 
     job: ProtectedJob
     cluster: RingCluster
     releases: ProtectedReleases
-    killed: list[str] = field(default_factory=list)
+    kills: list[tuple[str, list[str]]] = field(default_factory=list)
 
 
 def protected_run(folder: Path, seed: int, job: ProtectedJob, **more: Any) -> ProtectedRun:  # noqa: ANN401 - of RingCluster
@@ -146,7 +150,7 @@ def protected_run(folder: Path, seed: int, job: ProtectedJob, **more: Any) -> Pr
     sealed = {"encrypted": True} if job.is_encrypted else {"masked": True}
     given = {"agents": job.agents, "evaluators": 0, "numbers": 200, **sealed, **more}
     cluster = RingCluster(folder, seed=seed, **given)
-    return ProtectedRun(job, cluster, ProtectedReleases(cluster))
+    return ProtectedRun(job, cluster, ProtectedReleases(cluster, is_private=job.is_private))
 
 
 def finish(run: ProtectedRun, rounds: int = ROUNDS) -> None:
@@ -170,14 +174,23 @@ def protected_storm(folder: Path, seed: int, job: ProtectedJob) -> ProtectedRun:
         job,
         numbers=rng.choice(SIZES),
         collectors=rng.randint(1, 2),
-        faults=rng.choice([NO_FAULTS, ROUGH_LINKS]),
+        faults=rng.choice([NO_FAULTS, ROUGH_LINKS, VERY_ROUGH_LINKS]),
     )
     for _ in range(rng.randint(0, 2)):
         plan_a_fault(run.cluster, rng)
     for _ in range(rng.randint(1, 3)):
         _plan_a_kill(run, rng)
+    if rng.random() < FROZEN:
+        _plan_a_freeze(run, rng)
     finish(run)
     return run
+
+
+def _plan_a_freeze(run: ProtectedRun, rng: Random) -> None:
+    """Plan that a process stands still, and goes on after others have given it up."""
+    ring, victim = run.cluster.ring, rng.choice([COLLECTOR, *run.cluster.agents])
+    seconds = rng.uniform(1.0, 40.0)
+    ring.at(rng.uniform(0.0, SECONDS), lambda: ring.freeze(victim, seconds))
 
 
 def _plan_a_kill(run: ProtectedRun, rng: Random) -> None:
@@ -187,16 +200,17 @@ def _plan_a_kill(run: ProtectedRun, rng: Random) -> None:
     points = run.job.points[victim.partition(".")[0]]
     step = rng.choice(sorted(points))
     at = rng.randint(1, points[step])
-    kill_at(run.cluster, victim, step, at, rng.uniform(0.1, 15.0))
+    killed = kill_at(run.cluster, victim, step, at, rng.uniform(0.1, 15.0))
+    run.kills.append((step, killed))
 
 
 def check_protected(run: ProtectedRun, name: str = "job-1") -> None:
     """Check that the job finished, what left its nodes, its versions and its ledger."""
     cluster, job = run.cluster, run.job
     state = cluster.states[name][-1]
+    run.releases.check()
     assert state.phase == "finished", f"{state.reason} {cluster.answers}"
     assert cluster.ring.broker.violations == []
-    run.releases.check()
     with cluster.store() as store:
         found = _check_encrypted(run, store) if job.is_encrypted else _check_masked(run, store)
         assert found == (state.round, state.round)

@@ -7,6 +7,7 @@ A test hands it the agents' key, and each update that an agent has encrypted.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -47,25 +48,27 @@ def check_encrypted_records(
             numbers that its contributors encrypted.
     """
     counts, summed = check_records(store), 0
+    context = loaded_context(key.context)
     for each in store.history():
         if each.record is not None and each.record.encryption is not None and each.version.kept:
-            _check_sum(store, each, each.record, updates, key)
+            _check_sum(store, each, each.record, updates, key, context)
             summed += 1
     return replace(counts, summed=summed)
 
 
-def _check_sum(
+def _check_sum(  # noqa: PLR0913, PLR0917 - a round, and what its updates are read with
     store: StoredRecords,
     each: RoundLike,
     record: RoundRecord,
     updates: Mapping[str, bytes],
     key: SecretKey,
+    context: Any,  # noqa: ANN401 - TenSEAL ships no types
 ) -> None:
     what = name_of(each.version)
     layout = Layout.read(read_spec(store, each.version).layout)
     version = read_blob(store, each.version.weights, f"the weights of {what}")
-    header, found = _wholes_of(version, layout, key)
-    made = [_wholes_of(updates[one.update], layout, key) for one in record.contributors]
+    header, found = _wholes_of(version, layout, key, context)
+    made = [_wholes_of(updates[one.update], layout, key, context) for one in record.contributors]
     if not np.array_equal(found, np.sum([wholes for _, wholes in made], axis=0)):
         raise RecordsError(f"{what} is not the sum of what its contributors encrypted")
     for (own, _), one in zip(made, record.contributors, strict=True):
@@ -82,10 +85,15 @@ def _check_sum(
         raise RecordsError(f"{what} is decrypted to another mean than that of its whole numbers")
 
 
-def _wholes_of(blob: bytes, layout: Layout, key: SecretKey) -> tuple[EncryptedHeader, Wholes]:
+def _wholes_of(
+    blob: bytes,
+    layout: Layout,
+    key: SecretKey,
+    context: Any,  # noqa: ANN401 - as above
+) -> tuple[EncryptedHeader, Wholes]:
     """Decrypt the whole numbers of a BFV blob, and check the canaries."""
     header, offset = read_encrypted_header(blob, len(blob), layout)
-    context, bounds = loaded_context(key.context), ciphertext_bounds(key.parameters)
+    bounds = ciphertext_bounds(key.parameters)
     rows = [
         decrypted(parsed_ciphertext(context, key.parameters, raw), key.parameters)
         for raw in ciphertexts_in(blob, offset, header.ciphertexts, bounds)
