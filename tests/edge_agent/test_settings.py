@@ -1,6 +1,7 @@
 """An agent's own data: settings, transforms, changes, and the models that take them."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -205,6 +206,16 @@ def test_the_secret_key_of_the_settings_is_announced(environ: Environ, tmp_path:
     secret.chmod(0o640)
     with pytest.raises(SettingsError, match=r"FEDBUS_ENCRYPTION_KEY: .*chmod 600"):
         agent(wanted)
+
+
+def test_an_agent_with_a_key_and_without_tenseal_does_not_start(
+    environ: Environ, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what to install: the controller would count on it, and its tasks would fail."""
+    secret, _ = save_key(tmp_path)
+    monkeypatch.setitem(sys.modules, "tenseal", None)
+    with pytest.raises(SettingsError, match=r"FEDBUS_ENCRYPTION_KEY: .*fedbus\[encryption\]"):
+        agent(environ() | {"FEDBUS_ENCRYPTION_KEY": str(secret)})
 
 
 def test_what_a_loader_left_out_is_logged_once(environ: Environ, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Settings of an agent, and the data that they describe."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from fedbus.datasource.config import DataConfig, LoaderError, OptionsError
 from fedbus.datasource.pipeline import PipelineStep, read_pipeline
 from fedbus.datasource.source import DataSource
 from fedbus.encryption.key_files import SecretKey
+from fedbus.encryption.tenseal_contexts import INSTALL
 from fedbus.energy.carbon_intensity import grams_per_kwh
 from fedbus.energy.energy_meter import EnergyMeter
 from fedbus.energy.processor_energy import read_joules_of
@@ -188,10 +190,15 @@ def read_encryption_key(path: Path | None) -> SecretKey | None:
     """Read the secret key of FEDBUS_ENCRYPTION_KEY, if it is set.
 
     Raises:
-        SettingsError: It is no secret key file, or other users can read it.
+        SettingsError: It is no secret key file, other users can read it, or TenSEAL is missing: a
+            controller would ask this agent for encrypted updates, and each task would fail.
     """
+    if path is None:
+        return None
+    if find_spec("tenseal") is None:
+        raise SettingsError(f"FEDBUS_ENCRYPTION_KEY: {INSTALL}")
     try:
-        return None if path is None else SecretKey.load(path)
+        return SecretKey.load(path)
     except SettingsError as error:
         raise SettingsError(f"FEDBUS_ENCRYPTION_KEY: {error}") from error
 
