@@ -302,3 +302,28 @@ def test_steps_of_numbers_are_not_greater_than_the_noise_of_an_agent(
     found = faults({"secure-aggregation": own, "dp-fixed": mechanism})
     assert bool(found) == bool(fault)
     assert all(fault in each for each in found)
+
+
+def test_ranges_of_encrypted_noise_follow_the_distance_from_the_anchor() -> None:
+    """A range that stays would cut noise off sooner or later, and so would too few bits."""
+    mechanism = {"dp-fixed": {"noise_multiplier": 1, "clipping_norm": 1, "num_sampled_clients": 5}}
+    assert not faults({"homomorphic": {}, **mechanism})
+    (fixed,) = faults({"homomorphic": {"adaptive_ranges": False}, **mechanism})
+    assert "the distance from the anchor grows from round to round" in fixed
+    (few,) = faults({"homomorphic": {"bits": 6}, **mechanism})
+    assert "steps of 1.03, greater than the noise that each agent adds, 0.447" in few
+    assert not faults({"secure-aggregation": {"bits": 6}, **mechanism})
+    assert not faults({"homomorphic": {"scheme": "ckks"}, **mechanism})
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.81, 0.82])
+def test_a_norm_grows_by_no_more_than_its_ranges_hold(rate: float) -> None:
+    """The ranges of a round are known before its norm is."""
+    mechanism = {"num_sampled_clients": 50, "clip_norm_lr": rate}
+    found = faults({"secure-aggregation": {}, "dp-adaptive": mechanism})
+    assert [each.partition(":")[0] for each in found] == (
+        ["privacy-mechanisms.dp-adaptive.clip_norm_lr"] if rate > 0.815 else []
+    )
+    assert not faults(
+        {"secure-aggregation": {}, "dp-adaptive": {**mechanism, "server_side_noising": True}}
+    )

@@ -70,7 +70,8 @@ def check_noise_is_whole(
         if bits is not None and 2.0**has / half(bits) > deviation:
             raise PrivacyError(
                 f"numbers of {bits} bits up to 2^{has} have steps of {2.0**has / half(bits):.3g}, "
-                f"greater than the noise of one agent, {deviation:.3g}: give more bits"
+                f"greater than the noise of one agent, {deviation:.3g}: give more bits; if the "
+                "model is encrypted, its release makes them smaller"
             )
 
 

@@ -10,18 +10,10 @@ from typing import Final
 from fedbus.jobs import JobFault, JobFile
 from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY
 from fedbus.jobs.protection_options import Homomorphic, Protection
-from fedbus.model.fixed_point import half
-from fedbus.model.private_rounding import ROOM
-from fedbus.privacy.noise_numbers import USUAL_DEVIATIONS
 from fedbus.secure_aggregation.masked_task import LEAST_MASKED_AGENTS
 from fedbus.secure_aggregation.neighbours import least_of, tolerance_of
-from fedbus.strategies.protection_terms import (
-    HOMOMORPHIC,
-    MASKING,
-    first_exponent,
-    noise_of_agent,
-    protection_key,
-)
+from fedbus.strategies.hidden_noise_rules import hidden_noise_faults
+from fedbus.strategies.protection_terms import HOMOMORPHIC, MASKING, protection_key
 from fedbus.strategies.resolution import ResolvedStrategy
 from fedbus.text import listed
 from fedbus.training.options import TRAINING_PREFIX
@@ -49,7 +41,7 @@ def protection_rule_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator
     yield from _weights(resolved, protection, key)
     if terms is not None:
         yield from _mechanism(terms, key)
-    yield from _steps_of_numbers(job, resolved, key)
+    yield from hidden_noise_faults(job, resolved, key)
     if isinstance(protection, Homomorphic):
         yield from _readable_sum(job, resolved)
     if (masking := resolved.strategy.masking) is not None:
@@ -125,27 +117,6 @@ def _weights(resolved: ResolvedStrategy, protection: Protection, key: str) -> It
             key="strategy.parameters.divisor",
             problem=f"{divisor}, but agents divide an encrypted sum by the number of its updates",
             hint="leave it out",
-        )
-
-
-def _steps_of_numbers(job: JobFile, resolved: ResolvedStrategy, key: str) -> Iterator[JobFault]:
-    """Yield a fault of numbers whose steps are greater than the noise that one agent adds."""
-    strategy = resolved.strategy
-    fixed_point, noise = strategy.fixed_point, noise_of_agent(strategy, job)
-    exact = strategy.encryption is not None and strategy.encryption.scheme == "ckks"
-    if fixed_point is None or noise is None or exact:
-        return
-    later = first_exponent(ROOM * (noise.norm + USUAL_DEVIATIONS * noise.deviation))
-    first = fixed_point.first_range
-    widest = max(first, later) if fixed_point.adaptive else first
-    step = 2.0**widest / half(fixed_point.bits)
-    if step > noise.deviation:
-        yield JobFault(
-            key=f"{key}.bits",
-            problem=f"{fixed_point.bits}, so that numbers have steps of {step:.3g}, greater than "
-            f"the noise that each agent adds, {noise.deviation:.3g}: the sum would have less noise "
-            "than ε is computed for",
-            hint="give more bits, or a smaller first_range",
         )
 
 
