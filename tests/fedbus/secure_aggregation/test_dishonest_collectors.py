@@ -13,7 +13,7 @@ from fedbus.secure_aggregation.agent_record import AgentRecord, record_from_byte
 from fedbus.secure_aggregation.agent_secrets import own_mask, pairwise_masks
 from fedbus.secure_aggregation.mask_streams import Mask
 from fedbus.secure_aggregation.masked_blob import unmask_block
-from fedbus.secure_aggregation.neighbours import colluders_tolerated
+from fedbus.secure_aggregation.neighbours import colluders_tolerated, least_of
 from fedbus.secure_aggregation.shamir import join
 from fedbus.secure_aggregation.signed_sets import survivors_to_sign
 from fedbus.wire import codec
@@ -30,6 +30,7 @@ from fedbus.wire.step_contents import (
 )
 from tests.fedbus.secure_aggregation.masked_agents import (
     ANY_TERMS,
+    TASK,
     UPDATE,
     Federation,
     drawn_bytes,
@@ -190,6 +191,37 @@ def test_a_sum_of_two_updates_is_not_signed() -> None:
             federation.agents[agent].answer(
                 "survivors", codec.pack(SurvivorsRequest(survivors=two, updates=UPDATE))
             )
+
+
+@pytest.mark.parametrize(
+    ("count", "fewest"), [(3, 3), (5, 3), (10, 5), (41, 19), (42, 20), (60, 28)]
+)
+def test_a_collector_that_hides_agents_gets_smaller_sums(count: int, fewest: int) -> None:
+    """It says that agents made no keys, which makes the round and its threshold smaller."""
+    federation = Federation(count, numbers=4, terms=terms(neighbours=40))
+    kept = max(least_of(0.67, count), 3)
+    without_keys = federation.names[kept:]
+    federation.run({"keys": without_keys, "mask": federation.names[fewest:kept]})
+    assert federation.collector.done
+    assert federation.collector.survivors == federation.names[:fewest]
+    assert np.array_equal(federation.unmasked(), federation.plain(federation.names[:fewest]))
+    smaller = Federation(count, numbers=4, terms=terms(neighbours=40))
+    smaller.run({"keys": without_keys, "mask": federation.names[fewest - 1 : kept]})
+    assert smaller.collector.failed
+
+
+def test_the_difference_of_two_sums_is_one_update() -> None:
+    """A collector reports that a round failed, and leaves one agent out when it is planned again.
+
+    The masks promise nothing against this: here the others train the same update again.
+    """
+    first, again = Federation(5), Federation(5, task=replace(TASK, task=TASK.task + 1))
+    assert first.updates.keys() == again.updates.keys()
+    first.run()
+    again.run({"keys": [TARGET]})
+    modulus = 2**first.header.modulus_bits
+    difference = (first.unmasked() - again.unmasked()) % modulus
+    assert np.array_equal(difference, first.updates[TARGET])
 
 
 def test_a_second_set_is_not_signed_and_not_unmasked() -> None:
