@@ -107,6 +107,23 @@ def test_the_base_of_a_job_with_thin_blobs_is_fetched_alone() -> None:
     assert harness.fetches[keys.BaseFetch(*KEY)].members == 0
 
 
+@pytest.mark.parametrize("download", [(), STEPS])
+def test_the_bytes_of_a_base_are_those_of_the_blob_that_its_agents_fetch(
+    download: tuple[PluginChoice, ...],
+) -> None:
+    """A job without `download` fetches the weights, though an earlier job has left a thin blob."""
+    thin = CompressedBlob(blob=blob_ref_of(b"smaller"), compression=STEPS)
+    base = replace(version(), thin=thin)
+    harness = Harness()
+    harness.open(order(strategy=replace(mean(), download=download), base=base))
+    for agent in (A, B, C):
+        harness.give(agent)
+    traffic = harness.commit.record.traffic
+    assert traffic is not None
+    assert traffic.version == (thin.blob.size if download else base.weights.size)
+    assert traffic.plain == base.weights.size
+
+
 def test_updates_are_taken_once_the_frozen_bits_are_here() -> None:
     """They say how large an update is. A frozen number keeps its value and its averages."""
     harness = open_frozen(bits())

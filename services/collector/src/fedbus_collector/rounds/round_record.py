@@ -77,12 +77,12 @@ def _encryption(progress: RoundProgress) -> EncryptedVersion | None:
 
 
 def _traffic(progress: RoundProgress) -> RoundTraffic:
-    base = progress.plan.base
+    base, wants_thin = progress.plan.base, progress.request.strategy.download
     plain = base.weights if base.encryption is None else base.encryption.anchor_weights
     offers = (progress.offers[agent] for agent in progress.counted_agents)
     return RoundTraffic(
         updates=sum(offer.update.size for offer in offers),
-        version=base.download.size,
+        version=(base if wants_thin else base.whole).download.size,
         plain=plain.size,
     )
 
