@@ -5,6 +5,9 @@ from os import chown
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedbus.errors import MaskingError, SettingsError, StoreError
 from fedbus.limits import MAX_COHORT_AGENTS
@@ -42,6 +45,13 @@ def test_signatures_are_those_of_rfc_8032() -> None:
     assert not is_signed(b"other", signature, key.public)
     assert not is_signed(b"", signature, IdentityKey(bytes(32)).public)
     assert not is_signed(b"", signature, "00")
+
+
+@given(private=st.binary(min_size=32, max_size=32))
+def test_public_keys_are_those_of_cryptography(private: bytes) -> None:
+    """They are computed without it, to save its memory."""
+    other = ed25519.Ed25519PrivateKey.from_private_bytes(private).public_key()
+    assert IdentityKey(private).public == other.public_bytes_raw().hex()
 
 
 def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:

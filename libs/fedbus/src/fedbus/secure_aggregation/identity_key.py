@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from fedbus.atomic_write import PRIVATE, atomic_write, os_errors_as_store_errors
 from fedbus.errors import SettingsError
 from fedbus.private_files import read_existing_private_file
+from fedbus.secure_aggregation.ed25519_public_key import ed25519_public_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -29,7 +30,7 @@ class IdentityKey:
     @property
     def public(self) -> str:
         """The public part, 64 hexadecimal digits."""
-        return self._key().public_key().public_bytes_raw().hex()
+        return ed25519_public_key(self.private).hex()
 
     def sign(self, message: bytes) -> bytes:
         """Return the signature, 64 bytes; the same for the same message."""
