@@ -27,6 +27,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "secure aggregation": (
         *("benchmarks.secure_aggregation", "--agents", "20", "--parameters", "250000"),
     ),
+    "hidden rounds": ("benchmarks.hidden_rounds", "--rounds", "4", "--blocks", "1"),
+    "agent memory": ("benchmarks.agent_memory",),
     "compression": (
         *("benchmarks.compression", "--rounds", "5", "--seeds", "1", "--data", "digits"),
         *("--chains", "cast", "top 10 %, 8 bits", "top 1 %, 8 bits"),

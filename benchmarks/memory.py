@@ -12,22 +12,19 @@ import argparse
 import asyncio
 import json
 import os
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.connections import reconnect
+from benchmarks.digits_cluster import digits_cluster
 from benchmarks.measure import MB, publish
-from fedbus.cluster import registry
 from fedbus.cluster.registry import RunningCluster
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
@@ -36,7 +33,6 @@ from fedbus.wire.documents import ENDED_PHASES, JobState
 from fedbus.wire.topic_names import address
 from fedbus.wire.topics import CANCEL, INFERENCE, JOB_STATE, ROOT, SUBMIT
 
-START_SECONDS = 180.0
 STEP_SECONDS = 60.0
 """Time without progress after which the benchmark fails."""
 LIMIT_MB = 5.0
@@ -72,39 +68,6 @@ def measured(pid: int) -> Measured:
 def all_of(here: RunningCluster) -> dict[str, Measured]:
     """Measure each process of a cluster."""
     return {node: measured(pid) for node, pid in sorted(here.processes.items())}
-
-
-@contextmanager
-def cluster(agents: int, framework: str) -> Iterator[RunningCluster]:
-    """Run a cluster of agents that train on the digits, in this block."""
-    with TemporaryDirectory(prefix="fedbus-memory-") as folder:
-        home, log = Path(folder) / "home", Path(folder) / "log"
-        line = [sys.executable, "-m", "fedbus.cli", "--cluster", str(home), "up", "--http"]
-        environ = {**os.environ, "XDG_STATE_HOME": folder}
-        with log.open("wb") as words:
-            process = subprocess.Popen(
-                [*line, "--agents", str(agents), "--framework", framework],
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-                env=environ,
-            )
-        try:
-            _wait_for(process, log)
-            found = registry.read(home)
-            assert found is not None
-            yield found
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def _wait_for(process: "subprocess.Popen[bytes]", log: Path) -> None:
-    by = time.monotonic() + START_SECONDS
-    while "Ctrl-C ends it." not in (said := log.read_text(encoding="utf-8")):
-        if process.poll() is not None or time.monotonic() > by:
-            sys.exit(f"`fedbus up` did not start:\n{said}")
-        time.sleep(0.2)
 
 
 # ── the workloads ─────────────────────────────────────────────────────────────────────────────────
@@ -270,7 +233,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - is stdout")
     options = parser.parse_args()
     found: dict[str, Any] = {}
-    with cluster(options.agents, options.framework) as here:
+    with digits_cluster(options.agents, options.framework, "--http") as here:
         for what in options.only:
             work = connections(here, options.count) if what == "connections" else None
             found[what] = asyncio.run(work or run_workload(here, what, options.count))

@@ -19,6 +19,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # before numpy: matrices are small
 
 from benchmarks.privacy.cost_of_privacy import MECHANISMS, cost_of, cost_tasks  # noqa: E402 - as said
+from benchmarks.privacy.hidden_updates import hidden_accuracy, hidden_tasks  # noqa: E402
 from benchmarks.privacy.overfitted_models import MODELS, attacked_models  # noqa: E402
 from benchmarks.privacy.participation_attacks import (  # noqa: E402
     EPSILONS,
@@ -39,6 +40,7 @@ PARTS: Final[dict[str, Sequence[Task]]] = {
         partial(checked_services, name, MECHANISMS[name])
         for name in ("dp-fixed, Poisson", "dp-banded")
     ],
+    "hidden": [partial(hidden_accuracy, *task) for task in hidden_tasks()],
 }
 """What is measured, by the name of a part."""
 

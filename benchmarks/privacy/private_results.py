@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any, Final
 
 from benchmarks.privacy.cost_of_privacy import DP_SGD, EPSILONS, MECHANISMS, NO_PRIVACY
+from benchmarks.privacy.hidden_updates import PLAIN
 
 _DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = _DOCS / "privacy-results.md"
@@ -154,12 +155,27 @@ def _services_table(rows: Sequence[Row]) -> Iterator[str]:
     )
 
 
+def _hidden_table(rows: Sequence[Row]) -> Iterator[str]:
+    plain = {row["noise"]: fmean(row["final"]) for row in rows if row["hiding"] == PLAIN}
+    lines = []
+    for row in rows:
+        lost = 100 * (plain[row["noise"]] - fmean(row["final"]))
+        epsilon = f"{row['epsilon']:.2f}" if row["noise"] else "none"
+        lines.append([row["hiding"], epsilon, _accuracy(row), f"{lost:+.1f}"])
+    yield from _table(
+        "Jobs over all services whose updates are encrypted or masked",
+        ["updates", "ε", "accuracy", "points lost"],
+        lines,
+    )
+
+
 _TABLES: Final = {
     "cost": _cost_tables,
     "membership": _membership_table,
     "participation": _participation_table,
     "release": _release_table,
     "services": _services_table,
+    "hidden": _hidden_table,
 }
 
 
