@@ -50,7 +50,7 @@ WAYS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def begin_peaks_again(pids: list[int]) -> None:
-    """Let the kernel forget the peaks of processes."""
+    """Reset the peaks that the kernel counts for processes."""
     for pid in pids:
         Path(f"/proc/{pid}/clear_refs").write_text(_BEGIN_PEAK_AGAIN, encoding="ascii")
 

@@ -1,7 +1,7 @@
 """Accuracy of jobs whose updates are encrypted or masked, by all services in one process.
 
 Each job is beside the same one with plain updates: same seed, rows and initial weights. Batches are
-the same, too, as long as both need as many messages; noise is drawn anew in each.
+the same, too, as long as both need as many messages; noise is never the same twice.
 """
 
 import json
@@ -37,7 +37,7 @@ NO_NOISE: Final = PrivateMechanism()
 NOISED: Final = (PLAIN, "BFV, 11 bits", "masks, 16 bits")
 """What is measured with noise of agents, too."""
 AGENTS_NOISE: Final = PrivateMechanism(key="dp-fixed")
-"""Fixed cohorts whose agents draw the noise, since nobody else may with encryption."""
+"""Fixed cohorts whose agents draw the noise, as encrypted jobs must have it."""
 EPSILON: Final = 8.0
 SETTINGS: Final[Mapping[bool, PrivateSetting]] = {
     False: PrivateSetting(
