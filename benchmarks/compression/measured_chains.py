@@ -72,5 +72,8 @@ CHAINS: Final[Mapping[str, MeasuredChain]] = {
     "top 10 %, 4 bits; 8 bits down": MeasuredChain(
         _sparse(0.1, _FOUR_BITS).up, (_BYTES, _ZSTANDARD)
     ),
+    "top 10 %, 4 bits; 4 bits down": MeasuredChain(
+        _sparse(0.1, _FOUR_BITS).up, (_FOUR_BITS, _ZSTANDARD)
+    ),
 }
 """The chains by their names in the tables, the first without any step."""
