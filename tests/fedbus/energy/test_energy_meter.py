@@ -144,6 +144,9 @@ def test_energy_is_added_by_phase() -> None:
     assert total_energy([None, None]) is None
     total = total_energy([one, None, other])
     assert total == EnergyUsed(joules={"training": 5400.0, "transfer": 36.0}, grams=0.75)
-    assert format_energy(total) == "1.51 Wh, 0.75 g CO2 (training 1.5 Wh, transfer 0.01 Wh)"
-    assert format_energy(total, phases=False) == "1.51 Wh, 0.75 g CO2"
+    assert format_energy(total) == "1.51 Wh, 750 mg CO2 (training 1.5 Wh, transfer 10 mWh)"
+    assert format_energy(total, phases=False) == "1.51 Wh, 750 mg CO2"
     assert format_energy(EnergyUsed(joules={"training": 3600.0}, grams=1)) == "1 Wh, 1 g CO2"
+    small = EnergyUsed(joules={"training": 1.8e-3}, grams=5.85e-5)
+    assert format_energy(small) == "0.5 µWh, 58.5 µg CO2"
+    assert format_energy(EnergyUsed(joules={}, grams=0)) == "0 Wh, 0 g CO2"

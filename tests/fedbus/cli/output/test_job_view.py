@@ -64,9 +64,9 @@ def test_a_round_says_what_compression_saves() -> None:
         (None, ""),
         (plain, ""),
         (replace(plain, plain=0), ""),
-        (replace(plain, updates=60_200), ", updates: 0.0602 MB, 3 % of plain"),
-        (saved, ", updates: 0.0602 MB, 3 % of plain, version: 0.252 MB, 25 %"),
-        (replace(plain, updates=2_400_000), ", updates: 2.4 MB, 120 % of plain"),
+        (replace(plain, updates=60_200), ", updates: 58.8 KiB, 3 % of plain"),
+        (saved, ", updates: 58.8 KiB, 3 % of plain, version: 246.1 KiB, 25 %"),
+        (replace(plain, updates=2_400_000), ", updates: 2.3 MiB, 120 % of plain"),
     ):
         made = replace(done(7), contributors=("agent.a", "agent.b"), traffic=traffic)
         assert round_line(made).partition("70 examples")[2] == said

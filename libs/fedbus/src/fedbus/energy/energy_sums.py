@@ -23,8 +23,16 @@ def _sum(amounts: Iterable[float]) -> float:
 
 
 def format_energy(energy: EnergyUsed, *, phases: bool = True) -> str:
-    """Format energy for people: `1.2 Wh, 0.46 g CO2 (training 1.1 Wh, transfer 0.1 Wh)`."""
+    """Format energy for people: `1.2 Wh, 460 mg CO2 (training 1.1 Wh, transfer 100 mWh)`."""
     hours = {phase: energy.joules[phase] / 3600 for phase in PHASES if phase in energy.joules}
-    listed = ", ".join(f"{phase} {value:.3g} Wh" for phase, value in hours.items())
+    listed = ", ".join(f"{phase} {_amount(value, 'Wh')}" for phase, value in hours.items())
     parts = f" ({listed})" if phases and len(hours) > 1 else ""
-    return f"{fsum(hours.values()):.3g} Wh, {energy.grams:.3g} g CO2{parts}"
+    return f"{_amount(fsum(hours.values()), 'Wh')}, {_amount(energy.grams, 'g')} CO2{parts}"
+
+
+def _amount(value: float, unit: str) -> str:
+    """Format an amount with three digits, and with the prefix that keeps small ones readable."""
+    for prefix, size in (("", 1.0), ("m", 1e-3), ("µ", 1e-6)):
+        if value >= size:
+            return f"{value / size:.3g} {prefix}{unit}"
+    return f"{value / 1e-6:.2g} µ{unit}" if value else f"0 {unit}"

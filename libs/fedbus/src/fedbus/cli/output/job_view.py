@@ -181,9 +181,9 @@ def _traffic_text(done: RoundState) -> str:
     made = ""
     up, down = moved.updates / (agents * moved.plain), moved.version / moved.plain
     if round(100 * up) != 100:  # noqa: PLR2004 - per cent
-        made += f", updates: {moved.updates / 1e6:.3g} MB, {100 * up:.0f} % of plain"
+        made += f", updates: {display.format_size(moved.updates)}, {100 * up:.0f} % of plain"
     if moved.version != moved.plain:
-        made += f", version: {moved.version / 1e6:.3g} MB, {100 * down:.0f} %"
+        made += f", version: {display.format_size(moved.version)}, {100 * down:.0f} %"
     return made
 
 
