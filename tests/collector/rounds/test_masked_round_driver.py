@@ -254,6 +254,17 @@ def test_keys_wait_for_the_identity_of_their_agent() -> None:
     round_.check_version(*COHORT)
 
 
+def test_an_identity_that_was_lost_is_followed_again() -> None:
+    """The broker sends what it retains once for each subscription, and may lose it."""
+    round_ = MaskedHarness(announced=(A, B, C))
+    reply = round_.peers[D].reply(round_.asked(keys.StepRequest(JOB, 1, D), Step))
+    follow = Follow(topics.NODE_IDENTITY, {"node": D})
+    assert round_.receive(D, reply) == [follow]
+    assert round_.receive(D, reply) == [follow]
+    known = round_.receive(D, NodeIdentity(node=D, key=public_identity(D)))
+    assert Unfollow(topics.NODE_IDENTITY, {"node": D}) in known
+
+
 def test_an_agent_without_an_identity_leaves_by_name() -> None:
     """So does one that says nothing, with a reason of its own."""
     round_ = MaskedHarness(announced=(A, B))

@@ -30,6 +30,10 @@ class AgentIdentities:
         self._followed[agent] += 1
         yield Follow(topics.NODE_IDENTITY, {"node": agent})
 
+    def follow_again(self, agent: str) -> Iterator[Action]:
+        """Have the broker send an agent's identity once more: what is retained may be lost."""
+        yield Follow(topics.NODE_IDENTITY, {"node": agent})
+
     def unfollow(self, agent: str) -> Iterator[Action]:
         """Have one round less wait for it."""
         self._followed[agent] -= 1

@@ -88,6 +88,11 @@ class MaskedRoundDriver:
         known = agent in self._identities
         return self._unverified.pop(agent, None) if known else None
 
+    def ask_for_identity(self, agent: str) -> Iterator[Action]:
+        """Follow an agent again whose keys wait for its identity; it repeats them until then."""
+        if agent in self._unverified:
+            yield from self._announced.follow_again(agent)
+
     def _unfollow(self, agent: str) -> Iterator[Action]:
         if agent in self._followed:
             self._followed.discard(agent)

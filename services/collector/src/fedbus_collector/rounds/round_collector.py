@@ -200,7 +200,10 @@ class RoundCollector:
 
     def step_answered(self, agent: str, reply: StepReply, now: float) -> Iterator[Action]:
         """Take an agent's answer to a step of a masked round; a repeated one changes nothing."""
-        if self._masking is None or (refusal := self._masking.replied(agent, reply)) is None:
+        if self._masking is None:
+            return
+        if (refusal := self._masking.replied(agent, reply)) is None:
+            yield from self._masking.ask_for_identity(agent)
             return
         yield from self._masking.settle(agent)
         if refusal:
