@@ -31,7 +31,8 @@ With a mechanism:
 - `round.agents` is `num_sampled_clients`, if the mechanism has it, and may be left out. With
   Poisson sampling there is no `round.quorum`.
 - Every update counts equally, and with the `dp-` mechanisms of agents and `metric-privacy` the mean
-  is divided by `num_sampled_clients`, whatever number came.
+  is divided by `num_sampled_clients`, whatever number came; with `homomorphic` by the number that
+  came.
 - Agents send no metrics of their training, and no figures about it: a strategy that needs `steps`
   or `base_loss` of each agent (`fednova`, `qfedavg`) is refused, and so is one that adds arrays to
   updates (`scaffold`, `feddyn`). Server optimizers and the objective `proximal` cost no privacy.

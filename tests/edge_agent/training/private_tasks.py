@@ -16,7 +16,7 @@ from fedbus_edge_agent.training.local_strategy import LocalStrategy, StrategyPlu
 TERMS = PrivacyTerms(
     mechanism="dp-trial", release="gaussian", noise_multiplier=1.0, delta=1e-5, cohort=20
 )
-LOCAL_TERMS = replace(TERMS, noise="agents")
+LOCAL_TERMS = replace(TERMS, noise="agents", clipping="trusted")
 DP_SGD = DpSgdParams(noise_multiplier=1.0, max_grad_norm=1.0, least_examples=32)
 EXAMPLE_TERMS = PrivacyTerms(
     mechanism="dp-sgd",

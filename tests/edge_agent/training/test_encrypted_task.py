@@ -14,7 +14,7 @@ from fedbus.wire.messages import EvaluateTask, FeatureTask, TrainTask
 from fedbus_edge_agent.training import encrypted_task
 from fedbus_edge_agent.training.encrypted_task import KEY_MISSING, check_encrypted_task
 from tests.edge_agent.harness import evaluate, train, version
-from tests.edge_agent.training.private_tasks import EXAMPLE_TERMS, LOCAL_TERMS, TERMS
+from tests.edge_agent.training.private_tasks import EXAMPLE_TERMS, LOCAL_TERMS
 from tests.masked_peer import TERMS as MASKING
 from tests.sample_encryption import FIXED_POINT, sample_key, sample_terms
 
@@ -113,14 +113,6 @@ def test_a_task_that_shows_no_more_than_the_sum_is_accepted(
         (
             task(max_examples=101),
             "the task counts up to 101 examples, and the job's terms 100",
-        ),
-        (
-            task(privacy=TERMS, max_examples=1),
-            "the privacy mechanism 'dp-trial' has the collector add the noise, which cannot reach",
-        ),
-        (
-            task(privacy=LOCAL_TERMS),
-            "the privacy mechanism 'dp-trial' protects updates that count alike, and the task",
         ),
     ],
 )

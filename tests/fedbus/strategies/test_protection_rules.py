@@ -262,28 +262,6 @@ def test_a_masked_round_of_enough_agents_works(own: dict[str, Any], agents: int)
     assert faults({"secure-aggregation": own}, round={"agents": agents}) == []
 
 
-def test_poisson_sampling_works_with_neither() -> None:
-    """With masks a round may be too small, and agents cannot draw its noise."""
-    accounting = {"accounting": {"sampling": "poisson"}}
-    stated = {"strategy": {"id": "fedavg", "population": 100}}
-    central = {"dp-fixed": {**FIXED, "server_side_noising": True}}
-    masked = faults(
-        {"secure-aggregation": {}, **central, **accounting}, round={"quorum": 0}, **stated
-    )
-    assert masked == [
-        (
-            "privacy-mechanisms.accounting.sampling: poisson, so a round may have fewer than 3 "
-            "agents, whose sum hides none of them; leave it out"
-        )
-    ]
-    for protection in ("homomorphic", "secure-aggregation"):
-        mechanisms: dict[str, Any] = {protection: {}, "dp-fixed": FIXED, **accounting}
-        (said,) = faults(mechanisms, round={"quorum": 0}, **stated)
-        assert said.startswith(
-            "privacy-mechanisms.accounting.sampling: poisson, but agents add the noise"
-        )
-
-
 @pytest.mark.parametrize(
     ("own", "agents", "fault"),
     [

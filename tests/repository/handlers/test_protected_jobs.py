@@ -21,6 +21,7 @@ from fedbus.wire.messages import (
     StoreJob,
     StorePlan,
 )
+from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.handlers.encrypted_versions import (
@@ -157,6 +158,50 @@ def test_parameters_that_contradict_each_other_are_refused(harness: Harness, sto
     assert str(refused(harness, store_job(wrong, HOMOMORPHIC))) == (
         "privacy-mechanisms.homomorphic: the digest of the parameters is not that of the parameters"
     )
+
+
+TERMS = PrivacyTerms(
+    mechanism="dp-fixed",
+    release="gaussian",
+    noise="agents",
+    clipping="trusted",
+    noise_multiplier=1.0,
+    delta=1e-5,
+    cohort=3,
+)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "changes", "reason"),
+    [
+        (ENCRYPTED, {"sampling": "poisson"}, "poisson, but the number of updates in an encrypted"),
+        (
+            MASKED,
+            {"sampling": "poisson", "noise": "collector"},
+            "poisson, but agents of a masked round are told each other's names",
+        ),
+        (
+            ENCRYPTED,
+            {"noise": "collector"},
+            "contradict how updates are hidden: the collector draws the noise",
+        ),
+        (
+            MASKED,
+            {"noise": "collector", "clipping": "enforced"},
+            "contradict how updates are hidden: the collector measures updates that it cannot read",
+        ),
+    ],
+)
+def test_privacy_that_does_not_hold_for_hidden_updates_is_refused(
+    harness: Harness, store: Store, strategy: Strategy, changes: dict[str, Any], reason: str
+) -> None:
+    """Whatever a controller has resolved."""
+    push(store)
+    mechanisms = HOMOMORPHIC if strategy is ENCRYPTED else MASKING
+    private = replace(strategy, privacy=replace(TERMS, **changes))
+    [answer] = harness.receive(CONTROLLER, store_job(private, mechanisms))
+    assert isinstance(answer, JobFileRefused)
+    assert any(reason in fault.problem for fault in answer.faults)
 
 
 def keyed(store: Store, key: str) -> Harness:

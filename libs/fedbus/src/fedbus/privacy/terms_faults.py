@@ -27,6 +27,41 @@ def terms_faults(terms: PrivacyTerms) -> Iterator[JobFault]:
         )
 
 
+def hidden_terms_faults(terms: PrivacyTerms, *, encrypted: bool) -> Iterator[JobFault]:
+    """Yield why ε would not hold if updates are encrypted; if not encrypted, they are masked."""
+    if terms.poisson:
+        yield _no_secret_cohort(encrypted=encrypted)
+    why = ""
+    if encrypted and terms.noise == "collector":
+        why = "the collector draws the noise, and cannot add it to an encrypted sum"
+    elif terms.clipping == "enforced":
+        why = "the collector measures updates that it cannot read"
+    if why:
+        yield JobFault(
+            key="privacy-mechanisms",
+            problem=f"the terms of {terms.mechanism} contradict how updates are hidden: {why}",
+            hint="run the same version of fedbus at controllers and repository",
+        )
+
+
+def _no_secret_cohort(*, encrypted: bool) -> JobFault:
+    """Return why Poisson sampling is not secret: ε is smaller by it only as long as it is."""
+    if encrypted:
+        protection = "homomorphic"
+        why = (
+            "the number of updates in an encrypted version can be read, and its mean is divided "
+            "by it"
+        )
+    else:
+        protection = "secure-aggregation"
+        why = "agents of a masked round are told each other's names, and need two others"
+    return JobFault(
+        key="privacy-mechanisms.accounting.sampling",
+        problem=f"poisson, but {why}: the agents that are drawn would not be secret",
+        hint=f"leave it out, and ε holds for any cohort; or leave {protection} out",
+    )
+
+
 def _contradiction(terms: PrivacyTerms) -> str:
     """Return which field of the terms cannot stand beside another one, or ""."""
     agents, with_plan = terms.noise == "agents", terms.entered == "with-plan"

@@ -2,7 +2,9 @@
 
 The weight of an update would change how much one agent changes the result, so under a mechanism
 every update counts equally, and the mean is divided by the number of agents wanted, not of those
-that came.
+that came. An encrypted sum is divided by those that came: it has the whole distance of each agent
+from the anchor, of which a fixed number of agents would take a part away. With the same updates and
+zeros in the place of one, both divisors are the same, so ε holds for both.
 """
 
 from collections.abc import Collection, Iterator
@@ -59,7 +61,8 @@ def bound_weights(job: JobFile, aggregator: StrategyPart, given: Given) -> Itera
         return
     name, mechanism = chosen
     wanted: dict[str, Argument] = {"weighted": False}
-    if MECHANISM_RULES[name].fixed_denominator:
+    readable = job.privacy_mechanisms.homomorphic is None
+    if MECHANISM_RULES[name].fixed_denominator and readable:
         wanted["divisor"] = cohort_of(job, mechanism)
     for parameter, value in wanted.items():
         stated = given.get(parameter) or aggregator.own.get(parameter)

@@ -10,6 +10,8 @@ from typing import Final
 from fedbus.jobs import JobFault, JobFile
 from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY
 from fedbus.jobs.protection_options import Homomorphic, Protection
+from fedbus.privacy.composed_noise import is_amplified
+from fedbus.privacy.terms_faults import hidden_terms_faults
 from fedbus.secure_aggregation.masked_task import LEAST_MASKED_AGENTS
 from fedbus.secure_aggregation.neighbours import least_of, tolerance_of
 from fedbus.strategies.hidden_noise_rules import hidden_noise_faults
@@ -112,7 +114,7 @@ def _weights(resolved: ResolvedStrategy, protection: Protection, key: str) -> It
             hint="leave it out",
         )
     divisor = parameters.get("divisor")
-    if terms is None and divisor is not None and isinstance(protection, Homomorphic):
+    if divisor is not None and isinstance(protection, Homomorphic):
         yield JobFault(
             key="strategy.parameters.divisor",
             problem=f"{divisor}, but agents divide an encrypted sum by the number of its updates",
@@ -144,12 +146,11 @@ def _mechanism(terms: PrivacyTerms, key: str) -> Iterator[JobFault]:
                 problem="true, but the collector cannot read an encrypted sum to add noise to it",
                 hint="leave it out: each agent adds a share of the noise",
             )
-    if terms.poisson and terms.noise == "collector" and key == MASKING:
-        yield JobFault(
-            key=f"{ACCOUNTING}.sampling",
-            problem=f"poisson, so a round may have fewer than {LEAST_MASKED_AGENTS} agents, whose "
-            "sum hides none of them",
-            hint="leave it out",
+    if terms.poisson and is_amplified(terms):  # else `terms_faults` says why it is of no use
+        yield from (
+            fault
+            for fault in hidden_terms_faults(terms, encrypted=key == HOMOMORPHIC)
+            if fault.key == f"{ACCOUNTING}.sampling"
         )
 
 

@@ -25,6 +25,7 @@ from fedbus_edge_agent.training.compressed_update import (
     keeps_residual,
 )
 from fedbus_edge_agent.training.encrypted_task import check_encrypted_task
+from fedbus_edge_agent.training.hidden_privacy import check_hidden_privacy
 from fedbus_edge_agent.training.private_task import check_private_task
 from fedbus_edge_agent.training.readable_version import check_download
 from fedbus_edge_agent.training.required_protection import RequiredProtection, check_protection
@@ -92,6 +93,7 @@ class TaskAcceptance:
             if isinstance(message, TrainTask):
                 self._check_masked_task(message)
                 check_private_task(message)
+                check_hidden_privacy(message)
                 check_compression(message)
                 check_download(message.base)
         except FedbusError as error:

@@ -82,7 +82,7 @@ def _check_terms(terms: EncryptionTerms, key: SecretKey) -> None:
 
 
 def _check_offer(task: TrainTask, terms: EncryptionTerms) -> None:
-    """Raise PrivacyError if the offer would have figures in the clear, or noise comes too late."""
+    """Raise PrivacyError if the offer would have figures in the clear."""
     if task.sections:
         raise PrivacyError(
             f"the strategy needs the section {task.sections[0]!r} of updates, which would not be "
@@ -97,17 +97,4 @@ def _check_offer(task: TrainTask, terms: EncryptionTerms) -> None:
     if task.max_examples > most:
         raise PrivacyError(
             f"the task counts up to {task.max_examples} examples, and the job's terms {most}"
-        )
-    privacy = task.privacy
-    if privacy is None:
-        return
-    if privacy.noise != "agents":
-        raise PrivacyError(
-            f"the privacy mechanism {privacy.mechanism!r} has the collector add the noise, which "
-            "cannot reach an encrypted sum; set server_side_noising to false"
-        )
-    if task.max_examples != 1:
-        raise PrivacyError(
-            f"the privacy mechanism {privacy.mechanism!r} protects updates that count alike, and "
-            f"the task counts up to {task.max_examples} examples"
         )

@@ -4,6 +4,7 @@ from fedbus.encryption.encryption_terms import parameters_of
 from fedbus.errors import FedbusError, LayoutError, SettingsError
 from fedbus.jobs import JobFileError, parse
 from fedbus.model.fixed_point import fixed_point_tensors
+from fedbus.privacy.terms_faults import hidden_terms_faults
 from fedbus.text import counted
 from fedbus.wire.encryption import EncryptionTerms
 from fedbus.wire.messages import JobFault, StoreJob, StorePlan
@@ -30,6 +31,11 @@ def protected_job_faults(
         return (fault,)
     if strategy is None or strategy.fixed_point is None:
         return ()
+    encrypted = strategy.encryption is not None
+    if strategy.privacy is not None and (
+        faults := tuple(hidden_terms_faults(strategy.privacy, encrypted=encrypted))
+    ):
+        return faults
     if strategy.encryption is not None and (
         fault := _terms_fault(strategy.encryption, specs.encryption_key)
     ):
