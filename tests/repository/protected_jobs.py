@@ -34,7 +34,7 @@ def protected_plan(job: StoredJob, **changes: Any) -> Plan:  # noqa: ANN401 - fi
     """The next round of a protected job, whose model shares two tensors."""
     state = job.state
     ranges = (FIXED_POINT.first_range,) * 2 if state is None else state.ranges
-    stated: dict[str, Any] = {"ranges": ranges, "max_examples": 100}
+    stated: dict[str, Any] = {"ranges": ranges, "max_examples": 100, "quorum": 3}
     return plan_of(job, **(stated | changes))
 
 

@@ -305,3 +305,26 @@ def test_a_norm_grows_by_no_more_than_its_ranges_hold(rate: float) -> None:
     assert not faults(
         {"secure-aggregation": {}, "dp-adaptive": {**mechanism, "server_side_noising": True}}
     )
+
+
+@pytest.mark.parametrize(
+    ("round_", "expected"),
+    [
+        ({"agents": 5, "quorum": 2}, []),
+        ({"agents": 1, "quorum": 1}, []),
+        (
+            {"agents": 5, "quorum": 1},
+            [
+                (
+                    "round.quorum: 1, but the sum of one update hides nothing from who reads or "
+                    "releases it, and 5 agents are asked; give 2 to 5"
+                )
+            ],
+        ),
+    ],
+)
+def test_an_encrypted_version_is_not_the_update_of_one_of_several_agents(
+    round_: dict[str, int], expected: list[str]
+) -> None:
+    """Who asks one agent alone knows what a version shows."""
+    assert faults({"homomorphic": {}}, round=round_) == expected

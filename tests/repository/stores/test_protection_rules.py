@@ -103,6 +103,11 @@ def test_a_job_continues_the_key_of_its_base() -> None:
     )
 
 
+ALONE = replace(
+    ENCRYPTED,
+    encryption=replace(ENCRYPTION, fixed_point=replace(ENCRYPTION.fixed_point, max_agents=1)),
+)
+"""The strategy of a job that asks one agent."""
 PLAN = protected_plan(job(ENCRYPTED))
 ONWARD = replace(PLAN, state=StrategyState(rounds=1, ranges=(5, 6)), ranges=(5, 6), base=PLAN.base)
 
@@ -148,6 +153,24 @@ ONWARD = replace(PLAN, state=StrategyState(rounds=1, ranges=(5, 6)), ranges=(5, 
             replace(PLAN, cohort=AGENTS[:2]),
             "the plan of task 1 asks 2 agents; a masked round needs 3",
         ),
+        (ENCRYPTED, replace(PLAN, quorum=2), None),
+        (
+            ENCRYPTED,
+            replace(PLAN, quorum=1),
+            (
+                "the plan of task 1 needs 1 update; the sum of fewer than 2 does not hide what is "
+                "in it"
+            ),
+        ),
+        (
+            MASKED,
+            replace(PLAN, quorum=2),
+            (
+                "the plan of task 1 needs 2 updates; the sum of fewer than 3 does not hide what is "
+                "in it"
+            ),
+        ),
+        (ALONE, replace(PLAN, cohort=AGENTS[:1], quorum=1), None),
         (
             ENCRYPTED,
             replace(PLAN, base=replace(PLAN.base, encryption=OVER_PLAIN)),
@@ -224,7 +247,13 @@ ADAPTIVE = replace(MASKED, facts=("norm_bit",))
             "agent.a's update is protected, and the round states figures of it",
         ),
         (
-            protected_record(PLAN, PLAIN, strategy=ADAPTIVE, encryption=None, contributors=(BIT,)),
+            protected_record(
+                PLAN,
+                PLAIN,
+                strategy=ADAPTIVE,
+                encryption=None,
+                contributors=(BIT, *RECORD.contributors[1:]),
+            ),
             None,
         ),
         (
@@ -288,3 +317,24 @@ def test_a_store_keeps_an_anchor_and_its_rules(store: Store) -> None:
     store.end_job(0, JOB, "finished", "")
     assert isinstance(store.store_job(0, "b", MODEL, b"{}", strategy=FEDAVG), StoreRefusal)
     assert isinstance(store.store_job(0, "b", MODEL, b"{}", strategy=ENCRYPTED), StoredJob)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "came", "fault"),
+    [
+        (ENCRYPTED, 1, "the sum of 1 update does not hide what is in it; at least 2 are expected"),
+        (ENCRYPTED, 2, None),
+        (MASKED, 2, "the sum of 2 updates does not hide what is in it; at least 3 are expected"),
+        (MASKED, 3, None),
+        (ALONE, 1, None),
+    ],
+)
+def test_a_version_shows_the_sum_of_several_updates(
+    strategy: Strategy, came: int, fault: str | None
+) -> None:
+    """Who reads or releases the sum of one reads what that agent has sent."""
+    plan = protected_plan(job(strategy))
+    how = None if strategy is MASKED else OVER_PLAIN
+    record = protected_record(plan, PLAIN, strategy=strategy, encryption=how)
+    fewer = replace(record, contributors=record.contributors[:came])
+    assert protected_commit_fault(fewer, plan, PLAIN, strategy) == fault

@@ -17,7 +17,7 @@ from fedbus.secure_aggregation.neighbours import least_of, tolerance_of
 from fedbus.strategies.hidden_noise_rules import hidden_noise_faults
 from fedbus.strategies.protection_terms import HOMOMORPHIC, MASKING, protection_key
 from fedbus.strategies.resolution import ResolvedStrategy
-from fedbus.text import listed
+from fedbus.text import counted, listed
 from fedbus.training.options import TRAINING_PREFIX
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.secure_aggregation import MAX_MASKED_AGENTS, SecureAggregationTerms
@@ -46,6 +46,7 @@ def protection_rule_faults(job: JobFile, resolved: ResolvedStrategy) -> Iterator
     yield from hidden_noise_faults(job, resolved, key)
     if isinstance(protection, Homomorphic):
         yield from _readable_sum(job, resolved)
+        yield from _version_of_one(job)
     if (masking := resolved.strategy.masking) is not None:
         yield from _masked_rounds(job, masking)
 
@@ -175,6 +176,17 @@ def _readable_sum(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault
                 "update, and the collector cannot read an encrypted sum",
                 hint="leave it out, or choose secure-aggregation in place of homomorphic",
             )
+
+
+def _version_of_one(job: JobFile) -> Iterator[JobFault]:
+    """Yield a fault if a round of several agents may end with the update of one."""
+    if job.round.agents > 1 and job.round.quorum == 1:
+        yield JobFault(
+            key="round.quorum",
+            problem=f"1, but the sum of one update hides nothing from who reads or releases it, "
+            f"and {counted(job.round.agents, 'agent')} are asked",
+            hint=f"give 2 to {job.round.agents}",
+        )
 
 
 def _masked_rounds(job: JobFile, masking: SecureAggregationTerms) -> Iterator[JobFault]:

@@ -19,6 +19,8 @@ from fedbus_repository.stores.records import StoredJob, StoreRefusal, Version
 HOMOMORPHIC_KEY: Final = f"{PRIVACY_KEY}.homomorphic"
 LEAST_MASKED_AGENTS: Final = 3
 """Agents of a masked round: the sum of two tells each of them the update of the other."""
+LEAST_ENCRYPTED_UPDATES: Final = 2
+"""Updates of an encrypted round: who reads or releases the sum of one reads that agent's update."""
 _SHOWN_DIGITS: Final = 12
 
 
@@ -124,9 +126,24 @@ def protected_commit_fault(
         return (
             f"expected {counted(len(plan.ranges), 'range')} for the next round, got {len(ranges)}"
         )
-    return _metrics_fault(record) or next(
-        filter(None, (_contributor_fault(each, plan, record) for each in record.contributors)), None
+    least = _least_updates(strategy, strategy.fixed_point.max_agents)
+    return (
+        _metrics_fault(record)
+        or next(
+            filter(None, (_contributor_fault(each, plan, record) for each in record.contributors)),
+            None,
+        )
+        or _few_updates_fault(record, least)
     )
+
+
+def _least_updates(strategy: Strategy, agents: int) -> int:
+    """Return the fewest updates whose sum may become a version of a job of this many agents.
+
+    A job of one agent asks for its update alone, and every version shows what it did.
+    """
+    least = LEAST_ENCRYPTED_UPDATES if strategy.masking is None else LEAST_MASKED_AGENTS
+    return min(least, agents)
 
 
 def _cohort_fault(plan: Plan, strategy: Strategy, most: int) -> str | None:
@@ -140,6 +157,11 @@ def _cohort_fault(plan: Plan, strategy: Strategy, most: int) -> str | None:
         return (
             f"the plan of task {plan.task} asks {counted(agents, 'agent')}; a masked round needs "
             f"{LEAST_MASKED_AGENTS}"
+        )
+    if plan.quorum < (least := _least_updates(strategy, most)):
+        return (
+            f"the plan of task {plan.task} needs {counted(plan.quorum, 'update')}; the sum of fewer"
+            f" than {least} does not hide what is in it"
         )
     return None
 
@@ -155,6 +177,15 @@ def _encryption_fault(record: RoundRecord, expected: EncryptedVersion | None) ->
     return (
         f"the encryption of the round's version is not that of its parent and its strategy: "
         f"{listed(differ)}"
+    )
+
+
+def _few_updates_fault(record: RoundRecord, least: int) -> str | None:
+    if len(record.contributors) >= least:
+        return None
+    return (
+        f"the sum of {counted(len(record.contributors), 'update')} does not hide what is in it; at"
+        f" least {least} are expected"
     )
 
 
