@@ -13,6 +13,7 @@ from fedbus.cluster.members import NOISE_KEY
 from fedbus.data import Dataset
 from fedbus.datasource.source import InMemorySource
 from fedbus.digest import digest_of
+from fedbus.encryption.key_files import SecretKey
 from fedbus.model.blob import encode
 from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout, Weights
@@ -51,7 +52,8 @@ class RingCluster:
     With `trains`, agents have `QuadraticTrainer` and the agent's half of a strategy, in place of
     drawn updates. `private` ones train a model whose tensors all get noise, and draw their own
     noise from the seed: only here, and from nothing that a service could be told. `masked` ones
-    also draw keys and masks from it. `encrypted` ones have the sample key, and train that model.
+    also draw keys and masks from it. `encrypted` ones have `key`, by default the sample
+    one, and train that model.
 
     Attributes:
         ring: The simulated network with its hosts.
@@ -79,6 +81,7 @@ class RingCluster:
         private: bool = False,
         masked: bool = False,
         encrypted: bool = False,
+        key: SecretKey | None = None,
     ) -> None:
         self.folder = folder
         self.ring = Ring(seed=seed, faults=faults, heartbeat_seconds=BEAT)
@@ -88,7 +91,7 @@ class RingCluster:
         self._private = private or masked or encrypted
         self._masked = masked
         self._noises = self._starts = 0
-        self._key = sample_key() if encrypted else None
+        self._key = (key or sample_key()) if encrypted else None
         public = None if self._key is None else self._key.public
         self.sealed: dict[str, bytes] = {}
         self._made: dict[tuple[str, str, int], bytes] = {}

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from fedbus.encryption.key_files import SecretKey
+from fedbus.encryption.parameters import choose_parameters
 from fedbus.simulation.encrypted_check import check_encrypted
 from fedbus.simulation.encrypted_records import check_encrypted_records
 from fedbus.simulation.oracle import check_records
@@ -23,6 +25,12 @@ from tests.sample_encryption import BITS, sample_key
 
 KEY = sample_key()
 HOMOMORPHIC = {"homomorphic": {"bits": BITS}}
+AEROS: dict[str, Any] = {
+    "poly_modulus_degree": 8192,
+    "coeff_mod_bit_sizes": (60, 40, 40),
+    "scale_bits": 40,
+}
+"""Parameters of a job of aerOS."""
 
 
 def content(store: SqliteStore, digest: str) -> bytes:
@@ -32,10 +40,10 @@ def content(store: SqliteStore, digest: str) -> bytes:
     return bytes(blob.read(0, blob.size))
 
 
-def checked_records(cluster: RingCluster) -> list[RoundRecord]:
+def checked_records(cluster: RingCluster, key: SecretKey = KEY) -> list[RoundRecord]:
     """Compute each version again, and return the records of the encrypted rounds."""
     with cluster.store() as store:
-        counts = check_encrypted_records(store, cluster.sealed, KEY)
+        counts = check_encrypted_records(store, cluster.sealed, key)
         history = list(store.history())
     plain = {each.version.weights for each in history if each.version.encryption is None}
     found = [each.record for each in history if each.version.encryption is not None]
@@ -53,6 +61,7 @@ def run(
     cluster: RingCluster,
     rounds: int = 3,
     mechanisms: dict[str, Any] | None = None,
+    key: SecretKey = KEY,
     **more: Any,  # noqa: ANN401 - of a job file
 ) -> list[RoundRecord]:
     """Run an encrypted job to its end, and return its records."""
@@ -62,7 +71,7 @@ def run(
     assert (state.phase, state.round) == ("finished", rounds), (state.reason, cluster.answers)
     assert cluster.ring.broker.violations == []
     assert cluster.ring.misread == []
-    return checked_records(cluster)
+    return checked_records(cluster, key)
 
 
 def test_versions_are_the_anchor_and_the_exact_mean(tmp_path: Path) -> None:
@@ -73,6 +82,25 @@ def test_versions_are_the_anchor_and_the_exact_mean(tmp_path: Path) -> None:
         ranges = [record.state.ranges for record in records if record.state is not None]
         assert len(set(ranges)) > 1
         assert cluster.states["job-1"][-1].metrics
+
+
+@pytest.mark.parametrize("parameters", [{}, AEROS])
+def test_versions_of_ckks_are_the_anchor_and_the_mean(
+    parameters: dict[str, Any], tmp_path: Path
+) -> None:
+    """With the defaults, and with the parameters that aerOS has; an agent is killed on the way."""
+    key = SecretKey.generate(choose_parameters(scheme="ckks", **parameters))
+    mechanisms = {"homomorphic": {"scheme": "CKKS", **parameters}}
+    with closing(RingCluster(tmp_path, encrypted=True, key=key)) as cluster:
+        killed = kill_at(cluster, "agent.a1", "outbox:saved", 2)
+        records = run(cluster, mechanisms=mechanisms, key=key)
+        assert killed == ["agent.a1"]
+        assert {one.encryption.scheme for one in records if one.encryption is not None} == {"ckks"}
+        assert cluster.states["job-1"][-1].metrics
+        first, second, *_ = records[0].contributors
+        sealed = {**cluster.sealed, first.update: cluster.sealed[second.update]}
+        with cluster.store() as store, pytest.raises(RecordsError):
+            check_encrypted_records(store, sealed, key)
 
 
 def test_an_agent_that_missed_rounds_joins(tmp_path: Path) -> None:

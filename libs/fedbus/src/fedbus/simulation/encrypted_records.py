@@ -5,9 +5,9 @@
 A test hands it the agents' key, and each update that an agent has encrypted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -32,11 +32,16 @@ from fedbus.simulation.stored_records import (
 )
 from fedbus.wire.round_records import RoundRecord
 
+CKKS_TOLERANCE: Final = 1e-4
+"""How far a mean of CKKS may be from that of its updates, as a share of its tensor's range."""
+
 
 def check_encrypted_records(
     store: StoredRecords, updates: Mapping[str, bytes], key: SecretKey
 ) -> RecordCounts:
-    """Check all records of a repository, and that each BFV sum is that of its contributors alone.
+    """Check all records of a repository, and that each sum is that of its contributors alone.
+
+    A BFV sum is exact; that of CKKS is compared to `CKKS_TOLERANCE` of the range of each tensor.
 
     Args:
         store: The repository's store.
@@ -67,17 +72,49 @@ def _check_sum(  # noqa: PLR0913, PLR0917 - a round, and what its updates are re
     what = name_of(each.version)
     layout = Layout.read(read_spec(store, each.version).layout)
     version = read_blob(store, each.version.weights, f"the weights of {what}")
-    header, found = _wholes_of(version, layout, key, context)
-    made = [_wholes_of(updates[one.update], layout, key, context) for one in record.contributors]
-    if not np.array_equal(found, np.sum([wholes for _, wholes in made], axis=0)):
-        raise RecordsError(f"{what} is not the sum of what its contributors encrypted")
-    for (own, _), one in zip(made, record.contributors, strict=True):
+    header, _ = read_encrypted_header(version, len(version), layout)
+    made = [updates[one.update] for one in record.contributors]
+    if header.scheme == "ckks":
+        _check_ckks_sum(version, made, layout, key, what)
+    else:
+        _check_exact_sum(version, made, layout, key, what, context)
+    for one in record.contributors:
+        own, _ = read_encrypted_header(updates[one.update], None, layout)
         own.check_like(header)
         if own.weight != one.examples:
             raise RecordsError(f"{what}: {one.agent} encrypted another weight than it offered")
     if record.encryption is not None:
         anchor = read_blob(store, record.encryption.anchor_weights, f"the anchor of {what}")
         decode(anchor, layout, "plain")
+
+
+def _check_ckks_sum(
+    version: bytes, made: Sequence[bytes], layout: Layout, key: SecretKey, what: str
+) -> None:
+    """Compare a mean of CKKS with that of its updates, each of which is decrypted alone."""
+    header, _ = read_encrypted_header(version, len(version), layout)
+    weights = [read_encrypted_header(each, None, layout)[0].weight for each in made]
+    own = [decrypt_version(each, layout, key) for each in made]
+    found = decrypt_version(version, layout, key)
+    for tensor, exponent in zip(layout.shared, header.ranges, strict=True):
+        mean = np.average([each[tensor.name] for each in own], axis=0, weights=weights)
+        if np.abs(found[tensor.name] - mean).max(initial=0.0) > CKKS_TOLERANCE * 2.0**exponent:
+            raise RecordsError(f"{what} is not the sum of what its contributors encrypted")
+
+
+def _check_exact_sum(  # noqa: PLR0913, PLR0917 - as above
+    version: bytes,
+    made: Sequence[bytes],
+    layout: Layout,
+    key: SecretKey,
+    what: str,
+    context: Any,  # noqa: ANN401 - as above
+) -> None:
+    """Compare a sum of BFV with that of the whole numbers of its updates."""
+    header, found = _wholes_of(version, layout, key, context)
+    wholes = [_wholes_of(each, layout, key, context)[1] for each in made]
+    if not np.array_equal(found, np.sum(wholes, axis=0)):
+        raise RecordsError(f"{what} is not the sum of what its contributors encrypted")
     weights = header.weight / header.max_examples
     mean = from_fixed_point(found, layout, header.ranges, header.bits, header.count, weights)
     readable = decrypt_version(version, layout, key)
