@@ -25,7 +25,13 @@ from fedbus.model.layout import Layout, Tensor
 from fedbus.mqtt.mosquitto import free_port
 from fedbus.wire.blobs import Compression
 
-MEASURED: Final = ("none", "top 10 %, 4 bits", "8 bits down", "top 10 %, 4 bits; 8 bits down")
+MEASURED: Final = (
+    "none",
+    "top 10 %, 4 bits",
+    "8 bits down",
+    "top 10 %, 4 bits; 8 bits down",
+    "top 10 %, 4 bits; 4 bits down",
+)
 
 
 def measured(agents: int, parameters: int, count: int, chains: Mapping[str, MeasuredChain]) -> Any:  # noqa: ANN401 - JSON
