@@ -1,4 +1,4 @@
-"""`fedbus keys`: making, showing and checking the keys of homomorphic encryption."""
+"""`fedbus keys`: making, showing, checking and rotating the keys of homomorphic encryption."""
 
 from dataclasses import asdict
 from functools import partial
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from fedbus.encryption.key_files import PublicKey, SecretKey
 
 app = typer.Typer(
-    help="Make, show and check the keys that updates are encrypted with.", no_args_is_help=True
+    help="Make, show, check and rotate the keys that updates are encrypted with.",
+    no_args_is_help=True,
 )
 
 
 @app.callback()
 def keys() -> None:
-    """Make, show and check the keys that updates are encrypted with."""
+    """Make, show, check and rotate the keys that updates are encrypted with."""
 
 
 def bit_sizes(text: str) -> tuple[int, ...]:
