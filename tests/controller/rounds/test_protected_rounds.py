@@ -270,3 +270,14 @@ def test_the_document_of_a_job_says_how_its_updates_are_protected() -> None:
     assert begin(ENCRYPTED).state_now().protection == said
     said = "updates masked among at most 20 neighbours with threshold 0.67, 11 bits a number"
     assert begin(MASKED).state_now().protection == said
+
+
+def test_the_document_of_a_job_says_how_blobs_are_made_smaller() -> None:
+    """In words, for people; without steps there are none."""
+    assert begin(STRATEGY).state_now().steps == ""
+    steps = (PluginChoice(id="quantize", parameters={"bits": 8}),)
+    smaller = replace(STRATEGY, compression=steps, download=steps, sync=SyncFrequency(epochs=10))
+    assert begin(smaller).state_now().steps == (
+        "updates made smaller by quantize(bits=8), versions made smaller by quantize(bits=8), "
+        "10 epochs between rounds, which shrink"
+    )

@@ -15,7 +15,7 @@ from fedbus.wire.messages import JobEnded, JobLoaded, RoundEnded
 from fedbus.wire.privacy import PrivacySpent, public_spent
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import Strategy, hides_agents
-from fedbus.wire.strategy_text import format_protection
+from fedbus.wire.strategy_text import format_protection, format_steps
 from fedbus.wire.topics import JOB_STATE
 from fedbus_controller.published_reasons import (
     WITHHELD,
@@ -66,6 +66,7 @@ class JobProgress:
         known = strategy or loaded.strategy
         terms = None if known is None else known.privacy
         self._protection = "" if known is None else format_protection(known)
+        self._steps = "" if known is None else format_steps(known)
         self.privacy = loaded.privacy
         chosen = None if file is None else file.privacy_mechanisms.chosen
         private = chosen is not None or loaded.privacy is not None
@@ -187,6 +188,7 @@ class JobProgress:
             at=self._utc(),
             privacy=public_spent(self.privacy),
             protection=self._protection,
+            steps=self._steps,
             energy=None if self.hides_agents else self.energy,
         )
 

@@ -100,7 +100,7 @@ class JobState:
     stored the job's end, `at` the time of this state. `strategy` is the id of the strategy; None if
     the job's file cannot be read any more. `privacy` is what the job has spent; None before its
     first noise, and without a privacy mechanism. `protection` says in words how updates are
-    encrypted or masked; "" if they are not.
+    encrypted or masked, `steps` how updates and versions are made smaller; "" if they are not.
     """
 
     job: Ident
@@ -119,6 +119,7 @@ class JobState:
     privacy: PrivacySpent | None = None
     energy: EnergyUsed | None = None
     protection: Text = ""
+    steps: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

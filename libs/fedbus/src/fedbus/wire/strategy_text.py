@@ -25,13 +25,20 @@ def format_strategy(strategy: Strategy) -> str:
         parts.append(f"population {strategy.population}")
     if strategy.privacy is not None:
         parts.append(format_terms(strategy.privacy))
-    parts += (*_protections(strategy), *_links(strategy))
+    parts += (*_protections(strategy), *_steps(strategy))
+    if strategy.measures_energy:
+        parts.append("energy measured")
     return f"{strategy.id}: {', '.join(parts)}"
 
 
 def format_protection(strategy: Strategy) -> str:
     """Format how updates are hidden from the collector; "" if they are not."""
     return ", ".join(_protections(strategy))
+
+
+def format_steps(strategy: Strategy) -> str:
+    """Format what makes updates and versions smaller, and rounds fewer; "" if nothing does."""
+    return ", ".join(_steps(strategy))
 
 
 def _protections(strategy: Strategy) -> Iterator[str]:
@@ -48,8 +55,8 @@ def _protections(strategy: Strategy) -> Iterator[str]:
         yield f"{fixed_point.bits} bits a number"
 
 
-def _links(strategy: Strategy) -> Iterator[str]:
-    """Yield how updates and versions are made smaller, and what agents measure."""
+def _steps(strategy: Strategy) -> Iterator[str]:
+    """Yield how updates and versions are made smaller."""
     for what, chain in (("updates", strategy.compression), ("versions", strategy.download)):
         if chain:
             yield f"{what} made smaller by {' and '.join(map(format_choice, chain))}"
@@ -57,8 +64,6 @@ def _links(strategy: Strategy) -> Iterator[str]:
         yield "stable parameters frozen"
     if strategy.sync is not None:
         yield f"{strategy.sync.epochs} epochs between rounds, which shrink"
-    if strategy.measures_energy:
-        yield "energy measured"
 
 
 def _has_bits(strategy: Strategy) -> bool:

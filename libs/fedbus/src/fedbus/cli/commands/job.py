@@ -202,6 +202,8 @@ def show_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
         display.show(f"strategy   {state.strategy}")
     if state.protection:
         display.show(f"protected  {state.protection}")
+    if state.steps:
+        display.show(f"steps      {state.steps}")
     display.show(f"phase      {state.phase}" + (f": {state.reason}" if state.reason else ""))
     display.show(f"submitted  {format_time(state.submitted)}{_ago(state.submitted)}")
     if state.phase in ENDED_PHASES:
