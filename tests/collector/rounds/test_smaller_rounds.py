@@ -10,12 +10,13 @@ from fedbus.model.blob import decode, encode
 from fedbus.model.frozen_bits import FrozenBits
 from fedbus.model.sections import section_numbers, state_layout
 from fedbus.training.params import PluginChoice
-from fedbus.wire.blobs import CompressedBlob, blob_ref_of
+from fedbus.wire.blobs import BlobRef, CompressedBlob, blob_ref_of
 from fedbus.wire.compression import FREEZING_STATE, SYNC_STATE, Freezing, SyncFrequency
 from fedbus.wire.messages import OpenRound
 from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus_collector import keys
 from fedbus_collector.rounds.inputs import RETRY_SECONDS
+from fedbus_collector.rounds.round_record import downloaded_bytes
 from tests.collector.harness import (
     CONTROLLER,
     JOB,
@@ -107,11 +108,23 @@ def test_the_base_of_a_job_with_thin_blobs_is_fetched_alone() -> None:
     assert harness.fetches[keys.BaseFetch(*KEY)].members == 0
 
 
+def test_a_base_that_is_sent_inside_the_tasks_is_whole() -> None:
+    """No agent fetches the thin blob of a base of at most 16 KiB, so its bytes are not counted."""
+    thin = CompressedBlob(blob=BlobRef(digest="e" * 64, size=5_000), compression=STEPS)
+    small, large = (
+        replace(version(), thin=thin, weights=BlobRef(digest="f" * 64, size=size))
+        for size in (16_384, 16_385)
+    )
+    assert downloaded_bytes(small, thin=True) == 16_384
+    assert downloaded_bytes(large, thin=True) == 5_000
+    assert downloaded_bytes(large, thin=False) == 16_385
+
+
 @pytest.mark.parametrize("download", [(), STEPS])
 def test_the_bytes_of_a_base_are_those_of_the_blob_that_its_agents_fetch(
     download: tuple[PluginChoice, ...],
 ) -> None:
-    """A job without `download` fetches the weights, though an earlier job has left a thin blob."""
+    """Without `download`, and of a small base, it is the weights, though there is a thin blob."""
     thin = CompressedBlob(blob=blob_ref_of(b"smaller"), compression=STEPS)
     base = replace(version(), thin=thin)
     harness = Harness()
@@ -120,7 +133,7 @@ def test_the_bytes_of_a_base_are_those_of_the_blob_that_its_agents_fetch(
         harness.give(agent)
     traffic = harness.commit.record.traffic
     assert traffic is not None
-    assert traffic.version == (thin.blob.size if download else base.weights.size)
+    assert traffic.version == base.weights.size
     assert traffic.plain == base.weights.size
 
 

@@ -11,7 +11,8 @@ class RoundTraffic:
 
     Attributes:
         updates: Those of all contributors' updates together, as they were sent.
-        version: Those of the base version, as each agent downloads it.
+        version: Those of the base version, as each agent downloads it; the weights of a small one
+            are sent whole inside the tasks.
         plain: Those of the base version's weights without `download`; an update without
             `transmitter` has about as many.
     """

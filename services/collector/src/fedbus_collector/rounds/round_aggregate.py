@@ -33,13 +33,11 @@ from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import RoundProgress
 from fedbus_collector.rounds.round_observers import observers_of
 from fedbus_collector.rounds.round_privacy import RoundPrivacy
-from fedbus_collector.rounds.round_record import record_of
+from fedbus_collector.rounds.round_record import INLINE_WEIGHTS_BYTES, record_of
 from fedbus_collector.rounds.updates import BRIEF_RUN_BYTES, RoundUpdates
 
 WrittenPart: TypeAlias = Literal["weights", "state", "frozen", "thin"]
 """A blob that the worker thread writes."""
-INLINE_WEIGHTS_BYTES = 16 * 1024
-"""A version up to this size is sent to the controller inside the report of the round's end."""
 
 
 class RoundAggregate:

@@ -6,7 +6,7 @@ from itertools import islice
 from fedbus.energy.energy_sums import total_energy
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_training_metrics
-from fedbus.wire.blobs import EncryptedVersion
+from fedbus.wire.blobs import EncryptedVersion, ModelRef
 from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import Contributor, Refusal, RoundRecord
 from fedbus.wire.round_traffic import RoundTraffic
@@ -17,6 +17,9 @@ from fedbus_collector.rounds.progress import MAX_REFUSAL_CHARACTERS, RoundProgre
 
 MAX_RECORDED_METRICS = 4096
 """Metrics of all contributors together in a round's record, which is one message."""
+
+INLINE_WEIGHTS_BYTES = 16 * 1024
+"""A version up to this size is sent whole inside the report of its round and in the next tasks."""
 
 
 def record_of(
@@ -82,9 +85,18 @@ def _traffic(progress: RoundProgress) -> RoundTraffic:
     offers = (progress.offers[agent] for agent in progress.counted_agents)
     return RoundTraffic(
         updates=sum(offer.update.size for offer in offers),
-        version=(base if wants_thin else base.whole).download.size,
+        version=downloaded_bytes(base, thin=bool(wants_thin)),
         plain=plain.size,
     )
+
+
+def downloaded_bytes(base: ModelRef, *, thin: bool) -> int:
+    """Return the bytes of a base that each agent gets: of the thin blob, if the job asks for it.
+
+    The weights of a small base are sent inside the tasks, whole, in place of a thin blob.
+    """
+    fetched = thin and base.weights.size > INLINE_WEIGHTS_BYTES
+    return (base if fetched else base.whole).download.size
 
 
 def _refusal(progress: RoundProgress, agent: str) -> Refusal:
