@@ -35,6 +35,7 @@ class CoreHarness:
         fetches: The downloads in progress, by key.
         runs: The calls that wait for a thread, oldest first.
         served: The blobs that other nodes can fetch, by digest.
+        readers: The nodes that can fetch each of them; None: any.
         last: The actions of the last event.
     """
 
@@ -46,6 +47,7 @@ class CoreHarness:
         self.fetches: dict[Key, Fetch] = {}
         self.runs: list[Run] = []
         self.served: dict[str, BlobSource] = {}
+        self.readers: dict[str, frozenset[str] | None] = {}
         self.notes: list[Note] = []
         self.last: list[Action] = []
 
@@ -139,10 +141,12 @@ class CoreHarness:
                 self.fetches.pop(key, None)
             case Run():
                 self.runs.append(action)
-            case Serve(digest, source):
+            case Serve(digest, source, readers):
                 self.served[digest] = source
+                self.readers[digest] = readers
             case Unserve(digest):
                 self.served.pop(digest, None)
+                self.readers.pop(digest, None)
             case Note():
                 self.notes.append(action)
             case _:

@@ -92,6 +92,37 @@ def test_the_library_holds_what_is_always_served() -> None:
     assert sent(held.request("agent.a", request, 0.0)) == [("agent.a", BlobNotFound(digest=D))]
 
 
+def test_a_blob_does_not_exist_for_those_who_may_not_read_it() -> None:
+    """They get the answer to an unknown digest, and start no multicast; its readers get chunks."""
+    served = Uploads(IN_FLIGHT, {D: MODEL}.get)
+    served.serve(D, MODEL, frozenset({"collector.1"}))
+    request = ChunkRequest(digest=D, serial=1, indices=(0,))
+    for stranger in ("repository.1", "user.1", "collector.2", "agent.a"):
+        not_found = [(stranger, BlobNotFound(digest=D))]
+        assert sent(served.request(stranger, request, 0.0)) == not_found
+        assert join(served, stranger, 0.0, members=1) == not_found
+        assert confirm(served, stranger, 8, 0.0) == []
+        assert sent(served.leave(stranger, Leave(digest=D), 0.0)) == []
+    assert served.next() is None
+    assert sent(served.request("collector.1", request, 0.0)) == [("collector.1", 0)]
+    assert join(served, "collector.1", 0.0, members=1) == streamed(*range(8))
+
+
+def test_the_readers_of_a_blob_are_replaced() -> None:
+    """By those of the last `serve`; without readers it is for any node."""
+    served = Uploads(IN_FLIGHT)
+    request = ChunkRequest(digest=D, serial=1, indices=(0,))
+    chunk, not_found = ("agent.a", 0), ("agent.a", BlobNotFound(digest=D))
+    for readers, answer in (
+        (frozenset({"agent.a"}), chunk),
+        (frozenset({"agent.b"}), not_found),
+        (frozenset[str](), not_found),
+        (None, chunk),
+    ):
+        served.serve(D, MODEL, readers)
+        assert sent(served.request("agent.a", request, 0.0)) == [answer]
+
+
 def test_a_blob_that_is_no_longer_served_ends_its_multicast() -> None:
     """Its members find out when they request chunks."""
     served = uploads()

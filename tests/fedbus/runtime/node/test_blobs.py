@@ -45,6 +45,20 @@ def test_a_served_blob_is_read_when_its_chunk_has_its_turn() -> None:
     assert messages(node.take_effects()) == [BlobNotFound(digest=odd.digest)]
 
 
+def test_a_blob_is_sent_to_its_readers_alone() -> None:
+    """The name in the topic counts, which the broker lets no other node use."""
+    core = Fake()
+    node = a_node(core, "agent.a")
+    act(node, core, Serve(MODEL.digest, MODEL, frozenset({"collector.1"})))
+    want = ChunkRequest(digest=MODEL.digest, serial=5, indices=(0,))
+    node.receive(link("repository.1", "agent.a", want), 0.0)
+    assert messages(node.take_effects()) == [BlobNotFound(digest=MODEL.digest)]
+    node.receive(link("collector.1", "agent.a", want), 0.0)
+    [effect] = node.take_effects()
+    assert isinstance(effect, PublishChunk)
+    assert effect.packet().topic == f"{ROOT}/link/agent.a/collector.1/chunk"
+
+
 def test_the_words_of_a_transfer_are_the_nodes_business() -> None:
     """No core receives chunk requests and joins."""
     core = Fake()

@@ -152,10 +152,11 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Serve this blob to any node that requests it."""
+    """Serve this blob to the nodes that may read it; None: to any. The same digest replaces."""
 
     digest: str
     source: BlobSource
+    readers: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class NodeTransfers:
             case Cancel():
                 yield from self._of_downloads(self._downloads.cancel(action, now))
             case Serve():
-                self._uploads.serve(action.digest, action.source)
+                self._uploads.serve(action.digest, action.source, action.readers)
             case Unserve():
                 self._uploads.unserve(action.digest)
             case _:

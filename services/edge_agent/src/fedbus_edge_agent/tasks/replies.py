@@ -1,7 +1,8 @@
 """Offers and declines, repeated until the collector's receipt. Pure.
 
-An update is in the outbox before it is offered, and never changes after. The constructor reads the
-outbox in the event loop, before the first event.
+An update is in the outbox before it is offered, and never changes after. Its collector alone may
+fetch it: others know its digest, as the repository does from the round's record. The constructor
+reads the outbox in the event loop, before the first event.
 """
 
 from collections.abc import Iterator
@@ -103,6 +104,7 @@ class TaskReplies:
                 yield from self.settle(job, task)
             elif reply.collector != message.collector:
                 reply.collector = message.collector
+                yield from self._serve(reply.message.update.digest)
                 yield from self.repeat(job, task)
 
     def awaits_receipt(self, message: TrainTask) -> bool:
@@ -125,7 +127,7 @@ class TaskReplies:
         yield Cancel(TaskReply(job, task))
         reply = self._open.pop((job, task), None)
         if reply is not None and isinstance(reply.message, Offer):
-            yield Unserve(reply.message.update.digest)
+            yield from self._serve(reply.message.update.digest)
             yield self._removal(reply.message, reply.settled, counted=counted)
 
     def stop(self, job: str) -> Iterator[Action]:
@@ -177,9 +179,26 @@ class TaskReplies:
     def _send(self, reply: _Reply, first: Offer | None = None) -> Iterator[Action]:
         job, task = reply.message.job, reply.message.task
         self._open[job, task] = reply
-        if reply.source is not None and isinstance(reply.message, Offer):
-            yield Serve(reply.message.update.digest, reply.source)
+        if isinstance(reply.message, Offer):
+            yield from self._serve(reply.message.update.digest)
         yield Ask(TaskReply(job, task), reply.collector, reply.message, first)
+
+    def _serve(self, digest: str) -> Iterator[Action]:
+        """Serve an update to the collectors to which it is offered, if there are any.
+
+        Equal updates of several tasks have one digest.
+        """
+        offered = [
+            (reply.source, reply.collector)
+            for reply in self._open.values()
+            if reply.source is not None
+            and isinstance(reply.message, Offer)
+            and reply.message.update.digest == digest
+        ]
+        if offered:
+            yield Serve(digest, offered[-1][0], frozenset(to for _, to in offered))
+        else:
+            yield Unserve(digest)
 
 
 def decline_of(message: TrainTask, reason: str) -> Decline:

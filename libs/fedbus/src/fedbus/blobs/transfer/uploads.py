@@ -47,15 +47,15 @@ class Uploads:
     def __init__(self, in_flight: int, find_blob: FindBlob | None = None) -> None:
         self._in_flight = in_flight
         self._find_blob = find_blob
-        self._served: dict[str, BlobSource] = {}
+        self._served: dict[str, tuple[BlobSource, frozenset[str] | None]] = {}
         self._multicasts: dict[str, tuple[Multicast, BlobSource]] = {}
         self._slow: dict[str, float] = {}
         self._absent = 0  # members that the last multicast missed: the next does not wait for them
         self._timers = Timers[str]()
 
-    def serve(self, digest: str, source: BlobSource) -> None:
-        """Serve this blob."""
-        self._served[digest] = source
+    def serve(self, digest: str, source: BlobSource, readers: frozenset[str] | None = None) -> None:
+        """Serve this blob to these nodes, for which alone it exists; None: to any."""
+        self._served[digest] = source, readers
 
     def unserve(self, digest: str) -> None:
         """Stop serving this blob, unless `find_blob` finds it."""
@@ -65,7 +65,7 @@ class Uploads:
 
     def request(self, sender: str, message: ChunkRequest, now: float) -> Iterator[UploadStep]:
         """Send the requested chunks; a node that requests chunks leaves the multicast."""
-        source = self._find(message.digest)
+        source = self._find(sender, message.digest)
         if source is None:
             yield Send(sender, BlobNotFound(digest=message.digest))
             return
@@ -77,7 +77,7 @@ class Uploads:
 
     def join(self, sender: str, message: Join, now: float) -> Iterator[UploadStep]:
         """Add a node to the blob's multicast, or refer it to unicast."""
-        source = self._find(message.digest)
+        source = self._find(sender, message.digest)
         if source is None:
             yield Send(sender, BlobNotFound(digest=message.digest))
             return
@@ -117,9 +117,10 @@ class Uploads:
         """Return when to call `due`; None: not yet known."""
         return self._timers.next()
 
-    def _find(self, digest: str) -> BlobSource | None:
+    def _find(self, sender: str, digest: str) -> BlobSource | None:
         if digest in self._served:
-            return self._served[digest]
+            source, readers = self._served[digest]
+            return source if readers is None or sender in readers else None
         return self._find_blob(digest) if self._find_blob else None
 
     def _multicast(self, message: Join, source: BlobSource, now: float) -> Multicast:
