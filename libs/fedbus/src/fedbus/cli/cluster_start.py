@@ -6,6 +6,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from fedbus.cli.output import display
+from fedbus.cli.output.encryption_text import short_key_id
 from fedbus.client.address import BrokerLogin, node_of
 from fedbus.client.asyncio_client import Client
 from fedbus.client.connection import ClientConnection
@@ -112,3 +113,18 @@ def digits_model() -> PackedModel:
     """Read the digits model in the package."""
     with as_file(files("fedbus.demo_data")) as folder:
         return read_model(Path(folder) / "model.json")
+
+
+def describe_key(folder: Path) -> str:
+    """Say which key a cluster encrypts with; "" if the folder has none.
+
+    Raises:
+        SettingsError: The folder has a file that is no key.
+    """
+    from fedbus.encryption.key_files import PUBLIC_NAME, SECRET_NAME, load_key
+
+    found = [folder / name for name in (PUBLIC_NAME, SECRET_NAME) if (folder / name).exists()]
+    if not found:
+        return ""
+    key = short_key_id(load_key(found[0]).id)
+    return f"encrypted jobs use the keys in {folder}, key {key}"

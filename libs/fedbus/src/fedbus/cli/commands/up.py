@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fedbus.cli.cluster_start import push_digits, start
+from fedbus.cli.cluster_start import describe_key, push_digits, start
 from fedbus.cli.commands.clusters import Home, chosen_home
 from fedbus.cli.inputs.split_option import Split, check_split
 from fedbus.cli.output import display
@@ -20,7 +20,7 @@ from fedbus.client.failures import Failed
 from fedbus.client.task_group_errors import one_error
 from fedbus.cluster import registry
 from fedbus.cluster.local import STOP_SECONDS, LocalCluster
-from fedbus.cluster.members import ClusterPlan
+from fedbus.cluster.members import ENCRYPTION_KEYS, ClusterPlan
 from fedbus.cluster.partitions import left_out
 from fedbus.cluster.registry import HomeLock
 from fedbus.core import clock
@@ -189,6 +189,8 @@ async def _begin(cluster: LocalCluster, lock: HomeLock) -> None:
     here = await start(cluster)
     lock.keep()
     display.show(f"all are online after {clock.monotonic() - began:.1f} s; logs: {cluster.logs}")
+    if key := describe_key(plan.home / ENCRYPTION_KEYS):
+        display.show(key)
     if plan.data is None:
         display.show(await push_digits(here))
     else:
