@@ -98,11 +98,14 @@ def test_an_encrypted_job_learns_as_well_as_a_plain_one(up: FedbusUp, tmp_path: 
     log = up.home / "logs" / "inference.1.log"
     until("the version is put aside", lambda: "models release digits" in log.read_text())
     rows = up.write("rows.json", {"inputs": np.zeros((1, 64)).tolist()})
-    assert up.run_json("infer", "digits", rows)["version"] == 1
+    answered = up.run("infer", "digits", rows)
+    assert answered.stdout.startswith("digits version 1")
+    assert "is encrypted, so inference services answer with version 1" in answered.stderr
 
     opened = up.folder / "opened.npz"
     pulled = up.run("models", "pull", "digits", "--key", secret_key(up), "-o", str(opened))
     assert pulled.returncode == OK, pulled.stderr
+    assert "is decrypted: every user who can open it" in " ".join(pulled.stderr.split())
     before, trained = arrays(first), arrays(opened)
     assert trained.keys() == before.keys()
     assert any(np.abs(trained[name] - before[name]).max() > 0.01 for name in before)

@@ -1,4 +1,4 @@
-"""What `fedbus up` says about the cluster that it starts."""
+"""Lines of `fedbus up` about the cluster that it starts."""
 
 from pathlib import Path
 

@@ -116,7 +116,7 @@ def digits_model() -> PackedModel:
 
 
 def describe_key(folder: Path) -> str:
-    """Say which key a cluster encrypts with; "" if the folder has none.
+    """Format which key a cluster encrypts with; "" if the folder has none.
 
     Raises:
         SettingsError: The folder has a file that is no key.

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 
@@ -61,6 +62,14 @@ async def models(connection: ClientConnection) -> tuple[StoredModel, ...]:
     packets = await connection.retained(connection.login.topic(MODEL_LATEST, model="+"))
     stored = stored_models(listed, packets)
     return tuple(sorted(stored, key=lambda each: each.created or ""))
+
+
+async def latest(connection: ClientConnection, model: str) -> ModelLatest | None:
+    """Read what is retained of a model's newest version; None if there is none, or unreadable."""
+    for packet in await connection.retained(connection.login.topic(MODEL_LATEST, model=model)):
+        with suppress(WireError):  # of another version of fedbus, perhaps
+            return codec.from_json(ModelLatest, packet.payload)
+    return None
 
 
 def stored_models(listed: ModelsListed, packets: Iterable[Packet]) -> Iterator[StoredModel]:

@@ -18,6 +18,8 @@ from fedbus.cli.inputs.infer_rows import (
     read_rows,
 )
 from fedbus.cli.output import display
+from fedbus.cli.output.encryption_text import format_unserved
+from fedbus.client import stored_models
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.inference import JSON, MSGPACK, encode
@@ -83,6 +85,9 @@ def infer(
     else:
         payload, kind = encode_file(files[0], key)
     answer = asyncio.run(predict(here, model, payload, kind))
+    latest = call(here, lambda fed: stored_models.latest(fed.connection, model))
+    if latest is not None and (unserved := format_unserved(latest, answer["version"])):
+        display.note(unserved)
     if as_json:
         display.print_json(answer)
     else:

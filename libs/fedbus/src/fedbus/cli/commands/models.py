@@ -173,6 +173,8 @@ def pull(
     ref, arrays = pulled.ref, pulled.weights
     path = output or Path(f"{ref.model}-v{ref.version}{SUFFIXES[kind]}")
     write_model(path, kind, ref, pulled.spec, arrays)
+    if ref.encryption is not None:
+        display.note(f"{path} is decrypted: every user who can open it can read the weights")
     if as_json:
         display.print_json({**codec.to_plain(ref), "file": str(path)})
         return

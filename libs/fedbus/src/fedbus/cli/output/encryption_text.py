@@ -3,6 +3,7 @@
 from typing import Final
 
 from fedbus.wire.blobs import EncryptedVersion
+from fedbus.wire.documents import ModelLatest
 from fedbus.wire.messages.model_requests import Derivation
 
 _SHOWN_DIGITS: Final = 12
@@ -27,3 +28,14 @@ def format_derivation(derived: Derivation) -> str:
     """Format what a version was made of: `released from 5`."""
     how = "released" if derived.kind == "release" else "rotated"
     return f"{how} from {derived.version}"
+
+
+def format_unserved(latest: ModelLatest, served: int) -> str:
+    """Format that newer versions than the served one are encrypted; "" if the newest is not."""
+    if latest.encryption is None or latest.version <= served:
+        return ""
+    return (
+        f"version {latest.version} of {latest.model} is encrypted, so inference services answer "
+        f"with version {served}; `fedbus models release {latest.model} --key FILE` stores a "
+        "version that they can serve"
+    )
