@@ -121,7 +121,7 @@ def test_silent_agents_of_a_private_job_are_counted_not_named() -> None:
 @pytest.mark.parametrize(
     "reason",
     [
-        "2 of 3 updates, 3 are needed; 1 refused: has 9 rows",
+        "2 of 3 updates, 3 are needed; 1 left out: has 9 rows",
         "the update of agent.a-1.x is too long",
         "krum needs 5 updates, 3 of 4 came",
         "a new sentence of a later release: anna has 35 examples",

@@ -416,7 +416,7 @@ def test_a_round_without_enough_agents_fails_when_that_is_known() -> None:
     round_.answer(A, B)
     round_.wait(TERMS.step_seconds)
     assert round_.ended.reason == (
-        "0 of 4 updates, 3 are needed; 2 refused: no answer to step keys in 5 s; 2 not waited for"
+        "0 of 4 updates, 3 are needed; 2 left out: no answer to step keys in 5 s; 2 not waited for"
     )
 
 

@@ -163,7 +163,7 @@ def test_a_round_that_falls_short_tells_the_reasons_that_came_most() -> None:
         COHORT, ("x", "out of memory", "y", "out of memory", "z"), strict=True
     ):
         round_.refuse(agent, reason)
-    said = "0 of 5 updates, 2 are needed; 2 refused: out of memory; 1 refused: x; 1 refused: y"
+    said = "0 of 5 updates, 2 are needed; 2 left out: out of memory; 1 left out: x; 1 left out: y"
     assert round_.shortfall() == said
 
 

@@ -321,7 +321,7 @@ def test_a_declined_task_is_waited_for_no_more() -> None:
         assert harness.receipts()[A].verdict == "drop"
     harness.receive(B, Decline(job=JOB, round=1, task=1, reason="me too"))
     assert harness.ended.reason == (
-        "0 of 3 updates, 2 are needed; 1 refused: out of memory; 1 refused: me too; "
+        "0 of 3 updates, 2 are needed; 1 left out: out of memory; 1 left out: me too; "
         "1 not waited for"
     )
     harness.receive(C, decline)

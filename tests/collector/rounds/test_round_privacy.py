@@ -355,7 +355,7 @@ def test_a_failed_private_round_states_no_figure_of_an_agent(tmp_path: Path) -> 
     round_.begin(quorum=3)
     round_.give(A, 1000.0)
     assert round_.ended.reason == (
-        "0 of 3 updates, 3 are needed; 1 refused: the reason is in the collector's log; "
+        "0 of 3 updates, 3 are needed; 1 left out: the reason is in the collector's log; "
         "2 not waited for"
     )
     assert "above 100" in round_.noted("update_refused")[0]["reason"]

@@ -53,7 +53,7 @@ def done(round: int) -> RoundState:
 
 def test_a_round_is_one_line_of_what_was_held_out() -> None:
     """Who contributed, who did not, and how good it is."""
-    assert round_line(done(7)) == "round   7  accuracy 50.0 %  2 agents, 1 refused, 70 examples"
+    assert round_line(done(7)) == "round   7  accuracy 50.0 %  2 agents, 1 left out, 70 examples"
 
 
 def test_a_round_says_what_compression_saves() -> None:

@@ -234,7 +234,7 @@ class RoundProgress:
         reasons = Counter(refused)
         if self.hides_agents and refused:
             reasons = Counter({"the reason is in the collector's log": len(refused)})
-        text += "".join(f"; {n} refused: {r}" for r, n in reasons.most_common(SHOWN_REASONS))
+        text += "".join(f"; {n} left out: {r}" for r, n in reasons.most_common(SHOWN_REASONS))
         if missing := cohort - len(self.counted) - len(self.refused):
             how = "sent none in time" if self.deadline_passed else "not waited for"
             text += f"; {missing} {how}"

@@ -164,11 +164,11 @@ def round_line(done: RoundState) -> str:
     metrics = display.format_held_out(done.metrics) or "no metrics"
     if done.privacy is not None:
         return f"round {done.round:>3}  {metrics}  {format_spent(done.privacy)}"
-    refused = f", {len(done.refusals)} refused" if done.refusals else ""
+    left_out = f", {len(done.refusals)} left out" if done.refusals else ""
     energy = "" if done.energy is None else f", {format_energy(done.energy, phases=False)}"
     return (
         f"round {done.round:>3}  {metrics}  "
-        f"{counted(len(done.contributors), 'agent')}{refused}, {counted(done.examples, 'example')}"
+        f"{counted(len(done.contributors), 'agent')}{left_out}, {counted(done.examples, 'example')}"
         f"{energy}{_traffic_text(done)}"
     )
 
