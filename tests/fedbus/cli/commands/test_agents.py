@@ -8,12 +8,13 @@ from typer.testing import CliRunner
 
 from fedbus.cli.commands.agents import trouble_lines
 from fedbus.cli.main import app
-from fedbus.client.nodes import KEPT_SECONDS, LONG_AGO_SECONDS, read_nodes
+from fedbus.client.nodes import KEPT_SECONDS, LONG_AGO_SECONDS, read_identities, read_nodes
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.mosquitto import LocalBroker
+from fedbus.secure_aggregation.known_identities import read_pinned_identities
 from fedbus.wire import codec
-from fedbus.wire.documents import NodeState
+from fedbus.wire.documents import NodeIdentity, NodeState
 from tests.fedbus.runtime.node.harness import FACTS, Fake, a_node
 
 
@@ -89,3 +90,36 @@ def test_what_a_person_should_look_at_is_said_below_the_table() -> None:
         "agent.a: used twice",
         "inference.1: no shares",
     ]
+
+
+def announced(node: str, key: str, place: str = "") -> Packet:
+    """Return the retained identity of a node, at its own place or at another one."""
+    payload = codec.to_json(NodeIdentity(node=node, key=key))
+    return Packet(f"fedbus/v1/nodes/{place or node}/identity", payload, retain=True)
+
+
+def test_identities_are_read_from_each_agents_own_topic() -> None:
+    """One that is unreadable, or that says the name of another agent, is left out."""
+    odd = Packet("fedbus/v1/nodes/agent.z/identity", b"{")
+    packets = [odd, announced("agent.b", "b" * 64), announced("agent.a", "a" * 64)]
+    packets.append(announced("agent.b", "c" * 64, "agent.y"))
+    assert list(read_identities(packets).items()) == [("agent.a", "a" * 64), ("agent.b", "b" * 64)]
+
+
+async def test_identities_are_printed_as_lines_to_pin(tmp_path: Path) -> None:
+    """Standard output is a file of pinned identities; a warning says that it is no proof."""
+    accounts = dict.fromkeys(("agent.a", "user.cli"), "pw")
+    with LocalBroker(tmp_path / "broker", accounts=accounts) as broker:
+        at, run = broker.address("user.cli").url, CliRunner().invoke
+        words = ["--broker", at, "agents", "--identities"]
+        none = await asyncio.to_thread(run, app, words)
+        async with mqtt.connect(broker.address("agent.a"), name="agent.a") as bus:
+            await bus.publish(announced("agent.a", "a" * 64))
+        lines = await asyncio.to_thread(run, app, words)
+        plain = await asyncio.to_thread(run, app, [*words, "--json"])
+    assert (none.stdout, none.exit_code) == ("", 0)
+    assert "no agent has announced an identity" in none.stderr
+    assert read_pinned_identities(lines.stdout) == {"agent.a": "a" * 64}
+    assert json.loads(plain.stdout) == {"agent.a": "a" * 64}
+    for done in (lines, plain):
+        assert "compare each with identity.public" in done.stderr

@@ -8,8 +8,8 @@ from fedbus.client.results import NodeStatus
 from fedbus.errors import WireError
 from fedbus.mqtt.bus import Packet
 from fedbus.wire import codec
-from fedbus.wire.documents import NodeState
-from fedbus.wire.topics import NODE_STATE
+from fedbus.wire.documents import NodeIdentity, NodeState
+from fedbus.wire.topics import NODE_IDENTITY, NODE_STATE
 
 KEPT_SECONDS = float(NODE_STATE.expiry or 0)
 LONG_AGO_SECONDS = 1800.0
@@ -21,6 +21,25 @@ async def nodes(connection: ClientConnection) -> tuple[NodeStatus, ...]:
     """Fetch what every node says of itself; what cannot be read is left out."""
     packets = await connection.retained(connection.login.topic(NODE_STATE, node="+"))
     return tuple(read_nodes(packets))
+
+
+async def identities(connection: ClientConnection) -> dict[str, str]:
+    """Fetch the identity keys that the broker retains of agents, by agent."""
+    packets = await connection.retained(connection.login.topic(NODE_IDENTITY, node="+"))
+    return read_identities(packets)
+
+
+def read_identities(packets: Iterable[Packet]) -> dict[str, str]:
+    """Read announced identities; leave out what is unreadable or says another node's name."""
+    found = {}
+    for packet in packets:
+        try:
+            announced = codec.from_json(NodeIdentity, packet.payload)
+        except WireError:
+            continue  # of another version of fedbus, perhaps
+        if packet.topic.split("/")[-2] == announced.node:
+            found[announced.node] = announced.key
+    return dict(sorted(found.items()))
 
 
 def read_nodes(packets: Iterable[Packet]) -> Sequence[NodeStatus]:

@@ -10,6 +10,8 @@ from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.output import display
 from fedbus.cli.output.agent_remarks import remarks
 from fedbus.cli.output.encryption_text import short_key_id
+from fedbus.client import nodes
+from fedbus.client.address import BrokerLogin
 from fedbus.client.results import NodeStatus
 from fedbus.wire import codec
 from fedbus.wire.documents import NodeState
@@ -20,6 +22,13 @@ from fedbus.wire.timestamps import format_timestamp
 def agents(
     ctx: typer.Context,
     all_nodes: Annotated[bool, typer.Option("--all", help="List the services, too.")] = False,
+    identities: Annotated[
+        bool,
+        typer.Option(
+            "--identities",
+            help="Print announced identities instead, as lines of FEDBUS_PINNED_IDENTITIES.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the agents: state, roles, data, frameworks, current task.
@@ -30,6 +39,9 @@ def agents(
     six missed heartbeats. KEY is the id of a node's encryption key: agents and services of an
     encrypted job have the same.
     """
+    if identities:
+        _print_identities(broker_of(ctx), as_json=as_json)
+        return
     states = call(broker_of(ctx), lambda fed: fed.nodes())
     shown = [one for one in states if all_nodes or one.role == "agent"]
     if as_json:
@@ -48,6 +60,23 @@ def agents(
         display.show(line)
     for sentence in trouble_lines(one.state for one in states):
         display.warn(sentence)
+
+
+def _print_identities(here: BrokerLogin, *, as_json: bool) -> None:
+    """Print a line `agent.NAME KEY` for each agent that has announced a key."""
+    found = call(here, lambda fed: nodes.identities(fed.connection))
+    if as_json:
+        display.print_json(found)
+    else:
+        for agent, key in found.items():
+            display.print_verbatim(f"{agent} {key}")
+    if found:
+        display.warn(
+            "these keys come from the broker, whose operator can replace them and add agents: "
+            "compare each with identity.public in the agent's folder before you pin it"
+        )
+    else:
+        display.note("no agent has announced an identity; agents that can mask updates do")
 
 
 def trouble_lines(states: Iterable[NodeState]) -> Iterator[str]:
