@@ -4,9 +4,8 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
-import structlog
-
 from fedbus.runtime.shell import Shell
+from fedbus.runtime.small_structlog import structlog
 
 log = structlog.get_logger()
 

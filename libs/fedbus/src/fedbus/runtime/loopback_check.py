@@ -9,11 +9,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-import structlog
-
 from fedbus.errors import BusError
 from fedbus.mqtt.bus import Bus, Packet
 from fedbus.runtime.loopback import ANSWER_SECONDS, LoopbackProbe
+from fedbus.runtime.small_structlog import structlog
 
 log = structlog.get_logger()
 

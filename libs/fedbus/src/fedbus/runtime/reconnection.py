@@ -3,8 +3,6 @@
 import asyncio
 import random
 
-import structlog
-
 from fedbus.core import clock
 from fedbus.errors import BusError
 from fedbus.mqtt import client as mqtt
@@ -12,6 +10,7 @@ from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.login import TAKEN_OVER
 from fedbus.runtime.name_conflict import SETTLED_SECONDS
 from fedbus.runtime.shell import Shell
+from fedbus.runtime.small_structlog import structlog
 
 log = structlog.get_logger()
 

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
 from fedbus.blobs.transfer.uploads import FindBlob
 from fedbus.core import clock
 from fedbus.core.interface import Core
@@ -33,6 +31,7 @@ from fedbus.runtime.reconnection import keep_connected
 from fedbus.runtime.setting_names import PREFIX, refuse_misspelt
 from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus.runtime.shell import Shell
+from fedbus.runtime.small_structlog import structlog
 
 if TYPE_CHECKING:
     from fedbus.runtime.http import HttpApi

@@ -5,8 +5,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from fedbus.core import clock
 from fedbus.core.actions import Note, Quit
 from fedbus.core.keys import Key
@@ -26,6 +24,7 @@ from fedbus.runtime.loopback import LoopbackProbe
 from fedbus.runtime.loopback_check import LoopbackCheck
 from fedbus.runtime.node import Node
 from fedbus.runtime.run_threads import RunThreads
+from fedbus.runtime.small_structlog import structlog
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import structlog
+from fedbus.runtime.small_structlog import structlog
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
