@@ -102,6 +102,8 @@ FAULTS: list[tuple[object, str]] = [
             "'simple', 'adaptive-freezing' or 'adaptive-sync', got 'gzip'"
         ),
     ),
+    (["zstd"], "transmitter[0].id: not a step; did you mean 'zstandard'?"),
+    (["topk"], "transmitter[0].id: not a step; did you mean 'top-k'?"),
     ([{"id": 3}], ("transmitter[0].id: expected 'cast', 'quantize', 'top-k', 'random-k', "
      "'zstandard', 'simple', 'adaptive-freezing' or 'adaptive-sync', got 3")),
     (3, "transmitter: expected a list, got 3"),
@@ -116,6 +118,15 @@ def test_a_step_that_cannot_be_used_is_refused_with_its_place(
 ) -> None:
     """Before anything is sent."""
     assert sentences(job_with(transmitter=written)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("secagg", "; did you mean 'secure-aggregation'?"), ("secaggplus", "")]
+)
+def test_a_shortened_mechanism_gets_the_name_that_is_meant(name: str, hint: str) -> None:
+    """A beginning of each word, as `secagg` has it."""
+    said = f"privacy-mechanisms.{name}: unknown key{hint}"
+    assert sentences(job_with(privacy_mechanisms={name: {}})) == [said]
 
 
 @pytest.mark.parametrize("name", OTHER_STEPS)

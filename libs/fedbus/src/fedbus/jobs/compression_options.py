@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from fedbus.jobs.faults import nearest
 from fedbus.jobs.field_types import NOT_A_FLAG, JobFileObject, Parameters
 from fedbus.limits import MAX_COMPRESSION_STEPS
 from fedbus.text import in_given_order
@@ -160,6 +161,8 @@ def _own_id(value: object) -> object:
     name = value.strip().lower().replace("_", "-")
     if name in OTHER_STEPS:
         raise PydanticCustomError("other_step", "not a step here", {"hint": OTHER_STEPS[name]})
+    if name not in STEP_IDS and (near := nearest(name, STEP_IDS)):
+        raise PydanticCustomError("other_step", "not a step", {"hint": f"did you mean '{near}'?"})
     return name
 
 

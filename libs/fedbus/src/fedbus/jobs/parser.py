@@ -183,8 +183,24 @@ def _hint_for_unknown(key: str, place: Place) -> str:
 
 
 def _begun(name: str, choices: Iterable[str]) -> str:
-    """Return the choice of which a name is the first word; empty: there is none."""
-    return next((each for each in choices if each.startswith(f"{name}-")), "")
+    """Return the choice of which a name is the first word, or beginnings of all words."""
+    begun = (
+        each
+        for each in choices
+        if each.startswith(f"{name}-") or ("-" in each and _shortens(name, each.split("-")))
+    )
+    return next(begun, "")
+
+
+def _shortens(name: str, words: Sequence[str]) -> bool:
+    """Return whether a name is made of a beginning of each word: secagg, of secure aggregation."""
+    if not words:
+        return not name
+    first, *others = words
+    return any(
+        name.startswith(first[:size]) and _shortens(name[size:], others)
+        for size in range(1, len(first) + 1)
+    )
 
 
 def _is_of_mechanism(key: str) -> bool:
