@@ -372,11 +372,11 @@ def test_a_frame_of_many_tiny_blocks_is_refused() -> None:
 
 
 @pytest.mark.parametrize("level", [1, 3, 9, 19])
-def test_a_writer_of_frames_needs_at_most_six_mebibytes(level: int) -> None:
+def test_a_writer_of_frames_needs_at_most_three_mebibytes(level: int) -> None:
     """Level 19 would take 81 MiB for a model of 40 MB, and an agent on a small board has 90."""
     for size in (100, 400_000, 4_000_000, 40_000_000):
         parameters = writer_parameters(level, size)
-        assert parameters.estimated_compression_context_size() <= 6 * 2**20
+        assert parameters.estimated_compression_context_size() <= 3 * 2**20
 
 
 CHAINS = (

@@ -1,8 +1,8 @@
 """Step `zstandard`: bytes as one frame of zstandard, of a size that its reader has bounded. Pure.
 
-The package zstandard is imported when a job needs it. A writer needs at most 6 MiB beside the
-frame, whatever the level: larger tables and windows gain nothing on numbers of models, and an agent
-on a small board would not have the memory. A reader needs the window, 8 MiB at most.
+The package zstandard is imported when a job needs it. A writer needs at most 3 MiB beside the
+frame, whatever the level: larger tables and windows gain at most 1 % on numbers of models, and an
+agent on a small board would not have the memory. A reader needs the window, 8 MiB at most.
 """
 
 import importlib
@@ -16,9 +16,9 @@ GREATEST_LEVEL: Final = 19
 """Levels above are `ultra` in the words of zstandard: far slower for nearly the same bytes."""
 
 _WINDOW_BYTES: Final = 2**23
-_WRITER_BYTES: Final = 6 * 2**20
+_WRITER_BYTES: Final = 3 * 2**20
 """The most memory of a writer; level 3 needs 1.2 MiB, level 19 would need up to 81 MiB."""
-_SMALL_SOURCE_BYTES: Final = 2**18
+_SMALL_SOURCE_BYTES: Final = 2**17
 """The parameters of any level for a source of this size need at most `_WRITER_BYTES`."""
 _LEAST_BLOCK_BYTES: Final = 256
 """Writers make blocks of up to 128 KiB; a frame with more blocks than of this size is refused."""
