@@ -40,6 +40,7 @@ OPTIONAL_METHODS: Final[Mapping[Group, Mapping[str, Arguments]]] = {
     "objectives": {},
     "update_transforms": {
         "next_numbers": ("numbers", "facts"),
+        "public_bound": ("numbers",),
         "refuses_update": ("facts", "numbers"),
         "next_private_numbers": ("numbers", "facts", "noise"),
     },
