@@ -1,7 +1,7 @@
 """Models of a deployment: list, describe, push, pull."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
@@ -32,6 +32,7 @@ from fedbus.wire.messages import (
     ModelShown,
     ModelsListed,
     PrivacyShown,
+    PushModel,
     ShowModel,
     ShowPrivacy,
 )
@@ -234,16 +235,8 @@ async def push(
     """
     packed = await with_known_classes(connection, packed)
     wish = replace(packed.push, reset=reset)
-    request = Push(
-        repository_node(),
-        wish,
-        ModelPushed,
-        packed.blobs,
-        lambda answer: answer.version.model == wish.model,
-    )
-    request.moved = progress
-    pushed = await _run(connection, request)
-    return PushedModel(pushed.version, packed.spec(), packed.warnings)
+    version = await _store(connection, wish, packed.blobs, progress)
+    return PushedModel(version, packed.spec(), packed.warnings)
 
 
 async def fetch_stored(
@@ -276,16 +269,25 @@ async def push_derived(
         Unreachable: the repository does not answer.
     """
     wish = replace(made.push, reset=reset)
+    version = await _store(connection, wish, made.blobs, progress)
+    return PushedModel(version, made.spec, ())
+
+
+async def _store(
+    connection: ClientConnection,
+    wish: PushModel,
+    blobs: Mapping[str, bytes | bytearray],
+    progress: Progress,
+) -> ModelRef:
     request = Push(
         repository_node(),
         wish,
         ModelPushed,
-        made.blobs,
+        blobs,
         lambda answer: answer.version.model == wish.model,
     )
     request.moved = progress
-    pushed = await _run(connection, request)
-    return PushedModel(pushed.version, made.spec, ())
+    return (await _run(connection, request)).version
 
 
 async def with_known_classes(connection: ClientConnection, packed: PackedModel) -> PackedModel:
