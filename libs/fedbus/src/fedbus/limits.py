@@ -7,6 +7,8 @@ from typing import Final
 
 MAX_MESSAGE_BYTES: Final = 2**20
 """The largest message that is read; the broker's `max_packet_size` is the same."""
+MAX_INLINE_WEIGHTS_BYTES: Final = 16 * 1024
+"""A version up to this size is sent whole in the report of its round and in the next tasks."""
 MAX_SPEC_BYTES: Final = MAX_MESSAGE_BYTES
 """A model spec; it is read like any message."""
 MAX_SPEC_FILE_BYTES: Final = 256 * 2**20

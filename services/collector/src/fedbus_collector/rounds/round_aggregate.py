@@ -11,6 +11,7 @@ from fedbus.blobs.spool import Spool, Spools
 from fedbus.compression import compressed_bounds
 from fedbus.compression.round_chance import round_rng
 from fedbus.core.actions import Action, Run, Serve, Unserve
+from fedbus.limits import MAX_INLINE_WEIGHTS_BYTES
 from fedbus.model.blob_header import blob_size
 from fedbus.model.frozen_bits import frozen_layout
 from fedbus.wire.blobs import BlobRef, CompressedBlob, ModelRef
@@ -33,7 +34,7 @@ from fedbus_collector.rounds.inputs import RoundInputs
 from fedbus_collector.rounds.progress import RoundProgress
 from fedbus_collector.rounds.round_observers import observers_of
 from fedbus_collector.rounds.round_privacy import RoundPrivacy
-from fedbus_collector.rounds.round_record import INLINE_WEIGHTS_BYTES, record_of
+from fedbus_collector.rounds.round_record import record_of
 from fedbus_collector.rounds.updates import BRIEF_RUN_BYTES, RoundUpdates
 
 WrittenPart: TypeAlias = Literal["weights", "state", "frozen", "thin"]
@@ -45,7 +46,7 @@ class RoundAggregate:
 
     Attributes:
         running: Whether a worker thread writes the aggregate.
-        inline_weights: The committed version's weights, if at most INLINE_WEIGHTS_BYTES.
+        inline_weights: The committed version's weights, if at most MAX_INLINE_WEIGHTS_BYTES.
     """
 
     def __init__(self, progress: RoundProgress, spools: Spools, cache: ModelCache) -> None:
@@ -175,7 +176,7 @@ class RoundAggregate:
         """Cache what was committed for the next round, if this collector has made it."""
         if (out := self._served.get(version.weights.digest)) is None:
             return
-        if out.size <= INLINE_WEIGHTS_BYTES:
+        if out.size <= MAX_INLINE_WEIGHTS_BYTES:
             with out.read(0, out.size) as content:
                 self.inline_weights = bytes(content)
         if record.encryption is not None:

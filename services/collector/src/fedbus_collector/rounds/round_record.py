@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import islice
 
 from fedbus.energy.energy_sums import total_energy
+from fedbus.limits import MAX_INLINE_WEIGHTS_BYTES
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_training_metrics
 from fedbus.wire.blobs import EncryptedVersion, ModelRef
@@ -17,9 +18,6 @@ from fedbus_collector.rounds.progress import MAX_REFUSAL_CHARACTERS, RoundProgre
 
 MAX_RECORDED_METRICS = 4096
 """Metrics of all contributors together in a round's record, which is one message."""
-
-INLINE_WEIGHTS_BYTES = 16 * 1024
-"""A version up to this size is sent whole inside the report of its round and in the next tasks."""
 
 
 def record_of(
@@ -95,7 +93,7 @@ def downloaded_bytes(base: ModelRef, *, thin: bool) -> int:
 
     The weights of a small base are sent inside the tasks, whole, in place of a thin blob.
     """
-    fetched = thin and base.weights.size > INLINE_WEIGHTS_BYTES
+    fetched = thin and base.weights.size > MAX_INLINE_WEIGHTS_BYTES
     return (base if fetched else base.whole).download.size
 
 

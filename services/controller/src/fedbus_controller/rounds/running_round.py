@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fedbus.core.actions import Action, Ask, Cancel, Note
+from fedbus.limits import MAX_INLINE_WEIGHTS_BYTES
 from fedbus.text import listed
 from fedbus.wire.messages import Dismiss, Dismissed, OpenRound, RoundOpened, TaskTaken, TrainTask
 from fedbus.wire.round_records import Plan
@@ -13,8 +14,6 @@ from fedbus_controller.fleet import Fleet, Liveness
 from fedbus_controller.job_context import JobContext
 from fedbus_controller.published_reasons import ControllerSentence
 
-MAX_INLINE_BASE_BYTES = 16 * 1024
-"""Size up to which a base is sent inside a task."""
 MAX_INLINE_BASES_BYTES = 4 * 2**20
 """Size of the bases inside the tasks of one cohort, together."""
 GRACE_SECONDS = 30.0
@@ -35,7 +34,7 @@ class RunningRound:
         self._fleet = fleet
         self._collector_asked_at = now
         self._members = context.expected_members(len(plan.cohort))
-        self._inline_up_to = min(MAX_INLINE_BASE_BYTES, MAX_INLINE_BASES_BYTES // self._members)
+        self._inline_up_to = min(MAX_INLINE_WEIGHTS_BYTES, MAX_INLINE_BASES_BYTES // self._members)
         fits = base is not None and len(base) <= self._inline_up_to
         self._inline_base = base if fits else None
         # Agents train from the smaller blob only if the job asks for it, and they must fetch one.
