@@ -77,5 +77,5 @@ broker:
 
 .venv/.dev: .venv/.base $(METADATA)
 	@echo "Installing what developers need …"
-	@$(PACKAGES) -e 'libs/fedbus[accounting,cli,compression,dp-sgd,encryption,http,images,noise,parquet,plot,secure-aggregation,tensorflow,tflite,torch]' $(SERVICES) --group dev
+	@$(PACKAGES) -e 'libs/fedbus[accounting,api-docs,cli,compression,dp-sgd,encryption,grpc,http,images,noise,onnx,onnx-export,parquet,plot,secure-aggregation,tensorflow,tflite,torch]' $(SERVICES) -e 'services/repository[mongo]' --group dev
 	@touch .venv/.demo $@
