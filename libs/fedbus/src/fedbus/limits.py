@@ -40,6 +40,8 @@ MAX_COHORT_AGENTS: Final = 10_000
 
 MAX_STRUCTURES: Final = 16
 """Architectures in a model spec."""
+MAX_ALIASES: Final = 64
+"""Aliases of one model, and tags of one version."""
 MAX_CLASS_NAMES: Final = 100_000
 """Class names in a model spec: enough for the largest public data sets."""
 MAX_TENSORS: Final = 4096

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from fedbus.limits import (
+    MAX_ALIASES,
     MAX_CLASS_NAMES,
     MAX_DIMENSIONS,
     MAX_FAULTS_SENT,
@@ -13,7 +14,7 @@ from fedbus.limits import (
     MAX_TEXT_CHARACTERS,
 )
 from fedbus.scalars import Bounds, Flag, Ident, Number, Strict, Text, Whole, Word
-from fedbus.wire.blobs import BlobRef, EncryptedVersion
+from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef
 from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.identifiers import Digest, Metrics, NodeName, Timestamp
 from fedbus.wire.output_kinds import OutputKind
@@ -190,6 +191,18 @@ class ModelLatest:
     at: Timestamp | None = None
     privacy: PrivacySpent | None = None
     encryption: EncryptedVersion | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAliases:
+    """The version that each alias of a model names, such as `production`.
+
+    `changes` counts the promotions and roll-backs of the model: a later document has a higher one.
+    """
+
+    model: Ident
+    aliases: Annotated[dict[Ident, ModelRef], Bounds(max_length=MAX_ALIASES)]
+    changes: Whole = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from fedbus.wire import messages as m
 from fedbus.wire.documents import (
     Heartbeat,
     JobState,
+    ModelAliases,
     ModelLatest,
     NodeIdentity,
     NodeState,
@@ -128,11 +129,18 @@ LINKS: tuple[Link, ...] = (
     Link(m.ModelPushed, ("repository",), ("user",)),
     Link(m.ListModels, ("user",), ("repository",)),
     Link(m.ModelsListed, ("repository",), ("user",)),
-    Link(m.ShowModel, ("user",), ("repository",)),
-    Link(m.ModelShown, ("repository",), ("user",)),
+    Link(m.ShowModel, ("user", "inference"), ("repository",)),
+    Link(m.ModelShown, ("repository",), ("user", "inference")),
+    Link(m.TagVersion, ("user",), ("repository",)),
+    Link(m.VersionTagged, ("repository",), ("user",)),
+    Link(m.PromoteVersion, ("user",), ("repository",)),
+    Link(m.RollBackAlias, ("user", "inference"), ("repository",)),
+    Link(m.AliasMoved, ("repository",), ("user", "inference")),
+    Link(m.ListRelatives, ("user",), ("repository",)),
+    Link(m.RelativesListed, ("repository",), ("user",)),
     Link(m.ShowPrivacy, ("user",), ("repository",)),
     Link(m.PrivacyShown, ("repository",), ("user",)),
-    Link(m.RequestRefused, ("repository",), ("user",)),
+    Link(m.RequestRefused, ("repository",), ("user", "inference")),
 )
 
 HOUR_SECONDS = 3600
@@ -192,6 +200,10 @@ MODEL_LATEST = Topic(
     "models/{model}/latest", ModelLatest, ("repository",), ("inference", "controller", "user"),
     "json", retain=True, purpose="the newest committed version of a model",
 )
+MODEL_ALIASES = Topic(
+    "models/{model}/aliases", ModelAliases, ("repository",), ("inference", "controller", "user"),
+    "json", retain=True, purpose="the version that each alias of a model names, such as production",
+)
 INFERENCE = Topic(
     "inference/{model}/request", None, ("user",), ("inference",), "any", retain=False,
     purpose='an array (`{"inputs": …}`), JSON or msgpack; the reply in the same encoding: '
@@ -208,6 +220,6 @@ BLOBS = Topic(
 )
 PUBLIC = (
     NODE_STATE, NODE_IDENTITY, HEARTBEAT, SUBMIT, CANCEL, FORGET, JOB_REQUEST, JOB_REFUSED,
-    JOB_STATE, ROUND_STATE, MODEL_LATEST, INFERENCE, REPLIES, BLOBS,
+    JOB_STATE, ROUND_STATE, MODEL_LATEST, MODEL_ALIASES, INFERENCE, REPLIES, BLOBS,
 )
 # fmt: on

@@ -49,6 +49,15 @@ from fedbus.wire.messages.model_requests import (
     ShowPrivacy,
     VersionFacts,
 )
+from fedbus.wire.messages.model_trail import (
+    AliasMoved,
+    ListRelatives,
+    PromoteVersion,
+    RelativesListed,
+    RollBackAlias,
+    TagVersion,
+    VersionTagged,
+)
 from fedbus.wire.messages.rounds import (
     Decline,
     Dismiss,
