@@ -16,7 +16,7 @@ import fedbus_controller.running_jobs
 import fedbus_edge_agent.tasks.task_numbers
 from fedbus.mqtt.bus import Packet
 from fedbus.wire.topics import CANCEL, ROOT, SUBMIT
-from fedbus_repository.stores.sqlite.job_rows import MAX_LISTED_ENDED_JOBS
+from fedbus_repository.stores.record_database import MAX_LISTED_ENDED_JOBS
 from tests.container_sizes import container_sizes, grown
 from tests.ring.ring_cluster import USER, RingCluster
 

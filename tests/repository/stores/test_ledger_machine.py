@@ -20,7 +20,6 @@ from fedbus.wire.privacy import LedgerEntry, PrivacySpent, PrivacyTerms
 from fedbus.wire.round_records import Plan
 from fedbus_repository.stores.ledger_records import RecordedNoise
 from fedbus_repository.stores.records import HistoryEntry
-from fedbus_repository.stores.sqlite import ledger_rows
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.fedbus.privacy.contributors import contributors_of
 from tests.repository.faults import STEPS, Disk
@@ -79,9 +78,9 @@ class LedgerMachine(RuleBasedStateMachine):
             self.disk.step = ""
 
     def entries(self) -> list[LedgerEntry]:
-        """Read the ledger from its rows."""
-        with self.store._database.reading("a test") as db:  # noqa: SLF001 - what is on the disk
-            return list(ledger_rows.entries_after(db, JOB, 0))
+        """Read the ledger from the database."""
+        with self.store._database.reading("a test") as records:  # noqa: SLF001 - what is on the disk
+            return [each.entry for each in records.entries_after(JOB, 0)]
 
     @rule(step=st.sampled_from(STEPS), after=st.integers(0, 2))
     def break_the_disk(self, step: str, after: int) -> None:

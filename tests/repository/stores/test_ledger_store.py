@@ -19,6 +19,7 @@ from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.features import AgentFeatures
 from fedbus.wire.privacy import NoiseStep, Participation, PrivacySpent, PrivacyTerms
 from fedbus.wire.strategies import Strategy
+from fedbus_repository.stores import ledger_decisions
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.ledger_records import (
     JobLedger,
@@ -29,7 +30,6 @@ from fedbus_repository.stores.ledger_records import (
 )
 from fedbus_repository.stores.model_epsilon import model_spent
 from fedbus_repository.stores.records import HistoryEntry, StoredJob, StoreRefusal, Version
-from fedbus_repository.stores.sqlite import ledger_store
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.conftest import Open
 from tests.repository.faults import STEPS, Disk
@@ -464,7 +464,7 @@ def test_a_ledger_that_is_no_longer_in_memory_is_read_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A repository has many models, and a bound on what it holds."""
-    monkeypatch.setattr(ledger_store, "MAX_CACHED_LEDGERS", 1)
+    monkeypatch.setattr(ledger_decisions, "MAX_CACHED_LEDGERS", 1)
     for _ in range(2):
         for model in ("faces", MODEL):
             if model not in {each.model for each in store.latest()}:

@@ -1,10 +1,9 @@
 """Protocols of a store: `Store` for records and blobs, `Upload` for a blob that is being received.
 
 Every method is one atomic change or one consistent read. Methods are called in worker threads,
-several at a time. A document database changes one document atomically: there, a job and its plan
-are one document, a version and its round are another, and so is a ledger entry; no method needs
-more. `rules.py`, `commit_rules.py` and `privacy_rules.py` decide what a method refuses, so that all
-stores refuse alike. A fault of the disk raises StoreError and changes nothing.
+several at a time. `RecordStore` implements them once, on the `Records` of a database, and
+`rules.py`, `commit_rules.py` and `privacy_rules.py` decide what a method refuses, so that all
+stores answer alike. A fault of the database raises StoreError; the request may be sent again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -96,9 +95,7 @@ class Store(Protocol):
 
         With an origin, return the job that the submission has already become (`rules.repeats`),
         whatever its id. A plan or an end stored under the submission's epoch shows that its
-        controller continued, so that the broker no longer keeps the request. A store that writes
-        several jobs at a time needs a unique key on a model's running job: the second insert fails,
-        and the origin is looked up again.
+        controller continued, so that the broker no longer keeps the request.
 
         With `continued`, its strategy, a new job's first round continues the state that the latest
         version is stored with; refused if another strategy made that version, or it has no state.
@@ -114,7 +111,7 @@ class Store(Protocol):
         Refused if its state is not the one that is stored with its base, or if it breaks the job's
         privacy terms. StoreError if the arrays of that state are missing: the message says how to
         mend it. If the agents of the plan protect their own data, their ledger entry is stored in
-        the same change; a document database stores it before the plan.
+        the same change.
         """
 
     def planned(self, job: str) -> Plan | None:
@@ -123,9 +120,7 @@ class Store(Protocol):
     def record_noise(self, entry: LedgerEntry) -> RecordedNoise | StoreRefusal:
         """Append an entry to a job's ledger, unless it is there already.
 
-        It is never deleted, and durable before this returns: its noise may be drawn then. A
-        document database needs unique keys on (job, task) and (job, number): the second insert
-        fails, and the rules are applied again.
+        It is never deleted, and durable before this returns: its noise may be drawn then.
         """
 
     def job_ledger(self, job: str) -> JobLedger:

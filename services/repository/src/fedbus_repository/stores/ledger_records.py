@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from fedbus.privacy.ledger import Composition
+from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages.job_storage import PlanRefusalKind
 from fedbus.wire.privacy import (
     JobPrivacy,
@@ -14,6 +15,7 @@ from fedbus.wire.privacy import (
     PrivacyTerms,
 )
 from fedbus.wire.round_records import Plan
+from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.records import JobEnd, StaleLease, StoreRefusal
 
 Spent: TypeAlias = tuple[float | None, float]
@@ -42,6 +44,25 @@ class EntryFacts:
 
     entry: LedgerEntry
     spent: PrivacySpent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOnModel:
+    """A job on a model, and how many versions it has made of it.
+
+    Attributes:
+        strategy: Its strategy as it was submitted; None if that was not stored.
+        first_version: The version of its first committed round; None before it.
+        last_version: That of its last one.
+    """
+
+    job: str
+    running: bool
+    submitted: Timestamp
+    strategy: Strategy | None
+    rounds: int
+    first_version: int | None
+    last_version: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.errors import StoreError
 from fedbus_repository.stores.disk import OnStep
+from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
 from fedbus_repository.stores.sqlite.tables import SCHEMA, TABLES, UPGRADES
 
 DATABASE = "repository.db"
@@ -55,13 +56,13 @@ class Database:
                 self._lock_fd = -1
 
     @contextmanager
-    def reading(self, operation: str) -> Iterator[sqlite3.Connection]:
+    def reading(self, operation: str) -> Iterator[SqliteRecords]:
         """Read consistently: no other thread writes meanwhile. A damaged disk raises StoreError."""
         with self.lock, self._errors_as_store_errors(operation):
-            yield self._db
+            yield SqliteRecords(self._db)
 
     @contextmanager
-    def writing(self, operation: str) -> Iterator[sqlite3.Connection]:
+    def writing(self, operation: str) -> Iterator[SqliteRecords]:
         """Run the block as one transaction, durable once the block has ended.
 
         A StoreError (the disk is full, broken or read-only) means that nothing has changed.
@@ -69,7 +70,7 @@ class Database:
         with self.lock, self._errors_as_store_errors(operation):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield self._db
+                yield SqliteRecords(self._db)
                 self._on_step("insert")
                 self._db.execute("COMMIT")
             except BaseException:
@@ -78,7 +79,8 @@ class Database:
                 raise
 
     def _create_tables(self) -> None:
-        with self.writing("creating the tables") as db:
+        with self.writing("creating the tables"):
+            db = self._db
             (found,) = db.execute("PRAGMA user_version").fetchone()
             if found == 0:
                 for table in TABLES:

@@ -8,8 +8,8 @@ from fedbus.errors import StoreError
 from fedbus_repository.stores.files import blob_path
 from fedbus_repository.stores.ledger_records import EntryFacts
 from fedbus_repository.stores.records import HistoryEntry, StoredJob
-from fedbus_repository.stores.sqlite import job_rows, ledger_rows, version_rows
 from fedbus_repository.stores.sqlite.database import DATABASE
+from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
 from fedbus_repository.stores.sqlite.tables import SCHEMA
 
 
@@ -33,18 +33,19 @@ class SqliteHistory:
                 f"{path}: the tables are of schema {found}, not {SCHEMA}: start its repository"
                 " once with this version of fedbus, which upgrades them"
             )
+        self._records = SqliteRecords(self._db)
 
     def history(self) -> list[HistoryEntry]:
         """Read every version of every model, by model and version."""
-        return list(version_rows.history(self._db))
+        return list(self._records.history())
 
     def job(self, name: str) -> StoredJob | None:
         """Read a job."""
-        return job_rows.job(self._db, name)
+        return self._records.job(name)
 
     def ledger(self, job: str) -> list[EntryFacts]:
         """Read all entries of a job's ledger, in order."""
-        return ledger_rows.ledger_of(self._db, job)
+        return list(self._records.entries_after(job, 0))
 
     def open_blob(self, digest: str) -> FileBlob | None:
         """Open a blob for reading."""

@@ -1,11 +1,10 @@
 # ruff: noqa: D102 - the methods are documented in Store
-"""Ledgers of the embedded store: entries, and what jobs have spent.
+"""Decisions about the ledgers of jobs: entries, and what jobs have spent.
 
 The ε of an entry takes up to a second to compute, so that is done between two transactions: the
 first one decides what would be released, and the second one stores it if that is still so.
 """
 
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
@@ -18,6 +17,7 @@ from fedbus.wire.privacy import LedgerEntry, PrivacySpent, PrivacyTerms
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores import privacy_rules, rules
+from fedbus_repository.stores.ledger_reading import entry_of_round, jobs_since_push, spent_by
 from fedbus_repository.stores.ledger_records import (
     AllowedEntry,
     EntryFacts,
@@ -27,67 +27,66 @@ from fedbus_repository.stores.ledger_records import (
     Spent,
 )
 from fedbus_repository.stores.model_epsilon import new_job_fault, spent_by_each
+from fedbus_repository.stores.record_database import RecordDatabase, Records
 from fedbus_repository.stores.records import StoredJob, StoreRefusal
-from fedbus_repository.stores.sqlite import job_rows, ledger_rows, version_rows
-from fedbus_repository.stores.sqlite.database import Database
 
 MAX_CACHED_LEDGERS: Final = 16
-"""Ledgers in memory; another one is read again from its rows."""
+"""Ledgers in memory; another one is read again from its entries."""
 
 Accountant: TypeAlias = Callable[[PrivacyTerms, Composition, Iterable[Spent]], PrivacySpent]
 """Computes what a job has spent, of its terms, its ledger and what other jobs have spent on the
 model; raises PluginError if it cannot."""
 
 
-class SqliteLedgers:
+class LedgerDecisions:
     """The part of a `Store` that concerns the ledgers of jobs."""
 
-    def __init__(self, database: Database, accountant: Accountant) -> None:
+    def __init__(self, database: RecordDatabase, accountant: Accountant) -> None:
         self._database, self._accountant = database, accountant
         self._cached: OrderedDict[str, Ledger] = OrderedDict()
 
     def record_noise(self, entry: LedgerEntry) -> RecordedNoise | StoreRefusal:
         what = f"storing a ledger entry of job {entry.job}"
-        with self._database.reading(what) as db:
-            answer = self._noise_answer(db, entry)
+        with self._database.reading(what) as records:
+            answer = self._noise_answer(records, entry)
         while isinstance(answer, AllowedEntry):
             allowed = answer
             if fault := budget_fault(answer.terms, answer.before, answer.after):
                 return StoreRefusal(fault)
             spent = self._spent_after(answer)
-            with self._database.writing(what) as db:
-                answer = self._noise_answer(db, entry)
+            with self._database.writing(what) as records:
+                answer = self._noise_answer(records, entry)
                 if answer == allowed:
-                    ledger_rows.append(db, entry, spent)
+                    records.append_entry(EntryFacts(entry=entry, spent=spent))
             if answer == allowed:
-                with self._database.reading(what) as db:
-                    answer = self._noise_answer(db, entry)
+                with self._database.reading(what) as records:
+                    answer = self._noise_answer(records, entry)
         return answer
 
     def job_ledger(self, job: str) -> JobLedger:
-        with self._database.reading(f"reading the ledger of job {job}") as db:
-            found = job_rows.job(db, job)
+        with self._database.reading(f"reading the ledger of job {job}") as records:
+            found = records.job(job)
             if found is None or found.terms is None:
                 return JobLedger()
             if found.ended is not None:
-                spent = ledger_rows.spent_by(db, job)
+                spent = spent_by(records, job)
                 return JobLedger(spent=spent, entries=spent.entries if spent else 0)
-            return self._summary(db, found.job, found.terms)
+            return self._summary(records, found.job, found.terms)
 
     def ledger(self, job: str) -> list[EntryFacts]:
-        with self._database.reading(f"reading the ledger of job {job}") as db:
-            return ledger_rows.ledger_of(db, job)
+        with self._database.reading(f"reading the ledger of job {job}") as records:
+            return list(records.entries_after(job, 0))
 
     def model_privacy(self, model: str) -> ModelPrivacy | StoreRefusal:
-        with self._database.reading(f"reading what was spent on model {model}") as db:
-            latest = version_rows.latest(db, model)
+        with self._database.reading(f"reading what was spent on model {model}") as records:
+            latest = records.latest(model)
             if latest is None:
-                return unknown_model(db, model)
-            return ModelPrivacy(version=latest.version, jobs=ledger_rows.jobs_since_push(db, model))
+                return unknown_model(records, model)
+            return ModelPrivacy(version=latest.version, jobs=jobs_since_push(records, model))
 
     def check_private_job(self, model: str, private: Strategy) -> StoreRefusal | None:
-        with self._database.reading(f"checking what was spent on model {model}") as db:
-            if refusal := private_job_refusal(db, model, private):
+        with self._database.reading(f"checking what was spent on model {model}") as records:
+            if refusal := private_job_refusal(records, model, private):
                 return refusal
         assert private.privacy is not None  # noqa: S101 - it is the strategy of a private job
         first = privacy_rules.first_allowed_entry(private.privacy)
@@ -99,37 +98,37 @@ class SqliteLedgers:
         return StoreRefusal(fault, privacy_rules.TARGET_KEY) if fault else None
 
     def _noise_answer(
-        self, db: sqlite3.Connection, entry: LedgerEntry
+        self, records: Records, entry: LedgerEntry
     ) -> RecordedNoise | StoreRefusal | AllowedEntry:
         """Return the answer to an entry; an allowed one may be stored if its ε allows it."""
-        job = job_rows.job(db, entry.job)
+        job = records.job(entry.job)
         if job is None:
             return StoreRefusal(rules.unknown_job(entry.job))
-        ledger = self._ledger(db, entry.job)
+        ledger = self._ledger(records, entry.job)
         if ledger.has(entry) and job.terms is not None:
-            found = ledger_rows.entry_of(db, entry.job, entry.task)
-            assert found is not None  # noqa: S101 - ledger rows are never deleted
+            found = records.entry_of(entry.job, entry.task)
+            assert found is not None  # noqa: S101 - entries are never deleted
             steps = ledger.steps() if job.terms.correlated else ()
             return RecordedNoise(spent=found.spent, steps=steps)
         if job.plan is not None and job.terms is not None and job.plan.task == entry.task:
-            paid = ledger_rows.entry_of_round(db, job, entry.task)
+            paid = entry_of_round(records, job, entry.task)
             if paid is not None and trains_on_features(job.plan, job.terms):
                 return RecordedNoise(spent=paid.spent)
         fault = privacy_rules.noise_fault(entry, job, ledger)
         if fault or job.terms is None:
             return StoreRefusal(fault or "")
         after = ledger.composition_with(entry.agents, entry.noise_multiplier)
-        return self._allowed_entry(db, job, job.terms, ledger.composition(), after)
+        return self._allowed_entry(records, job, job.terms, ledger.composition(), after)
 
     def _allowed_entry(
         self,
-        db: sqlite3.Connection,
+        records: Records,
         job: StoredJob,
         terms: PrivacyTerms,
         before: Composition,
         after: Composition,
     ) -> AllowedEntry:
-        jobs = ledger_rows.jobs_since_push(db, job.model)
+        jobs = jobs_since_push(records, job.model)
         others = [each for each in jobs if each.job != job.job]
         spent = spent_by_each(others, terms.unit)
         return AllowedEntry(terms=terms, before=before, after=after, earlier=spent)
@@ -139,19 +138,19 @@ class SqliteLedgers:
         return self._accountant(allowed.terms, allowed.after, allowed.earlier)
 
     def _summary(
-        self, db: sqlite3.Connection, job: str, terms: PrivacyTerms, refused: Plan | None = None
+        self, records: Records, job: str, terms: PrivacyTerms, refused: Plan | None = None
     ) -> JobLedger:
         """Return a job's ledger for its controller; of a refused plan, its cohort comes first."""
-        ledger = self._ledger(db, job)
+        ledger = self._ledger(records, job)
         entries, found = ledger.entries, ledger.participations()
         if refused is None:
             ordered = privacy_rules.ordered_by_use(terms, found, entries)
         else:
             ordered = privacy_rules.ordered_by_plan(refused, terms, found, entries)
-        spent = ledger_rows.spent_by(db, job)
+        spent = spent_by(records, job)
         return JobLedger(spent=spent, entries=entries, participations=ordered)
 
-    def _ledger(self, db: sqlite3.Connection, job: str) -> Ledger:
+    def _ledger(self, records: Records, job: str) -> Ledger:
         """Return a job's ledger, with the entries that were stored since it was read last.
 
         Not to be called after an entry was written in the same transaction, which may still fail.
@@ -160,21 +159,19 @@ class SqliteLedgers:
         self._cached.move_to_end(job)
         while len(self._cached) > MAX_CACHED_LEDGERS:
             self._cached.popitem(last=False)
-        for entry in ledger_rows.entries_after(db, job, ledger.entries):
-            ledger.append(entry)
+        for each in records.entries_after(job, ledger.entries):
+            ledger.append(each.entry)
         return ledger
 
 
-def unknown_model(db: sqlite3.Connection, model: str) -> StoreRefusal:
+def unknown_model(records: Records, model: str) -> StoreRefusal:
     """Return the refusal of a model that no version exists of."""
-    known = (each.model for each in version_rows.latest_of_all(db))
+    known = (each.model for each in records.latest_of_all())
     return StoreRefusal(rules.unknown_model(model, known), "model_name")
 
 
-def private_job_refusal(
-    db: sqlite3.Connection, model: str, private: Strategy
-) -> StoreRefusal | None:
+def private_job_refusal(records: Records, model: str, private: Strategy) -> StoreRefusal | None:
     """Return the refusal of a job whose mechanism cannot continue a model's ε."""
     assert private.privacy is not None  # noqa: S101 - it is the strategy of a private job
-    fault = new_job_fault(private.privacy, model, ledger_rows.jobs_since_push(db, model))
+    fault = new_job_fault(private.privacy, model, jobs_since_push(records, model))
     return StoreRefusal(fault, privacy_rules.PRIVACY_KEY) if fault else None

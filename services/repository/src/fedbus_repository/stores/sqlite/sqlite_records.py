@@ -1,0 +1,7 @@
+"""All records in SQLite: the `Records` of the embedded store."""
+
+from fedbus_repository.stores.sqlite.job_rows import JobRows
+
+
+class SqliteRecords(JobRows):
+    """`Records` of an open database; the caller has its lock, and a transaction for writes."""
