@@ -42,14 +42,14 @@ class InvalidValue:
     problem: str
 
 
-def read_tree(data: bytes) -> tuple[object, bool]:
+def read_tree(data: bytes, max_bytes: int = MAX_MESSAGE_BYTES) -> tuple[object, bool]:
     """Parse JSON; return its value, and whether it contains an `InvalidValue`.
 
     Raises:
         WireError: the text as a whole is not valid.
     """
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise WireError(f"expected at most {MAX_MESSAGE_BYTES} bytes, got {len(data)}")
+    if len(data) > max_bytes:
+        raise WireError(f"expected at most {max_bytes} bytes, got {len(data)}")
     text = _decoded(data)
     if _deeper_than(MAX_DEPTH, text):
         raise WireError(f"expected at most {MAX_DEPTH} levels of nesting, got more")
@@ -69,9 +69,9 @@ def read_tree(data: bytes) -> tuple[object, bool]:
     return tree, values.faulty
 
 
-def read_json(data: bytes) -> object:
+def read_json(data: bytes, max_bytes: int = MAX_MESSAGE_BYTES) -> object:
     """Parse JSON; raise WireError if the text or one of its values is not valid."""
-    tree, faulty = read_tree(data)
+    tree, faulty = read_tree(data, max_bytes)
     if faulty:
         found = ((at, one.problem) for at, one in walk(tree) if isinstance(one, InvalidValue))
         place, problem = next(found, ((), "not a valid value"))

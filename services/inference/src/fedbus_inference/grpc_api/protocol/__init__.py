@@ -1,0 +1,1 @@
+"""Messages of the gRPC interface, generated from the .proto files beside this file."""
