@@ -2,16 +2,18 @@
 
 import json
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fedbus.core.actions import Action, Cancel, Fetch, Note, Reply, Run, WakeAt
+from fedbus.core.actions import Action, Cancel, Deliver, Fetch, Note, Reply, Run, WakeAt
 from fedbus.core.events import (
     Event,
     Fetched,
     FetchFailed,
+    Local,
     Ran,
     Received,
     ReplyTo,
@@ -31,6 +33,7 @@ from fedbus.wire.topics import INFERENCE
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.loading import Runtime
+from fedbus_inference.local_requests import LocalPrediction, PredictionOutcome
 from fedbus_inference.prediction import Predictor
 from fedbus_inference.settings import InferenceSettings
 
@@ -103,6 +106,7 @@ class Harness:
     settings: InferenceSettings = field(default_factory=InferenceSettings)
     blobs: dict[str, bytes] = field(default_factory=dict)
     replies: list[Reply] = field(default_factory=list)
+    outcomes: list[PredictionOutcome] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     runs: deque[Run] = field(default_factory=deque)
     fetches: dict[Key, Fetch] = field(default_factory=dict)
@@ -183,6 +187,11 @@ class Harness:
         data = json.dumps({"inputs": inputs}).encode() if payload is None else payload
         self.handle(Requested(INFERENCE, {"model": model}, data, content_type, reply))
 
+    def predict(self, inputs: Mapping[str, Array] | None = None, **changes: Any) -> None:
+        """Pass a request of this process's own servers."""
+        stated: dict[str, Any] = {"model": "sum", "deliver": self.outcomes.append}
+        self.handle(Local(LocalPrediction(**(stated | {"inputs": inputs} | changes))))
+
     def fetch(self) -> bool:
         """Deliver one blob; False: none is being fetched."""
         for key in list(self.fetches):
@@ -249,6 +258,8 @@ class Harness:
         match action:
             case Reply():
                 self.replies.append(action)
+            case Deliver(to, result):
+                to(result)
             case Note():
                 self.notes.append(action)
             case Run():

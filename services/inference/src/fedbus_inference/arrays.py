@@ -62,6 +62,24 @@ def parse_inputs(value: object, input_spec: InputSpec, max_elements: int) -> Arr
     return array.reshape(batch)
 
 
+def check_array(array: Array, input_spec: InputSpec, max_elements: int) -> Array:
+    """Return an array of a request in the model's dtype and as (examples, …), or raise WireError.
+
+    The array is not copied if it fits.
+    """
+    _check_dtype("inputs.dtype", array.dtype.name)
+    check_count(array.shape, max_elements)
+    batch = input_spec.batch_shape(array.shape)
+    if not array.size:
+        raise WireError(
+            f"inputs of shape {array.shape} contain no number; send at least one example"
+        )
+    fitting = _cast(array, input_spec.dtype)
+    if input_spec.normalized:
+        check_normalized(fitting)
+    return fitting.reshape(batch)
+
+
 def to_raw(array: Array) -> dict[str, Any]:
     """Return an array as dtype, shape and little-endian bytes."""
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)

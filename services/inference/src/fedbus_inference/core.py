@@ -12,6 +12,7 @@ from fedbus.core.events import (
     Event,
     Fetched,
     FetchFailed,
+    Local,
     Ran,
     Received,
     Requested,
@@ -28,8 +29,10 @@ from fedbus_inference.encoding import Encoding, encoding_of
 from fedbus_inference.keys import ModelKey
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.loading import Runtime
+from fedbus_inference.local_requests import LocalPrediction, RefusalKind
 from fedbus_inference.model_server import ModelServer
-from fedbus_inference.prediction import PredictionRequest, error_reply
+from fedbus_inference.prediction import PredictionRequest, error_reply, refuse_request
+from fedbus_inference.serving_status import ModelStatus
 from fedbus_inference.settings import InferenceSettings
 from fedbus_inference.unanswered import UnansweredLog
 
@@ -62,9 +65,20 @@ class InferenceCore(Core):
         """Return the version of each model that answers now."""
         return {model: each.served.version for model, each in self._servers.items() if each.served}
 
+    def statuses(self) -> tuple[ModelStatus, ...]:
+        """Return the status of each model, ordered by name."""
+        return tuple(self._servers[model].status() for model in sorted(self._servers))
+
+    def status(self, model: str) -> ModelStatus | None:
+        """Return the status of a model; None if it is unknown here."""
+        server = self._servers.get(model)
+        return None if server is None else server.status()
+
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Pass an event to the server of its model."""
         match event:
+            case Local(LocalPrediction() as request):
+                yield from self._requested_here(request, now)
             case Requested(topic) if topic is INFERENCE:
                 yield from self._requested(event, now)
             case Received(_, ModelLatest(model=model) as latest):
@@ -102,6 +116,16 @@ class InferenceCore(Core):
             yield error_reply(event.reply, encoding, model, str(error))
         else:
             request = PredictionRequest(event.payload, encoding, event.reply)
+            yield from server.request(request, now)
+
+    def _requested_here(self, request: LocalPrediction, now: float) -> Iterator[Action]:
+        try:
+            server = self._find_server(request.model)
+            server.check_choice(request.choice)
+        except WireError as error:
+            self.counts["requests_refused"] += 1
+            yield refuse_request(request, request.model, RefusalKind.NOT_FOUND, str(error))
+        else:
             yield from server.request(request, now)
 
     def _find_server(self, model: str) -> ModelServer:

@@ -13,17 +13,20 @@ from typing import Final
 
 from fedbus.core.actions import Action, Note, Run, WakeAt
 from fedbus.core.events import Event, Ran, RunFailed, Stopping, Woke
+from fedbus.errors import WireError
 from fedbus_inference import keys
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.loading import Runtime
+from fedbus_inference.local_requests import LocalPrediction, RefusalKind
 from fedbus_inference.model_updater import ModelUpdater
 from fedbus_inference.prediction import (
     BatchResult,
-    PredictionRequest,
+    Request,
     ServedVersion,
     answer_requests,
-    error_reply,
+    refuse_request,
 )
+from fedbus_inference.serving_status import ModelStatus, VersionStatus
 from fedbus_inference.settings import InferenceSettings
 
 MAX_QUEUED_BYTES: Final = 32 * 2**20
@@ -32,7 +35,7 @@ MAX_QUEUED_BYTES: Final = 32 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class _QueuedRequest:
-    request: PredictionRequest
+    request: Request
     deadline: float
 
 
@@ -59,26 +62,51 @@ class ModelServer:
         self._counts = counts
         self._queue: deque[_QueuedRequest] = deque()
         self._queued_bytes = 0
-        self._running: tuple[PredictionRequest, ...] = ()
+        self._running: tuple[Request, ...] = ()
         self._timer_set = False
         self._failed_version = -1
 
-    def request(self, request: PredictionRequest, now: float) -> Iterator[Action]:
+    def request(self, request: Request, now: float) -> Iterator[Action]:
         """Queue a request, or refuse it with the reason."""
         full = len(self._queue) >= self._settings.max_queued_requests
-        size = len(request.payload)
+        size = request.size
         if self.served is None and self.updater.incoming is None:
-            yield self._refuse(request, f"no version could be loaded yet: {self.updater.problem}")
+            sentence = f"no version could be loaded yet: {self.updater.problem}"
+            yield self._refuse(request, RefusalKind.LOADING, sentence)
         elif full or self._queued_bytes + size > MAX_QUEUED_BYTES:
-            yield self._refuse(
-                request, f"{len(self._queue)} requests are queued already; ask again in a moment"
-            )
+            sentence = f"{len(self._queue)} requests are queued already; ask again in a moment"
+            yield self._refuse(request, RefusalKind.OVERLOADED, sentence)
         else:
-            deadline = now + self._settings.request_timeout_seconds
+            seconds = self._settings.request_timeout_seconds
+            if isinstance(request, LocalPrediction) and request.timeout is not None:
+                seconds = request.timeout
+            deadline = now + seconds
             self._queue.append(_QueuedRequest(request, deadline))
             self._queued_bytes += size
             yield from self._predict()
             yield from self._set_timer()
+
+    def check_choice(self, choice: str) -> None:
+        """Raise WireError for a version that does not answer here."""
+        serving = None if self.served is None else str(self.served.version)
+        if choice not in {"", serving}:
+            raise WireError(
+                f"model {self._model!r}: version {choice[:64]!r} is not served here; "
+                f"served: {serving or 'none yet'}"
+            )
+
+    def status(self) -> ModelStatus:
+        """Return which versions answer, or why none does."""
+        versions = []
+        incoming = self.updater.incoming
+        if incoming and (self.served is None or incoming.version != self.served.version):
+            reason = self.updater.problem or "it is being loaded"
+            versions.append(VersionStatus(incoming.version, None, reason))
+        if self.served is not None:
+            versions.append(VersionStatus(self.served.version, self.served))
+            return ModelStatus(self._model, self.served.version, tuple(reversed(versions)))
+        reason = self.updater.problem or "the first version is being loaded"
+        return ModelStatus(self._model, None, tuple(versions), reason)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Handle an event of this model."""
@@ -93,7 +121,8 @@ class ModelServer:
                 yield from self._refuse_expired(now)
             case Stopping():
                 for request in self._take_queue():
-                    yield self._refuse(request, "this replica is stopping; ask again")
+                    sentence = "this replica is stopping; ask again"
+                    yield self._refuse(request, RefusalKind.STOPPING, sentence)
             case _:
                 yield from self.updater.handle(event, now)
 
@@ -133,7 +162,7 @@ class ModelServer:
         self._retire_old()
         failure = f"{type(error).__name__}: {error}"
         for request in running:
-            yield self._refuse(request, f"the prediction failed: {failure}")
+            yield self._refuse(request, RefusalKind.FAILED, f"the prediction failed: {failure}")
         yield from self._note_failure(failure)
         yield from self._predict()
 
@@ -154,18 +183,19 @@ class ModelServer:
         self._timer_set = False
         while self._queue and self._queue[0].deadline <= now:
             request = self._queue.popleft().request
-            self._queued_bytes -= len(request.payload)
+            self._queued_bytes -= request.size
             why = self.updater.problem or "the model is still loading, or busy"
             seconds = f"{self._settings.request_timeout_seconds:g} s"
-            yield self._refuse(request, f"no answer within {seconds}: {why}; ask again")
+            sentence = f"no answer within {seconds}: {why}; ask again"
+            yield self._refuse(request, RefusalKind.DEADLINE, sentence)
         yield from self._set_timer()
 
-    def _take_queue(self) -> tuple[PredictionRequest, ...]:
+    def _take_queue(self) -> tuple[Request, ...]:
         taken = tuple(queued.request for queued in self._queue)
         self._queue.clear()
         self._queued_bytes = 0
         return taken
 
-    def _refuse(self, request: PredictionRequest, sentence: str) -> Action:
+    def _refuse(self, request: Request, kind: RefusalKind, sentence: str) -> Action:
         self._counts["requests_refused"] += 1
-        return error_reply(request.reply, request.encoding, self._model, sentence)
+        return refuse_request(request, self._model, kind, sentence)

@@ -10,16 +10,18 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from fedbus.core.actions import Reply
+from fedbus.core.actions import Deliver, Reply
 from fedbus.core.events import ReplyTo
 from fedbus.errors import TrainingError, WireError
 from fedbus.frameworks.outputs import OutputActivation, derived_outputs, to_probabilities
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.model.layout import DTYPES, Array
+from fedbus.text import listed
 from fedbus.wire.output_kinds import OutputKind
-from fedbus_inference.arrays import parse_inputs, to_raw
+from fedbus_inference.arrays import check_array, parse_inputs, to_raw
 from fedbus_inference.encoding import Encoding, pack, unpack
 from fedbus_inference.input_spec import InputSpec
+from fedbus_inference.local_requests import LocalPrediction, PredictionOutcome, RefusalKind
 
 _PACKET_OVERHEAD_BYTES = 1024
 """Reserved for a packet's header and properties, beside its topic and correlation data."""
@@ -46,6 +48,15 @@ class PredictionRequest:
     payload: bytes
     encoding: Encoding
     reply: ReplyTo
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that this request holds while it waits."""
+        return len(self.payload)
+
+
+Request: TypeAlias = PredictionRequest | LocalPrediction
+Answer: TypeAlias = Reply | Deliver
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +102,27 @@ class ServedVersion:
         answer["outputs"] = write(outputs)
         if self.output_kind is not None:
             answer["answers"] = self.output_kind
-        more = derived_outputs(outputs, self.output_kind, self.output_activation, self.classes)
+        more = self._derive(outputs)
         return answer | {k: write(v) if isinstance(v, np.ndarray) else v for k, v in more.items()}
+
+    def to_outcome(self, outputs: Outputs, wanted: Sequence[str] = ()) -> PredictionOutcome:
+        """Return the answer to a local request; raise WireError if it wants an unknown output."""
+        single = not isinstance(outputs, Mapping)
+        named = {"outputs": outputs} if not isinstance(outputs, Mapping) else outputs
+        if unknown := [name for name in wanted if name not in named]:
+            raise WireError(
+                f"outputs: this model has no {unknown[0][:64]!a}; it has {listed(named)}"
+            )
+        return PredictionOutcome(
+            self.model,
+            self.version,
+            {name: named[name] for name in wanted or named},
+            self.output_kind if single else None,
+            self._derive(outputs) if not isinstance(outputs, Mapping) else {},
+        )
+
+    def _derive(self, outputs: Array) -> dict[str, Any]:
+        return derived_outputs(outputs, self.output_kind, self.output_activation, self.classes)
 
 
 def _check_outputs(outputs: Array, inputs: Array) -> Array:
@@ -108,14 +138,14 @@ def _check_outputs(outputs: Array, inputs: Array) -> Array:
 class BatchResult:
     """The replies to some requests; `failure` is an error of the model, for the log."""
 
-    replies: list[Reply]
+    replies: list[Answer]
     refused: int = 0
     failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _ParsedRequest:
-    request: PredictionRequest
+    request: Request
     inputs: Array
     as_raw: bool
 
@@ -125,24 +155,40 @@ def error_reply(reply: ReplyTo, encoding: Encoding, model: str, sentence: str) -
     return Reply(reply, pack(encoding, {"error": sentence, "model": model}), encoding)
 
 
+def refuse_request(
+    request: Request, model: str, kind: RefusalKind, sentence: str, retry_after: float = 0.0
+) -> Answer:
+    """Build the refusal of a request, in the form that its client reads."""
+    if isinstance(request, PredictionRequest):
+        return error_reply(request.reply, request.encoding, model, sentence)
+    outcome = PredictionOutcome(model, error=sentence, refusal=kind, retry_after=retry_after)
+    return Deliver(request.deliver, outcome)
+
+
 def answer_requests(
-    served: ServedVersion, requests: Sequence[PredictionRequest], max_elements: int
+    served: ServedVersion, requests: Sequence[Request], max_elements: int
 ) -> BatchResult:
     """Answer or refuse each request, of at most `max_elements` numbers."""
     parsed: list[_ParsedRequest] = []
-    refusals: list[Reply] = []
+    refusals: list[Answer] = []
     for request in requests:
         try:
             parsed.append(_parse(request, served.input_spec, max_elements))
         except WireError as error:
-            refusals.append(_refuse(served, request, str(error)))
+            refusals.append(_refuse(served, request, str(error), RefusalKind.INVALID))
     batch = _predict_batch(served, parsed, max_elements) if len(parsed) > 1 else None
     result = batch or _predict_each(served, parsed)
     replies = [*refusals, *result.replies]
     return BatchResult(replies, len(refusals) + result.refused, result.failure)
 
 
-def _parse(request: PredictionRequest, input_spec: InputSpec, max_elements: int) -> _ParsedRequest:
+def _parse(request: Request, input_spec: InputSpec, max_elements: int) -> _ParsedRequest:
+    if isinstance(request, LocalPrediction) and request.inputs is not None:
+        if len(request.inputs) != 1:
+            raise WireError(f"inputs: expected one array, got {len(request.inputs)}")
+        (array,) = request.inputs.values()
+        array = check_array(array, input_spec, max_elements)
+        return _ParsedRequest(request, array, as_raw=True)
     if len(request.payload) > MAX_MESSAGE_BYTES:
         raise WireError(
             f"expected a request of at most {MAX_MESSAGE_BYTES} bytes, got {len(request.payload)}"
@@ -186,7 +232,7 @@ def _split(outputs: Outputs, ends: Array) -> Iterator[Outputs]:
 
 
 def _predict_each(served: ServedVersion, parsed: list[_ParsedRequest]) -> BatchResult:
-    replies: list[Reply] = []
+    replies: list[Answer] = []
     refused, failure = 0, ""
     for one in parsed:
         try:
@@ -194,7 +240,7 @@ def _predict_each(served: ServedVersion, parsed: list[_ParsedRequest]) -> BatchR
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; callers get the message
             failure = f"{type(error).__name__}: {error}"
             sentence = f"version {served.version} could not answer: {failure}"
-            reply, is_refusal = _refuse(served, one.request, sentence), True
+            reply, is_refusal = _refuse(served, one.request, sentence, RefusalKind.FAILED), True
         replies.append(reply)
         refused += is_refusal
     return BatchResult(replies, refused, failure)
@@ -202,9 +248,15 @@ def _predict_each(served: ServedVersion, parsed: list[_ParsedRequest]) -> BatchR
 
 def _build_reply(
     served: ServedVersion, one: _ParsedRequest, outputs: Outputs
-) -> tuple[Reply, bool]:
-    """Return the reply, and whether it is a refusal because the answer is too large."""
+) -> tuple[Answer, bool]:
+    """Return the reply, and whether it is a refusal, as of an answer that is too large."""
     request = one.request
+    if isinstance(request, LocalPrediction):
+        try:
+            outcome = served.to_outcome(outputs, request.outputs)
+        except WireError as error:
+            return _refuse(served, request, str(error), RefusalKind.INVALID), True
+        return Deliver(request.deliver, outcome), False
     payload = pack(request.encoding, served.to_answer(outputs, as_raw=one.as_raw))
     # A broker disconnects a client that publishes a larger packet than it accepts.
     reply = request.reply
@@ -215,9 +267,9 @@ def _build_reply(
             f"expected an answer of at most {limit} bytes, got {len(payload)}; send fewer than "
             f"{len(one.inputs)} examples at once"
         )
-        return _refuse(served, request, sentence), True
+        return _refuse(served, request, sentence, RefusalKind.INVALID), True
     return Reply(reply, payload, request.encoding), False
 
 
-def _refuse(served: ServedVersion, request: PredictionRequest, sentence: str) -> Reply:
-    return error_reply(request.reply, request.encoding, served.model, sentence)
+def _refuse(served: ServedVersion, request: Request, sentence: str, kind: RefusalKind) -> Answer:
+    return refuse_request(request, served.model, kind, sentence)

@@ -114,6 +114,14 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Deliver:
+    """Call `to` with the answer to a request of this process's own servers, in the event loop."""
+
+    to: Callable[[Any], None]
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """Acknowledge the request with this receipt: the broker may delete it."""
 
@@ -184,6 +192,6 @@ class Quit:
 
 Action: TypeAlias = (
     Send | Ask | Cancel | Announce | Clear | Follow | Unfollow | Introduce | Trouble
-    | AnnounceNoiseKey | AnnounceEncryptionKey | Reply | Settle | WakeAt | Run | Fetch | Serve
-    | Unserve | Note | Quit
+    | AnnounceNoiseKey | AnnounceEncryptionKey | Reply | Deliver | Settle | WakeAt | Run | Fetch
+    | Serve | Unserve | Note | Quit
 )  # fmt: skip

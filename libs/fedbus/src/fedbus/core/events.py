@@ -98,7 +98,10 @@ class FetchFailed:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A request arrived over this process's own HTTP API, which has checked it."""
+    """A request arrived over this process's own HTTP API, which has checked it.
+
+    An answer goes back with `Deliver`.
+    """
 
     message: Any
 

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from fedbus.blobs.transfer.chunk import write_chunk
 from fedbus.blobs.transfer.uploads import SendChunk
-from fedbus.core.actions import Note, Quit
+from fedbus.core.actions import Deliver, Note, Quit
 from fedbus.core.keys import Key
 from fedbus.mqtt.bus import Packet
 from fedbus.wire.blobs import CHUNK_BYTES
@@ -79,6 +79,7 @@ Effect: TypeAlias = (
     | Unsubscribe
     | StartRun
     | Misread
+    | Deliver
     | Note
     | Quit
 )

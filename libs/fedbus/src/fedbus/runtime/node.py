@@ -21,6 +21,7 @@ from fedbus.core.actions import (
     Ask,
     Cancel,
     Clear,
+    Deliver,
     Fetch,
     Follow,
     Introduce,
@@ -259,7 +260,7 @@ class Node:
                 self._effects.extend(self._followed.perform(action))
             case Introduce() | Trouble() | AnnounceNoiseKey() | AnnounceEncryptionKey():
                 self._effects.extend(self._presence.perform(action))
-            case Note() | Quit():
+            case Note() | Quit() | Deliver():
                 self._effects.append(action)
             case Announce() | Clear() | Reply():
                 self._effects.append(Publish(packet_of(action, self.identity.root)))

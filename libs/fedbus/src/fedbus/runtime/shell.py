@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fedbus.core import clock
-from fedbus.core.actions import Note, Quit
+from fedbus.core.actions import Deliver, Note, Quit
 from fedbus.core.keys import Key
 from fedbus.errors import FedbusError
 from fedbus.mqtt.bus import Bus, Packet
@@ -203,6 +203,8 @@ class Shell:
             case Note(event, facts):
                 self.counts[event] = self.counts.get(event, 0) + 1
                 self._log.info(event, **facts)
+            case Deliver(to, result):
+                self._deliver(to, result)
             case Misread(topic, reason):
                 self.counts["message_misread"] = self.counts.get("message_misread", 0) + 1
                 self._log.warning("message_misread", topic=topic, reason=reason)
@@ -213,6 +215,12 @@ class Shell:
                 # Nothing is queued while disconnected: the next connect repeats every ask.
                 if self.connected:
                     self._control.append(effect)
+
+    def _deliver(self, to: Callable[[Any], None], result: object) -> None:
+        try:
+            to(result)
+        except Exception:  # noqa: BLE001 - one request's client must not end the service for all
+            self._log.exception("local_answer_not_delivered")
 
     def _ran(self, key: Key, done: "Future[Any]") -> None:
         if done.cancelled() or self._closed:

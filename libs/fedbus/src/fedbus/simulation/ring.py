@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from fedbus.core.actions import Note
+from fedbus.core.actions import Deliver, Note
 from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.memory_broker import MemoryBroker
 from fedbus.runtime.effects import (
@@ -207,6 +207,8 @@ class Ring(VirtualClock):
                 case Note(event, facts):
                     self.notes.append((self.now, host.name, event, facts))
                     self.on_note(host.name, effect)
+                case Deliver(to, result):
+                    to(result)
                 case Misread(topic, reason):
                     self.misread.append((host.name, topic, reason))
                 case _:
