@@ -187,7 +187,7 @@ class Harness:
         data = json.dumps({"inputs": inputs}).encode() if payload is None else payload
         self.handle(Requested(INFERENCE, {"model": model}, data, content_type, reply))
 
-    def predict(self, inputs: Mapping[str, Array] | None = None, **changes: Any) -> None:
+    def predict(self, inputs: Mapping[str, Array] | None = None, **changes: object) -> None:
         """Pass a request of this process's own servers."""
         stated: dict[str, Any] = {"model": "sum", "deliver": self.outcomes.append}
         self.handle(Local(LocalPrediction(**(stated | {"inputs": inputs} | changes))))

@@ -6,6 +6,7 @@ import msgpack
 import numpy as np
 import pytest
 
+from fedbus.core.actions import Deliver
 from fedbus.core.events import Stopping
 from fedbus.model.layout import Array
 from fedbus_inference.encoding import Encoding
@@ -124,7 +125,8 @@ def test_normalized_models_refuse_other_numbers() -> None:
     found: list[PredictionOutcome] = []
     request = LocalPrediction("halves", found.append, inputs={"x": ROWS})
     (answer,) = answer_requests(served, [request], 100).replies
-    answer.to(answer.result)  # type: ignore[union-attr]  # a Deliver
+    assert isinstance(answer, Deliver)
+    answer.to(answer.result)
     assert found[0].refusal is RefusalKind.INVALID
     assert "scale the inputs" in found[0].error
 

@@ -12,7 +12,13 @@ from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.model.layout import Array
 from fedbus_inference.encoding import Encoding
 from fedbus_inference.input_spec import InputSpec
-from fedbus_inference.prediction import PredictionRequest, Predictor, ServedVersion, answer_requests
+from fedbus_inference.prediction import (
+    Answer,
+    PredictionRequest,
+    Predictor,
+    ServedVersion,
+    answer_requests,
+)
 from tests.inference.harness import FAULTY, REPLY, Sums
 
 MAX_ELEMENTS = 1000
@@ -44,15 +50,22 @@ def packed(inputs: object) -> PredictionRequest:
     return PredictionRequest(msgpack.packb({"inputs": inputs}), Encoding.MSGPACK, REPLY)
 
 
-def said(reply: Reply) -> dict[str, Any]:
+def replies_of(served: ServedVersion, *requests: PredictionRequest) -> list[Reply]:
+    """Answer requests of a topic."""
+    found = answer_requests(served, requests, MAX_ELEMENTS).replies
+    return [reply for reply in found if isinstance(reply, Reply)]
+
+
+def said(reply: Answer) -> dict[str, Any]:
     """Read an answer in JSON."""
+    assert isinstance(reply, Reply)
     facts: dict[str, Any] = json.loads(reply.payload)
     return facts
 
 
 def test_the_answer_names_model_and_version() -> None:
     """The caller knows who answered."""
-    (reply,) = answer_requests(served(Sums(0.5, {})), [request([[1, 2, 3]])], MAX_ELEMENTS).replies
+    (reply,) = replies_of(served(Sums(0.5, {})), request([[1, 2, 3]]))
     assert reply.to is REPLY
     assert reply.content_type == "application/json"
     assert said(reply) == {"model": "sum", "version": 4, "outputs": [[6.5]]}
@@ -60,7 +73,7 @@ def test_the_answer_names_model_and_version() -> None:
 
 def test_msgpack_lists_are_answered_with_msgpack_lists() -> None:
     """The answer comes in the encoding of the question."""
-    (reply,) = answer_requests(served(Sums(0, {})), [packed([1, 2, 3])], MAX_ELEMENTS).replies
+    (reply,) = replies_of(served(Sums(0, {})), packed([1, 2, 3]))
     assert reply.content_type == "application/msgpack"
     assert msgpack.unpackb(reply.payload)["outputs"] == [[6.0]]
 
@@ -68,7 +81,7 @@ def test_msgpack_lists_are_answered_with_msgpack_lists() -> None:
 def test_a_raw_array_is_answered_with_a_raw_array() -> None:
     """Who packs numbers tightly wants them back so."""
     inputs = {"dtype": "float32", "shape": [3], "data": np.ones(3, "<f4").tobytes()}
-    (reply,) = answer_requests(served(Sums(0, {})), [packed(inputs)], MAX_ELEMENTS).replies
+    (reply,) = replies_of(served(Sums(0, {})), packed(inputs))
     outputs = msgpack.unpackb(reply.payload)["outputs"]
     assert outputs == {
         "dtype": "float32",
@@ -149,7 +162,7 @@ def test_an_answer_too_large_for_the_broker_becomes_a_sentence() -> None:
 def test_a_request_too_large_is_refused_unread() -> None:
     """What cannot have come through the broker is not parsed."""
     large = PredictionRequest(b" " * (MAX_MESSAGE_BYTES + 1), Encoding.JSON, REPLY)
-    (reply,) = answer_requests(served(Sums(0, {})), [large], MAX_ELEMENTS).replies
+    (reply,) = replies_of(served(Sums(0, {})), large)
     assert (
         said(reply)["error"]
         == f"expected a request of at most {MAX_MESSAGE_BYTES} bytes, got {MAX_MESSAGE_BYTES + 1}"
@@ -194,9 +207,7 @@ def test_outputs_are_the_models_own_and_probabilities_stand_beside_scores() -> N
     assert (facts["answers"], facts["classes"]) == ("classes", ["dog", "cat"])
     np.testing.assert_allclose(np.sum(facts["probabilities"], axis=1), 1, rtol=1e-6)
     raw = {"dtype": "float32", "shape": [2, 3], "data": bytes(24)}
-    packed_facts = msgpack.unpackb(
-        answer_requests(made, [packed(raw)], MAX_ELEMENTS).replies[0].payload
-    )
+    packed_facts = msgpack.unpackb(replies_of(made, packed(raw))[0].payload)
     assert packed_facts["probabilities"]["shape"] == [2, 2]
     assert packed_facts["classes"] == ["dog", "cat"]
 

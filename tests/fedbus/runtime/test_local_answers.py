@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterator
-from typing import Any
 
 from fedbus.core.actions import Action, Deliver
 from fedbus.core.events import Event, Local
@@ -37,7 +36,7 @@ async def test_a_client_that_fails_does_not_end_the_service() -> None:
     shell = Shell(node, 1)
     received: list[int] = []
 
-    def fail(_: Any) -> None:
+    def fail(_: int) -> None:
         raise ConnectionResetError("gone")
 
     shell.receive_local((fail, 1))

@@ -1,4 +1,4 @@
-"""What is served: models, their versions, and whether each answers now. Pure."""
+"""Status of a model in this process: its versions, and whether each answers now. Pure."""
 
 from dataclasses import dataclass
 
