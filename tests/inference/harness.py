@@ -34,7 +34,7 @@ from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.loading import Runtime
 from fedbus_inference.local_requests import LocalPrediction, PredictionOutcome
-from fedbus_inference.prediction import Predictor
+from fedbus_inference.served_version import Predictor
 from fedbus_inference.settings import InferenceSettings
 
 FAULTY = 13.0

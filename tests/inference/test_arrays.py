@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from fedbus.errors import WireError
 from fedbus.model.layout import DTYPES
-from fedbus_inference.arrays import parse_inputs, to_raw
-from fedbus_inference.input_spec import InputSpec, read_input_spec
+from fedbus_inference.arrays import parse_array, to_raw
+from fedbus_inference.input_spec import InputSpec, read_input_specs
 
 MAX_ELEMENTS = 1000
 ROW = InputSpec((3,), "float32")
@@ -50,17 +50,23 @@ specs = st.builds(
 )
 
 
+def only_spec(stated: dict[str, Any], most: int) -> InputSpec:
+    """Read the spec of a model with one input."""
+    (input_spec,) = read_input_specs(stated, most).values()
+    return input_spec
+
+
 def refused(value: object, input_spec: InputSpec = ROW, most: int = MAX_ELEMENTS) -> str:
     """Parse inputs that must be refused; return the message."""
     with pytest.raises(WireError) as caught:
-        parse_inputs(value, input_spec, most)
+        parse_array(value, input_spec, most)
     return str(caught.value)
 
 
 @given(arrays)
 def test_an_array_comes_back_from_nested_lists(array: np.ndarray[Any, Any]) -> None:
     """What is answered in JSON is what the model said, to the last bit."""
-    again = parse_inputs(array.tolist(), InputSpec(array.shape[1:], array.dtype.name), MAX_ELEMENTS)
+    again = parse_array(array.tolist(), InputSpec(array.shape[1:], array.dtype.name), MAX_ELEMENTS)
     assert again.dtype == array.dtype
     assert np.array_equal(again, array)
 
@@ -69,9 +75,7 @@ def test_an_array_comes_back_from_nested_lists(array: np.ndarray[Any, Any]) -> N
 def test_an_array_comes_back_raw_in_any_byte_order(array: np.ndarray[Any, Any]) -> None:
     """Raw data is little-endian, whatever the machine that wrote it."""
     foreign = array.astype(array.dtype.newbyteorder(">"))
-    again = parse_inputs(
-        to_raw(foreign), InputSpec(array.shape[1:], array.dtype.name), MAX_ELEMENTS
-    )
+    again = parse_array(to_raw(foreign), InputSpec(array.shape[1:], array.dtype.name), MAX_ELEMENTS)
     assert np.array_equal(again, array)
 
 
@@ -81,7 +85,7 @@ def test_whatever_comes_is_an_array_that_fits_or_a_refusal(
 ) -> None:
     """Nothing a client sends raises anything else, and what is accepted keeps its promise."""
     try:
-        array = parse_inputs(value, input_spec, 50)
+        array = parse_array(value, input_spec, 50)
     except WireError as error:
         sentence = str(error)
     else:
@@ -98,7 +102,7 @@ def test_whatever_a_spec_says_is_a_spec_or_a_refusal(value: object) -> None:
     """A spec is read once, and its oddities end there."""
     for stated in ({"shape": value}, {"dtype": str(value)}, {"data_types": value}):
         try:
-            input_spec = read_input_spec(stated, 100)
+            input_spec = only_spec(stated, 100)
         except WireError:
             continue
         assert input_spec.shape is None or math.prod(input_spec.shape) <= 100
@@ -106,12 +110,12 @@ def test_whatever_a_spec_says_is_a_spec_or_a_refusal(value: object) -> None:
 
 def test_one_example_becomes_a_batch_of_one() -> None:
     """A person with one digit need not know about batches."""
-    assert parse_inputs([1, 2, 3], ROW, MAX_ELEMENTS).tolist() == [[1.0, 2.0, 3.0]]
+    assert parse_array([1, 2, 3], ROW, MAX_ELEMENTS).tolist() == [[1.0, 2.0, 3.0]]
 
 
 def test_a_batch_stays_a_batch() -> None:
     """Rows keep their order."""
-    assert parse_inputs([[1, 2, 3], [4, 5, 6]], ROW, MAX_ELEMENTS).tolist() == [
+    assert parse_array([[1, 2, 3], [4, 5, 6]], ROW, MAX_ELEMENTS).tolist() == [
         [1, 2, 3],
         [4, 5, 6],
     ]
@@ -119,7 +123,7 @@ def test_a_batch_stays_a_batch() -> None:
 
 def test_a_model_that_does_not_say_takes_any_batch() -> None:
     """The predictor itself may know better than the spec."""
-    assert parse_inputs([[[1]], [[2]]], InputSpec(None), MAX_ELEMENTS).shape == (2, 1, 1)
+    assert parse_array([[[1]], [[2]]], InputSpec(None), MAX_ELEMENTS).shape == (2, 1, 1)
 
 
 def test_raw_without_a_dimension_is_no_batch() -> None:
@@ -129,7 +133,7 @@ def test_raw_without_a_dimension_is_no_batch() -> None:
         refused(scalar, InputSpec(None))
         == "inputs of shape []; this model takes a list of examples"
     )
-    assert parse_inputs(scalar, InputSpec(()), MAX_ELEMENTS).shape == (1,)
+    assert parse_array(scalar, InputSpec(()), MAX_ELEMENTS).shape == (1,)
 
 
 def test_another_shape_is_refused_with_the_wanted_one() -> None:
@@ -221,7 +225,7 @@ def test_lists_that_are_no_array_are_refused_by_place(value: object, sentence: s
 def test_raw_data_that_is_no_array_is_refused(change: dict[str, Any], sentence: str) -> None:
     """Every claim is checked against the bytes before an array is made of them."""
     fine = {"dtype": "float32", "shape": [3], "data": bytes(12)}
-    assert parse_inputs(fine, ROW, MAX_ELEMENTS).shape == (1, 3)
+    assert parse_array(fine, ROW, MAX_ELEMENTS).shape == (1, 3)
     assert sentence in refused(fine | change)
 
 
@@ -238,7 +242,7 @@ def test_too_many_numbers_are_refused_before_they_are_made() -> None:
 def test_whole_numbers_stay_within_their_type() -> None:
     """Nothing wraps around in silence."""
     small = InputSpec((2,), "int8")
-    assert parse_inputs([-128, 127], small, MAX_ELEMENTS).tolist() == [[-128, 127]]
+    assert parse_array([-128, 127], small, MAX_ELEMENTS).tolist() == [[-128, 127]]
     outside = "inputs: expected numbers from -128 to 127 (int8), got "
     assert refused([1, 128], small) == outside + "1 to 128"
     assert refused([1, 1.5], small) == "inputs[1]: expected a whole number (int8), got 1.5"
@@ -248,9 +252,9 @@ def test_whole_numbers_stay_within_their_type() -> None:
         real = {"dtype": "float64", "shape": [2], "data": np.array([3, wrong], "<f8").tobytes()}
         assert refused(real, small) == f"inputs[1]: expected a whole number (int8), got {said}"
     real["data"] = np.array([3, 4], "<f8").tobytes()
-    assert parse_inputs(real, small, MAX_ELEMENTS).tolist() == [[3, 4]]
+    assert parse_array(real, small, MAX_ELEMENTS).tolist() == [[3, 4]]
     assert (
-        parse_inputs([3.0, 4.0], small, MAX_ELEMENTS).dtype == np.int8
+        parse_array([3.0, 4.0], small, MAX_ELEMENTS).dtype == np.int8
     )  # as many a program writes 3
 
 
@@ -274,7 +278,7 @@ def test_a_spec_says_what_one_example_looks_like(
     stated: dict[str, Any], input_spec: InputSpec
 ) -> None:
     """In our words or in those of aerOS."""
-    assert read_input_spec(stated, MAX_ELEMENTS) == input_spec
+    assert only_spec(stated, MAX_ELEMENTS) == input_spec
 
 
 @pytest.mark.parametrize(
@@ -298,7 +302,7 @@ def test_a_spec_says_what_one_example_looks_like(
 def test_a_spec_that_describes_no_array_is_refused(stated: dict[str, Any], sentence: str) -> None:
     """Such a version never takes over."""
     with pytest.raises(WireError) as caught:
-        read_input_spec(stated, MAX_ELEMENTS)
+        only_spec(stated, MAX_ELEMENTS)
     assert sentence in str(caught.value)
 
 
@@ -321,9 +325,9 @@ def test_rows_beyond_what_a_model_was_trained_on_are_refused(inputs: object) -> 
     assert sentence.startswith("inputs[1][1] is ")
     assert "this model takes numbers from -1 to 1" in sentence
     assert (
-        len(parse_inputs(inputs, InputSpec((2,)), MAX_ELEMENTS)) == 2
+        len(parse_array(inputs, InputSpec((2,)), MAX_ELEMENTS)) == 2
     )  # a spec that says nothing promises nothing
-    assert parse_inputs([1, -1], NORMALIZED, MAX_ELEMENTS).tolist() == [[1, -1]]
+    assert parse_array([1, -1], NORMALIZED, MAX_ELEMENTS).tolist() == [[1, -1]]
 
 
 @pytest.mark.parametrize(
@@ -339,9 +343,9 @@ def test_the_shape_is_checked_before_the_range(inputs: object, spec: InputSpec) 
 def test_a_spec_says_whether_numbers_are_normalized() -> None:
     """As agents announce it, or beside a plain shape."""
     said = {"data_types": {"image": {"size": [2, 2, 1], "normalized": True}}}
-    assert read_input_spec(said, MAX_ELEMENTS) == InputSpec((2, 2, 1), "float32", normalized=True)
-    assert read_input_spec({"shape": [2], "normalized": True}, MAX_ELEMENTS) == NORMALIZED
-    assert not read_input_spec({"shape": [2]}, MAX_ELEMENTS).normalized
+    assert only_spec(said, MAX_ELEMENTS) == InputSpec((2, 2, 1), "float32", normalized=True)
+    assert only_spec({"shape": [2], "normalized": True}, MAX_ELEMENTS) == NORMALIZED
+    assert not only_spec({"shape": [2]}, MAX_ELEMENTS).normalized
     assert "(float32, normalized to -1 to 1)" in NORMALIZED.expected
 
 
@@ -376,6 +380,6 @@ def test_a_wrong_number_of_features_has_no_such_mend() -> None:
 def test_truth_values_are_taken_where_a_model_takes_them() -> None:
     """And 0 or 1 as well, nothing else."""
     yes = InputSpec((2,), "bool")
-    assert parse_inputs([True, 0], yes, MAX_ELEMENTS).tolist() == [[True, False]]
+    assert parse_array([True, 0], yes, MAX_ELEMENTS).tolist() == [[True, False]]
     assert refused([1, 2], yes) == "inputs: expected numbers from 0 to 1 (bool), got 1 to 2"
     assert refused([True, 0, 1]) == "inputs[0]: expected a number, got a Boolean"

@@ -9,10 +9,13 @@ import pytest
 from fedbus.core.actions import Deliver
 from fedbus.core.events import Stopping
 from fedbus.model.layout import Array
+from fedbus_inference.batch_prediction import PredictedOutputs, predict_batch
 from fedbus_inference.encoding import Encoding
 from fedbus_inference.input_spec import InputSpec
+from fedbus_inference.inputs import Inputs
 from fedbus_inference.local_requests import LocalPrediction, PredictionOutcome, RefusalKind
-from fedbus_inference.prediction import ServedVersion, answer_requests
+from fedbus_inference.prediction import answer_requests, to_outcome
+from fedbus_inference.served_version import ServedVersion
 from fedbus_inference.settings import InferenceSettings
 from tests.inference.harness import FAULTY, Harness
 
@@ -92,8 +95,8 @@ def test_requests_of_topics_and_of_this_process_go_together() -> None:
         ({"x": np.zeros((0, 3), np.float32)}, "contain no number"),
         ({"x": np.array([[1, np.nan, 0]], np.float32)}, "inputs[0][1] is not a finite number"),
         ({"x": np.array([["a", "b", "c"]])}, "inputs.dtype: expected one of"),
-        ({"x": ROWS, "y": ROWS}, "expected one array, got 2"),
-        ({}, "expected one array, got 0"),
+        ({"x": ROWS, "y": ROWS}, "inputs: no input 'x'; this model takes 'inputs'"),
+        ({}, "inputs: 'inputs' is missing"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(inputs: dict[str, Array], error: str) -> None:
@@ -121,7 +124,7 @@ def test_too_many_numbers_are_refused() -> None:
 
 def test_normalized_models_refuse_other_numbers() -> None:
     """As those on a topic."""
-    served = ServedVersion("halves", 1, InputSpec((3,), normalized=True), Halves())
+    served = ServedVersion("halves", 1, {"inputs": InputSpec((3,), normalized=True)}, Halves())
     found: list[PredictionOutcome] = []
     request = LocalPrediction("halves", found.append, inputs={"x": ROWS})
     (answer,) = answer_requests(served, [request], 100).replies
@@ -134,8 +137,10 @@ def test_normalized_models_refuse_other_numbers() -> None:
 @pytest.mark.parametrize(("wanted", "names"), [((), ["left", "right"]), (("right",), ["right"])])
 def test_wanted_outputs_come_alone(wanted: tuple[str, ...], names: list[str]) -> None:
     """All, if none is named."""
-    served = ServedVersion("halves", 1, InputSpec((3,)), Halves())
-    outcome = served.to_outcome(served.outputs(ROWS), wanted)
+    served = ServedVersion("halves", 1, {"inputs": InputSpec((3,))}, Halves())
+    (found,) = predict_batch(served, [Inputs({"inputs": ROWS})], 100)
+    assert isinstance(found, PredictedOutputs)
+    outcome = to_outcome(found, wanted)
     assert list(outcome.outputs) == names
     assert outcome.answers is None
 
@@ -224,5 +229,6 @@ def test_a_status_says_which_versions_answer() -> None:
     found = both.version(1)
     assert found is not None
     assert found.served is not None
-    assert found.served.input_spec.shape == (3,)
+    assert found.served.inputs["inputs"].shape == (3,)
+    assert {name: each.shape for name, each in found.served.outputs.items()} == {"outputs": (1,)}
     assert both.version(9) is None

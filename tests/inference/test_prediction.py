@@ -10,18 +10,20 @@ import pytest
 from fedbus.core.actions import Reply
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.model.layout import Array
+from fedbus_inference.batch_prediction import PredictedOutputs, predict_batch
 from fedbus_inference.encoding import Encoding
 from fedbus_inference.input_spec import InputSpec
+from fedbus_inference.inputs import Inputs
 from fedbus_inference.prediction import (
     Answer,
     PredictionRequest,
-    Predictor,
-    ServedVersion,
     answer_requests,
 )
+from fedbus_inference.served_version import NamedArrays, Predictor, ServedVersion
 from tests.inference.harness import FAULTY, REPLY, Sums
 
 MAX_ELEMENTS = 1000
+ROW = {"inputs": InputSpec((3,))}
 
 
 class Says:
@@ -37,7 +39,7 @@ class Says:
 
 def served(predictor: Predictor, shape: tuple[int, ...] | None = (3,)) -> ServedVersion:
     """Make version 4 of a model."""
-    return ServedVersion("sum", 4, InputSpec(shape), predictor)
+    return ServedVersion("sum", 4, {"inputs": InputSpec(shape)}, predictor)
 
 
 def request(inputs: object) -> PredictionRequest:
@@ -201,7 +203,7 @@ TWO = [[1, 2, 3], [4, 5, 6]]
 
 def test_outputs_are_the_models_own_and_probabilities_stand_beside_scores() -> None:
     """What the framework's own predict gives; and the class by its name."""
-    made = ServedVersion("sum", 4, InputSpec((3,)), Ends(SCORES), "classes", ("cat", "dog"))
+    made = ServedVersion("sum", 4, ROW, Ends(SCORES), "classes", ("cat", "dog"))
     facts = said(answer_requests(made, [request(TWO)], MAX_ELEMENTS).replies[0])
     assert facts["outputs"] == SCORES.tolist()
     assert (facts["answers"], facts["classes"]) == ("classes", ["dog", "cat"])
@@ -214,14 +216,14 @@ def test_outputs_are_the_models_own_and_probabilities_stand_beside_scores() -> N
 
 def test_one_output_is_not_made_certain() -> None:
     """A softmax over it would answer 1.0 to everything."""
-    values = ServedVersion("sum", 4, InputSpec((3,)), Ends(SCORES[:, 1:]), "values")
+    values = ServedVersion("sum", 4, ROW, Ends(SCORES[:, 1:]), "values")
     assert said(answer_requests(values, [request(TWO)], MAX_ELEMENTS).replies[0]) == {
         "model": "sum",
         "version": 4,
         "answers": "values",
         "outputs": [[2.0], [1.0]],
     }
-    likely = ServedVersion("sum", 4, InputSpec((3,)), Ends(SCORES[:, 1:]), "probabilities")
+    likely = ServedVersion("sum", 4, ROW, Ends(SCORES[:, 1:]), "probabilities")
     facts = said(answer_requests(likely, [request(TWO)], MAX_ELEMENTS).replies[0])
     np.testing.assert_allclose(facts["outputs"], 1 / (1 + np.exp(-SCORES[:, 1:])), rtol=1e-6)
 
@@ -235,10 +237,50 @@ class Several:
 
 def test_several_outputs_come_by_name() -> None:
     """Each request gets its own rows of all of them, though they made one batch."""
-    made = ServedVersion("sum", 4, InputSpec((3,)), Several(), "values")
+    made = ServedVersion("sum", 4, ROW, Several(), "values")
     first, second = map(
         said, answer_requests(made, [request(TWO), request([1, 1, 1])], MAX_ELEMENTS).replies
     )
     assert first["outputs"] == {"sum": [6.0, 15.0], "rows": [[2, 4, 6], [8, 10, 12]]}
     assert second["outputs"] == {"sum": [3.0], "rows": [[2, 2, 2]]}
     assert set(second) == {"model", "version", "outputs"}
+
+
+class Weighs:
+    """A model with two inputs."""
+
+    def predict(self, inputs: Array) -> Array:
+        raise AssertionError(inputs)
+
+    def predict_named(self, inputs: NamedArrays) -> Array:
+        total: Array = inputs["rows"].sum(axis=1) * inputs["factor"]
+        return total
+
+
+def test_a_model_with_several_inputs_gets_them_by_name() -> None:
+    """Waiting requests make one batch here too."""
+    specs = {"rows": InputSpec((3,)), "factor": InputSpec(())}
+    made = ServedVersion("sum", 4, specs, Weighs())
+    crowd = [request({"rows": TWO, "factor": [1, 2]}), request({"factor": [3], "rows": [1, 1, 1]})]
+    first, second = map(said, answer_requests(made, crowd, MAX_ELEMENTS).replies)
+    assert first["outputs"] == [6.0, 30.0]
+    assert second["outputs"] == [9.0]
+
+
+def test_a_runtime_for_one_input_says_so() -> None:
+    """A spec may declare more than its framework takes."""
+    made = ServedVersion("sum", 4, {"a": InputSpec(()), "b": InputSpec(())}, Sums(0, {}))
+    sentence = said(answer_requests(made, [request({"a": 1, "b": 2})], 9).replies[0])["error"]
+    assert sentence.startswith("inputs.a: expected nested lists")
+    sentence = said(answer_requests(made, [request({"a": [1], "b": [2]})], 9).replies[0])["error"]
+    assert "the spec declares 2 inputs, and this runtime gives its models one" in sentence
+
+
+def test_warnings_stand_in_the_answer() -> None:
+    """What the caller should know of its inputs, and only where there is something."""
+    made = ServedVersion("sum", 4, ROW, Sums(0, {}))
+    warned = Inputs({"inputs": np.ones((1, 3), np.float32)}, ("odd",))
+    (found,) = predict_batch(made, [warned], MAX_ELEMENTS)
+    assert isinstance(found, PredictedOutputs)
+    assert found.to_answer(as_raw=False)["warnings"] == ["odd"]
+    assert predict_batch(made, [], MAX_ELEMENTS) == []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedbus.model.layout import Array, Weights
-from fedbus_inference.prediction import Predictor
+from fedbus_inference.served_version import Predictor
 
 
 def through_a_file(state: Mapping[str, Array]) -> Mapping[str, Array]:

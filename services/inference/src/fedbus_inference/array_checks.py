@@ -13,44 +13,44 @@ _MAX_NORMALIZED = 1 + 1e-6
 """The tolerance of agents for normalized rows; see `fedbus.data.format.check_batch`."""
 
 
-def element_path(index: int, shape: Sequence[int]) -> str:
+def element_path(index: int, shape: Sequence[int], where: str = "inputs") -> str:
     """Format the path of an element from its flat index: `inputs[0][3]`."""
-    return "inputs" + "".join(f"[{int(i)}]" for i in np.unravel_index(index, tuple(shape)))
+    return where + "".join(f"[{int(i)}]" for i in np.unravel_index(index, tuple(shape)))
 
 
-def check_count(shape: Sequence[int], limit: int) -> None:
+def check_count(shape: Sequence[int], limit: int, where: str = "inputs") -> None:
     """Reject a shape of more than `limit` elements."""
     if (count := math.prod(shape)) > limit:
         raise WireError(
-            f"inputs: expected at most {limit} numbers, got {count}; send fewer examples"
+            f"{where}: expected at most {limit} numbers, got {count}; send fewer examples"
         )
 
 
-def check_finite(array: Array) -> Array:
+def check_finite(array: Array, where: str = "inputs") -> Array:
     """Return an array if all its elements are finite."""
     finite = np.isfinite(array)
     if not finite.all():
-        path = element_path(int(finite.argmin()), array.shape)
+        path = element_path(int(finite.argmin()), array.shape, where)
         raise WireError(f"{path} is not a finite number that fits in {array.dtype.name}")
     return array
 
 
-def check_range(low: int, high: int, dtype: str) -> None:
+def check_range(low: int, high: int, dtype: str, where: str = "inputs") -> None:
     """Reject whole numbers from `low` to `high` if the dtype cannot hold them."""
     least, most = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     if low < least or high > most:
         raise WireError(
-            f"inputs: expected numbers from {least} to {most} ({dtype}), got {low} to {high}"
+            f"{where}: expected numbers from {least} to {most} ({dtype}), got {low} to {high}"
         )
 
 
-def check_normalized(array: Array) -> None:
+def check_normalized(array: Array, where: str = "inputs") -> None:
     """Reject elements outside -1 to 1."""
     outside = (array > _MAX_NORMALIZED) | (array < -_MAX_NORMALIZED)
     if outside.any():
         index = int(outside.argmax())
         value = float(array.flat[index])
-        path = element_path(index, array.shape)
+        path = element_path(index, array.shape, where)
         shown = format_against(value, 1 if value > 0 else -1)
         raise WireError(
             f"{path} is {shown}; "

@@ -36,48 +36,52 @@ _TYPE_NAMES: Final[dict[type, str]] = {
 }
 
 
-def parse_inputs(value: object, input_spec: InputSpec, max_elements: int) -> Array:
-    """Parse a request's `inputs`, one example or a batch, into an array of (examples, …).
+def parse_array(
+    value: object, input_spec: InputSpec, max_elements: int, where: str = "inputs"
+) -> Array:
+    """Parse one input of a request, one example or a batch, into an array of (examples, …).
 
     The array has the dtype of `input_spec` and at most `max_elements` elements. A WireError names
-    the element, what was expected and what was found.
+    the element, after `where`, what was expected and what was found.
     """
     match value:
         case list():
             accepted = _NUMBERS | {bool} if input_spec.dtype == "bool" else _NUMBERS
-            shape, numbers = _flatten(value, max_elements, accepted)
-            batch = input_spec.batch_shape(shape)
-            array = _array_of(numbers, shape, input_spec.dtype)
+            shape, numbers = _flatten(value, max_elements, accepted, where)
+            batch = input_spec.batch_shape(shape, where)
+            array = _array_of(numbers, shape, input_spec.dtype, where)
         case {"dtype": dtype, "shape": stated, "data": bytes(data)}:
-            raw = _raw_array(dtype, stated, data, max_elements)
-            batch = input_spec.batch_shape(raw.shape)
-            array = _cast(raw, input_spec.dtype)
+            raw = _raw_array(dtype, stated, data, max_elements, where)
+            return check_array(raw, input_spec, max_elements, where)
         case _:
             raise WireError(
-                "inputs: expected nested lists of numbers, or in msgpack a map of "
+                f"{where}: expected nested lists of numbers, or in msgpack a map of "
                 f'"dtype", "shape" and little-endian "data"; got {_type_name(value)}'
             )
-    if input_spec.normalized:
-        check_normalized(array)
-    return array.reshape(batch)
+    return _in_range(array, input_spec, where).reshape(batch)
 
 
-def check_array(array: Array, input_spec: InputSpec, max_elements: int) -> Array:
+def check_array(
+    array: Array, input_spec: InputSpec, max_elements: int, where: str = "inputs"
+) -> Array:
     """Return an array of a request in the model's dtype and as (examples, …), or raise WireError.
 
     The array is not copied if it fits.
     """
-    _check_dtype("inputs.dtype", array.dtype.name)
-    check_count(array.shape, max_elements)
-    batch = input_spec.batch_shape(array.shape)
+    _check_dtype(f"{where}.dtype", array.dtype.name)
+    check_count(array.shape, max_elements, where)
+    batch = input_spec.batch_shape(array.shape, where)
     if not array.size:
         raise WireError(
-            f"inputs of shape {array.shape} contain no number; send at least one example"
+            f"{where} of shape {array.shape} contain no number; send at least one example"
         )
-    fitting = _cast(array, input_spec.dtype)
+    return _in_range(_cast(array, input_spec.dtype, where), input_spec, where).reshape(batch)
+
+
+def _in_range(array: Array, input_spec: InputSpec, where: str) -> Array:
     if input_spec.normalized:
-        check_normalized(fitting)
-    return fitting.reshape(batch)
+        check_normalized(array, where)
+    return array
 
 
 def to_raw(array: Array) -> dict[str, Any]:
@@ -87,87 +91,89 @@ def to_raw(array: Array) -> dict[str, Any]:
 
 
 def _flatten(
-    value: list[Any], max_elements: int, accepted: frozenset[type]
+    value: list[Any], max_elements: int, accepted: frozenset[type], where: str
 ) -> tuple[tuple[int, ...], list[Any]]:
     """Return the shape of nested lists and their numbers in row order."""
     shape, level = [len(value)], value
     while level and type(level[0]) is list:
         if len(shape) == MAX_DIMENSIONS:
-            raise WireError(f"inputs: expected at most {MAX_DIMENSIONS} levels of lists, got more")
-        _check_level(level, shape)
+            raise WireError(f"{where}: expected at most {MAX_DIMENSIONS} levels of lists, got more")
+        _check_level(level, shape, where)
         shape.append(len(level[0]))
-        check_count(shape, max_elements)
+        check_count(shape, max_elements, where)
         level = list(chain.from_iterable(level))
-    check_count(shape, max_elements)
+    check_count(shape, max_elements, where)
     if not level:
-        raise WireError(f"inputs of shape {shape} contain no number; send at least one example")
+        raise WireError(f"{where} of shape {shape} contain no number; send at least one example")
     if not accepted.issuperset(map(type, level)):
         at = next(i for i, leaf in enumerate(level) if type(leaf) not in accepted)
         raise WireError(
-            f"{element_path(at, shape)}: expected a number, got {_type_name(level[at])}"
+            f"{element_path(at, shape, where)}: expected a number, got {_type_name(level[at])}"
         )
     return tuple(shape), level
 
 
-def _check_level(level: list[Any], shape: list[int]) -> None:
+def _check_level(level: list[Any], shape: list[int], where: str) -> None:
     if any(type(row) is not list for row in level):
         at = next(i for i, row in enumerate(level) if type(row) is not list)
-        raise WireError(f"{element_path(at, shape)}: expected a list, got {_type_name(level[at])}")
+        raise WireError(
+            f"{element_path(at, shape, where)}: expected a list, got {_type_name(level[at])}"
+        )
     width = len(level[0])
     if any(len(row) != width for row in level):
         at = next(i for i, row in enumerate(level) if len(row) != width)
         raise WireError(
-            f"{element_path(at, shape)}: expected {width} elements, as "
-            f"{element_path(0, shape)} has, got {len(level[at])}"
+            f"{element_path(at, shape, where)}: expected {width} elements, as "
+            f"{element_path(0, shape, where)} has, got {len(level[at])}"
         )
 
 
-def _array_of(numbers: list[Any], shape: tuple[int, ...], dtype: str) -> Array:
+def _array_of(numbers: list[Any], shape: tuple[int, ...], dtype: str, where: str) -> Array:
     if np.dtype(dtype).kind == "f":
         try:
             with np.errstate(over="ignore"):  # check_finite names the element
                 array = np.array(numbers, dtype)
         except OverflowError as error:
-            raise WireError(f"inputs contain a whole number too large for {dtype}") from error
-        return check_finite(array.reshape(shape))
-    whole = [_whole(number, at, shape, dtype) for at, number in enumerate(numbers)]
-    check_range(min(whole), max(whole), dtype)
+            raise WireError(f"{where} contain a whole number too large for {dtype}") from error
+        return check_finite(array.reshape(shape), where)
+    whole = [_whole(number, at, shape, dtype, where) for at, number in enumerate(numbers)]
+    check_range(min(whole), max(whole), dtype, where)
     return np.array(whole, dtype).reshape(shape)
 
 
-def _whole(number: Any, at: int, shape: tuple[int, ...], dtype: str) -> int:  # noqa: ANN401 - a number
+def _whole(number: Any, at: int, shape: tuple[int, ...], dtype: str, where: str) -> int:  # noqa: ANN401 - a number
     if type(number) is float and not number.is_integer():  # nor are infinity and NaN
         raise WireError(
-            f"{element_path(at, shape)}: expected a whole number ({dtype}), got {number}"
+            f"{element_path(at, shape, where)}: expected a whole number ({dtype}), got {number}"
         )
     return int(number)
 
 
-def _raw_array(dtype: object, stated: object, data: bytes, max_elements: int) -> Array:
-    kind = np.dtype(_check_dtype("inputs.dtype", dtype)).newbyteorder("<")
-    shape = _check_shape("inputs.shape", stated)
-    check_count(shape, max_elements)
+def _raw_array(dtype: object, stated: object, data: bytes, max_elements: int, where: str) -> Array:
+    kind = np.dtype(_check_dtype(f"{where}.dtype", dtype)).newbyteorder("<")
+    shape = _check_shape(f"{where}.shape", stated)
+    check_count(shape, max_elements, where)
     expected = math.prod(shape) * kind.itemsize
     if len(data) != expected:
         raise WireError(
-            f"inputs.data: expected {expected} bytes for {kind.name} of shape {list(shape)}, "
+            f"{where}.data: expected {expected} bytes for {kind.name} of shape {list(shape)}, "
             f"got {len(data)}"
         )
     return np.frombuffer(data, kind).reshape(shape)
 
 
-def _cast(array: Array, dtype: str) -> Array:
+def _cast(array: Array, dtype: str, where: str) -> Array:
     target = np.dtype(dtype)
     if target.kind == "f":
         with np.errstate(over="ignore"):  # check_finite names the element
-            return check_finite(array.astype(target, copy=False))
+            return check_finite(array.astype(target, copy=False), where)
     if array.dtype.kind == "f":
         broken = ~np.isfinite(array) | (array != np.trunc(array))
         if broken.any():
             at = int(broken.argmax())
-            path = element_path(at, array.shape)
+            path = element_path(at, array.shape, where)
             raise WireError(f"{path}: expected a whole number ({dtype}), got {array.flat[at]}")
-    check_range(int(array.min()), int(array.max()), dtype)
+    check_range(int(array.min()), int(array.max()), dtype, where)
     return array.astype(target, copy=False)
 
 

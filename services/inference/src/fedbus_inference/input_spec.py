@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fedbus.data.model_input import read_input
+from fedbus.data.model_input import ModelInput, read_inputs
 from fedbus.errors import WireError
 from fedbus_inference.array_checks import check_count
 
@@ -34,26 +34,30 @@ class InputSpec:
         range_ = ", normalized to -1 to 1" if self.normalized else ""
         return f"{list(self.shape)} ({self.dtype}{range_}), or [{batch}] for n examples"
 
-    def batch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def batch_shape(self, shape: tuple[int, ...], where: str = "inputs") -> tuple[int, ...]:
         """Return the shape (examples, …) of one example or a batch, or raise WireError."""
         if shape == self.shape:
             return (1, *shape)
         if shape and (self.shape is None or shape[1:] == self.shape):
             return shape
         hint = _reshape_hint(shape, self.shape or ())
-        raise WireError(f"inputs of shape {list(shape)}; this model takes {self.expected}{hint}")
+        raise WireError(f"{where} of shape {list(shape)}; this model takes {self.expected}{hint}")
 
 
-def read_input_spec(stated: Mapping[str, Any], max_elements: int) -> InputSpec:
-    """Read a model spec's `input`; without a shape, any shape is accepted.
+def read_input_specs(stated: Mapping[str, Any], max_elements: int) -> dict[str, InputSpec]:
+    """Read a model spec's `input`: what one example consists of, by name.
 
-    Raise WireError as `read_input` does, or if one example has more than `max_elements` elements.
+    Without a shape, any shape is accepted. Raise WireError as `read_inputs` does, or if one example
+    has more than `max_elements` elements.
     """
-    found = read_input(stated)
-    shape = None if found.row is None else found.row.size
-    if shape is not None:
-        check_count(shape, max_elements)
-    return InputSpec(shape, found.dtype, found.normalized)
+    found = {name: _spec_of(each) for name, each in read_inputs(stated).items()}
+    total = sum(math.prod(spec.shape or ()) for spec in found.values())
+    check_count((total,), max_elements)
+    return found
+
+
+def _spec_of(found: ModelInput) -> InputSpec:
+    return InputSpec(None if found.row is None else found.row.size, found.dtype, found.normalized)
 
 
 def _reshape_hint(found: tuple[int, ...], expected: tuple[int, ...]) -> str:

@@ -1,8 +1,8 @@
 """Loading of a fetched version in a thread: digests, spec, model, trial. Pure."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -15,9 +15,12 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelLatest, ModelSpec
 from fedbus_inference.encoding import Encoding, pack
-from fedbus_inference.input_spec import InputSpec, read_input_spec
-from fedbus_inference.prediction import Predictor, ServedVersion
+from fedbus_inference.input_spec import InputSpec, read_input_specs
+from fedbus_inference.served_version import OutputSpec, Predictor, ServedVersion
 from fedbus_inference.settings import InferenceSettings
+
+if TYPE_CHECKING:
+    from fedbus.model.layout import Array
 
 Load: TypeAlias = Callable[[str, ModelSpec, Architecture, Blob, Predictor | None], Predictor]
 """Loads a model from: framework, spec, its architecture for that framework, weights.
@@ -40,7 +43,7 @@ class OpenedSpec:
 
     digest: str
     spec: ModelSpec
-    input_spec: InputSpec
+    inputs: Mapping[str, InputSpec]
     framework: str
     blob: BlobRef | None
 
@@ -65,8 +68,8 @@ def open_spec(
     blob = None if stated is None else codec.from_json(BlobRef, pack(Encoding.JSON, stated))
     if blob:
         check_size("architecture", blob.size, settings.max_model_bytes)
-    input_spec = read_input_spec(spec.input, settings.max_input_elements)
-    return OpenedSpec(blob_ref.digest, spec, input_spec, framework, blob)
+    inputs = read_input_specs(spec.input, settings.max_input_elements)
+    return OpenedSpec(blob_ref.digest, spec, inputs, framework, blob)
 
 
 def load_version(  # noqa: PLR0913, PLR0917 - the parts of a version, and what loads them
@@ -96,30 +99,39 @@ def load_version(  # noqa: PLR0913, PLR0917 - the parts of a version, and what l
     served = ServedVersion(
         latest.model,
         latest.version,
-        opened.input_spec,
+        opened.inputs,
         predictor,
         spec.answers,
         spec.classes,
         spec_digest=opened.digest,
         weights_bytes=latest.size,
     )
-    _predict_zeros(served, opened.input_spec)
+    served = replace(served, outputs=_predict_zeros(served))
     save(latest)
     return served
 
 
-def _predict_zeros(served: ServedVersion, input_spec: InputSpec) -> None:
-    if input_spec.shape is None:
-        return
+def _predict_zeros(served: ServedVersion) -> dict[str, OutputSpec]:
+    """Return the outputs for one row of zeros; none if the spec does not state what a row is."""
+    zeros: dict[str, Array] = {}
+    for name, spec in served.inputs.items():
+        if spec.shape is None:
+            return {}
+        zeros[name] = np.zeros((1, *spec.shape), spec.dtype)
     try:
-        served.outputs(np.zeros((1, *input_spec.shape), input_spec.dtype))
+        found = served.predict(zeros).arrays
     except (MemoryError, OSError):
         raise  # a fault of this machine, so the version is tried again
     except Exception as error:
         raise TrainingError(
-            f"the model fails on a row of zeros of shape {input_spec.shape}: "
+            f"the model fails on a row of zeros of shape {_shapes(served)}: "
             f"{type(error).__name__}: {error}"
         ) from error
+    return {name: OutputSpec(each.shape[1:], each.dtype.name) for name, each in found.items()}
+
+
+def _shapes(served: ServedVersion) -> str:
+    return ", ".join(str(spec.shape) for spec in served.inputs.values())
 
 
 def weights_ref(latest: ModelLatest) -> BlobRef:

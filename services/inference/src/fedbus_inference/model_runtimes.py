@@ -18,7 +18,7 @@ from fedbus.training.options import FRAMEWORKS, LIGHTEST_FIRST
 from fedbus.training.params import Architecture
 from fedbus.wire.documents import ModelSpec
 from fedbus_inference.loading import Runtime
-from fedbus_inference.prediction import Predictor
+from fedbus_inference.served_version import Predictor
 
 Factory: TypeAlias = RuntimeFactory | TrainerFactory
 AUTO: Final = "auto"

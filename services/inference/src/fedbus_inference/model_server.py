@@ -22,10 +22,10 @@ from fedbus_inference.model_updater import ModelUpdater
 from fedbus_inference.prediction import (
     BatchResult,
     Request,
-    ServedVersion,
     answer_requests,
     refuse_request,
 )
+from fedbus_inference.served_version import ServedVersion
 from fedbus_inference.serving_status import ModelStatus, VersionStatus
 from fedbus_inference.settings import InferenceSettings
 

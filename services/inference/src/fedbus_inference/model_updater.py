@@ -32,7 +32,7 @@ from fedbus_inference.loading import (
     open_spec,
     weights_ref,
 )
-from fedbus_inference.prediction import ServedVersion
+from fedbus_inference.served_version import ServedVersion
 from fedbus_inference.settings import InferenceSettings
 
 MAX_RETRY_SECONDS = 60.0

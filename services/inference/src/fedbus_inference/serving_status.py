@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fedbus_inference.prediction import ServedVersion
+from fedbus_inference.served_version import ServedVersion
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """Input of a model, as its spec states it: the one reader of a spec's `input`. Pure.
 
 A spec states its rows as `{"shape": [64], "dtype": "float32"}` or in aerOS's notation,
-`{"data_types": {"numerical": {"size": [64]}}}`, either of them at the top or under `x`.
+`{"data_types": {"numerical": {"size": [64]}}}`, either of them at the top or under `x`. A model
+with several inputs states each by its name: `{"inputs": {"image": {"shape": …}, "age": …}}`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fedbus.data.format import DTYPES, Field, Kind
 from fedbus.data.format_reader import read_field
@@ -14,8 +16,13 @@ from fedbus.errors import TrainingError, WireError
 from fedbus.limits import MAX_DIMENSIONS
 from fedbus.text import listed
 
+ONLY_INPUT: Final = "inputs"
+"""Name of a model's input where its spec gives it none."""
+MAX_INPUTS: Final = 64
 _IMAGE_DIMENSIONS = 3
 _SHOWN_CHARACTERS = 60
+_NAME: Final = r"[!-~]{1,128}"
+"""Frameworks name inputs `serving_default_x:0`, `input.1` or `dense/kernel`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +40,40 @@ class ModelInput:
     normalized: bool = False
 
 
+def read_inputs(stated: Mapping[str, Any]) -> dict[str, ModelInput]:
+    """Read a spec's `input` as the model's inputs by name, in their order.
+
+    An input without a name is called `ONLY_INPUT`.
+
+    Raises:
+        WireError: names the key, what it holds, and what was expected.
+    """
+    if "inputs" not in stated:
+        return {ONLY_INPUT: read_input(stated)}
+    named = stated["inputs"]
+    if not isinstance(named, Mapping) or not 0 < len(named) <= MAX_INPUTS:
+        raise WireError(
+            f"input.inputs is {_shown(named)}; expected an object of 1 to {MAX_INPUTS} inputs by "
+            "name"
+        )
+    found: dict[str, ModelInput] = {}
+    for name, each in named.items():
+        if not isinstance(name, str) or not re.fullmatch(_NAME, name):
+            raise WireError(
+                f"input.inputs: the name {_shown(name)}; expected 1 to 128 printable characters "
+                "without spaces"
+            )
+        if not isinstance(each, Mapping):
+            raise WireError(f"input.inputs.{name} is {_shown(each)}; expected an object")
+        try:
+            found[name] = read_input(each)
+        except WireError as error:
+            raise WireError(f"input.inputs.{name}: {error}") from error
+    return found
+
+
 def read_input(stated: Mapping[str, Any]) -> ModelInput:
-    """Read a spec's `input`; what it leaves out is not checked.
+    """Read the `input` of a spec with one input; what it leaves out is not checked.
 
     Raises:
         WireError: names the key, what it holds, and what was expected.

@@ -13,7 +13,7 @@ from fedbus import plugins
 from fedbus.data.dataset import Dataset
 from fedbus.data.description import utf8
 from fedbus.data.format import Field
-from fedbus.data.model_input import read_input
+from fedbus.data.model_input import read_inputs
 from fedbus.datasource import job_overrides
 from fedbus.datasource.config import DataConfig, LoadedData, load, prepare
 from fedbus.datasource.fingerprint import fingerprint, quick_fingerprint
@@ -25,9 +25,10 @@ from fedbus.training.params import DataOverrides
 def wanted_row(stated: Mapping[str, Any]) -> Field | None:
     """Return the row format that a spec's `input` states; None: it states none that can be read."""
     try:
-        return read_input(stated).row
+        inputs = list(read_inputs(stated).values())
     except WireError:
         return None
+    return inputs[0].row if len(inputs) == 1 else None
 
 
 def for_model(loaded: LoadedData, wants: Mapping[str, Any]) -> LoadedData:

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from fedbus.data.model_input import read_input
+from fedbus.data.model_input import read_inputs
 from fedbus.errors import LayoutError, TrainingError, WireError
 from fedbus.frameworks.tflite.signatures import check_trainable
 from fedbus.frameworks.tflite.verify import verify
@@ -33,7 +33,7 @@ def check_statements(spec: ModelSpec) -> None:
     name, times = Counter(spec.classes).most_common(1)[0] if spec.classes else ("", 1)
     if times > 1:
         raise WireError(f"classes: expected each name once, got {name!r} {times} times")
-    read_input(spec.input)
+    read_inputs(spec.input)
 
 
 def check_finite(weights: BlobRef, layout: Layout, read: Read) -> None:
