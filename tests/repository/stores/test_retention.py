@@ -74,8 +74,21 @@ def test_an_anchor_stays_while_a_version_that_stays_is_a_distance_from_it() -> N
     ]
     assert numbers(outdated(versions, keep=1)) == [4, 3]
     left = [each for each in versions if each.version not in {3, 4}]
-    assert retained(left) == [(6, "newest"), (5, "anchor"), (2, "best"), (1, "anchor")]
+    assert retained(left, {}) == [(6, "newest"), (5, "anchor"), (2, "best"), (1, "anchor")]
     assert numbers(outdated([version(1), version(2, anchor=1)], keep=1)) == []
+
+
+def test_what_has_a_name_stays_with_its_anchor() -> None:
+    """A user relies on it."""
+    versions = [version(1), version(2, anchor=1), version(3), version(4), version(5)]
+    assert numbers(outdated(versions, keep=1, named={2, 4, 9})) == [3]
+    left = [each for each in versions if each.version != 3]
+    assert retained(left, {2: "tagged", 4: "alias"}) == [
+        (5, "newest"),
+        (4, "alias"),
+        (2, "tagged"),
+        (1, "anchor"),
+    ]
 
 
 def test_the_best_stays() -> None:

@@ -41,7 +41,11 @@ MAX_COHORT_AGENTS: Final = 10_000
 MAX_STRUCTURES: Final = 16
 """Architectures in a model spec."""
 MAX_ALIASES: Final = 64
-"""Aliases of one model, and tags of one version."""
+"""Aliases of one model."""
+MAX_TAGS: Final = 1_000
+"""Tags of one model; each keeps the weights of a version."""
+MAX_ROLL_BACKS: Final = 100
+"""Earlier versions of an alias that repeated roll-backs can return to."""
 MAX_CLASS_NAMES: Final = 100_000
 """Class names in a model spec: enough for the largest public data sets."""
 MAX_TENSORS: Final = 4096

@@ -46,6 +46,7 @@ def facts(version: int) -> VersionFacts:
         metrics={"accuracy": 0.5},
         kept=version in {each.version for each in KEPT},
         at="2026-11-29T08:53:28.120Z",
+        base=version - 1 if version > 1 else None,
     )
 
 

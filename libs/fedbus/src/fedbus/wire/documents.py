@@ -9,6 +9,7 @@ from fedbus.limits import (
     MAX_DIMENSIONS,
     MAX_FAULTS_SENT,
     MAX_STRUCTURES,
+    MAX_TAGS,
     MAX_TENSOR_NAME_CHARACTERS,
     MAX_TENSORS,
     MAX_TEXT_CHARACTERS,
@@ -195,14 +196,15 @@ class ModelLatest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAliases:
-    """The version that each alias of a model names, such as `production`.
+    """The version that each alias of a model names, such as `production`, and that of each tag.
 
-    `changes` counts the promotions and roll-backs of the model: a later document has a higher one.
+    `changes` counts the changes of both: a later document has a higher one.
     """
 
     model: Ident
     aliases: Annotated[dict[Ident, ModelRef], Bounds(max_length=MAX_ALIASES)]
     changes: Whole = 0
+    tags: Annotated[dict[Ident, Whole], Bounds(max_length=MAX_TAGS)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

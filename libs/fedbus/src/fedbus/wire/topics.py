@@ -136,6 +136,8 @@ LINKS: tuple[Link, ...] = (
     Link(m.PromoteVersion, ("user",), ("repository",)),
     Link(m.RollBackAlias, ("user", "inference"), ("repository",)),
     Link(m.AliasMoved, ("repository",), ("user", "inference")),
+    Link(m.ListNameChanges, ("user",), ("repository",)),
+    Link(m.NameChangesListed, ("repository",), ("user",)),
     Link(m.ListRelatives, ("user",), ("repository",)),
     Link(m.RelativesListed, ("repository",), ("user",)),
     Link(m.ShowPrivacy, ("user",), ("repository",)),
@@ -202,7 +204,8 @@ MODEL_LATEST = Topic(
 )
 MODEL_ALIASES = Topic(
     "models/{model}/aliases", ModelAliases, ("repository",), ("inference", "controller", "user"),
-    "json", retain=True, purpose="the version that each alias of a model names, such as production",
+    "json", retain=True,
+    purpose="the version that each alias of a model names, such as production, and each tag",
 )
 INFERENCE = Topic(
     "inference/{model}/request", None, ("user",), ("inference",), "any", retain=False,

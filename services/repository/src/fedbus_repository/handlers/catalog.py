@@ -167,4 +167,5 @@ def _facts(version: Version) -> VersionFacts:
         privacy=public_spent(version.privacy),
         encryption=version.encryption,
         derived=version.derived,
+        base=version.base,
     )

@@ -144,7 +144,7 @@ class RecordStore(JobDecisions):
                 version=found,
                 history=records.newest(model, limit, before),
                 versions=latest.version,
-                kept=tuple(retained(kept)),
+                kept=tuple(retained(kept, {})),
                 best=None if top is None else top.version,
             )
 

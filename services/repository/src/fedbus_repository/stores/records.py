@@ -7,15 +7,13 @@ from fedbus.wire.blobs import BlobRef, CompressedBlob, EncryptedVersion
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.identifiers import Metrics, Timestamp
-from fedbus.wire.messages.model_requests import Derivation
+from fedbus.wire.messages.model_requests import Derivation, RetentionReason
 from fedbus.wire.privacy import PrivacySpent, PrivacyTerms
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState
 
 Verdict: TypeAlias = Literal["stored", "drop", "unknown"]
 """What became of an update; `drop`: its agent may delete it."""
-RetentionReason: TypeAlias = Literal["best", "pushed", "newest", "anchor"]
-"""Why a version still has its weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +64,13 @@ class Version:
     derived: Derivation | None = None
     energy: EnergyUsed | None = None
     at: Timestamp | None = field(default=None, compare=False)
+
+    @property
+    def base(self) -> int | None:
+        """The version that it was made from; None if its weights were pushed."""
+        if self.derived is not None:
+            return self.derived.version
+        return None if self.job is None else self.parent
 
     @property
     def blobs(self) -> tuple[BlobRef, ...]:

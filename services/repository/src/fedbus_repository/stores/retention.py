@@ -1,24 +1,29 @@
-"""Retention of weights: a model's last versions, its best, the pinned ones, their anchors. Pure.
+"""Retention of weights: a model's last versions, its best, pinned and named ones, anchors. Pure.
 
-An encrypted version is useless without the weights of its anchor. A running job needs no rule of
-its own: the newest version, from which its next round starts, is always kept. Records, specs and
-architecture files are never deleted; only weights are large.
+A named version has a tag, or an alias names it, or would after a few roll-backs. An encrypted
+version is useless without the weights of its anchor. A running job needs no rule of its own: the
+newest version, from which its next round starts, is always kept. Records, specs and architecture
+files are never deleted; only weights are large.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from fedbus.training.options import TRAINING_PREFIX
-from fedbus_repository.stores.records import RetentionReason, Version
+from fedbus.wire.messages.model_requests import RetentionReason
+from fedbus_repository.stores.records import Version
 
 
-def outdated(versions: Sequence[Version], keep: int) -> list[Version]:
-    """Return the versions whose weights may be deleted, of all of one model that have weights."""
+def outdated(versions: Sequence[Version], keep: int, named: Collection[int] = ()) -> list[Version]:
+    """Return the versions whose weights may be deleted, of all of one model that have weights.
+
+    `named` are those that are kept for a name, by their number.
+    """
     newest = sorted(versions, key=lambda version: version.version, reverse=True)
     top = best(newest)
     stay = [
         version
         for at, version in enumerate(newest)
-        if at < max(1, keep) or version.pinned or version is top
+        if at < max(1, keep) or version.pinned or version is top or version.version in named
     ]
     numbers = {version.version for version in stay} | anchors_of(stay)
     return [version for version in newest if version.version not in numbers]
@@ -29,10 +34,13 @@ def anchors_of(versions: Iterable[Version]) -> set[int]:
     return {each.encryption.anchor for each in versions if each.encryption is not None}
 
 
-def retained(versions: Sequence[Version]) -> list[tuple[int, RetentionReason]]:
+def retained(
+    versions: Sequence[Version], named: Mapping[int, RetentionReason]
+) -> list[tuple[int, RetentionReason]]:
     """Return the number of each version that has weights and the reason, newest first.
 
-    Of several reasons it is the one that holds longest: a newest version becomes an old one.
+    `named` has the reason of those that are kept for a name. Of several reasons it is the one that
+    holds longest: a newest version becomes an old one.
     """
     newest = sorted(versions, key=lambda version: version.version, reverse=True)
     top, anchors = best(newest), anchors_of(newest)
@@ -42,6 +50,8 @@ def retained(versions: Sequence[Version]) -> list[tuple[int, RetentionReason]]:
             return "best"
         if version.pinned:
             return "pushed"
+        if version.version in named:
+            return named[version.version]
         return "anchor" if version.version in anchors else "newest"
 
     return [(each.version, why(each)) for each in newest]

@@ -129,7 +129,7 @@ def _row(facts: VersionFacts, why: str | None, best: int | None) -> tuple[object
     pushed = "pushed" if facts.derived is None else format_derivation(facts.derived)
     return (
         facts.version,
-        facts.parent,
+        facts.base,
         facts.job or pushed,
         facts.round if facts.job else "",
         facts.contributors if facts.job and facts.privacy is None else "",

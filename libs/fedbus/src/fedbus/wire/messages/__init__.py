@@ -51,7 +51,9 @@ from fedbus.wire.messages.model_requests import (
 )
 from fedbus.wire.messages.model_trail import (
     AliasMoved,
+    ListNameChanges,
     ListRelatives,
+    NameChangesListed,
     PromoteVersion,
     RelativesListed,
     RollBackAlias,

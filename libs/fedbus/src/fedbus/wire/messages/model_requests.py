@@ -3,12 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from fedbus.limits import MAX_ALIASES, MAX_TAGS
 from fedbus.scalars import Bounds, Flag, Ident, Strict, Text, Whole, Word
 from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.privacy import JobPrivacy, PrivacySpent
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import Strategy
+
+RetentionReason = Literal["best", "pushed", "tagged", "alias", "newest", "anchor"]
+"""Why a version still has its weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +71,14 @@ class ModelsListed:
 class ShowModel:
     """Return a version of a model (null: the latest) and the model's history.
 
-    The history in the reply starts at the version below `before`: a long history takes several
-    requests. With `record` the reply has the record of the round that made the version.
+    With `name` it is the version that this alias or tag names. The history in the reply starts at
+    the version below `before`: a long history takes several requests. With `record` the reply has
+    the record of the round that made the version.
     """
 
     model: Ident
     version: Whole | None = None
+    name: Ident | None = None
     before: Whole | None = None
     record: Flag = False
 
@@ -81,7 +87,9 @@ class ShowModel:
 class VersionFacts:
     """One version in a model's history.
 
-    If its job has a privacy mechanism, `contributors` is 0 and `metrics` are held-out ones only.
+    `parent` is the version before it, `base` the one that it was made from: the base of its round,
+    or the source that it is derived from; null: its weights were pushed. If its job has a privacy
+    mechanism, `contributors` is 0 and `metrics` are held-out ones only.
     """
 
     version: Whole
@@ -97,17 +105,19 @@ class VersionFacts:
     privacy: PrivacySpent | None = None
     encryption: EncryptedVersion | None = None
     derived: Derivation | None = None
+    base: Whole | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptVersion:
     """A version whose weights are kept, and the first reason that applies.
 
-    `anchor`: an encrypted version that is kept is a distance from it.
+    `anchor`: an encrypted version that is kept is a distance from it. `alias`: an alias names it,
+    or its next roll-backs would.
     """
 
     version: Whole
-    why: Literal["best", "pushed", "newest", "anchor"]
+    why: RetentionReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +127,7 @@ class ModelShown:
     `versions` is the length of the whole history. `kept` are the versions whose weights can be
     fetched, newest first; `best` is the one with the best metric. `record` is that of the round
     that made `version`, if it was asked for; the history is cut to what fits the message beside it.
+    `aliases` and `tags` are all names of the model's versions.
     It names no agent and has no figure of one if the job has a privacy mechanism.
     """
 
@@ -126,6 +137,10 @@ class ModelShown:
     kept: Annotated[tuple[KeptVersion, ...], Bounds(max_length=1_000)] = ()
     best: Whole | None = None
     record: RoundRecord | None = None
+    aliases: Annotated[dict[Ident, Whole], Bounds(max_length=MAX_ALIASES)] = field(
+        default_factory=dict
+    )
+    tags: Annotated[dict[Ident, Whole], Bounds(max_length=MAX_TAGS)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
