@@ -1,6 +1,7 @@
 """Every store there is, so that the same tests run on each."""
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.harness import AT, REPOSITORY, Harness
+from tests.repository.stores.mongo_server import MongoServer
 
 Open = Callable[[], Store]
+
+_databases = count(1)
 
 
 class Clock:
@@ -59,3 +63,18 @@ def harness(store: Store) -> Harness:
     harness = Harness(RepositoryCore(REPOSITORY, store, lease_seconds=15.0))
     harness.connect()
     return harness
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
+    """A MongoDB test server; a test that stops it starts it again."""
+    server = MongoServer(tmp_path_factory.mktemp("mongo"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def mongo_url(mongo_server: MongoServer) -> str:
+    """The URL of an empty database."""
+    return mongo_server.url(f"test_{next(_databases)}")
