@@ -128,6 +128,19 @@ class FedbusUp:
             env=self._environ,
         )
 
+    def run_to(self, name: str, *words: str) -> int:
+        """Run a command whose standard output is a file of the folder; return the exit code."""
+        with (self.folder / name).open("wb") as file:
+            done = subprocess.run(
+                [*FEDBUS, *words],
+                check=False,
+                stdout=file,
+                timeout=COMMAND_SECONDS,
+                cwd=self.folder,
+                env=self._environ,
+            )
+        return done.returncode
+
     def run_json(self, *words: str) -> Any:  # noqa: ANN401 - whatever JSON holds
         """Run a command with `--json` that must succeed, and return its output."""
         done = self.run(*words, "--json")

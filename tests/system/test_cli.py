@@ -174,8 +174,18 @@ def test_a_model_is_pulled_changed_and_pushed(up: FedbusUp) -> None:
     """A version that a user pushed is in the history like any other."""
     (latest,) = [ref for ref in up.run_json("models", "list") if ref["model"] == "digits"]
     pulled = up.run_json("models", "pull", "digits", "-o", "digits.npz")
+    same = ("--version", str(pulled["version"]), "-o", "-", "--format", "npz")
+    assert up.run_to("piped.npz", "models", "pull", "digits", *same) == OK
+    assert (up.folder / "piped.npz").read_bytes()[:4] == b"PK\x03\x04"
+    both = up.run("models", "pull", "digits", "-o", "-", "--json")
+    assert both.returncode == USAGE
+    assert "the file goes to standard output, as --json does" in both.stderr
     assert pulled["version"] >= latest["version"]
-    with np.load(up.folder / "digits.npz", allow_pickle=False) as found:
+    with (
+        np.load(up.folder / "digits.npz", allow_pickle=False) as found,
+        np.load(up.folder / "piped.npz", allow_pickle=False) as piped,
+    ):
+        assert all((piped[name] == found[name]).all() for name in found.files)
         arrays = {name: found[name] + 1 for name in found.files}
     np.savez(up.folder / "changed.npz", **arrays)
     spec = {

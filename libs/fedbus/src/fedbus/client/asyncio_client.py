@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -353,7 +354,8 @@ class Client:
         """
         shown = await stored_models.show(self.connection, model_name(model), version, limit=1)
         stored_models.check_kept(shown)
-        return await self.fetch(shown.version, progress=progress, key=key)
+        pulled = await self.fetch(shown.version, progress=progress, key=key)
+        return replace(pulled, facts=next(iter(shown.history), None))
 
     async def fetch(
         self,

@@ -5,11 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedbus.client.failures import Failed
-from fedbus.errors import SettingsError
-from fedbus.model import safetensors
+from fedbus.client.model_formats import VersionContents, save_model
 from fedbus.model.layout import Array
-from fedbus.model.npz import write_npz
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import (
     ENDED_PHASES,
@@ -188,20 +185,8 @@ class PushedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class PulledModel:
-    """A version of a model with its weights.
-
-    Attributes:
-        ref: The version.
-        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
-        weights: Arrays by name, of the layout's shapes and dtypes; `fedbus.load_into` takes them.
-        updates: Updates in the sum of an encrypted version, as its header says; 0: it was plain.
-    """
-
-    ref: ModelRef
-    spec: ModelSpec
-    weights: dict[str, Array]
-    updates: int = 0
+class PulledModel(VersionContents):
+    """A version of a model with its weights; the attributes are those of `VersionContents`."""
 
     @property
     def model(self) -> str:
@@ -213,24 +198,20 @@ class PulledModel:
         """The version's number, from 1."""
         return self.ref.version
 
-    def save(self, path: str | Path) -> Path:
-        """Write the weights to an .npz or a .safetensors file, whole or not at all.
+    def save(self, path: str | Path, form: str | None = None) -> Path:
+        """Write the version to a file, whole or not at all.
+
+        Args:
+            path: Its suffix chooses the format: .npz, .safetensors, .pt, .keras, .tflite, .onnx.
+            form: A format of `fedbus models pull`, for a file of another name.
 
         Raises:
-            SettingsError: the name ends in neither.
+            SettingsError: the suffix is unknown, what the format needs is not installed, or the
+                model has no such format.
             Failed: the file cannot be written.
         """
         path = Path(path)
-        if path.suffix not in {".npz", ".safetensors"}:
-            raise SettingsError(f"{path}: expected a name that ends in .npz or .safetensors")
-        try:
-            if path.suffix == ".npz":
-                write_npz(path, self.weights)
-            else:
-                about = {"model": self.model, "version": str(self.version), "format": "fedbus"}
-                path.write_bytes(safetensors.pack(self.weights, about))
-        except OSError as error:
-            raise Failed(f"{path}: {error.strerror}") from error
+        save_model(path, form, self)
         return path
 
 

@@ -58,7 +58,13 @@ def write_npz(path: Path, weights: Weights, *, durable: bool = False) -> None:
     Raises:
         OSError: The disk is full or not writable; no part of the file remains.
     """
-    with open_atomic(path, durable=durable) as file, zipfile.ZipFile(file, "w") as archive:
+    with open_atomic(path, durable=durable) as file:
+        write_npz_to(file, weights)
+
+
+def write_npz_to(file: IO[bytes], weights: Weights) -> None:
+    """Write named arrays as an archive into an open file."""
+    with zipfile.ZipFile(file, "w") as archive:
         for name, array in weights.items():
             with archive.open(f"{name}{SUFFIX}", "w", force_zip64=True) as entry:
                 _write(entry, array)

@@ -1,6 +1,8 @@
 """`fedbus models`: push, list, show, pull."""
 
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -26,14 +28,15 @@ from fedbus.cli.output.epsilon_text import format_model_epsilon
 from fedbus.cli.output.model_history import DEFAULT_VERSIONS, print_history
 from fedbus.cli.output.times import format_age
 from fedbus.cli.output_files import check_writable
-from fedbus.cli.pulled_files import SUFFIXES, choose_format, write_model
 from fedbus.client import stored_models
 from fedbus.client.asyncio_client import Client
 from fedbus.client.derived_models import LEAST_RELEASED_AGENTS
+from fedbus.client.model_formats import STDOUT, SUFFIXES, choose_format, model_file, save_model
 from fedbus.client.model_outputs import OutputOptions, describe_outputs
 from fedbus.client.names import model_name
 from fedbus.client.results import PulledModel, PushedModel, StoredModel
 from fedbus.client.stored_models import VERSIONS
+from fedbus.errors import SettingsError
 from fedbus.wire import codec
 
 app = typer.Typer(no_args_is_help=True, help="Push, list, show and pull models.")
@@ -140,14 +143,19 @@ def pull(
     version: Version = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="MODEL-vVERSION.npz by default."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="MODEL-vVERSION.npz by default; - is standard output.",
+        ),
     ] = None,
     form: Annotated[
         str | None,
         typer.Option(
             "--format",
             metavar="|".join(SUFFIXES),
-            help="By default FILE's suffix, or npz; torch, keras, tflite need the framework.",
+            help="By default FILE's suffix, or npz; the framework's own need it, onnx one of them.",
         ),
     ] = None,
     key: Annotated[
@@ -160,19 +168,32 @@ def pull(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download a version's weights as named arrays, or as a file of a framework.
+    """Download a version's weights as named arrays, as a file of a framework, or as ONNX.
 
     npz and safetensors have the layout's names and shapes, which differ from those of torch:
     `fedbus.load_into(model, FILE)` loads them into a torch, Keras or TFLite model. Load torch with
     `net.load_state_dict(torch.load(FILE, weights_only=True))`, keras with
     `keras.models.load_model(FILE)`, tflite with a TFLite interpreter.
+
+    onnx is the whole model for any runtime, with one input, `inputs`, of any number of rows, and
+    one output, `outputs`. It is exported by torch or Keras, and written only if its answers equal
+    theirs. safetensors and onnx files say in their metadata which version they hold.
     """
-    check_writable(output or Path("weights.npz"))
     kind = choose_format(form, output)
+    if output != STDOUT:
+        check_writable(output or Path("weights.npz"))
+    elif as_json or sys.stdout.isatty():
+        raise SettingsError(
+            "-o -: the file goes to standard output, "
+            + ("as --json does; choose one" if as_json else "which is a terminal; redirect it")
+        )
     pulled = call(broker_of(ctx), partial(_pull, model, version, key))
     ref, arrays = pulled.ref, pulled.weights
     path = output or Path(f"{ref.model}-v{ref.version}{SUFFIXES[kind]}")
-    write_model(path, kind, ref, pulled.spec, arrays)
+    if output == STDOUT:
+        sys.stdout.buffer.write(model_file(kind, pulled))
+        return
+    save_model(path, kind, pulled)
     if ref.encryption is not None:
         display.note(f"{path} is decrypted: every user who can open it can read the weights")
     if as_json:
@@ -311,4 +332,5 @@ async def _pull(model: str, version: int | None, key: Path | None, fed: Client) 
     ref = shown.version
     size = sum(blob_ref.size for blob_ref in stored_models.blobs_of(ref))
     with display.transfer_progress(f"{ref.model} version {ref.version}", size) as moved:
-        return await fed.fetch(ref, progress=moved, key=key)
+        pulled = await fed.fetch(ref, progress=moved, key=key)
+    return replace(pulled, facts=next(iter(shown.history), None))
