@@ -47,7 +47,7 @@ FLOORS = (
     },
     {"blobs", "cluster", "data"},
     {"plugins", "runtime"},
-    {"datasource", "frameworks", "strategies"},
+    {"datasource", "frameworks", "http_api", "strategies"},
     {"client"},
     {"simulation"},
     {"cli"},

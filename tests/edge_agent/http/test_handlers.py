@@ -19,6 +19,7 @@ from aiohttp.test_utils import TestServer
 
 from fedbus import demo_data
 from fedbus.errors import SettingsError
+from fedbus.http_api import swagger_ui
 from fedbus.runtime.http import make_app
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
@@ -388,8 +389,10 @@ async def test_capabilities_and_data_format_are_served(agent: Agent) -> None:
     assert form["x"]["data_types"]["numerical"]["size"] == [64]
 
 
-async def test_the_api_is_described_as_openapi_and_as_a_page(agent: Agent) -> None:
-    """From its own schemas; the page loads no other file."""
+async def test_the_api_is_described_as_openapi_and_as_a_page(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its own schemas; without Swagger UI's package the page loads no other file."""
     _, response = await agent.ask("GET", "/openapi.json", headers={"Authorization": ""})
     paths = {(m.upper(), path) for path, methods in response["paths"].items() for m in methods}
     assert paths == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
@@ -398,6 +401,7 @@ async def test_the_api_is_described_as_openapi_and_as_a_page(agent: Agent) -> No
     assert "training_id" in schemas["JobFile"]["properties"]
     ids = [o["operationId"] for methods in response["paths"].values() for o in methods.values()]
     assert len(ids) == len(set(ids))
+    monkeypatch.setattr(swagger_ui, "is_installed", lambda: False)
     _, page = await agent.ask("GET", "/docs", headers={"Authorization": ""})
     text = page.decode()
     assert "/job/config/{training_id}/" in text

@@ -28,6 +28,7 @@ from fedbus.cli.commands import (
     privacy_commands,
     privacy_show,
     simulate,
+    token_commands,
     up,
 )
 from fedbus.cli.inputs.global_options import move_to_front
@@ -82,6 +83,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(token_commands.app, name="tokens")
 privacy_commands.app.command("plan")(plan_privacy.plan_privacy)
 privacy_commands.app.command("show")(privacy_show.show_privacy)
 app.add_typer(privacy_commands.app, name="privacy")

@@ -1,7 +1,10 @@
 """HTTP server of a service: `/healthz`, `/metrics` and its own API. Imported on demand."""
 
+import asyncio
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -14,6 +17,11 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from fedbus.errors import SettingsError
+from fedbus.runtime.http_connections import (
+    MAX_HTTP_CONNECTIONS,
+    TLS_HANDSHAKE_SECONDS,
+    LimitedConnections,
+)
 
 if TYPE_CHECKING:
     from fedbus.runtime.shell import Shell
@@ -125,16 +133,81 @@ def make_app(shell: "Shell", api: HttpApi = HttpApi()) -> web.Application:
     return app
 
 
+@dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """Where HTTP is served: `host:port`, and the files of a certificate and its key for TLS."""
+
+    address: str
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Load the certificate; raise SettingsError if that is not possible."""
+        if self.certificate is None and self.key is None:
+            return None
+        if self.certificate is None or self.key is None:
+            raise SettingsError("FEDBUS_HTTP_CERT and FEDBUS_HTTP_KEY: set both of them or none")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(self.certificate, self.key, password=_no_password)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            what = f"{self.certificate}, {self.key}"
+            raise SettingsError(
+                f"FEDBUS_HTTP_CERT, FEDBUS_HTTP_KEY: {what}: {error}; expected a certificate in "
+                "PEM format and its private key, without a password"
+            ) from error
+        return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password")
+
+
 async def start_http_server(
-    shell: "Shell", address: str, api: HttpApi = HttpApi()
+    shell: "Shell", where: HttpAddress, api: HttpApi = HttpApi()
 ) -> web.AppRunner:
-    """Serve HTTP until the runner's `cleanup()`; raise SettingsError if the address is in use."""
-    host, _, port = address.rpartition(":")
+    """Serve HTTP until the runner's `cleanup()`.
+
+    Raises:
+        SettingsError: The address is in use, or the certificate cannot be loaded.
+    """
+    host, _, port = where.address.rpartition(":")
+    tls = where.tls()
     runner = web.AppRunner(make_app(shell, api), access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, int(port)).start()
+        await LimitedSite(runner, host, int(port), tls).start()
     except (OSError, OverflowError) as error:
         await runner.cleanup()
-        raise SettingsError(f"FEDBUS_HTTP={address}: {error}") from error
+        raise SettingsError(f"FEDBUS_HTTP={where.address}: {error}") from error
     return runner
+
+
+class LimitedSite(web.BaseSite):
+    """A TCP address of a runner, with bounds for connections; see `http_connections.py`."""
+
+    def __init__(
+        self, runner: web.AppRunner, host: str, port: int, tls: ssl.SSLContext | None
+    ) -> None:
+        super().__init__(runner, ssl_context=tls)
+        self._host, self._port = host, port
+
+    @property
+    def name(self) -> str:
+        """The URL."""
+        return f"{'http' if self._ssl_context is None else 'https'}://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen."""
+        await super().start()
+        make = self._runner.server
+        assert make is not None  # noqa: S101 - the runner is set up
+        self._server = await asyncio.get_running_loop().create_server(
+            LimitedConnections(make, MAX_HTTP_CONNECTIONS),
+            self._host.strip("[]"),
+            self._port,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=None if self._ssl_context is None else TLS_HANDSHAKE_SECONDS,
+        )

@@ -140,10 +140,11 @@ async def http_server(shell: Shell, settings: ServiceSettings, built: Built) -> 
         yield
         return
     # aiohttp is imported only if it is needed.
-    from fedbus.runtime.http import HttpApi, start_http_server  # noqa: PLC0415
+    from fedbus.runtime.http import HttpAddress, HttpApi, start_http_server  # noqa: PLC0415
 
     own = HttpApi() if built.http_api is None else built.http_api(shell)
-    runner = await start_http_server(shell, settings.http, own)
+    where = HttpAddress(settings.http, settings.http_cert, settings.http_key)
+    runner = await start_http_server(shell, where, own)
     try:
         yield
     finally:

@@ -61,6 +61,19 @@ class ServiceSettings(BaseModel):
             pattern=r"^[^:]+:\d{1,5}$",
         ),
     ] = None
+    http_tokens_file: Annotated[
+        Path | None,
+        Field(
+            description="file with the tokens of this service's HTTP API, which is off without it; "
+            "`fedbus tokens` writes it, and it is read again when it changes"
+        ),
+    ] = None
+    http_cert: Annotated[
+        Path | None, Field(description="a certificate in PEM format: HTTP is then served over TLS")
+    ] = None
+    http_key: Annotated[Path | None, Field(description="the private key of that certificate")] = (
+        None
+    )
     health_file: Annotated[
         Path | None,
         Field(description="a file that is touched every heartbeat while connected to the broker"),

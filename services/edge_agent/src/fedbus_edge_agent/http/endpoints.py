@@ -1,21 +1,29 @@
 """Table of the agent's HTTP endpoints, the source of routes, `/openapi.json` and `/docs`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
+from fedbus import jobs
+from fedbus.http_api.endpoints import (
+    ANYTHING,
+    FILE,
+    PAGES,
+    REFERENCE,
+    ApiDescription,
+    Endpoint,
+    json_of,
+    list_of,
+    schema_of,
+    schemas_of,
+)
 from fedbus_edge_agent.standalone.schemas import (
     Capabilities,
     JobReport,
     ModelMetadata,
     ModelReport,
-    Problem,
 )
 
-REFERENCE = "#/components/schemas/{model}"
 JOB_FILE = "JobFile"
-KINDS = (JobReport, ModelMetadata, ModelReport, Capabilities, Problem)
 _UPLOAD = {
     "type": "object",
     "properties": {
@@ -24,42 +32,7 @@ _UPLOAD = {
     },
 }
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
-_ANYTHING = {"type": "object"}
-_FILE = {"type": "string", "format": "binary"}
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One method of one path.
-
-    Attributes:
-        handler: Name of the method of `Handlers`.
-        response: Status, content type and schema of a successful response.
-        errors: Descriptions of the other responses, by status.
-        body: Content type and schema of the request body.
-        public: Whether no token is needed.
-    """
-
-    method: str
-    path: str
-    handler: str
-    summary: str
-    response: tuple[int, str, Mapping[str, Any]]
-    errors: Mapping[int, str] = field(default_factory=dict)
-    body: tuple[str, Mapping[str, Any]] | None = None
-    public: bool = False
-
-
-def schema_of(kind: type[Any] | str) -> dict[str, Any]:
-    """Return a reference to a schema, given its class or name."""
-    return {"$ref": REFERENCE.format(model=kind if isinstance(kind, str) else kind.__name__)}
-
-
-def _json(schema: Mapping[str, Any], status: int = 200) -> tuple[int, str, Mapping[str, Any]]:
-    return status, "application/json", schema
-
-
-_REPORT = _json(schema_of(JobReport))
+_REPORT = json_of(schema_of(JobReport))
 _get = partial(Endpoint, "GET")
 _NO_JOB = {404: "no such job"}
 _NOT_STOPPED = {**_NO_JOB, 409: "a controller runs it"}
@@ -85,14 +58,14 @@ ENDPOINTS: Sequence[Endpoint] = (
         "/job/status",
         "count_jobs",
         "Number of waiting and running trainings of each job, standalone or a controller's.",
-        _json(_COUNTS),
+        json_of(_COUNTS),
     ),
     _get("/job/status/{training_id}", "show_job", "State of a standalone job.", _REPORT, _NO_JOB),
     _get(
         "/job/total",
         "total_jobs",
         "Number of all waiting and running trainings.",
-        _json({"type": "integer"}),
+        json_of({"type": "integer"}),
     ),
     Endpoint(
         "POST",
@@ -121,7 +94,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         "/job/result/{training_id}/weights",
         "job_weights",
         "Weights of the last round, as an .npz file of named arrays.",
-        (200, "application/octet-stream", _FILE),
+        (200, "application/octet-stream", FILE),
         {404: "no such job", 409: "no round is done yet"},
     ),
     Endpoint(
@@ -129,7 +102,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         "/model/",
         "add_model",
         "Upload a model's metadata: its spec, as `fedbus models push` reads it.",
-        _json(schema_of(ModelReport), 201),
+        json_of(schema_of(ModelReport), 201),
         body=("application/json", schema_of(ModelMetadata)),
         errors={400: "not a spec", 409: "this version was uploaded with another spec"},
     ),
@@ -137,7 +110,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         "/model/",
         "list_models",
         "Uploaded models, and the files that each lacks.",
-        _json({"type": "array", "items": schema_of(ModelReport)}),
+        json_of(list_of(ModelReport)),
     ),
     Endpoint(
         "PUT",
@@ -158,17 +131,15 @@ ENDPOINTS: Sequence[Endpoint] = (
         "/capabilities",
         "capabilities",
         "Capabilities of this machine.",
-        _json(schema_of(Capabilities)),
+        json_of(schema_of(Capabilities)),
     ),
-    Endpoint("GET", "/format", "data_format", "Format of this agent's data.", _json(_ANYTHING)),
-    _get(
-        "/openapi.json",
-        "openapi",
-        "This description, as OpenAPI 3.1.",
-        _json(_ANYTHING),
-        public=True,
-    ),
-    Endpoint(
-        "GET", "/docs", "docs", "This description, as a page.", (200, "text/html", {}), public=True
-    ),
+    Endpoint("GET", "/format", "data_format", "Format of this agent's data.", json_of(ANYTHING)),
+    *PAGES,
 )
+
+
+def description() -> ApiDescription:
+    """Return the description of the agent's API."""
+    kinds = (JobReport, ModelMetadata, ModelReport, Capabilities)
+    schemas = schemas_of(kinds, {JOB_FILE: jobs.schema(REFERENCE)})
+    return ApiDescription("fedbus agent", ENDPOINTS, schemas)

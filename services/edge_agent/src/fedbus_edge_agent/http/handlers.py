@@ -11,6 +11,8 @@ import numpy as np
 from aiohttp import BodyPartReader, web
 
 from fedbus.errors import FedbusError
+from fedbus.http_api.request_bodies import checked_length, read_body, read_name
+from fedbus.http_api.responses import ApiError, json_response
 from fedbus.jobs import JobFile, differences, parse, training_params_of
 from fedbus.jobs.eligibility import resources_reason
 from fedbus.jobs.input_match import input_reason
@@ -19,14 +21,6 @@ from fedbus.runtime.shell import Shell
 from fedbus.training.params import TrainingParams
 from fedbus.wire import codec
 from fedbus_edge_agent.core import AgentCore
-from fedbus_edge_agent.http import openapi
-from fedbus_edge_agent.http.responses import (
-    ApiError,
-    checked_length,
-    json_response,
-    read_body,
-    read_name,
-)
 from fedbus_edge_agent.standalone.jobs import CancelJob, StartJob
 from fedbus_edge_agent.standalone.models import UploadedModel, UploadedModels
 from fedbus_edge_agent.standalone.runner import StandaloneRunner
@@ -39,7 +33,6 @@ RETRY_SECONDS = 30
 _READ_BYTES = 1 << 20
 _GB = 1000**3
 _MIB = 2**20
-_PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,18 +207,3 @@ class Handlers:
     async def data_format(self, _: web.Request) -> web.Response:
         """Return the format of the data."""
         return web.json_response(self.core.current_facts().format)
-
-    async def openapi(self, _: web.Request) -> web.Response:
-        """Return the OpenAPI description."""
-        return web.json_response(openapi.document(version("fedbus")))
-
-    async def docs(self, _: web.Request) -> web.Response:
-        """Return the description as a page."""
-        text = openapi.page(openapi.document(version("fedbus")))
-        return web.Response(text=text, content_type="text/html", headers=_PAGE_HEADERS)
-
-    async def not_found(self, request: web.Request) -> web.Response:
-        """Reject a request for an unknown path."""
-        raise ApiError(
-            404, f"{request.method} {request.path[:200]} is no endpoint of this agent; see /docs"
-        )

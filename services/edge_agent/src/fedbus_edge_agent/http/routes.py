@@ -1,21 +1,44 @@
-"""Routes of the agent's HTTP API, with authentication and error responses around the handlers."""
+"""Routes of the agent's HTTP API, with its own access rule around the handlers."""
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
-from fedbus.errors import FedbusError, StoreError
-from fedbus.jobs import JobFileError
+from fedbus.http_api.responses import ApiError, error_response
+from fedbus.http_api.routes import routes_of
+from fedbus.http_api.scopes import Scope
 from fedbus.runtime.http import HttpApi
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.http.auth import TokenAuth
-from fedbus_edge_agent.http.endpoints import ENDPOINTS
+from fedbus_edge_agent.http.endpoints import description
 from fedbus_edge_agent.http.handlers import Handlers
 from fedbus_edge_agent.http.prometheus import AgentMetrics, JobMetrics
-from fedbus_edge_agent.http.responses import ApiError, error_response
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+@dataclass(frozen=True, slots=True)
+class AgentAccess:
+    """Access with the agent's one token, which allows everything, or from this machine only."""
+
+    auth: TokenAuth
+
+    async def refusal(self, request: web.Request, scope: Scope | None) -> ApiError | None:  # noqa: ARG002 - one token has all scopes
+        """Return 401 or 403 for a request that is not allowed."""
+        reason = self._reason(request)
+        if reason is None:
+            return None
+        if self.auth.token is None:
+            return ApiError(403, reason)
+        return ApiError(401, reason, WWW_Authenticate="Bearer")
+
+    def admits(self, request: web.Request) -> bool:
+        """Return whether a request is allowed."""
+        return self._reason(request) is None
+
+    def _reason(self, request: web.Request) -> str | None:
+        headers = request.headers
+        authorization, host = headers.get("Authorization", ""), headers.get("Host", "")
+        return self.auth.refusal(authorization, host, headers.get("Origin"))
 
 
 def metrics_only(core: AgentCore, home: Path) -> HttpApi:
@@ -26,52 +49,15 @@ def metrics_only(core: AgentCore, home: Path) -> HttpApi:
 
 def agent_api(handlers: Handlers, auth: TokenAuth, home: Path) -> HttpApi:
     """Return the API of an agent; metrics that name jobs need the token as well."""
-    routes = [
-        web.route(
-            endpoint.method,
-            path,
-            _guard(getattr(handlers, endpoint.handler), None if endpoint.public else auth),
-        )
-        for endpoint in ENDPOINTS
-        for path in dict.fromkeys((endpoint.path, endpoint.path.rstrip("/")))
-    ]
-    routes.append(web.route("*", "/{tail:.*}", _guard(handlers.not_found, auth)))
-    core = handlers.core
+    access, core = AgentAccess(auth), handlers.core
     return HttpApi(
-        routes,
+        routes_of(description(), handlers, access),
         (AgentMetrics(core, home),),
         (JobMetrics(core),),
-        lambda request: not _refusal(auth, request),
+        access.admits,
         work_is_secret=True,
     )
 
 
 async def _off(_: web.Request) -> web.Response:
     return error_response(ApiError(404, "this agent's API is off; set FEDBUS_HTTP_TOKEN_FILE"))
-
-
-def _guard(handle: Handler, auth: TokenAuth | None) -> Handler:
-    """Check a request before its body is read, and convert errors to responses."""
-
-    async def guarded(request: web.Request) -> web.StreamResponse:
-        if auth is not None and (reason := _refusal(auth, request)):
-            if auth.token is None:
-                return error_response(ApiError(403, reason))
-            return error_response(ApiError(401, reason, WWW_Authenticate="Bearer"))
-        try:
-            return await handle(request)
-        except ApiError as error:
-            return error_response(error)
-        except JobFileError as error:
-            return error_response(ApiError(400, str(error)), error.faults)
-        except FedbusError as error:
-            status = 507 if isinstance(error, StoreError) else 400
-            return error_response(ApiError(status, str(error)))
-
-    return guarded
-
-
-def _refusal(auth: TokenAuth, request: web.Request) -> str | None:
-    headers = request.headers
-    authorization, host = headers.get("Authorization", ""), headers.get("Host", "")
-    return auth.refusal(authorization, host, headers.get("Origin"))

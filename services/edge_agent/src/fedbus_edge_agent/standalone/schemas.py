@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fedbus.limits import MAX_STRUCTURES, MAX_TENSORS
 from fedbus.scalars import Bounds, Flag, Ident, Number, Text, Whole
-from fedbus.wire.documents import JobFault, TensorSpec
+from fedbus.wire.documents import TensorSpec
 from fedbus.wire.identifiers import Metrics
 
 JobPhase = Literal["WAITING", "TRAINING", "FINISHED", "INTERRUPTED", "FAILED"]
@@ -73,11 +73,3 @@ class Capabilities:
     GPU: Flag
     preinstalled_libraries: dict[str, str]
     available_models: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Why a request was refused, with every fault of a refused job file."""
-
-    error: str
-    faults: tuple[JobFault, ...] = ()

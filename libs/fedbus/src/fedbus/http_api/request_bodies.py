@@ -1,0 +1,126 @@
+"""Bodies of HTTP requests: limited before they are read, stalled ones ended, blobs streamed.
+
+A body is accepted with its length only, so that a limit is applied before a byte is read.
+"""
+
+import asyncio
+import hashlib
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from typing import Final
+
+from aiohttp import ClientError, web
+
+from fedbus.core.blob_io import BlobSink
+from fedbus.http_api.responses import ApiError
+from fedbus.scalars import IDENT, IDENT_SAID
+
+STALLED_BODY_SECONDS: Final = 30.0
+"""A client that sends nothing for this long gets 408, and its connection is closed."""
+UPLOAD_BLOCK_BYTES: Final = 1 << 20
+_CONTENT_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]{44}):")
+
+
+def read_name(request: web.Request, what: str) -> str:
+    """Return a name from the request's path; raise ApiError 400 if it is not valid."""
+    name = request.match_info[what]
+    if not re.fullmatch(IDENT, name):
+        raise ApiError(400, f"{what}: not {IDENT_SAID}")
+    return name
+
+
+def checked_length(request: web.Request, max_bytes: int) -> int:
+    """Return the length of a body, before it is read.
+
+    Raises:
+        ApiError: 411, the length is unknown; 413, it is above `max_bytes`.
+    """
+    length = request.content_length
+    if length is None:
+        raise ApiError(411, "send a Content-Length")
+    if length > max_bytes:
+        raise ApiError(413, f"{length} bytes, at most {max_bytes}")
+    return length
+
+
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    """Read a body; see `checked_length`; raise ApiError 408 or 400 if it ends too early."""
+    length = checked_length(request, max_bytes)
+    body = bytearray()
+    while len(body) < length:
+        body += await next_block(request, length - len(body))
+    return bytes(body)
+
+
+async def next_block(request: web.Request, left: int) -> bytes:
+    """Return the next bytes of a body that must have `left` more.
+
+    Raises:
+        ApiError: 408, nothing came in time; 400, the body ended too early.
+    """
+    try:
+        async with asyncio.timeout(STALLED_BODY_SECONDS):
+            block = await request.content.read(min(left, UPLOAD_BLOCK_BYTES))
+    except TimeoutError:
+        raise ApiError(
+            408, f"nothing came for {STALLED_BODY_SECONDS:g} s", Connection="close"
+        ) from None
+    except (ClientError, ConnectionError) as error:
+        raise ApiError(400, f"the body broke off: {error}", Connection="close") from error
+    if not block:
+        raise ApiError(400, f"the body ended {left} bytes before its Content-Length")
+    return block
+
+
+async def receive_blob(request: web.Request, sink: BlobSink) -> None:
+    """Write a body to a sink, in threads, and check the header Content-Digest if it is there.
+
+    While a block is written, no further one is taken, so the connection's window fills and the
+    client waits: memory is bounded for any size. The caller discards the sink after an error.
+
+    Raises:
+        ApiError: The body broke off, stalled, or has another SHA-256 than the header says.
+    """
+    left, offset = checked_length(request, _NO_LIMIT), 0
+    expected = read_content_digest(request.headers.get("Content-Digest"))
+    hashed = None if expected is None else hashlib.sha256()
+    parts, waiting = list[bytes](), 0
+
+    def write(data: bytes, at: int) -> None:
+        sink.write(at, data)
+        if hashed is not None:
+            hashed.update(data)
+
+    while left:
+        block = await next_block(request, left)
+        parts.append(block)
+        waiting, left = waiting + len(block), left - len(block)
+        if waiting >= UPLOAD_BLOCK_BYTES or not left:
+            await asyncio.to_thread(write, b"".join(parts), offset)
+            offset, waiting = offset + waiting, 0
+            parts.clear()
+    if hashed is not None and hashed.digest() != expected:
+        raise ApiError(400, "Content-Digest: the body has another SHA-256; send it again")
+
+
+_NO_LIMIT: Final = 1 << 62
+"""The sink was reserved for the length that the caller has checked."""
+
+
+def read_content_digest(header: str | None) -> bytes | None:
+    """Return the SHA-256 of a header Content-Digest (RFC 9530); None: there is none.
+
+    Raises:
+        ApiError: 400, it has no SHA-256 in base64 between colons.
+    """
+    if header is None:
+        return None
+    found = _CONTENT_DIGEST.search(header)
+    try:
+        digest = b"" if found is None else b64decode(found[1], validate=True)
+    except Base64Error:
+        digest = b""
+    if len(digest) != hashlib.sha256().digest_size:
+        raise ApiError(400, "Content-Digest: expected sha-256=:BASE64:, with 32 bytes in base64")
+    return digest

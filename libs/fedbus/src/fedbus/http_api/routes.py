@@ -1,0 +1,101 @@
+"""Routes of an HTTP API: access is checked before a body is read, errors become sentences."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
+
+from aiohttp import web
+from aiohttp.web_exceptions import HTTPException
+
+from fedbus.http_api import openapi, swagger_ui
+from fedbus.http_api.access import Access
+from fedbus.http_api.endpoints import PAGES, ApiDescription, Endpoint
+from fedbus.http_api.plain_page import PLAIN_PAGE_POLICY, plain_page
+from fedbus.http_api.responses import ApiError, error_response, response_of
+from fedbus.http_api.scopes import Scope
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_PAGES = frozenset(endpoint.handler for endpoint in PAGES)
+
+
+def routes_of(
+    api: ApiDescription, handlers: object, access: Access
+) -> Sequence[web.AbstractRouteDef]:
+    """Return the routes of an API, with HEAD beside each GET, and 404 for all other paths.
+
+    `handlers` has a coroutine method for each endpoint, under its name.
+    """
+    pages = DescriptionPages(api)
+
+    def handler_of(endpoint: Endpoint) -> Handler:
+        place = pages if endpoint.handler in _PAGES else handlers
+        handler: Handler = getattr(place, endpoint.handler)
+        return guard(handler, None if endpoint.public else access, endpoint.scope)
+
+    routes: list[web.AbstractRouteDef] = []
+    for endpoint in api.endpoints:
+        handler = handler_of(endpoint)
+        paths = dict.fromkeys((endpoint.path, endpoint.path.rstrip("/")))
+        # aiohttp adds HEAD to GET.
+        routes.extend(web.route(endpoint.method, path, handler) for path in paths)
+    routes.append(web.route("GET", "/docs/{file}", guard(pages.docs_file, None)))
+    routes.append(web.route("*", "/{tail:.*}", guard(pages.not_found, access)))
+    return routes
+
+
+def guard(handle: Handler, access: Access | None, scope: Scope | None = None) -> Handler:
+    """Check a request before its body is read, and convert errors to responses."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if access is not None and (refused := await access.refusal(request, scope)):
+            return error_response(refused)
+        try:
+            return await handle(request)
+        except HTTPException:
+            raise
+        except Exception as error:  # noqa: BLE001 - unexpected ones are raised again
+            return response_of(error)
+
+    return guarded
+
+
+class DescriptionPages:
+    """The pages that describe an API: made once, at the first request."""
+
+    def __init__(self, api: ApiDescription) -> None:
+        self._api = api
+        self._version = version("fedbus")
+
+    async def openapi(self, _: web.Request) -> web.Response:
+        """Return the OpenAPI description."""
+        return web.json_response(openapi.document(self._api, self._version))
+
+    async def docs(self, _: web.Request) -> web.Response:
+        """Return the description as a page: Swagger UI, or a plain one without its package."""
+        if await asyncio.to_thread(swagger_ui.is_installed):
+            text, policy = swagger_ui.page(self._api.title), swagger_ui.SWAGGER_UI_POLICY
+        else:
+            text = plain_page(openapi.document(self._api, self._version))
+            policy = PLAIN_PAGE_POLICY
+        headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
+        return web.Response(text=text, content_type="text/html", headers=headers)
+
+    async def docs_file(self, request: web.Request) -> web.Response:
+        """Return a file that the page of Swagger UI loads."""
+        name = request.match_info["file"]
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "max-age=3600"}
+        if name == swagger_ui.DESCRIPTION:
+            older = openapi.as_openapi_3_0(openapi.document(self._api, self._version))
+            return web.Response(text=json.dumps(older), content_type="application/json")
+        found = await asyncio.to_thread(swagger_ui.read_asset, name)
+        if found is None:
+            return await self.not_found(request)
+        body, kind = found
+        return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
+
+    async def not_found(self, request: web.Request) -> web.Response:
+        """Reject a request for an unknown path."""
+        raise ApiError(
+            404, f"{request.method} {request.path[:200]} is no endpoint of this service; see /docs"
+        )
