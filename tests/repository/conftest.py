@@ -9,6 +9,9 @@ import pytest
 from fedbus.wire.timestamps import format_timestamp, parse_timestamp
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.files import BlobFolder
+from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
+from fedbus_repository.stores.mongo.mongo_store import MongoStore
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.harness import AT, REPOSITORY, Harness
 from tests.repository.stores.mongo_server import MongoServer
@@ -35,15 +38,23 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite"])
-def reopen(tmp_path: Path, clock: Clock) -> Iterator[Open]:
+@pytest.fixture(params=["sqlite", "mongo"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Open]:
     """Open the test's store, again after it was closed."""
-    opened: list[SqliteStore] = []
+    opened: list[Store] = []
+
+    def on_mongo() -> Store:
+        settings = MongoSettings(request.getfixturevalue("mongo_url"))
+        blobs = tmp_path / "data"
+        return MongoStore(settings, lambda _: BlobFolder(blobs), keep=3, now=lambda: clock.now)
 
     def open_it() -> Store:
         if opened:
             opened.pop().close()
-        opened.append(SqliteStore(tmp_path / "data", keep=3, now=lambda: clock.now))
+        if request.param == "mongo":
+            opened.append(on_mongo())
+        else:
+            opened.append(SqliteStore(tmp_path / "data", keep=3, now=lambda: clock.now))
         return opened[-1]
 
     yield open_it

@@ -1,0 +1,104 @@
+"""Database of a MongoDB store: indexes, version of the documents, owner, and blocks of operations.
+
+The lock of this one process serializes decisions, so that a block needs no transaction.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from fedbus.errors import StoreError
+from fedbus_repository.stores.disk import OnStep
+from fedbus_repository.stores.mongo.collections import Collections
+from fedbus_repository.stores.mongo.connection import MongoConnection
+from fedbus_repository.stores.mongo.mongo_records import INDEXES, MongoRecords
+from fedbus_repository.stores.mongo.ownership import STATE, Ownership
+
+DOCUMENTS: Final = 1
+"""Version of the documents; those of another one are refused."""
+OWNER_SECONDS: Final = 10.0
+"""Time after which a repository takes a database whose owner was killed."""
+
+
+class MongoRecordDatabase:
+    """The records of a store; `is_new`: the database had none before.
+
+    Args:
+        connection: The database; the caller closes it.
+        on_step: Called before and after each write of a record, for fault tests.
+        owner_seconds: Time without a sign of an owner after which its database may be taken.
+
+    Raises:
+        StoreError: The database cannot be reached, another repository uses it, or its documents
+            are of another version of fedbus.
+    """
+
+    def __init__(
+        self,
+        connection: MongoConnection,
+        *,
+        on_step: OnStep = lambda _: None,
+        owner_seconds: float = OWNER_SECONDS,
+    ) -> None:
+        self.lock = threading.RLock()
+        self._connection, self._on_step = connection, on_step
+        self._owner = Ownership(connection, owner_seconds)
+        self._owner.take()
+        try:
+            self.is_new = self._prepare()
+        except StoreError:
+            self._owner.release()
+            raise
+
+    @contextmanager
+    def reading(self, operation: str) -> Iterator[MongoRecords]:
+        """Read consistently: no other thread writes meanwhile."""
+        with self.lock:
+            self._owner.check(operation)
+            yield MongoRecords(Collections(self._connection, operation, self._on_step))
+
+    @contextmanager
+    def writing(self, operation: str) -> Iterator[MongoRecords]:
+        """Write; each write is durable when it returns, on a majority of the servers."""
+        with self.reading(operation) as records:
+            yield records
+
+    def close(self) -> None:
+        """Release the database for another process; may be called twice."""
+        with self.lock:
+            self._owner.release()
+
+    def _prepare(self) -> bool:
+        """Create what a new database lacks; return whether it was new."""
+        found = documents_version(self._connection)
+        if found is not None:
+            return False
+        for collection, indexes in INDEXES.items():
+            for fields, options in indexes:
+                keys = [(field, 1) for field in fields]
+                self._connection.run(
+                    "creating an index",
+                    lambda db, c=collection, k=keys, o=options: db[c].create_index(k, **o),  # type: ignore[misc]  # defaults
+                )
+        # Last, so that a start that was interrupted creates the rest.
+        document = {"_id": "documents", "version": DOCUMENTS}
+        self._connection.run("creating the store", lambda db: db[STATE].insert_one(document))
+        return True
+
+
+def documents_version(connection: MongoConnection) -> int | None:
+    """Return the version of a database's documents, None if it has no store.
+
+    Raises:
+        StoreError: It is not the version that this process reads and writes.
+    """
+    found = connection.run("opening the store", lambda db: db[STATE].find_one({"_id": "documents"}))
+    if found is not None and found["version"] != DOCUMENTS:
+        settings = connection.settings
+        raise StoreError(
+            f"MongoDB at {settings.address}: the documents of database {settings.database_name} are"
+            f" of version {found['version']}, not {DOCUMENTS}; run the fedbus version that wrote"
+            " them"
+        )
+    return None if found is None else int(found["version"])

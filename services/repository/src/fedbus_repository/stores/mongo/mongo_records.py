@@ -1,0 +1,37 @@
+"""All records of a MongoDB store, and the indexes that keep them unique."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fedbus_repository.stores.mongo.job_collection import JobCollection
+
+INDEXES: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]]] = {
+    "jobs": (
+        (("number",), {"unique": True}),
+        (("running",), {"unique": True, "sparse": True}),
+        (("model", "base"), {}),
+        (("origin",), {"sparse": True}),
+    ),
+    "versions": (
+        (("model", "version"), {"unique": True}),
+        (("job", "round"), {"unique": True, "sparse": True}),
+        (("job", "task"), {"sparse": True}),
+        (("kept", "model", "version"), {}),
+        (("weights_pushed", "model", "version"), {}),
+        (("blobs",), {}),
+        (("files",), {"sparse": True}),
+    ),
+    "ledger": (
+        (("job", "number"), {"unique": True}),
+        (("job", "task"), {"unique": True}),
+    ),
+}
+"""Indexes of each collection: its fields, and MongoDB's options.
+
+The unique ones are a second line of defence: decisions are serialized by the process that owns the
+database. A sparse index leaves out documents that have none of its fields.
+"""
+
+
+class MongoRecords(JobCollection):
+    """`Records` of a database during one operation; the caller has its lock."""
