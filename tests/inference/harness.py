@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,11 +115,12 @@ class Harness:
     loaded: list[Sums] = field(default_factory=list)
     reloaded: int = 0
     last_good: LastGood | None = None
+    clock: Callable[[], float] = lambda: 0.0
     now: float = 0.0
 
     def __post_init__(self) -> None:
         self.core = InferenceCore(
-            Runtime(self.frameworks, self._load_model), self.settings, self.last_good
+            Runtime(self.frameworks, self._load_model), self.settings, self.last_good, self.clock
         )
 
     def _load_model(

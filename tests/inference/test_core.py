@@ -7,7 +7,7 @@ import pytest
 
 from fedbus.core.events import Connected, ReplyTo, Requested, Stopping
 from fedbus.wire.topics import INFERENCE, MODEL_LATEST, SUBMIT
-from fedbus_inference import model_server
+from fedbus_inference import prediction_queue
 from fedbus_inference.keys import Prediction, SpecReading, VersionLoading
 from fedbus_inference.settings import InferenceSettings
 from fedbus_inference.unanswered import LOG_EVERY_SECONDS, MAX_NOTED_REQUESTS
@@ -132,7 +132,7 @@ def test_a_malformed_request_is_answered_with_a_sentence() -> None:
     harness.ask(payload=b"{")
     harness.settle()
     assert harness.answer()["error"].startswith("the payload: not JSON")
-    assert harness.core.counts == {"requests_answered": 0, "requests_refused": 1}
+    assert harness.core.counts == {"requests_refused": 1}
 
 
 def test_other_events_are_ignored() -> None:
@@ -179,19 +179,20 @@ def test_no_request_waits_longer_than_its_timeout() -> None:
 
 def test_more_than_the_queue_holds_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither many requests nor large ones fill the memory."""
-    monkeypatch.setattr(model_server, "MAX_QUEUED_BYTES", 100)
+    monkeypatch.setattr(prediction_queue, "MAX_QUEUED_BYTES", 100)
     harness = Harness(settings=InferenceSettings(max_queued_requests=2))
     harness.announce(1)
     harness.ask()
     harness.ask()
     harness.ask()
-    assert harness.answer()["error"] == "2 requests are queued already; ask again in a moment"
+    assert harness.answer()["error"] == (
+        "overloaded: requests that wait for this model: 2; ask again in about 1000 ms"
+    )
     harness.settle()
     assert len(harness.answers()) == 2
     harness.serve(2)
-    harness.ask()
     harness.ask(payload=b" " * 101)
-    assert harness.answer()["error"] == "0 requests are queued already; ask again in a moment"
+    assert harness.answer()["error"].startswith("overloaded")
 
 
 def test_while_no_version_loads_the_reason_is_told() -> None:

@@ -1,5 +1,6 @@
 """Entry point of the inference service: settings to core."""
 
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from fedbus.frameworks.tflite.admission import Admission
@@ -22,13 +23,13 @@ def build(settings: InferenceSettings, identity: Identity) -> Built:
     """Build an inference service; raise SettingsError if no framework is installed."""
     admission = Admission(settings.home / TRIALS, identity.name)
     runtime = runtime_for(settings.runtime, allowed=settings.plugins, admission=admission)
-    core = InferenceCore(runtime, settings, LastGood(settings.home / LAST_GOOD))
+    core = InferenceCore(runtime, settings, LastGood(settings.home / LAST_GOOD), perf_counter)
 
     def http_api(_: Shell) -> "HttpApi":
         # Imports prometheus_client, so only where HTTP is enabled.
         from fedbus.runtime.http import HttpApi  # noqa: PLC0415
         from fedbus_inference.metrics import InferenceMetrics  # noqa: PLC0415
 
-        return HttpApi(collectors=(InferenceMetrics(core.counts),))
+        return HttpApi(collectors=(InferenceMetrics(core.stats),))
 
     return Built(core, http_api=http_api)

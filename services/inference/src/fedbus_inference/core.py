@@ -4,8 +4,7 @@ The repository's announcements create model servers and bring versions to them; 
 server of their model, which parses, predicts and replies in a thread.
 """
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fedbus.core.actions import Action
 from fedbus.core.events import (
@@ -32,16 +31,17 @@ from fedbus_inference.loading import Runtime
 from fedbus_inference.local_requests import LocalPrediction, RefusalKind
 from fedbus_inference.model_server import ModelServer
 from fedbus_inference.prediction import PredictionRequest, error_reply, refuse_request
+from fedbus_inference.serving_stats import ServingStats
 from fedbus_inference.serving_status import ModelStatus
 from fedbus_inference.settings import InferenceSettings
-from fedbus_inference.unanswered import UnansweredLog
+from fedbus_inference.version_server import Clock
 
 
 class InferenceCore(Core):
     """Answers requests for all models.
 
     Attributes:
-        counts: requests_answered, requests_refused, requests_ignored (no usable response topic).
+        stats: What became of the requests.
     """
 
     # Models first: a broker sends retained messages as it accepts a subscription.
@@ -52,18 +52,25 @@ class InferenceCore(Core):
         runtime: Runtime,
         settings: InferenceSettings | None = None,
         last_good: LastGood | None = None,
+        clock: Clock = lambda: 0.0,
     ) -> None:
-        self.counts: Counter[str] = Counter()
+        self.stats = ServingStats()
+        self._clock = clock
         self._runtime = runtime
         self._settings = settings or InferenceSettings()
         self._last_good = last_good or LastGood()
         self._servers: dict[str, ModelServer] = {}
-        self._unanswered = UnansweredLog()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Return the numbers of requests, as `ServingStats.counts`."""
+        return self.stats.counts
 
     @property
     def versions(self) -> dict[str, int]:
         """Return the version of each model that answers now."""
-        return {model: each.served.version for model, each in self._servers.items() if each.served}
+        served = {model: server.version for model, server in self._servers.items()}
+        return {model: version for model, version in served.items() if version is not None}
 
     def statuses(self) -> tuple[ModelStatus, ...]:
         """Return the status of each model, ordered by name."""
@@ -76,6 +83,10 @@ class InferenceCore(Core):
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Pass an event to the server of its model."""
+        yield from self._handle(event, now)
+        yield from self.stats.notes(now)
+
+    def _handle(self, event: Event, now: float) -> Iterator[Action]:
         match event:
             case Local(LocalPrediction() as request):
                 yield from self._requested_here(request, now)
@@ -84,9 +95,14 @@ class InferenceCore(Core):
             case Received(_, ModelLatest(model=model) as latest):
                 if model not in self._servers:
                     self._servers[model] = ModelServer(
-                        model, self._runtime, self._settings, self.counts, self._last_good
+                        model,
+                        self._runtime,
+                        self._settings,
+                        self.stats,
+                        self._last_good,
+                        self._clock,
                     )
-                yield from self._servers[model].updater.announced(latest, now)
+                yield from self._servers[model].announced(latest, now)
             case (
                 Ran(ModelKey(model))
                 | RunFailed(ModelKey(model))
@@ -103,19 +119,18 @@ class InferenceCore(Core):
 
     def _requested(self, event: Requested, now: float) -> Iterator[Action]:
         if event.reply is None:
-            self.counts["requests_ignored"] += 1
             model = event.levels["model"][:64]
-            yield from self._unanswered.note(model, event.unanswerable, now)
+            yield from self.stats.ignored(model, event.unanswerable, now)
             return
         model, encoding = event.levels["model"], Encoding.JSON
         try:
             encoding = encoding_of(event.content_type)
             server = self._find_server(model)
         except WireError as error:
-            self.counts["requests_refused"] += 1
+            self.stats.refused(model, RefusalKind.NOT_FOUND, str(error), 0.0)
             yield error_reply(event.reply, encoding, model, str(error))
         else:
-            request = PredictionRequest(event.payload, encoding, event.reply)
+            request = PredictionRequest(event.payload, encoding, event.reply, event.expiry)
             yield from server.request(request, now)
 
     def _requested_here(self, request: LocalPrediction, now: float) -> Iterator[Action]:
@@ -123,7 +138,7 @@ class InferenceCore(Core):
             server = self._find_server(request.model)
             server.check_choice(request.choice)
         except WireError as error:
-            self.counts["requests_refused"] += 1
+            self.stats.refused(request.model, RefusalKind.NOT_FOUND, str(error), 0.0)
             yield refuse_request(request, request.model, RefusalKind.NOT_FOUND, str(error))
         else:
             yield from server.request(request, now)

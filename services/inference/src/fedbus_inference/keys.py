@@ -1,4 +1,4 @@
-"""Correlation keys of the inference service's actions, each with its model."""
+"""Correlation keys of the inference service's actions, each with its model and slot."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,13 @@ from fedbus.core.keys import Key
 
 @dataclass(frozen=True, slots=True)
 class ModelKey(Key):
-    """Base of all keys of this service."""
+    """Base of all keys of this service.
+
+    A model's *slot* is a version that answers and its successors: empty for the default one.
+    """
 
     model: str
+    slot: str = ""
 
 
 class Prediction(ModelKey):
@@ -18,6 +22,10 @@ class Prediction(ModelKey):
 
 class RequestDeadline(ModelKey):
     """Timer of the refusal of the oldest queued request."""
+
+
+class BatchWait(ModelKey):
+    """Timer of the latest start of a batch that still has room."""
 
 
 class SpecFetch(ModelKey):

@@ -62,11 +62,16 @@ class ModelUpdater:
     """
 
     def __init__(
-        self, model: str, runtime: Runtime, settings: InferenceSettings, last_good: LastGood
+        self,
+        model: str,
+        runtime: Runtime,
+        settings: InferenceSettings,
+        last_good: LastGood,
+        slot: str = "",
     ) -> None:
         self.incoming: ModelLatest | None = None
         self.problem = ""
-        self._model = model
+        self._model, self._slot = model, slot
         self._runtime = runtime
         self._settings = settings
         self._last_good = last_good
@@ -119,7 +124,7 @@ class ModelUpdater:
         match event:
             case Fetched(keys.SpecFetch(), MemorySink(data=data)):
                 call = partial(open_spec, data, incoming.spec, self._runtime, self._settings)
-                yield Run(keys.SpecReading(self._model), call)
+                yield Run(keys.SpecReading(self._model, self._slot), call)
             case Ran(keys.SpecReading(), OpenedSpec() as opened):
                 self._opened = opened
                 yield from self._fetch_parts(opened, incoming)
@@ -152,12 +157,16 @@ class ModelUpdater:
             yield from self._fetch_parts(self._opened, latest)
         else:
             self._opened, self._architecture = None, None
-            yield self._fetch(keys.SpecFetch(self._model), latest.spec, latest)
+            yield self._fetch(keys.SpecFetch(self._model, self._slot), latest.spec, latest)
 
     def _fetch_parts(self, opened: OpenedSpec, incoming: ModelLatest) -> Iterator[Action]:
         if opened.blob and self._architecture is None:
-            yield self._fetch(keys.ArchitectureFetch(self._model), opened.blob, incoming)
-        yield self._fetch(keys.WeightsFetch(self._model), weights_ref(incoming), incoming)
+            yield self._fetch(
+                keys.ArchitectureFetch(self._model, self._slot), opened.blob, incoming
+            )
+        yield self._fetch(
+            keys.WeightsFetch(self._model, self._slot), weights_ref(incoming), incoming
+        )
 
     def _fetch(self, key: keys.ModelKey, blob_ref: BlobRef, incoming: ModelLatest) -> Fetch:
         location = BlobLocation(blob_ref=blob_ref, source=incoming.source)
@@ -177,7 +186,7 @@ class ModelUpdater:
                 reusable.predictor if reusable and reusable.spec_digest == opened.digest else None,
                 self._last_good.save,
             )
-            yield Run(keys.VersionLoading(self._model), call)
+            yield Run(keys.VersionLoading(self._model, self._slot), call)
 
     def _set_aside(self, incoming: ModelLatest, reason: str, now: float) -> Iterator[Action]:
         self.problem = f"version {incoming.version} is put aside: {reason}"
@@ -189,7 +198,7 @@ class ModelUpdater:
             yield from self._start_next(now)
         elif self._loaded_version < 0:
             call = partial(self._last_good.load, self._model)
-            yield Run(keys.LastGoodLookup(self._model), call)
+            yield Run(keys.LastGoodLookup(self._model, self._slot), call)
 
     def _start_last_good(self, last: ModelLatest, now: float) -> Iterator[Action]:
         """Load the last version that answered, unless another one was started meanwhile."""
@@ -199,7 +208,7 @@ class ModelUpdater:
 
     def _abandon(self) -> Iterator[Action]:
         for fetch in (keys.SpecFetch, keys.ArchitectureFetch, keys.WeightsFetch):
-            yield Cancel(fetch(self._model))
+            yield Cancel(fetch(self._model, self._slot))
         self.incoming, self._opened, self._architecture, self._weights = None, None, None, None
 
     def _retry_later(self, incoming: ModelLatest, reason: str, now: float) -> Iterator[Action]:
@@ -212,7 +221,7 @@ class ModelUpdater:
         else:
             pause = min(2.0**self._failures, MAX_RETRY_SECONDS)
             self._failures = min(self._failures + 1, 10)
-            yield WakeAt(keys.LoadRetry(self._model), now + pause)
+            yield WakeAt(keys.LoadRetry(self._model, self._slot), now + pause)
 
 
 def _is_permanent(error: Exception) -> bool:

@@ -1,6 +1,6 @@
 """Answers to the queued requests of one model. Called in a thread. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,17 +20,22 @@ from fedbus_inference.inputs import Inputs, check_inputs, expected_inputs, is_ra
 from fedbus_inference.local_requests import LocalPrediction, PredictionOutcome, RefusalKind
 from fedbus_inference.served_version import ServedVersion
 
+MAX_ROWS = 2**20
 _PACKET_OVERHEAD_BYTES = 1024
 """Reserved for a packet's header and properties, beside its topic and correlation data."""
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionRequest:
-    """A foreign client's request, its payload not yet parsed."""
+    """A foreign client's request, its payload not yet parsed.
+
+    `timeout` is the time in seconds that its client has stated, if any.
+    """
 
     payload: bytes
     encoding: Encoding
     reply: ReplyTo
+    timeout: float | None = None
 
     @property
     def size(self) -> int:
@@ -43,12 +48,36 @@ Answer: TypeAlias = Reply | Deliver
 
 
 @dataclass(frozen=True, slots=True)
-class BatchResult:
-    """The replies to some requests; `failure` is an error of the model, for the log."""
+class RequestResult:
+    """The answer to one request; with `refusal` it is a refusal for this `error`."""
 
-    replies: list[Answer]
-    refused: int = 0
+    answer: Answer
+    refusal: RefusalKind | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """A result for each request, in order.
+
+    Attributes:
+        failure: An error of the model, for the log.
+        seconds: How long the requests took together.
+    """
+
+    results: list[RequestResult]
     failure: str = ""
+    seconds: float = 0.0
+
+    @property
+    def replies(self) -> list[Answer]:
+        """Return the answers in the order of their requests."""
+        return [result.answer for result in self.results]
+
+    @property
+    def refused(self) -> int:
+        """Return the number of refusals."""
+        return sum(result.refusal is not None for result in self.results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +103,48 @@ def refuse_request(
 
 
 def answer_requests(
-    served: ServedVersion, requests: Sequence[Request], max_elements: int
+    served: ServedVersion,
+    requests: Sequence[Request],
+    max_elements: int,
+    max_rows: int = MAX_ROWS,
 ) -> BatchResult:
-    """Answer or refuse each request, of at most `max_elements` numbers."""
-    parsed: list[_ParsedRequest] = []
-    replies: list[Answer] = []
+    """Answer or refuse each request, of at most `max_elements` numbers.
+
+    At most `max_rows` examples of several requests are predicted at once.
+    """
+    parsed: list[_ParsedRequest | RequestResult] = []
     for request in requests:
         try:
             parsed.append(_parse(request, served, max_elements))
         except WireError as error:
-            replies.append(_refuse(served, request, str(error), RefusalKind.INVALID))
-    refused, failure = len(replies), ""
-    results = predict_batch(served, [one.inputs for one in parsed], max_elements)
-    for one, result in zip(parsed, results, strict=True):
-        reply, is_refusal = _build_reply(served, one, result)
-        replies.append(reply)
-        refused += is_refusal
+            parsed.append(_refuse(served, request, str(error), RefusalKind.INVALID))
+    accepted = [one.inputs for one in parsed if isinstance(one, _ParsedRequest)]
+    predicted = (
+        result
+        for batch in _batches(accepted, max_rows)
+        for result in predict_batch(served, batch, max_elements)
+    )
+    results, failure = [], ""
+    for one in parsed:
+        if isinstance(one, RequestResult):
+            results.append(one)
+            continue
+        result = next(predicted)
         if isinstance(result, PredictionFailure):
             failure = result.reason
-    return BatchResult(replies, refused, failure)
+        results.append(_build_reply(served, one, result))
+    return BatchResult(results, failure)
+
+
+def _batches(requests: Sequence[Inputs], max_rows: int) -> Iterator[Sequence[Inputs]]:
+    first, rows = 0, 0
+    for number, request in enumerate(requests):
+        if rows and rows + request.rows > max_rows:
+            yield requests[first:number]
+            first, rows = number, 0
+        rows += request.rows
+    if rows:
+        yield requests[first:]
 
 
 def _parse(request: Request, served: ServedVersion, max_elements: int) -> _ParsedRequest:
@@ -116,17 +168,17 @@ def _parse(request: Request, served: ServedVersion, max_elements: int) -> _Parse
 
 def _build_reply(
     served: ServedVersion, one: _ParsedRequest, result: PredictionResult
-) -> tuple[Answer, bool]:
-    """Return the reply, and whether it is a refusal: a failure, or an answer that is too large."""
+) -> RequestResult:
+    """Return the reply; it is a refusal after a failure, and if the answer is too large."""
     request = one.request
     if isinstance(result, PredictionFailure):
-        return _refuse(served, request, result.sentence, RefusalKind.FAILED), True
+        return _refuse(served, request, result.sentence, RefusalKind.FAILED)
     if isinstance(request, LocalPrediction):
         try:
             outcome = to_outcome(result, request.outputs)
         except WireError as error:
-            return _refuse(served, request, str(error), RefusalKind.INVALID), True
-        return Deliver(request.deliver, outcome), False
+            return _refuse(served, request, str(error), RefusalKind.INVALID)
+        return RequestResult(Deliver(request.deliver, outcome))
     payload = pack(request.encoding, result.to_answer(as_raw=one.as_raw))
     # A broker disconnects a client that publishes a larger packet than it accepts.
     reply = request.reply
@@ -137,8 +189,8 @@ def _build_reply(
             f"expected an answer of at most {limit} bytes, got {len(payload)}; send fewer than "
             f"{one.inputs.rows} examples at once"
         )
-        return _refuse(served, request, sentence, RefusalKind.INVALID), True
-    return Reply(reply, payload, request.encoding), False
+        return _refuse(served, request, sentence, RefusalKind.INVALID)
+    return RequestResult(Reply(reply, payload, request.encoding))
 
 
 def to_outcome(result: PredictedOutputs, wanted: Sequence[str] = ()) -> PredictionOutcome:
@@ -157,5 +209,7 @@ def to_outcome(result: PredictedOutputs, wanted: Sequence[str] = ()) -> Predicti
     )
 
 
-def _refuse(served: ServedVersion, request: Request, sentence: str, kind: RefusalKind) -> Answer:
-    return refuse_request(request, served.model, kind, sentence)
+def _refuse(
+    served: ServedVersion, request: Request, sentence: str, kind: RefusalKind
+) -> RequestResult:
+    return RequestResult(refuse_request(request, served.model, kind, sentence), kind, sentence)

@@ -24,6 +24,17 @@ class InferenceSettings(ServiceSettings):
     max_queued_requests: Annotated[
         int, Field(ge=1, le=100_000, description="requests that wait for one model")
     ] = 256
+    max_batch_rows: Annotated[
+        int, Field(ge=1, le=2**20, description="examples that a model is given at once")
+    ] = 64
+    batch_wait_ms: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1000,
+            description="how long a request waits for others to be predicted with it, at most",
+        ),
+    ] = 0.0
     request_timeout_seconds: Annotated[
         float, Field(gt=0, le=300, description="how long a request waits for its model")
     ] = 10.0

@@ -44,6 +44,7 @@ class Requested:
             `Settle` has this receipt; None: the broker does not keep it.
         unanswerable: Why no reply can be sent; empty if `reply` is the address for one.
         redelivered: The broker had delivered it before.
+        expiry: Seconds after which its client does not want an answer any more; None: not stated.
     """
 
     topic: Topic
@@ -55,6 +56,7 @@ class Requested:
     receipt: int | None = None
     unanswerable: str = ""
     redelivered: bool = False
+    expiry: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

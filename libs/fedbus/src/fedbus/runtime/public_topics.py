@@ -42,6 +42,7 @@ def event_of(packet: Packet, root: str, *, open_profile: bool) -> Received | Req
             receipt=packet.receipt,
             unanswerable=why_not,
             redelivered=packet.redelivered,
+            expiry=packet.expiry,
         )
     if not payload:
         return None

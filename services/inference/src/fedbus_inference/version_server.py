@@ -1,0 +1,284 @@
+"""Server of one slot of a model: a queue, predictions in batches, swap to another version. Pure.
+
+One prediction runs at a time, since a framework's model is used by one thread at a time; requests
+that arrive meanwhile form the next batch. A batch is answered by the version that it was started
+with. Short batches are computed in the event loop, others in a thread (`prediction_pace.py`).
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from fedbus.core.actions import Action, Note, Run, WakeAt
+from fedbus.core.events import Event, Ran, RunFailed, Woke
+from fedbus_inference import keys
+from fedbus_inference.local_requests import LocalPrediction, RefusalKind
+from fedbus_inference.model_updater import ModelUpdater
+from fedbus_inference.prediction import (
+    BatchResult,
+    Request,
+    answer_requests,
+    refuse_request,
+)
+from fedbus_inference.prediction_pace import (
+    MAX_BRIEF_BYTES,
+    MIN_BRIEF_REQUESTS,
+    PredictionPace,
+)
+from fedbus_inference.prediction_queue import PredictionQueue, QueuedRequest
+from fedbus_inference.served_version import ServedVersion
+from fedbus_inference.serving_stats import ServingStats
+from fedbus_inference.settings import InferenceSettings
+
+Clock = Callable[[], float]
+"""Measures durations, in seconds."""
+
+
+class Batch:
+    """Requests of one run. Others may join one that runs in the event loop until it begins."""
+
+    def __init__(
+        self, served: ServedVersion, queued: list[QueuedRequest], *, brief_requests: int
+    ) -> None:
+        self.served = served
+        self.queued = queued
+        self.size = sum(each.request.size for each in queued)
+        self._most = brief_requests
+        self.is_open = len(queued) <= brief_requests and self.size <= MAX_BRIEF_BYTES
+
+    def may_join(self, queued: QueuedRequest) -> bool:
+        """Return whether the batch has not begun, and stays brief with this request."""
+        return (
+            self.is_open
+            and len(self.queued) < self._most
+            and self.size + queued.request.size <= MAX_BRIEF_BYTES
+            and queued.version in {None, self.served.version}
+        )
+
+    def join(self, queued: QueuedRequest) -> None:
+        """Add a request."""
+        self.queued.append(queued)
+        self.size += queued.request.size
+
+    def begin(self) -> list[Request]:
+        """Close the batch, and return its requests."""
+        self.is_open = False
+        return [each.request for each in self.queued]
+
+
+def answer_batch(batch: Batch, max_elements: int, max_rows: int, clock: Clock) -> BatchResult:
+    """Answer the requests of a batch, and measure how long that takes."""
+    began = clock()
+    result = answer_requests(batch.served, batch.begin(), max_elements, max_rows)
+    return BatchResult(result.results, result.failure, clock() - began)
+
+
+class VersionServer:
+    """Answers the requests for one slot of a model.
+
+    Attributes:
+        served: The version that answers; None until the first is loaded.
+        updater: Loads the next version.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what all slots of a process share
+        self,
+        model: str,
+        slot: str,
+        updater: ModelUpdater,
+        settings: InferenceSettings,
+        stats: ServingStats,
+        clock: Clock,
+    ) -> None:
+        self.served: ServedVersion | None = None
+        self.updater = updater
+        self._model, self._slot = model, slot
+        self._settings = settings
+        self._stats = stats
+        self._clock = clock
+        self._old: ServedVersion | None = None  # may still compute the running batch
+        self._queue = PredictionQueue(settings.max_queued_requests)
+        self._running: Batch | None = None
+        self._pace = PredictionPace()
+        self._expiry: float | None = None
+        self._failed_version = -1
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether no request is queued or being answered."""
+        return self._running is None and not self._queue
+
+    def request(self, request: Request, now: float, version: int | None = None) -> Iterator[Action]:
+        """Queue a request, or refuse it with the reason; `version`: no other one may answer it."""
+        queued = QueuedRequest(request, now, now + self._patience(request), version)
+        if self.served is None and self.updater.incoming is None:
+            sentence = f"no version could be loaded yet: {self.updater.problem}"
+            yield self.refuse(queued, RefusalKind.LOADING, sentence, now)
+        elif queued.deadline <= now:
+            sentence = "no time is left to answer: the request's own time limit is over"
+            yield self.refuse(queued, RefusalKind.DEADLINE, sentence, now)
+        elif self._running and not self._queue and self._running.may_join(queued):
+            self._running.join(queued)
+        elif not self._queue.has_room(request.size):
+            yield self._refuse_overload(queued, now)
+        else:
+            self._queue.add(queued)
+            yield from self._predict(now)
+            yield from self._set_timer()
+
+    def take_strays(self) -> list[QueuedRequest]:
+        """Remove and return the queued requests for a version that does not answer here now."""
+        return [] if self.served is None else self._queue.take_other_versions(self.served.version)
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:
+        """Handle an event of this slot."""
+        match event:
+            case Ran(keys.Prediction(), BatchResult() as result):
+                yield from self._predicted(result, now)
+            case RunFailed(keys.Prediction(), error):
+                yield from self._prediction_failed(error, now)
+            case Ran(keys.VersionLoading(), ServedVersion() as served):
+                yield from self._swap(served, now)
+            case Woke(keys.RequestDeadline()):
+                yield from self._refuse_expired(now)
+            case Woke(keys.BatchWait()):
+                yield from self._predict(now)
+            case _:
+                yield from self.updater.handle(event, now)
+
+    def refuse_all(self, kind: RefusalKind, sentence: str, now: float) -> Iterator[Action]:
+        """Refuse what is queued: this slot ends."""
+        for queued in self._queue.take(len(self._queue)):
+            yield self.refuse(queued, kind, sentence, now)
+
+    def refuse(
+        self,
+        queued: QueuedRequest,
+        kind: RefusalKind,
+        sentence: str,
+        now: float,
+        retry_after: float = 0.0,
+    ) -> Action:
+        """Count a request as refused, and return the reply."""
+        self._stats.refused(self._model, kind, sentence, now - queued.arrived)
+        return refuse_request(queued.request, self._model, kind, sentence, retry_after)
+
+    def _patience(self, request: Request) -> float:
+        """Return the seconds that a request waits at most."""
+        own = self._settings.request_timeout_seconds
+        stated = request.timeout
+        if stated is None:
+            return own
+        # A process's own servers have checked what their clients may state.
+        return stated if isinstance(request, LocalPrediction) else min(own, stated)
+
+    def _predict(self, now: float) -> Iterator[Action]:
+        """Start the next batch, unless one runs or may wait for more requests."""
+        if self.served is None or self._running or not self._queue:
+            return
+        if (start := self._start_of_batch()) > now:
+            yield WakeAt(keys.BatchWait(self._model, self._slot), start)
+            return
+        for queued in self._queue.take_expired(now):
+            yield self._refuse_late(queued, now)
+        if not self._queue:
+            return
+        settings = self._settings
+        brief_requests = min(self._pace.brief_requests(), settings.max_batch_rows)
+        count = settings.max_batch_rows
+        if brief_requests >= min(MIN_BRIEF_REQUESTS, len(self._queue)):
+            count = brief_requests
+        taken = self._queue.take(count)
+        batch = Batch(self.served, taken, brief_requests=brief_requests)
+        self._running = batch
+        call = partial(
+            answer_batch,
+            batch,
+            settings.max_input_elements,
+            settings.max_batch_rows,
+            self._clock,
+        )
+        yield Run(keys.Prediction(self._model, self._slot), call, batch.is_open)
+
+    def _start_of_batch(self) -> float:
+        """Return when the next batch starts at the latest."""
+        oldest, wait = self._queue.oldest, self._settings.batch_wait_ms / 1000
+        if oldest is None or len(self._queue) >= self._settings.max_batch_rows:
+            return 0.0
+        return oldest + wait
+
+    def _predicted(self, result: BatchResult, now: float) -> Iterator[Action]:
+        batch = self._end_batch()
+        version = batch.served.version
+        self._pace.measured(result.seconds, len(result.results))
+        self._stats.batch(self._model, len(result.results))
+        for queued, each in zip(batch.queued, result.results, strict=True):
+            seconds = now - queued.arrived
+            if each.refusal is None:
+                self._stats.answered(self._model, version, seconds)
+            else:
+                self._stats.refused(self._model, each.refusal, each.error, seconds)
+            yield each.answer
+        if result.failure:
+            yield from self._note_failure(version, result.failure)
+        yield from self._predict(now)
+
+    def _prediction_failed(self, error: Exception, now: float) -> Iterator[Action]:
+        batch = self._end_batch()
+        failure = f"{type(error).__name__}: {error}"
+        for queued in batch.queued:
+            sentence = f"the prediction failed: {failure}"
+            yield self.refuse(queued, RefusalKind.FAILED, sentence, now)
+        yield from self._note_failure(batch.served.version, failure)
+        yield from self._predict(now)
+
+    def _end_batch(self) -> Batch:
+        batch, self._running = self._running, None
+        assert batch is not None  # noqa: S101 - a prediction ends once
+        self._retire_old()
+        return batch
+
+    def _note_failure(self, version: int, failure: str) -> Iterator[Action]:
+        # Once for each version: a client could otherwise fill the log.
+        if version != self._failed_version:
+            self._failed_version = version
+            facts = {"model": self._model, "version": version, "reason": failure}
+            yield Note("prediction_failed", facts)
+
+    def _swap(self, served: ServedVersion, now: float) -> Iterator[Action]:
+        self._old, self.served = self.served, served
+        if self._running is None:
+            self._retire_old()
+        yield Note("model_swapped", {"model": self._model, "version": served.version})
+        yield from self.updater.loaded(served, now)
+        yield from self._predict(now)
+
+    def _retire_old(self) -> None:
+        old, self._old = self._old, None
+        if old is not None:
+            self.updater.retired(old)
+
+    def _set_timer(self) -> Iterator[Action]:
+        at = self._queue.next_deadline()
+        if at is not None and (self._expiry is None or at < self._expiry):
+            self._expiry = at
+            yield WakeAt(keys.RequestDeadline(self._model, self._slot), at)
+
+    def _refuse_expired(self, now: float) -> Iterator[Action]:
+        self._expiry = None
+        for queued in self._queue.take_expired(now):
+            yield self._refuse_late(queued, now)
+        yield from self._set_timer()
+
+    def _refuse_late(self, queued: QueuedRequest, now: float) -> Action:
+        why = self.updater.problem or "the model is still loading, or busy"
+        seconds = f"{queued.deadline - queued.arrived:g} s"
+        sentence = f"no answer within {seconds}: {why}; ask again"
+        return self.refuse(queued, RefusalKind.DEADLINE, sentence, now)
+
+    def _refuse_overload(self, queued: QueuedRequest, now: float) -> Action:
+        wait = self._pace.wait(len(self._queue) + 1)
+        sentence = (
+            f"overloaded: requests that wait for this model: {len(self._queue)}; "
+            f"ask again in about {max(round(wait * 1000), 1)} ms"
+        )
+        return self.refuse(queued, RefusalKind.OVERLOADED, sentence, now, wait)
