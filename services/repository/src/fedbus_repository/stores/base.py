@@ -18,6 +18,7 @@ from fedbus.wire.messages import PushModel
 from fedbus.wire.privacy import LedgerEntry
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy
+from fedbus_repository.stores.document_records import DocumentStore
 from fedbus_repository.stores.ledger_records import (
     EntryFacts,
     JobLedger,
@@ -68,7 +69,7 @@ class Upload(Protocol):
         """Delete it, unless it was kept or discarded before."""
 
 
-class Store(Protocol):
+class Store(DocumentStore, Protocol):
     """Jobs, plans, rounds, versions, the lease, and the blobs that they reference.
 
     An epoch lower than the lease's is answered with StaleLease.

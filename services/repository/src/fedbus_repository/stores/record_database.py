@@ -19,6 +19,7 @@ from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.base import Upload
 from fedbus_repository.stores.commit_rules import CountedUpdate
+from fedbus_repository.stores.document_records import DocumentRecords
 from fedbus_repository.stores.ledger_records import EntryFacts, JobOnModel
 from fedbus_repository.stores.records import (
     HistoryEntry,
@@ -182,7 +183,7 @@ class LedgerRecords(Protocol):
         """Write the next entry of a job's ledger; one of this job and task must not exist."""
 
 
-class Records(VersionRecords, JobRecords, LedgerRecords, Protocol):
+class Records(VersionRecords, JobRecords, LedgerRecords, DocumentRecords, Protocol):
     """All records of a store, within one `reading` or `writing` block."""
 
 

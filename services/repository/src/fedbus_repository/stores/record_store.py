@@ -15,7 +15,7 @@ from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores import commit_rules, rules
 from fedbus_repository.stores.base import Upload
 from fedbus_repository.stores.derived_versions import derivation_fault, is_same_push
-from fedbus_repository.stores.job_decisions import JobDecisions
+from fedbus_repository.stores.document_decisions import DocumentDecisions
 from fedbus_repository.stores.ledger_decisions import Accountant, unknown_model
 from fedbus_repository.stores.ledger_reading import entry_of_round, jobs_since_push
 from fedbus_repository.stores.model_epsilon import is_used
@@ -32,7 +32,7 @@ from fedbus_repository.stores.records import (
 from fedbus_repository.stores.retention import best, outdated, retained
 
 
-class RecordStore(JobDecisions):
+class RecordStore(DocumentDecisions):
     """A `Store` on a database and a place for blobs, which it closes.
 
     At its start it deletes blobs that no record references, unless the database `is_new`: beside a

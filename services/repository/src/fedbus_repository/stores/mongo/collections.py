@@ -109,3 +109,9 @@ class Collections:
                 " process; let one repository alone use the database"
             )
         self._on_step("written")
+
+    def delete(self, collection: str, found_by: Filter) -> None:
+        """Delete the document that matches a filter, if there is one."""
+        self._on_step("write")
+        self._connection.run(self._operation, lambda db: db[collection].delete_one(found_by))
+        self._on_step("written")

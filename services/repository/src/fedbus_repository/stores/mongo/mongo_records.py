@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fedbus_repository.stores.mongo.job_collection import JobCollection
+from fedbus_repository.stores.mongo.document_collection import DocumentCollection
 
 INDEXES: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]]] = {
     "jobs": (
@@ -25,6 +25,10 @@ INDEXES: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...
         (("job", "number"), {"unique": True}),
         (("job", "task"), {"unique": True}),
     ),
+    "documents": (
+        (("kind", "name"), {"unique": True}),
+        (("blob",), {"sparse": True}),
+    ),
 }
 """Indexes of each collection: its fields, and MongoDB's options.
 
@@ -33,5 +37,5 @@ database. A sparse index leaves out documents that have none of its fields.
 """
 
 
-class MongoRecords(JobCollection):
+class MongoRecords(DocumentCollection):
     """`Records` of a database during one operation; the caller has its lock."""

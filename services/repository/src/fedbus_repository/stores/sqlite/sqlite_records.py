@@ -1,7 +1,8 @@
 """All records in SQLite: the `Records` of the embedded store."""
 
+from fedbus_repository.stores.sqlite.document_rows import DocumentRows
 from fedbus_repository.stores.sqlite.job_rows import JobRows
 
 
-class SqliteRecords(JobRows):
+class SqliteRecords(JobRows, DocumentRows):
     """`Records` of an open database; the caller has its lock, and a transaction for writes."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from fedbus_repository.stores.sqlite.old_records import Upgrade, name_strategies
 
-SCHEMA = 6
+SCHEMA = 7
 """Version of the tables; an older store is upgraded, a newer one refused."""
 
 _KEPT_ARRAYS = "CREATE INDEX kept_arrays ON versions (arrays) WHERE kept = 1 AND arrays IS NOT NULL"
@@ -18,6 +18,10 @@ _KEPT_BLOBS = """CREATE TABLE kept_blobs (
     PRIMARY KEY (digest, model, version)) WITHOUT ROWID"""
 _KEPT_OF_VERSIONS = "CREATE INDEX kept_of_versions ON kept_blobs (model, version)"
 _MODEL_JOBS = "CREATE INDEX model_jobs ON jobs (model, base)"
+_DOCUMENTS = """CREATE TABLE documents (
+    kind TEXT NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL, blob TEXT, blob_size INTEGER,
+    created TEXT NOT NULL, changed TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID"""
+_DOCUMENT_BLOBS = "CREATE INDEX document_blobs ON documents (blob) WHERE blob IS NOT NULL"
 
 TABLES = (
     """CREATE TABLE lease (
@@ -47,6 +51,8 @@ TABLES = (
     "CREATE TABLE files (digest TEXT PRIMARY KEY) WITHOUT ROWID",
     _LEDGER,
     _MODEL_JOBS,
+    _DOCUMENTS,
+    _DOCUMENT_BLOBS,
 )
 
 UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
@@ -89,6 +95,10 @@ UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
         "DROP INDEX kept_weights",
         "DROP INDEX kept_arrays",
         "ALTER TABLE versions DROP COLUMN arrays",
+    ),
+    6: (
+        _DOCUMENTS,
+        _DOCUMENT_BLOBS,
     ),
 }
 """Statements and functions that upgrade the tables of a schema to the next one."""

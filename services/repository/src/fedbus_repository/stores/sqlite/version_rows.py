@@ -80,13 +80,17 @@ class VersionRows:
         return {(agent, task) for (agent,) in rows}
 
     def referenced_digests(self) -> set[str]:
-        rows = self._db.execute("SELECT digest FROM kept_blobs UNION SELECT digest FROM files")
+        rows = self._db.execute(
+            "SELECT digest FROM kept_blobs UNION SELECT digest FROM files"
+            " UNION SELECT blob FROM documents WHERE blob IS NOT NULL"
+        )
         return {digest for (digest,) in rows}
 
     def unreferenced(self, digests: Iterable[str]) -> list[str]:
         query = (
             "SELECT 1 FROM kept_blobs WHERE digest = :digest"
-            " UNION ALL SELECT 1 FROM files WHERE digest = :digest LIMIT 1"
+            " UNION ALL SELECT 1 FROM files WHERE digest = :digest"
+            " UNION ALL SELECT 1 FROM documents WHERE blob = :digest LIMIT 1"
         )
         return [
             each for each in digests if self._db.execute(query, {"digest": each}).fetchone() is None
