@@ -31,7 +31,7 @@ from fedbus.privacy.ledger_entries import entry_of_round
 from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
-from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
+from fedbus.wire.documents import ModelAliases, ModelLatest, ModelSpec, TensorSpec
 from fedbus.wire.messages import PushModel
 from fedbus.wire.privacy import LedgerEntry, PrivacySpent, PrivacyTerms
 from fedbus.wire.round_records import Contributor, Plan, RoundRecord
@@ -310,6 +310,7 @@ class Harness:
     served: dict[str, bytes] = field(default_factory=dict)
     runs: deque[Run] = field(default_factory=deque)
     timers: dict[Key, float] = field(default_factory=dict)
+    aliases: list[ModelAliases] = field(default_factory=list)
     trouble: str = ""
     encryption_key: str = ""
 
@@ -371,6 +372,8 @@ class Harness:
             match action:
                 case Send(to, message):
                     self.sent.append((to, codec.unpack(type(message), codec.pack(message))))
+                case Announce(_, ModelAliases() as message):
+                    self.aliases.append(codec.from_json(ModelAliases, codec.to_json(message)))
                 case Announce(_, message):
                     self.latest.append(codec.from_json(ModelLatest, codec.to_json(message)))
                 case Note():

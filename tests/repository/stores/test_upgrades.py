@@ -12,24 +12,30 @@ from fedbus.errors import StoreError
 from fedbus.simulation.oracle import check_records
 from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
+from fedbus.wire.messages import ListRelatives, TagVersion
+from fedbus.wire.messages.model_requests import Derivation
 from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus_repository.stores.files import BlobFolder
-from fedbus_repository.stores.records import Origin, StoredJob
+from fedbus_repository.stores.records import Origin, StoredJob, StoreRefusal
 from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
+from fedbus_repository.stores.trail_answers import RelativePage
 from tests.repository.harness import (
     AT,
     FILE,
     JOB,
     MODEL,
+    USER,
     begin,
     commit_next,
     commit_state,
     load,
+    push_of,
     put,
     spec,
     weights,
 )
+from tests.repository.protected_jobs import ENCRYPTED, protected_plan, protected_record
 
 OLD = Path(__file__).with_name("schema_3.sql")
 
@@ -56,9 +62,20 @@ def write_old(folder: Path, schema: int = 3) -> None:
 
 
 def make_older(folder: Path, schema: int) -> None:
-    """Turn a store into one of schema 5, 4 or 3, by removing what later ones have added."""
+    """Turn a store into one of schema 6 to 3, by removing what later ones have added."""
     db = sqlite3.connect(folder / "repository.db", isolation_level=None)
     db.execute("DROP TABLE documents")
+    db.execute("DROP TABLE name_changes")
+    db.execute("DROP INDEX branches")
+    db.execute("ALTER TABLE versions DROP COLUMN base")
+    if schema < 6:
+        remove_schema_6(db, schema)
+    db.execute(f"PRAGMA user_version = {schema}")
+    db.close()
+
+
+def remove_schema_6(db: sqlite3.Connection, schema: int) -> None:
+    """Remove what schema 6 has added, and earlier ones down to `schema`."""
     db.execute("ALTER TABLE versions ADD COLUMN arrays TEXT")
     for version, state in db.execute("SELECT version, state FROM versions").fetchall():
         arrays = None if state is None else codec.unpack(StrategyState, state).arrays
@@ -80,8 +97,6 @@ def make_older(folder: Path, schema: int) -> None:
         columns.append(("jobs", "continues"))
     for table, column in columns:
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    db.execute(f"PRAGMA user_version = {schema}")
-    db.close()
 
 
 @pytest.mark.parametrize("schema", [1, 2, 3])
@@ -179,6 +194,33 @@ def test_a_store_without_encrypted_versions_is_upgraded(tmp_path: Path) -> None:
     assert [again.holds(blob) for blob in gone] == [False, False]
     assert {each.version.encryption for each in before} == {None}
     again.close()
+
+
+def test_a_store_without_names_is_upgraded(tmp_path: Path) -> None:
+    """Which version each was made from follows from its record."""
+    store = SqliteStore(tmp_path)
+    begin(store, strategy=ENCRYPTED)
+    for _ in range(2):
+        plan = protected_plan(load(store))
+        store.store_plan(2**52, plan)
+        record = protected_record(plan, load(store).latest)
+        store.commit(record, put(store, b"ciphertexts"))
+    store.end_job(2**52, JOB, "finished", "")
+    derived = Derivation(kind="release", version=2, by="me")
+    store.push(
+        push_of(put(store, spec()), put(store, weights(5.0)), reset=True, derived=derived), ()
+    )
+    store.close()
+    make_older(tmp_path, 6)
+    store = SqliteStore(tmp_path)
+    request = ListRelatives(model=MODEL, version=None, relation="ancestors")
+    found = store.relatives(request)
+    assert isinstance(found, RelativePage)
+    assert [each.version for each in found.versions] == [2, 1]
+    assert not isinstance(
+        store.tag(TagVersion(model=MODEL, version=4, tag="a"), USER), StoreRefusal
+    )
+    store.close()
 
 
 def test_an_older_store_is_read_only_after_its_upgrade(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from fedbus_repository.handlers.leases import LeaseHandler
 from fedbus_repository.handlers.ledgers import LedgerHandler
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.handlers.pushes import PushHandler
+from fedbus_repository.handlers.trail import TrailHandler, TrailRequest
 from fedbus_repository.keys import AnnouncementTimer, RequestRun, UploadFetch
 from fedbus_repository.requests import RequestRunner
 from fedbus_repository.stores.base import Store
@@ -66,6 +67,7 @@ class RepositoryCore(Core):
         self._jobs = JobHandler(store, self._requests, self._catalog, specs, lease_seconds)
         self._commits = CommitHandler(store, self._requests, self._catalog, specs)
         self._ledgers = LedgerHandler(store, self._requests)
+        self._trail = TrailHandler(store, self._requests, self._catalog)
         self._pushes = PushHandler(store, self._requests, self._catalog, specs)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
@@ -113,3 +115,5 @@ class RepositoryCore(Core):
                 yield from self._pushes.push(sender, message)
             case ListModels() | ShowModel():
                 yield from self._catalog.handle(sender, message)
+            case _ if isinstance(message, TrailRequest):
+                yield from self._trail.handle(sender, message)

@@ -1,4 +1,4 @@
-"""Announcements, lists and views of model versions. Pure."""
+"""Announcements, lists and views of model versions and their names. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +9,7 @@ from fedbus.errors import StoreError
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.documents import ModelLatest
+from fedbus.wire.documents import ModelAliases, ModelLatest
 from fedbus.wire.messages import (
     KeptVersion,
     ListModels,
@@ -22,11 +22,12 @@ from fedbus.wire.messages import (
 from fedbus.wire.privacy import public_spent
 from fedbus.wire.round_records import public_record
 from fedbus.wire.strategies import hides_agents
-from fedbus.wire.topics import MODEL_LATEST
+from fedbus.wire.topics import MODEL_ALIASES, MODEL_LATEST
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.records import ModelView, StoreRefusal, Version
+from fedbus_repository.stores.trail_answers import NamedVersions
 
 MAX_LISTED_MODELS = 2_000
 MAX_SHOWN_VERSIONS = 200
@@ -43,6 +44,7 @@ class ModelCatalog:
     def __init__(self, name: str, store: Store, requests: RequestRunner) -> None:
         self._name, self._store, self._requests = name, store, requests
         self._announced: dict[str, int] = {}
+        self._announced_names: dict[str, int] = {}
 
     def ref(self, version: Version) -> ModelRef:
         """Return the reference to a version, with this node as its source."""
@@ -74,8 +76,18 @@ class ModelCatalog:
         if version.version == self._announced.get(version.model):
             yield Announce(MODEL_LATEST, self._latest(version))
 
+    def named(self, found: NamedVersions) -> Iterator[Action]:
+        """Announce tags and aliases unless later ones are announced; log a change once."""
+        names, announced = found.names, self._announced_names.get(found.names.model, 0)
+        for change in names.last.values():
+            if change.number == names.changes > announced:
+                facts = {"model": names.model, "name": change.name, "change": change.kind}
+                versions = {"version": change.version, "replaced": change.replaced}
+                yield Note("version_named", {**facts, **versions, "by": change.by})
+        yield from self._announce_names(found)
+
     def announce_all(self) -> Iterator[Action]:
-        """Announce the latest version of every model."""
+        """Announce the latest version of every model, and the names of its versions."""
         yield from self._requests.start(RequestRun("announce", self._name), None, self._all())
 
     def handle(self, sender: str, message: ListModels | ShowModel) -> Iterator[Action]:
@@ -84,12 +96,31 @@ class ModelCatalog:
             key = RequestRun.of(message, sender)
             yield from self._requests.start(key, message, self._list(sender))
         else:
-            key = RequestRun.of(message, sender, message.model, message.version, message.record)
+            about = (message.model, message.version, message.name, message.record)
+            key = RequestRun.of(message, sender, *about)
             yield from self._requests.start(key, message, self._show(sender, message))
 
     def _all(self) -> RequestSteps:
-        versions = yield Call(self._store.latest)
-        return [action for version in versions for action in self.announce(version)]
+        versions, named = yield Call(self._read_all)
+        return [
+            *(action for version in versions for action in self.announce(version)),
+            *(action for each in named for action in self._announce_names(each)),
+        ]
+
+    def _read_all(self) -> tuple[tuple[Version, ...], tuple[NamedVersions, ...]]:
+        """Read all that is announced; called in a thread."""
+        return self._store.latest(), self._store.named_versions()
+
+    def _announce_names(self, found: NamedVersions) -> Iterator[Action]:
+        names = found.names
+        if names.changes < self._announced_names.get(names.model, 0):
+            return
+        self._announced_names[names.model] = names.changes
+        aliases = {alias: self.ref(version) for alias, version in found.aliased.items()}
+        document = ModelAliases(
+            model=names.model, aliases=aliases, changes=names.changes, tags=names.tags
+        )
+        yield Announce(MODEL_ALIASES, document)
 
     def _list(self, sender: str) -> RequestSteps:
         try:
@@ -103,7 +134,12 @@ class ModelCatalog:
     def _show(self, sender: str, message: ShowModel) -> RequestSteps:
         try:
             show = partial(
-                self._store.show, message.model, message.version, MAX_SHOWN_VERSIONS, message.before
+                self._store.show,
+                message.model,
+                message.version,
+                MAX_SHOWN_VERSIONS,
+                message.before,
+                name=message.name,
             )
             found = yield Call(show)
             record = None
@@ -115,11 +151,13 @@ class ModelCatalog:
             return (Send(sender, RequestRefused(about=message.model, reason=found.reason)),)
         shown = ModelShown(
             version=self.ref(found.version),
-            history=tuple(_facts(each) for each in found.history),
+            history=tuple(version_facts(each) for each in found.history),
             versions=found.versions,
             kept=tuple(KeptVersion(version=v, why=why) for v, why in found.kept[:MAX_SHOWN_KEPT]),
             best=found.best,
             record=None if record is None else public_record(record),
+            aliases=dict(found.aliases),
+            tags=dict(found.tags),
         )
         return (Send(sender, _fitting(shown)),)
 
@@ -151,7 +189,8 @@ def _fitting(shown: ModelShown) -> ModelShown:
     return shown if len(codec.pack(shown)) <= MAX_SHOWN_BYTES else replace(shown, record=None)
 
 
-def _facts(version: Version) -> VersionFacts:
+def version_facts(version: Version) -> VersionFacts:
+    """Return what users may read of a version."""
     hidden = hides_agents(version.strategy) or version.privacy is not None
     return VersionFacts(
         version=version.version,

@@ -38,6 +38,7 @@ from fedbus_repository.stores.records import (
     Verdict,
     Version,
 )
+from fedbus_repository.stores.trail_store import TrailStore
 
 
 class Upload(Protocol):
@@ -69,7 +70,7 @@ class Upload(Protocol):
         """Delete it, unless it was kept or discarded before."""
 
 
-class Store(DocumentStore, Protocol):
+class Store(TrailStore, DocumentStore, Protocol):
     """Jobs, plans, rounds, versions, the lease, and the blobs that they reference.
 
     An epoch lower than the lease's is answered with StaleLease.
@@ -196,11 +197,18 @@ class Store(DocumentStore, Protocol):
         """Return the latest version of every model, by name."""
 
     def show(
-        self, model: str, version: int | None, limit: int, before: int | None = None
+        self,
+        model: str,
+        version: int | None,
+        limit: int,
+        before: int | None = None,
+        *,
+        name: str | None = None,
     ) -> ModelView | StoreRefusal:
         """Return one version (None: the latest) and at most `limit` versions of the history.
 
-        With `before`, the history begins at the version below that number.
+        With `before`, the history begins at the version below that number; with `name`, the version
+        is the one that this alias or tag names.
         """
 
     def record(self, version: Version) -> RoundRecord | None:

@@ -6,7 +6,7 @@ document, so that a document database needs no transaction over several; SQLite 
 writes of a block. Decisions are serialized by the lock of the one process that owns the store.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +21,8 @@ from fedbus_repository.stores.base import Upload
 from fedbus_repository.stores.commit_rules import CountedUpdate
 from fedbus_repository.stores.document_records import DocumentRecords
 from fedbus_repository.stores.ledger_records import EntryFacts, JobOnModel
+from fedbus_repository.stores.lineage import Branch
+from fedbus_repository.stores.name_records import NameRecords
 from fedbus_repository.stores.records import (
     HistoryEntry,
     JobEnd,
@@ -76,6 +78,15 @@ class VersionRecords(Protocol):
 
     def with_weights(self, model: str) -> tuple[Version, ...]:
         """Read the versions of a model that still have their weights, newest first."""
+
+    def versions(self, model: str, numbers: Sequence[int]) -> tuple[Version, ...]:
+        """Read the versions of a model that have these numbers, in ascending order."""
+
+    def branches(self, model: str) -> Sequence[Branch]:
+        """Read where the branches of a model's tree begin, in ascending order.
+
+        A branch begins at each version whose base is not the version before it.
+        """
 
     def last_pushed(self, model: str) -> int:
         """Return the last version whose weights were pushed, not trained or derived; 0: none.
@@ -183,7 +194,7 @@ class LedgerRecords(Protocol):
         """Write the next entry of a job's ledger; one of this job and task must not exist."""
 
 
-class Records(VersionRecords, JobRecords, LedgerRecords, DocumentRecords, Protocol):
+class Records(VersionRecords, JobRecords, LedgerRecords, NameRecords, DocumentRecords, Protocol):
     """All records of a store, within one `reading` or `writing` block."""
 
 

@@ -1,5 +1,5 @@
 # ruff: noqa: D102 - the methods are documented in Store
-"""Decisions about versions and their blobs: with those about jobs and ledgers, a whole `Store`.
+"""Decisions about versions and their blobs: with those about all other records, a whole `Store`.
 
 Slow work (hashing and storing a blob) is done before a `writing` block, so that these are short.
 """
@@ -19,6 +19,7 @@ from fedbus_repository.stores.document_decisions import DocumentDecisions
 from fedbus_repository.stores.ledger_decisions import Accountant, unknown_model
 from fedbus_repository.stores.ledger_reading import entry_of_round, jobs_since_push
 from fedbus_repository.stores.model_epsilon import is_used
+from fedbus_repository.stores.name_decisions import NameDecisions, names_of
 from fedbus_repository.stores.new_versions import pushed_version, version_of_round
 from fedbus_repository.stores.record_database import BlobStorage, RecordDatabase, Records
 from fedbus_repository.stores.records import (
@@ -32,7 +33,7 @@ from fedbus_repository.stores.records import (
 from fedbus_repository.stores.retention import best, outdated, retained
 
 
-class RecordStore(DocumentDecisions):
+class RecordStore(NameDecisions, DocumentDecisions):
     """A `Store` on a database and a place for blobs, which it closes.
 
     At its start it deletes blobs that no record references, unless the database `is_new`: beside a
@@ -85,7 +86,8 @@ class RecordStore(DocumentDecisions):
                     self._require(blob)
                 made = version_of_round(record, weights, self._now())
                 records.insert_version(made, record, ())
-                old = outdated(records.with_weights(made.model), self._keep)
+                named = names_of(records, made.model).kept()
+                old = outdated(records.with_weights(made.model), self._keep, named)
                 for each in old:  # the newest first: an encrypted version before its anchor
                     records.mark_deleted(each)
                 digests = {blob.digest for each in old for blob in each.blobs}
@@ -129,12 +131,24 @@ class RecordStore(DocumentDecisions):
             return records.latest_of_all()
 
     def show(
-        self, model: str, version: int | None, limit: int, before: int | None = None
+        self,
+        model: str,
+        version: int | None,
+        limit: int,
+        before: int | None = None,
+        *,
+        name: str | None = None,
     ) -> ModelView | StoreRefusal:
         with self._database.reading(f"showing model {model}") as records:
             latest = records.latest(model)
             if latest is None:
                 return unknown_model(records, model)
+            names = names_of(records, model)
+            if name is not None:
+                named = names.version_of(name)
+                if isinstance(named, StoreRefusal):
+                    return named
+                version = named
             found = latest if version is None else records.version(model, version)
             if found is None:
                 return StoreRefusal(rules.unknown_version(latest, version))
@@ -144,8 +158,10 @@ class RecordStore(DocumentDecisions):
                 version=found,
                 history=records.newest(model, limit, before),
                 versions=latest.version,
-                kept=tuple(retained(kept, {})),
+                kept=tuple(retained(kept, names.kept())),
                 best=None if top is None else top.version,
+                aliases=names.aliases,
+                tags=names.tags,
             )
 
     def record(self, version: Version) -> RoundRecord | None:

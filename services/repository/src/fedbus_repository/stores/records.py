@@ -1,5 +1,6 @@
 """Records that a store keeps, and its refusals. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -176,6 +177,8 @@ class ModelView:
         versions: Number of versions in the whole history.
         kept: The versions that still have their weights, newest first, with the reason.
         best: The version whose weights are kept for its metric.
+        aliases: The version that each alias of the model names.
+        tags: The version that each tag of the model names.
     """
 
     version: Version
@@ -183,6 +186,8 @@ class ModelView:
     versions: int
     kept: tuple[tuple[int, RetentionReason], ...]
     best: int | None
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    tags: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

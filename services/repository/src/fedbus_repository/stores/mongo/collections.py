@@ -76,9 +76,15 @@ class Collections:
             self._operation, lambda db: db[collection].count_documents(found_by)
         )
 
-    def first_of_each(self, collection: str, by: str, order: Order, field: str) -> dict[str, Any]:
-        """Return a field of the first document of each value of `by`, with which `order` begins."""
+    def first_of_each(
+        self, collection: str, by: str, order: Order, field: str, *, found_by: Filter | None = None
+    ) -> dict[str, Any]:
+        """Return a field of the first document of each value of `by`, with which `order` begins.
+
+        Only documents that match the filter `found_by` are read.
+        """
         stages: list[dict[str, Any]] = [
+            {"$match": found_by or {}},
             {"$sort": dict(order)},
             {"$group": {"_id": f"${by}", field: {"$first": f"${field}"}}},
         ]

@@ -59,6 +59,8 @@ def version_document(
         "created": made.at,
         "blobs": sorted({blob.digest for blob in made.blobs}),
         "weights_pushed": made.job is None and made.derived is None,
+        "base": made.base,
+        "begins_branch": made.base != made.version - 1,
     }
     if files:
         document["files"] = sorted({file.digest for file in files})

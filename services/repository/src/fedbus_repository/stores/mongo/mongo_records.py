@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fedbus_repository.stores.mongo.document_collection import DocumentCollection
+from fedbus_repository.stores.mongo.name_collection import NameCollection
 
 INDEXES: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]]] = {
     "jobs": (
@@ -18,8 +19,13 @@ INDEXES: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...
         (("job", "task"), {"sparse": True}),
         (("kept", "model", "version"), {}),
         (("weights_pushed", "model", "version"), {}),
+        (("begins_branch", "model", "version"), {}),
         (("blobs",), {}),
         (("files",), {"sparse": True}),
+    ),
+    "name_changes": (
+        (("model", "number"), {"unique": True}),
+        (("model", "name", "number"), {}),
     ),
     "ledger": (
         (("job", "number"), {"unique": True}),
@@ -37,5 +43,5 @@ database. A sparse index leaves out documents that have none of its fields.
 """
 
 
-class MongoRecords(DocumentCollection):
+class MongoRecords(DocumentCollection, NameCollection):
     """`Records` of a database during one operation; the caller has its lock."""

@@ -1,7 +1,7 @@
 # ruff: noqa: D102 - the methods are documented in VersionRecords
 """Versions of models in MongoDB, each one document with its round and its references to blobs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from fedbus.wire import codec
@@ -9,6 +9,7 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores.commit_rules import CountedUpdate
+from fedbus_repository.stores.lineage import Branch
 from fedbus_repository.stores.mongo.collections import Collections, Filter, Order
 from fedbus_repository.stores.mongo.documents import (
     WITHOUT_RECORD,
@@ -21,6 +22,7 @@ from fedbus_repository.stores.records import HistoryEntry, Version
 
 VERSIONS: Final = "versions"
 NEWEST_FIRST: Final = (("version", -1),)
+OLDEST_FIRST: Final = (("version", 1),)
 MAX_ALTERNATIVES: Final = 100
 """Documents that one query names."""
 
@@ -59,6 +61,19 @@ class VersionCollection:
 
     def with_weights(self, model: str) -> tuple[Version, ...]:
         return self._some({"model": model, "kept": True}, NEWEST_FIRST)
+
+    def versions(self, model: str, numbers: Sequence[int]) -> tuple[Version, ...]:
+        wanted = {"model": model, "version": {"$in": list(numbers)}}
+        return self._some(wanted, OLDEST_FIRST) if numbers else ()
+
+    def branches(self, model: str) -> list[Branch]:
+        found = self._collections.each(
+            VERSIONS,
+            {"begins_branch": True, "model": model},
+            order=OLDEST_FIRST,
+            fields={"version": 1, "base": 1},
+        )
+        return [Branch(each["version"], each["base"]) for each in found]
 
     def last_pushed(self, model: str) -> int:
         found = self._collections.find_one(

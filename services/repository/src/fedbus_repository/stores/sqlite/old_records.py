@@ -1,7 +1,7 @@
-"""Round records of schema 3 and earlier, rewritten as later ones are.
+"""Records of earlier schemas, rewritten as later ones are.
 
-They had `weighted` instead of a strategy, and no coefficients: each update had its number of
-examples, or 1, as its weight in the mean.
+Round records of schema 3 and earlier had `weighted` instead of a strategy, and no coefficients:
+each update had its number of examples, or 1, as its weight in the mean.
 """
 
 import json
@@ -35,6 +35,15 @@ def name_strategies(db: sqlite3.Connection) -> None:
             "UPDATE versions SET record = ?, strategy = ? WHERE rowid = ?",
             (msgpack.packb(plain), msgpack.packb(plain["strategy"]), last),
         )
+
+
+def fill_bases(db: sqlite3.Connection) -> None:
+    """Write the base of each version that was not pushed: of its round, or its source."""
+    db.execute("UPDATE versions SET base = parent WHERE job IS NOT NULL")
+    found = "SELECT rowid, derived FROM versions WHERE derived IS NOT NULL"
+    for row, derived in db.execute(found).fetchall():
+        source = msgpack.unpackb(derived)["version"]
+        db.execute("UPDATE versions SET base = ? WHERE rowid = ?", (source, row))
 
 
 def _add_strategy(record: dict[str, Any], aggregator: str) -> None:

@@ -2,7 +2,8 @@
 
 from fedbus_repository.stores.sqlite.document_rows import DocumentRows
 from fedbus_repository.stores.sqlite.job_rows import JobRows
+from fedbus_repository.stores.sqlite.name_rows import NameRows
 
 
-class SqliteRecords(JobRows, DocumentRows):
+class SqliteRecords(JobRows, NameRows, DocumentRows):
     """`Records` of an open database; the caller has its lock, and a transaction for writes."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fedbus_repository.stores.sqlite.old_records import Upgrade, name_strategies
+from fedbus_repository.stores.sqlite.old_records import Upgrade, fill_bases, name_strategies
 
 SCHEMA = 7
 """Version of the tables; an older store is upgraded, a newer one refused."""
@@ -17,6 +17,11 @@ _KEPT_BLOBS = """CREATE TABLE kept_blobs (
     digest TEXT NOT NULL, model TEXT NOT NULL, version INTEGER NOT NULL,
     PRIMARY KEY (digest, model, version)) WITHOUT ROWID"""
 _KEPT_OF_VERSIONS = "CREATE INDEX kept_of_versions ON kept_blobs (model, version)"
+_BRANCHES = "CREATE INDEX branches ON versions (model, version, base) WHERE base IS NOT version - 1"
+_NAME_CHANGES = """CREATE TABLE name_changes (
+    model TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, change BLOB NOT NULL,
+    PRIMARY KEY (model, number)) WITHOUT ROWID"""
+_NAMES = "CREATE INDEX names ON name_changes (model, name, number)"
 _MODEL_JOBS = "CREATE INDEX model_jobs ON jobs (model, base)"
 _DOCUMENTS = """CREATE TABLE documents (
     kind TEXT NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL, blob TEXT, blob_size INTEGER,
@@ -41,7 +46,7 @@ TABLES = (
         metrics TEXT NOT NULL, scored INTEGER NOT NULL DEFAULT 0, pinned INTEGER NOT NULL,
         kept INTEGER NOT NULL DEFAULT 1, created TEXT NOT NULL,
         strategy BLOB, state BLOB, privacy BLOB, encryption BLOB, thin BLOB, derived BLOB,
-        energy BLOB,
+        energy BLOB, base INTEGER,
         PRIMARY KEY (model, version), UNIQUE (job, round))""",
     _KEPT_BLOBS,
     _KEPT_OF_VERSIONS,
@@ -53,6 +58,9 @@ TABLES = (
     _MODEL_JOBS,
     _DOCUMENTS,
     _DOCUMENT_BLOBS,
+    _BRANCHES,
+    _NAME_CHANGES,
+    _NAMES,
 )
 
 UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
@@ -99,6 +107,11 @@ UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
     6: (
         _DOCUMENTS,
         _DOCUMENT_BLOBS,
+        "ALTER TABLE versions ADD COLUMN base INTEGER",
+        fill_bases,
+        _BRANCHES,
+        _NAME_CHANGES,
+        _NAMES,
     ),
 }
 """Statements and functions that upgrade the tables of a schema to the next one."""

@@ -19,6 +19,7 @@ from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState
 from fedbus_repository.stores.commit_rules import CountedUpdate
+from fedbus_repository.stores.lineage import Branch
 from fedbus_repository.stores.records import HistoryEntry, Version
 
 _VERSION = (
@@ -103,6 +104,18 @@ class VersionRows:
         ).fetchone()
         return number or 0
 
+    def versions(self, model: str, numbers: Sequence[int]) -> tuple[Version, ...]:
+        marks = ", ".join("?" * len(numbers))
+        return self._some(f"model = ? AND version IN ({marks}) ORDER BY version", model, *numbers)
+
+    def branches(self, model: str) -> list[Branch]:
+        found = self._db.execute(
+            "SELECT version, base FROM versions WHERE model = ? AND base IS NOT version - 1"
+            " ORDER BY version",
+            (model,),
+        )
+        return [Branch(first, base) for first, base in found]
+
     def _one(self, where: str, *values: object) -> Version | None:
         return next(iter(self._some(where, *values)), None)
 
@@ -128,14 +141,14 @@ class VersionRows:
         self, made: Version, record: RoundRecord | None, files: tuple[BlobRef, ...]
     ) -> None:
         self._db.execute(
-            f"INSERT INTO versions ({_VERSION}, record) VALUES ({'?, ' * _COLUMNS} ?)",  # noqa: S608 - constants
+            f"INSERT INTO versions ({_VERSION}, base, record) VALUES ({'?, ' * _COLUMNS} ?, ?)",  # noqa: S608 - constants
             (
                 *(made.model, made.version, made.parent),
                 *(made.weights.digest, made.weights.size, made.spec.digest, made.spec.size),
                 *(made.job, made.round, made.contributors, json.dumps(made.metrics)),
                 *(made.evaluated, made.pinned, made.kept),
                 *(_packed(getattr(made, column)) for column in _PACKED),
-                *(made.at, _packed(record)),
+                *(made.at, made.base, _packed(record)),
             ),
         )
         own = {blob.digest for blob in made.blobs}
