@@ -6,9 +6,12 @@ What it cannot show (logins, replica sets, write concern) is tested from the dri
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from fedbus.mqtt.mosquitto import free_port
@@ -76,6 +79,36 @@ class MongoServer:
     def thaw(self) -> None:
         """Continue a frozen process."""
         self._send(signal.SIGCONT)
+
+    def chunks(self, database: str) -> set[str]:
+        """Return the digests of all blobs that have chunks on the server's disk."""
+        with self._files(database) as files:
+            if not files.execute("SELECT 1 FROM sqlite_master WHERE name = 'fs_chunks'").fetchall():
+                return set()
+            rows = files.execute(
+                "SELECT DISTINCT coalesce(fs_files._id, 'orphan') FROM fs_chunks"
+                " LEFT JOIN fs_files ON fs_files.id = fs_chunks.files_id"
+            )
+            return {str(digest) for (digest,) in rows}
+
+    def change_chunk(self, database: str, digest: str, index: int, data: bytes | None) -> None:
+        """Change one chunk of a blob on the server's disk, or, with None, remove it."""
+        where = "WHERE n = ? AND files_id = (SELECT id FROM fs_files WHERE _id = ?)"
+        with self._files(database) as files:
+            if data is None:
+                changed = files.execute(f"DELETE FROM fs_chunks {where}", (index, digest))  # noqa: S608 - a constant
+            else:
+                changed = files.execute(
+                    f"UPDATE fs_chunks SET data = ? {where}",  # noqa: S608 - a constant
+                    (data, index, digest),
+                )
+            assert changed.rowcount == 1
+
+    @contextmanager
+    def _files(self, database: str) -> Iterator[sqlite3.Connection]:
+        path = self._folder / "data" / f"{database}.db"
+        with closing(sqlite3.connect(path, timeout=10)) as connection, connection:
+            yield connection
 
     def _send(self, number: signal.Signals) -> None:
         assert self._process is not None
