@@ -24,6 +24,8 @@ RENEWALS: Final = 4
 """Renewals within the time after which another process may take the document."""
 POLLS: Final = 8
 """Looks at another owner's document within that time."""
+RELEASE_SECONDS: Final = 2.0
+"""A process that ends does not wait longer for a database that is down."""
 
 
 class DatabaseInUseError(StoreError):
@@ -87,16 +89,19 @@ class Ownership:
         self._released.set()
         if self._thread.ident is None:
             return
-        self._thread.join()
         mine = OWNER | {"token": self._token}
         with suppress(StoreError):  # else the next owner waits for a while
-            self._connection.run("closing the store", lambda db: db[STATE].delete_one(mine))
+            self._connection.run(
+                "closing the store",
+                lambda db: db[STATE].delete_one(mine),
+                timeout=RELEASE_SECONDS,
+            )
 
     def _keep_renewing(self) -> None:
         while not self._released.wait(self._seconds / RENEWALS):
             try:
                 self._renew("renewing the ownership of the store")
-            except DatabaseInUseError:
+            except (DatabaseInUseError, RuntimeError):  # RuntimeError: the interpreter is ending
                 return
             except StoreError:
                 continue  # the next operation renews it, or says why not

@@ -1,0 +1,209 @@
+"""Killed between any two writes of any operation: the next start continues, as if nothing was."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from fedbus.simulation.oracle import check_records
+from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.records import Origin, StoredJob
+from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.repository.harness import (
+    AT,
+    JOB,
+    MODEL,
+    PRIVATE,
+    TERMS,
+    begin,
+    commit_next,
+    commit_private,
+    entry_for,
+    load,
+    plan_next,
+    plan_of,
+    push,
+    push_of,
+    put,
+    record_of,
+    spec,
+    weights,
+)
+from tests.repository.stores.mongo_faults import KilledError, WriteFault, kill, open_store
+
+ASKED = replace(
+    PRIVATE,
+    privacy=replace(
+        TERMS,
+        mechanism="ldp-laplace",
+        release="laplace",
+        noise="agents",
+        entered="with-plan",
+    ),
+)
+"""A strategy whose agents draw the noise: each plan has a ledger entry."""
+ORIGIN = Origin(digest="0" * 64, redelivered=False, seconds=60.0)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is there before an operation, the operation, and what comes after it."""
+
+    before: Callable[[Store], object]
+    call: Callable[[Store], object]
+    after: Callable[[Store], object] = lambda _: None
+
+
+def store_job(store: Store, *, redelivered: bool = False) -> object:
+    """Submit a private job."""
+    origin = replace(ORIGIN, redelivered=redelivered)
+    return store.store_job(3, JOB, MODEL, b"{}", origin, strategy=PRIVATE)
+
+
+def commit(store: Store) -> object:
+    """Commit the planned round."""
+    plan = load(store).plan
+    assert plan is not None
+    return store.commit(record_of(plan), put(store, weights(float(plan.task))))
+
+
+def commit_and_plan(store: Store) -> None:
+    """Commit as many rounds as versions are kept, and one more, and plan the next."""
+    begin(store)
+    for value in range(1, 5):
+        commit_next(store, float(value))
+    plan_next(store)
+
+
+def commit_with_noise(store: Store) -> object:
+    """Commit the planned round with what its ledger entry says."""
+    plan = load(store).plan
+    assert plan is not None
+    noise = store.ledger(JOB)[-1]
+    record = record_of(plan, strategy=PRIVATE, privacy=noise.spent)
+    return store.commit(record, put(store, weights(2.0)))
+
+
+def record_noise(store: Store) -> object:
+    """Ask to draw the noise of the planned round."""
+    plan = load(store).plan
+    assert plan is not None
+    return store.record_noise(entry_for(plan))
+
+
+def begin_and_plan(store: Store) -> None:
+    """Commit a private round and plan the next one."""
+    begin(store, strategy=PRIVATE)
+    commit_private(store, 1.0)
+    plan_next(store)
+
+
+def push_again(store: Store) -> object:
+    """Push other weights over the model."""
+    message = push_of(put(store, spec()), put(store, weights(7.0)), reset=True)
+    return store.push(message, ())
+
+
+OPERATIONS = {
+    "lease": Operation(
+        lambda store: store.take_lease("controller.1", 1),
+        lambda store: store.take_lease("controller.2", 1, expired=1),
+    ),
+    "job": Operation(push, store_job),
+    "job again": Operation(
+        lambda store: (push(store), store_job(store)),
+        lambda store: store_job(store, redelivered=True),
+    ),
+    "plan": Operation(begin, lambda store: store.store_plan(0, plan_of(load(store), task=1))),
+    "plan with its entry": Operation(
+        lambda store: begin(store, strategy=ASKED),
+        lambda store: store.store_plan(0, plan_of(load(store), task=1)),
+    ),
+    "noise": Operation(
+        lambda store: (
+            begin(store, strategy=PRIVATE),
+            commit_private(store, 1.0),
+            plan_next(store),
+        ),
+        record_noise,
+    ),
+    "round": Operation(commit_and_plan, commit, lambda store: commit_next(store, 9.0)),
+    "private round": Operation(
+        lambda store: (begin(store, strategy=PRIVATE), plan_next(store), record_noise(store)),
+        commit_with_noise,
+    ),
+    "push": Operation(push, push_again),
+    "evaluation": Operation(
+        lambda store: (begin(store), commit_next(store, 1.0)),
+        lambda store: store.store_evaluation(0, JOB, 1, {"accuracy": 0.5}),
+    ),
+    "end": Operation(begin, lambda store: store.end_job(0, JOB, "finished", "all rounds")),
+    "forgetting": Operation(
+        lambda store: (begin(store), store.end_job(0, JOB, "cancelled", "")),
+        lambda store: isinstance(store.forget_job(0, JOB), StoredJob),
+    ),
+}
+
+
+def all_of(store: Store) -> list[object]:
+    """Everything that can be read of a store."""
+    lease = store.take_lease("controller.9", 9)
+    job = store.load_job(2**52, JOB)
+    history = list(store.history())
+    return [lease, job, history, list(store.ledger(JOB)), store.list_jobs(2**52), store.latest()]
+
+
+@pytest.fixture(params=[*OPERATIONS])
+def operation(request: pytest.FixtureRequest) -> Operation:
+    """Each operation that writes."""
+    return OPERATIONS[request.param]
+
+
+@pytest.fixture
+def expected(operation: Operation, tmp_path: Path) -> Iterator[tuple[object, list[object]]]:
+    """What an operation answers, and leaves, without a fault: in an embedded store."""
+    store = SqliteStore(
+        tmp_path / "sqlite", keep=3, durable=False, now=lambda: AT, secret=lambda: b"secret"
+    )
+    operation.before(store)
+    answer = operation.call(store)
+    operation.after(store)
+    yield answer, all_of(store)
+    store.close()
+
+
+@pytest.mark.parametrize("step", ["write", "written"])
+def test_a_store_that_is_killed_at_any_write_goes_on(
+    operation: Operation,
+    expected: tuple[object, list[object]],
+    step: str,
+    mongo_url: str,
+    tmp_path: Path,
+) -> None:
+    """The request comes again, is answered as if nothing was, and leaves the same records."""
+    for after in count():
+        url, folder = f"{mongo_url}_{after}", tmp_path / str(after)
+        fault = WriteFault(KilledError)
+        store = open_store(url, folder, on_step=fault)
+        operation.before(store)
+        known = len(list(store.history())), len(store.ledger(JOB))
+        fault.step, fault.left = step, after
+        try:
+            operation.call(store)
+        except KilledError:
+            kill(store)
+        else:
+            store.close()
+            break
+        again = open_store(url, folder)
+        assert len(list(again.history())) >= known[0]
+        assert len(again.ledger(JOB)) >= known[1]
+        check_records(again)
+        answer = operation.call(again)
+        operation.after(again)
+        assert (answer, all_of(again)) == expected
+        check_records(again)
+        again.close()
+    assert after > 0
