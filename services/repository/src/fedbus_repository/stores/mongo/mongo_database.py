@@ -4,10 +4,11 @@ The lock of this one process serializes decisions, so that a block needs no tran
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
+from fedbus.digest import digest_of
 from fedbus.errors import StoreError
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.mongo.collections import Collections
@@ -17,6 +18,9 @@ from fedbus_repository.stores.mongo.ownership import STATE, Ownership
 
 DOCUMENTS: Final = 1
 """Version of the documents; those of another one are refused."""
+VERSION_OF_DOCUMENTS: Final = {"_id": "documents"}
+_INDEXES_DIGEST: Final = digest_of(repr(INDEXES).encode())
+"""Digest of the indexes that a database has: a later fedbus creates those that it adds."""
 OWNER_SECONDS: Final = 10.0
 """Time after which a repository takes a database whose owner was killed."""
 
@@ -70,9 +74,9 @@ class MongoRecordDatabase:
             self._owner.release()
 
     def _prepare(self) -> bool:
-        """Create what a new database lacks; return whether it was new."""
-        found = documents_version(self._connection)
-        if found is not None:
+        """Create what the database lacks; return whether it was new."""
+        found = read_documents_version(self._connection)
+        if found is not None and found.get("indexes") == _INDEXES_DIGEST:
             return False
         for collection, indexes in INDEXES.items():
             for fields, options in indexes:
@@ -81,19 +85,22 @@ class MongoRecordDatabase:
                     "creating an index",
                     lambda db, c=collection, k=keys, o=options: db[c].create_index(k, **o),  # type: ignore[misc]  # defaults
                 )
-        # Last, so that a start that was interrupted creates the rest.
-        document = {"_id": "documents", "version": DOCUMENTS}
-        self._connection.run("creating the store", lambda db: db[STATE].insert_one(document))
-        return True
+        # Last, so that the next start creates what an interrupted one has not.
+        change = {"$set": {"version": DOCUMENTS, "indexes": _INDEXES_DIGEST}}
+        self._connection.run(
+            "creating the store",
+            lambda db: db[STATE].update_one(VERSION_OF_DOCUMENTS, change, upsert=True),
+        )
+        return found is None
 
 
-def documents_version(connection: MongoConnection) -> int | None:
-    """Return the version of a database's documents, None if it has no store.
+def read_documents_version(connection: MongoConnection) -> Mapping[str, Any] | None:
+    """Read the document that states a database's version, None if it has no store.
 
     Raises:
         StoreError: It is not the version that this process reads and writes.
     """
-    found = connection.run("opening the store", lambda db: db[STATE].find_one({"_id": "documents"}))
+    found = connection.run("opening the store", lambda db: db[STATE].find_one(VERSION_OF_DOCUMENTS))
     if found is not None and found["version"] != DOCUMENTS:
         settings = connection.settings
         raise StoreError(
@@ -101,4 +108,4 @@ def documents_version(connection: MongoConnection) -> int | None:
             f" of version {found['version']}, not {DOCUMENTS}; run the fedbus version that wrote"
             " them"
         )
-    return None if found is None else int(found["version"])
+    return found

@@ -1,0 +1,81 @@
+"""The state machines of a store on MongoDB, whose writes fail, or whose answers are lost."""
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from fedbus.errors import StoreError
+from fedbus_repository.stores.mongo.mongo_store import MongoStore
+from tests.repository.stores.mongo_faults import WriteFault, open_store
+from tests.repository.stores.mongo_server import MongoServer
+from tests.repository.stores.test_anchor_machine import AnchorMachine
+from tests.repository.stores.test_ledger_machine import AskedMachine, LedgerMachine
+from tests.repository.stores.test_store_machine import StateMachine, StoreMachine
+
+_databases = count(1)
+
+
+class OnMongo(RuleBasedStateMachine):
+    """What a machine does differently: its store."""
+
+    server: MongoServer
+    keep = 3
+    database = ""
+    fault: WriteFault
+
+    def opened(self) -> MongoStore:
+        """Open the store of this example."""
+        if not self.database:
+            self.database = f"machine_{next(_databases)}"
+            self.fault = WriteFault()
+        folder = Path(self.folder.name)  # type: ignore[attr-defined]  # of each machine
+        url = self.server.url(self.database)
+        return open_store(url, folder, on_step=self.fault, keep=self.keep)
+
+
+class FailingOnMongo(OnMongo):
+    """The same with faults, and with what a machine expects after one."""
+
+    def tried(self, call: Callable[[], object]) -> object:
+        """Do something on a database that may fail; what asks again gets an answer."""
+        try:
+            return call()
+        except StoreError:
+            return call()
+        finally:
+            self.fault.step = ""
+
+    @rule(step=st.sampled_from(("write", "written")), after=st.integers(0, 2))
+    def break_the_disk(self, step: str, after: int) -> None:
+        """The next thing that comes to this step fails."""
+        self.fault.step, self.fault.left = step, after
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [StoreMachine, StateMachine, LedgerMachine, AskedMachine, AnchorMachine],
+    ids=lambda machine: machine.__name__,
+)
+def test_a_mongodb_store_stays_consistent(
+    machine: type[RuleBasedStateMachine], mongo_server: MongoServer
+) -> None:
+    """Whatever requests arrive in whatever order, and whichever write fails."""
+    anchors = machine is AnchorMachine
+    bases = (OnMongo if anchors else FailingOnMongo, machine)
+    fields = {"server": mongo_server, "keep": 2 if anchors else 3}
+    on_mongo = type(f"{machine.__name__}OnMongo", bases, fields)
+    run_state_machine_as_test(
+        on_mongo,
+        settings=settings(
+            max_examples=4,
+            stateful_step_count=20,
+            deadline=None,
+            phases=(Phase.explicit, Phase.reuse, Phase.generate),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
