@@ -1,15 +1,19 @@
-"""Entry point of the inference service: settings to core."""
+"""Entry point of the inference service: settings to core, and to servers of HTTP and gRPC."""
 
+from contextlib import AbstractAsyncContextManager
+from ipaddress import ip_address
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from fedbus.errors import SettingsError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.runtime.identity import Identity
-from fedbus.runtime.service import Built
+from fedbus.runtime.service import Built, Server
 from fedbus.runtime.shell import Shell
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.model_runtimes import runtime_for
+from fedbus_inference.prediction_gateway import PredictionGateway
 from fedbus_inference.settings import InferenceSettings
 
 if TYPE_CHECKING:
@@ -20,16 +24,74 @@ LAST_GOOD = "last-good"
 
 
 def build(settings: InferenceSettings, identity: Identity) -> Built:
-    """Build an inference service; raise SettingsError if no framework is installed."""
+    """Build an inference service.
+
+    Raises:
+        SettingsError: No framework is installed, or others could ask for predictions unasked.
+    """
+    check_access(settings)
     admission = Admission(settings.home / TRIALS, identity.name)
     runtime = runtime_for(settings.runtime, allowed=settings.plugins, admission=admission)
     core = InferenceCore(runtime, settings, LastGood(settings.home / LAST_GOOD), perf_counter)
 
-    def http_api(_: Shell) -> "HttpApi":
-        # Imports prometheus_client, so only where HTTP is enabled.
-        from fedbus.runtime.http import HttpApi  # noqa: PLC0415
-        from fedbus_inference.metrics import InferenceMetrics  # noqa: PLC0415
+    def http_api(shell: Shell) -> "HttpApi":
+        # Imports aiohttp and prometheus_client, so only where HTTP is enabled.
+        from fedbus_inference.http.inference_api import inference_api  # noqa: PLC0415
 
-        return HttpApi(collectors=(InferenceMetrics(core.stats),))
+        gateway = PredictionGateway(shell, core, settings.max_input_elements)
+        return inference_api(gateway, core.stats, settings)
 
-    return Built(core, http_api=http_api)
+    servers = () if settings.grpc is None else (grpc_server(core, settings, settings.grpc),)
+    return Built(core, http_api=http_api, servers=servers)
+
+
+def grpc_server(core: InferenceCore, settings: InferenceSettings, address: str) -> Server:
+    """Return the gRPC server, which is imported once it is entered."""
+
+    def serve(shell: Shell) -> AbstractAsyncContextManager[None]:
+        try:
+            from fedbus_inference.grpc_api.grpc_server import serve_grpc  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"FEDBUS_GRPC: {error.name} is not installed; install fedbus-inference[grpc]"
+            ) from error
+        gateway = PredictionGateway(shell, core, settings.max_input_elements)
+        return serve_grpc(gateway, settings, address)
+
+    return serve
+
+
+def check_access(settings: InferenceSettings) -> None:
+    """Check that who may ask for predictions is stated.
+
+    Raises:
+        SettingsError: gRPC is on without tokens, or without them other machines could use it.
+    """
+    addresses = {"FEDBUS_HTTP": settings.http, "FEDBUS_GRPC": settings.grpc}
+    if settings.http_tokens_file is not None:
+        if settings.http_open:
+            raise SettingsError(
+                "FEDBUS_HTTP_OPEN=true, but there is FEDBUS_HTTP_TOKENS_FILE; remove one of them"
+            )
+        return
+    if settings.grpc is not None and not settings.http_open:
+        raise SettingsError(
+            "FEDBUS_GRPC needs FEDBUS_HTTP_TOKENS_FILE, tokens that `fedbus tokens` writes; or "
+            "FEDBUS_HTTP_OPEN=true on a loopback address"
+        )
+    for name, address in addresses.items():
+        if settings.http_open and address and not is_loopback(address.rpartition(":")[0]):
+            raise SettingsError(
+                f"FEDBUS_HTTP_OPEN=true: other machines can reach {name}={address}; listen on a "
+                "loopback address (127.0.0.1), or set FEDBUS_HTTP_TOKENS_FILE"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host's name or address is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -42,6 +42,34 @@ class InferenceSettings(ServiceSettings):
         Path,
         Field(description="folder of the results of .tflite trials and of each last good version"),
     ] = Path("fedbus-inference")
+    max_request_mb: Annotated[
+        int, Field(ge=1, le=1024, description="MiB of one request over HTTP or gRPC")
+    ] = 32
+    http_open: Annotated[
+        bool,
+        Field(description="answer predictions over HTTP and gRPC without tokens, on loopback only"),
+    ] = False
+    grpc: Annotated[
+        str | None,
+        Field(
+            description="host:port of gRPC, as 0.0.0.0:50051; none by default",
+            pattern=r"^[^:]+:\d{1,5}$",
+        ),
+    ] = None
+    grpc_cert: Annotated[
+        Path | None, Field(description="a certificate in PEM format: gRPC is then served over TLS")
+    ] = None
+    grpc_key: Annotated[Path | None, Field(description="the private key of that certificate")] = (
+        None
+    )
+    grpc_model: Annotated[
+        str | None,
+        Field(
+            description="the model that streams of BasicInferenceService ask, as digits or "
+            "digits@production, where their metadata name none; by default the only one",
+            pattern=rf"^{IDENT}(@{IDENT})?$",
+        ),
+    ] = None
 
     @property
     def max_model_bytes(self) -> int:

@@ -12,11 +12,11 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from fedbus.blobs.transfer.uploads import FindBlob
 from fedbus.core import clock
@@ -45,10 +45,16 @@ CANCEL_AGAIN_SECONDS = 3.0
 """Disconnecting from the broker takes at most 2 s."""
 
 
+Server: TypeAlias = "Callable[[Shell], AbstractAsyncContextManager[None]]"
+"""What a service serves beside the bus, for as long as the context lasts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Built:
     """Parts of a service; `http_api` makes its HTTP API, and is called if FEDBUS_HTTP is set.
 
+    `servers` are entered after HTTP is served, and left before it ends: when the core has been
+    informed of the stop, so that requests in progress have their answer or a refusal.
     `spare_threads` are started beside those of FEDBUS_THREADS, for calls that must not wait for
     long ones.
     """
@@ -58,6 +64,7 @@ class Built:
     close: Callable[[], None] = lambda: None
     http_api: "Callable[[Shell], HttpApi] | None" = None
     spare_threads: int = 0
+    servers: Sequence[Server] = ()
 
 
 async def end(*tasks: asyncio.Task[None]) -> None:
@@ -96,7 +103,11 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> Se
     shell = Shell(node, settings.threads + built.spare_threads, probe)
     stop_on_signal(shell.stopping.set)
     with structlog.contextvars.bound_contextvars(node=identity.name):
-        async with http_server(shell, settings, built), asyncio.TaskGroup() as tasks:
+        async with (
+            http_server(shell, settings, built),
+            serving(shell, built.servers),
+            asyncio.TaskGroup() as tasks,
+        ):
             connection = tasks.create_task(keep_connected(shell, address, rng), name="connection")
             beat = keep_health_file(shell, settings.health_file, settings.heartbeat_seconds)
             pulse = tasks.create_task(beat, name="pulse")
@@ -149,6 +160,15 @@ async def http_server(shell: Shell, settings: ServiceSettings, built: Built) -> 
         yield
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def serving(shell: Shell, servers: Sequence[Server]) -> AsyncIterator[None]:
+    """Serve what a service has beside the bus and HTTP."""
+    async with AsyncExitStack() as stack:
+        for server in servers:
+            await stack.enter_async_context(server(shell))
+        yield
 
 
 def fault_point() -> Callable[[str], None] | None:

@@ -1,0 +1,1 @@
+"""HTTP interface of the inference service. Imported only if FEDBUS_HTTP is set."""

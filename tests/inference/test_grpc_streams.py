@@ -1,0 +1,287 @@
+"""Streaming predict of ASSIST-IoT, tokens and TLS of the gRPC interface, with grpc's own client."""
+
+import asyncio
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from fedbus.mqtt.bus import BrokerAddress
+from fedbus_inference.grpc_api.protocol.basic_inference_pb2 import (
+    BasicInferenceRequest,
+    BasicInferenceResponse,
+    Tensor32,
+)
+from fedbus_inference.grpc_api.tensor32 import read_tensor32, write_tensor32
+from tests.inference.live_service import LiveService, digits_repository, live_service
+
+pytestmark = pytest.mark.system
+
+ROWS = (np.random.default_rng(1).integers(0, 17, (5, 64)) / 16).astype(np.float32)
+PREDICT = "/basic_inference.BasicInferenceService/predict"
+Metadata = tuple[tuple[str, str], ...]
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerAddress]:
+    """Run a broker and a repository."""
+    with digits_repository(tmp_path_factory.mktemp("broker")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def service(
+    broker: BrokerAddress, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveService]:
+    """Run a service until the module ends."""
+    with live_service(tmp_path_factory.mktemp("service"), broker) as running:
+        running.until_ready()
+        yield running
+
+
+def request(identity: int, rows: Any = ROWS, **changed: Any) -> BasicInferenceRequest:  # noqa: ANN401 - an array
+    """Make a message; `changed` replaces fields of its tensor."""
+    tensor = write_tensor32(np.asarray(rows))
+    for name, value in changed.items():
+        del getattr(tensor, name)[:]
+        getattr(tensor, name).extend(value)
+    return BasicInferenceRequest(id=identity, tensor=tensor)
+
+
+def opened(channel: grpc.aio.Channel, metadata: Metadata = (), **more: Any) -> Any:  # noqa: ANN401 - grpc has no types
+    """Open a stream."""
+    call = channel.stream_stream(
+        PREDICT,
+        request_serializer=BasicInferenceRequest.SerializeToString,
+        response_deserializer=BasicInferenceResponse.FromString,
+    )
+    return call(metadata=metadata, **more)
+
+
+async def stream(
+    address: str, *requests: BasicInferenceRequest, metadata: Metadata = ()
+) -> tuple[list[BasicInferenceResponse], tuple[grpc.StatusCode, str]]:
+    """Send messages; return the answers, and the status that the stream ended with."""
+    async with grpc.aio.insecure_channel(address) as channel:
+
+        async def send() -> AsyncIterator[BasicInferenceRequest]:
+            for one in requests:
+                yield one
+
+        call = channel.stream_stream(
+            PREDICT,
+            request_serializer=BasicInferenceRequest.SerializeToString,
+            response_deserializer=BasicInferenceResponse.FromString,
+        )(send(), metadata=metadata)
+        answers = []
+        try:
+            async for answer in call:
+                answers.append(answer)  # noqa: PERF401 - those before an error are kept
+        except grpc.aio.AioRpcError as error:
+            return answers, (error.code(), error.details() or "")
+        return answers, (grpc.StatusCode.OK, "")
+
+
+async def test_each_message_has_its_answer_in_order(service: LiveService) -> None:
+    """One row, a batch, and the same rows as one example without a shape."""
+    sent = [request(1), request(2, ROWS[:1]), request(3, ROWS[0]), request(4, ROWS[0], shape=[])]
+    answers, status = await stream(service.grpc, *sent * 30)
+    assert status == (grpc.StatusCode.OK, "")
+    assert [answer.id for answer in answers] == [1, 2, 3, 4] * 30
+    batch, one, example, flat = (read_tensor32(each.tensor, 1000) for each in answers[:4])
+    assert batch.shape == (5, 10)
+    for alone in (one, example, flat):
+        np.testing.assert_allclose(alone, batch[:1], rtol=1e-5)
+
+
+async def test_a_conversation_goes_back_and_forth(service: LiveService) -> None:
+    """An answer comes before the next message is sent."""
+    async with grpc.aio.insecure_channel(service.grpc) as channel:
+        call = opened(channel)
+        for identity in range(5):
+            await call.write(request(identity))
+            answer = await asyncio.wait_for(call.read(), 10)
+            assert answer.id == identity
+        await call.done_writing()
+        assert await call.code() is grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "sentence"),
+    [
+        (request(7, ROWS[:, :9]), "INVALID_ARGUMENT", "message 7: inputs"),
+        (request(7, shape=[5, 63]), "INVALID_ARGUMENT", "message 7: tensor.array: expected 315"),
+        (request(7, shape=[-1, 64]), "INVALID_ARGUMENT", "whole numbers above 0"),
+        (request(7, shape=[2**30, 2**30]), "INVALID_ARGUMENT", "at most 4000000 elements"),
+        (request(7, ROWS * np.nan), "INVALID_ARGUMENT", "not a finite number"),
+        (BasicInferenceRequest(id=7), "INVALID_ARGUMENT", "message 7: tensor.shape"),
+    ],
+)
+async def test_a_wrong_message_ends_the_stream_after_the_answers_before_it(
+    service: LiveService, wrong: BasicInferenceRequest, code: str, sentence: str
+) -> None:
+    """The protocol has no place for an error beside the stream's status."""
+    answers, (found, details) = await stream(service.grpc, request(5), wrong, request(9))
+    assert [answer.id for answer in answers] == [5]
+    assert (found.name, sentence in details) == (code, True), details
+
+
+async def test_the_model_is_named_in_the_metadata(service: LiveService) -> None:
+    """With its version, and one of its outputs, where it has several."""
+    answers, _ = await stream(service.grpc, request(1), metadata=(("model", "digits@1"),))
+    assert [answer.id for answer in answers] == [1]
+    named = (("model", "digits"), ("output", "outputs"))
+    answers, _ = await stream(service.grpc, request(1), metadata=named)
+    assert [answer.id for answer in answers] == [1]
+    _, (code, details) = await stream(service.grpc, request(1), metadata=(("model", "nothing"),))
+    assert (code, "known: digits" in details) == (grpc.StatusCode.NOT_FOUND, True)
+    _, (code, _) = await stream(service.grpc, request(1), metadata=(("output", "nowhere"),))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_client_that_goes_away_leaves_the_service_working(service: LiveService) -> None:
+    """In the middle of a stream, or before its answer."""
+    for _ in range(5):
+        async with grpc.aio.insecure_channel(service.grpc) as channel:
+            call = opened(channel)
+            await call.write(request(1))
+            await call.write(request(2))
+            call.cancel()
+    answers, status = await stream(service.grpc, request(3))
+    assert (len(answers), status[0]) == (1, grpc.StatusCode.OK)
+    assert b"Traceback" not in service.log.read_bytes()
+
+
+async def test_a_message_above_the_limit_ends_its_call_alone(service: LiveService) -> None:
+    """40 MB: the next call is answered."""
+    huge = BasicInferenceRequest(id=1, tensor=Tensor32(array=np.zeros(10_000_000)))
+    _, (code, _) = await stream(service.grpc, huge)
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    answers, _ = await stream(service.grpc, request(3))
+    assert len(answers) == 1
+
+
+async def test_a_deadline_ends_a_call(service: LiveService) -> None:
+    """The caller's own, which the service compares with its queue."""
+    async with grpc.aio.insecure_channel(service.grpc) as channel:
+        call = opened(channel, timeout=0.2)
+        assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def tokens(*arguments: str) -> str:
+    """Call `fedbus tokens`; return what it prints."""
+    command = [sys.executable, "-m", "fedbus.cli", "tokens", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def tokens_file(folder: Path) -> tuple[Path, dict[str, str]]:
+    """Write a tokens file with two tokens, by name; return it and the tokens."""
+    file = folder / "tokens"
+    made = {}
+    for name, scope in (("asks", "inference"), ("reads", "models:read")):
+        told = tokens("new", name, scope, "--json", "--file", str(file))
+        made[name] = json.loads(told)["token"]
+    return file, made
+
+
+async def test_tokens_are_needed_where_there_is_a_file_of_them(
+    broker: BrokerAddress, tmp_path: Path
+) -> None:
+    """Over gRPC and HTTP alike; probes need none; the file is read again when it changes."""
+    file, made = tokens_file(tmp_path)
+    with live_service(tmp_path, broker, http_tokens_file=str(file), http_open="") as guarded:
+        guarded.until_log("model_swapped")
+
+        async def asked(token: str | None) -> grpc.StatusCode:
+            metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+            _, (code, _) = await stream(guarded.grpc, request(1), metadata=metadata)
+            return code
+
+        assert await asked(None) is grpc.StatusCode.UNAUTHENTICATED
+        assert await asked("x" * 40) is grpc.StatusCode.UNAUTHENTICATED
+        assert await asked(made["reads"]) is grpc.StatusCode.PERMISSION_DENIED
+        assert await asked(made["asks"]) is grpc.StatusCode.OK
+        path, bearer = "/v1/models/digits", f"Bearer {made['asks']}"
+        assert guarded.get(path)[0] == 401
+        assert guarded.get(path, Authorization=f"Bearer {made['reads']}")[0] == 403
+        assert guarded.get(path, Authorization=bearer)[0] == 200
+        assert guarded.get("/v2/health/ready")[0] == 200
+        tokens("revoke", "asks", "--file", str(file))
+        assert await asked(made["asks"]) is grpc.StatusCode.UNAUTHENTICATED
+        assert guarded.get(path, Authorization=bearer)[0] == 401
+        assert not any(token in guarded.log.read_text() for token in made.values())
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate of 127.0.0.1 and its key."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    made = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
+    files = ["subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*shlex.split(made), *files], check=True, capture_output=True)
+    return certificate, key
+
+
+async def test_grpc_is_served_over_tls(broker: BrokerAddress, tmp_path: Path) -> None:
+    """With a certificate and its key; a client without TLS gets nothing."""
+    certificate, key = make_certificate(tmp_path)
+    settings = {"grpc_cert": str(certificate), "grpc_key": str(key)}
+    with live_service(tmp_path, broker, **settings) as running:
+        running.until_ready()
+        trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
+        async with grpc.aio.secure_channel(running.grpc, trusted) as channel:
+            call = opened(channel)
+            await call.write(request(1))
+            assert (await call.read()).id == 1
+        _, (code, _) = await stream(running.grpc, request(1))
+        assert code is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"http_open": ""}, "FEDBUS_GRPC needs FEDBUS_HTTP_TOKENS_FILE"),
+        ({"grpc": "0.0.0.0:50051"}, "other machines can reach FEDBUS_GRPC=0.0.0.0:50051"),
+        ({"grpc_cert": "cert.pem"}, "FEDBUS_GRPC_CERT and FEDBUS_GRPC_KEY: set both"),
+        ({"grpc_cert": "/no", "grpc_key": "/no"}, "/no: No such file or directory"),
+        ({"grpc": "here"}, "FEDBUS_GRPC='here': not host:port"),
+        ({"grpc": "BROKER"}, "cannot listen there; is it in use"),
+        ({"http_tokens_file": "/no"}, "FEDBUS_HTTP_OPEN=true, but there is"),
+    ],
+)
+def test_settings_that_cannot_be_served_end_the_process(
+    broker: BrokerAddress, tmp_path: Path, settings: dict[str, str], sentence: str
+) -> None:
+    """With exit code 2 and a sentence."""
+    in_use = f"{broker.host}:{broker.port}"
+    settings = {name: in_use if it == "BROKER" else it for name, it in settings.items()}
+    with live_service(tmp_path, broker, **settings) as refused:
+        assert refused.process.wait(30) == 2
+    assert sentence in refused.log.read_text()
+
+
+def test_a_stopping_service_ends_its_calls(broker: BrokerAddress, tmp_path: Path) -> None:
+    """An open stream does not hold it up, and its exit code is 0."""
+
+    async def hold(running: LiveService) -> grpc.StatusCode:
+        async with grpc.aio.insecure_channel(running.grpc) as channel:
+            call = opened(channel)
+            await call.write(request(1))
+            await call.read()
+            running.process.terminate()
+            found: grpc.StatusCode = await asyncio.wait_for(call.code(), 10)
+            return found
+
+    with live_service(tmp_path, broker) as running:
+        running.until_ready()
+        assert asyncio.run(hold(running)) in {
+            grpc.StatusCode.UNAVAILABLE,
+            grpc.StatusCode.CANCELLED,
+        }
+        assert running.process.wait(10) == 0
