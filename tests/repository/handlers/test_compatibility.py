@@ -116,6 +116,16 @@ def test_batches_that_a_model_cannot_normalize_are_refused_before_a_round() -> N
     assert incompatibilities(one, ModelNeeds(architectures=("torch",))) == ()
 
 
+def test_a_model_that_only_runs_is_not_trained() -> None:
+    """Its file holds the weights."""
+    needs = ModelNeeds(architectures=("tflite",), trains=False)
+    (fault,) = incompatibilities(file(), needs)
+    assert fault.key == "model_name"
+    assert fault.problem.startswith("model digits only runs: its tflite file holds the weights")
+    assert "under another name" in fault.hint
+    assert incompatibilities(b"{", needs) == ()
+
+
 def test_a_job_that_does_not_suit_its_model_is_not_kept(harness: Harness, store: Store) -> None:
     """The digits here are for tflite and torch; only Keras has FTRL."""
     architectures = {"tflite": {"name": "some"}, "torch": {"name": "mlp"}}

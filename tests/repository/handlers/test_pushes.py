@@ -17,7 +17,9 @@ from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import TensorSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus_repository.handlers import pushed_contents
+from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.stores.base import Store
+from tests.fedbus.frameworks.model_files_data import model_file
 from tests.repository.harness import (
     AGENTS,
     FILE,
@@ -247,6 +249,45 @@ def test_a_tflite_file_that_agents_cannot_use_is_refused(
     harness.serve(stated, weights(0.0), file)
     assert refusal(harness, push_of(stated)).startswith(reason)
     assert not any(store.holds(blob_ref_of(each)) for each in (stated, weights(0.0), file))
+
+
+EMPTY = bytes(encode({}, Layout((), may_be_empty=True)))
+
+
+def run_only(file: bytes) -> bytes:
+    """Write the spec of a model whose file holds its weights."""
+    return spec(layout=(), architectures={"tflite": {"blob": plain(blob_ref_of(file))}})
+
+
+def test_a_model_that_only_runs_is_stored_and_no_job_trains_it(
+    harness: Harness, store: Store
+) -> None:
+    """Its layout is empty: the controller learns that from its needs."""
+    file = model_file("plain.tflite")
+    harness.serve(run_only(file), EMPTY, file)
+    harness.receive(USER, push_of(run_only(file), EMPTY))
+    [version] = store.latest()
+    assert (version.model, version.version) == (MODEL, 1)
+    needs = SpecReader(store).needs(version.spec)
+    assert needs is not None
+    assert not needs.trains
+    assert SpecReader(store).shared_tensors(version.spec) == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (model_file("plain.tflite")[:3000], "architectures.tflite: not a whole .tflite file"),
+        (
+            DIGITS,
+            "architectures.tflite: the .tflite file can be trained, and the spec",
+        ),
+    ],
+)
+def test_a_file_that_cannot_only_run_is_refused(harness: Harness, file: bytes, reason: str) -> None:
+    """Damaged, or one that a job could train."""
+    harness.serve(run_only(file), EMPTY, file)
+    assert refusal(harness, push_of(run_only(file), EMPTY)).startswith(reason)
 
 
 def test_a_tflite_architecture_without_a_file_is_refused(harness: Harness) -> None:

@@ -84,7 +84,7 @@ def load(  # noqa: PLR0913 - the parts of a version, and what may load them
         FedbusError: The framework cannot be imported or cannot predict, the model is a plug-in
             that is not allowed, its file is damaged, or the weights do not fit or are not finite.
     """
-    layout = Layout.read(spec.layout)
+    layout = Layout.read(spec.layout, may_be_empty=True)
     arrays = decode(weights, layout, "plain")
     for name, array in arrays.items():
         _check_finite(name, array)

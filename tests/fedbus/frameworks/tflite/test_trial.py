@@ -214,7 +214,8 @@ def test_every_signature_is_run_with_one_row_and_two(monkeypatch: pytest.MonkeyP
         "train": Signature(calls, "train", x=[-1, 4], rate=[]),
         "get_weights": Signature(calls, "get_weights"),
     }
-    monkeypatch.setattr(trial_child, "open_file", lambda _: runtime)
+    monkeypatch.setattr(trial_child, "new_interpreter", lambda _: runtime)
+    monkeypatch.setattr(trial_child, "signatures_of", lambda opened: opened)
     told = trial_child.try_signatures(DIGITS)
     assert told["signatures"] == 4
     assert told["peak_kib"] > 0

@@ -48,6 +48,8 @@ def rehearse(packed: PackedModel) -> Iterator[str]:
         LayoutError: its weights differ from the spec's layout; names the tensor.
     """
     spec = packed.spec()
+    if not spec.layout:
+        return  # it only runs, and its file was tried when it was packed
     weights = decode(packed.blobs[packed.push.weights.digest], Layout.read(spec.layout), "plain")
     for framework, architecture in spec.architectures.items():
         if framework not in REHEARSED:

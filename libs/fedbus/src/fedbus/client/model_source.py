@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedbus.client.model_factory import is_factory, make_model
+from fedbus.client.model_files import is_model_file, read_model_file
 from fedbus.client.model_outputs import OutputOptions
 from fedbus.client.model_rehearsal import rehearse
 from fedbus.client.packing import PackedModel, read_model, read_weights
@@ -32,8 +33,8 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
     A factory's own output goes to standard error.
 
     Args:
-        source: A spec file, JSON, or `package.module:factory`, code that makes a Keras or torch
-            model.
+        source: A spec file, JSON; a `.tflite` file; or `package.module:factory`, code that makes a
+            Keras or torch model.
         weights: An .npz or .safetensors file; by default those of the factory's model, or what a
             framework makes that is installed here.
         name: Of the model; that of the spec, or the factory's own, by default.
@@ -62,6 +63,8 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
         ):
             made = make_model(str(source), name, config, input_shape, arrays, said, local_terms)
         told += [str(each.message) for each in caught]
+    elif is_model_file(path) and not local_terms and config is None and input_shape is None:
+        made = read_model_file(path, own, said, name)
     elif local_terms or any(each is not None for each in (config, input_shape)):
         raise SettingsError(
             "a config, the shape of a row and local terms belong to a factory; a spec has "

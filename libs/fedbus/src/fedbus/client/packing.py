@@ -14,10 +14,10 @@ the file beside the spec with that content. Without `layout`, that of the weight
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -123,11 +123,14 @@ def pack(
     ):
         raise SettingsError("a model spec is an object with model, layout and architectures")
     files: dict[str, bytes] = {}
+    runs_only = plain.get("layout") == []
     for name, architecture in architectures.items():
         if "blob" in architecture:
             architecture["blob"] = _file_of(
                 architecture["blob"], folder, files, f"architectures.{name}"
             )
+    if runs_only:
+        return _pack_runnable(plain, weights_file, files, said)
     trainer, reasons = _trainer(architectures, files)
     complete_spec(plain, probe_output(trainer, row_of(plain.get("input"))), said)
     weights = read_weights(weights_file) if weights_file else _initial(trainer, reasons)
@@ -137,6 +140,26 @@ def pack(
     if (least := getattr(trainer, "least_batch", 1)) > 1:
         plain.setdefault("least_batch", least)
     return packed(plain, weights, files, roles)
+
+
+def _pack_runnable(
+    plain: dict[str, Any],
+    weights_file: Path | None,
+    files: Mapping[str, bytes],
+    said: OutputOptions,
+) -> PackedModel:
+    """Pack a model that only runs: an empty layout, and one file that holds the weights."""
+    architectures: dict[str, Any] = plain["architectures"]
+    if weights_file is not None or not files:
+        wrong = "weights come on top" if files else "no architecture names a file in `blob`"
+        raise SettingsError(
+            f"an empty layout is that of a model whose file holds its weights, and here {wrong}"
+        )
+    warning = check_files(architectures, files, Layout((), may_be_empty=True))
+    runtime, _ = _built("runtimes", architectures, files)
+    complete_spec(plain, probe_output(runtime, row_of(plain.get("input"))), said)
+    made = packed(plain, {}, files)
+    return replace(made, warnings=(warning,) if warning else ())
 
 
 def packed(
@@ -153,7 +176,7 @@ def packed(
         ]
     spec = codec.from_json(ModelSpec, json.dumps(plain).encode())
     spec_blob = codec.to_json(spec)
-    layout = Layout.read(spec.layout)
+    layout = Layout.read(spec.layout, may_be_empty=True)
     for name, array in weights.items():
         _check_finite(name, array)
     weights_blob = encode(weights, layout)
@@ -228,6 +251,16 @@ def _trainer(
 ) -> tuple[Trainer | None, list[str]]:
     """Return a trainer of the first framework that is installed here, or the reasons for none."""
     check_files(architectures, files)  # before native code of this process opens one
+    made, reasons = _built("trainers", architectures, files)
+    return cast("Trainer | None", made), reasons
+
+
+def _built(
+    group: Literal["trainers", "runtimes"],
+    architectures: Mapping[str, Any],
+    files: Mapping[str, bytes],
+) -> tuple[object, list[str]]:
+    """Build an architecture with the first plug-in that can, or return None and the reasons."""
     reasons: list[str] = []
     for name, architecture in architectures.items():
         ready = {
@@ -235,7 +268,8 @@ def _trainer(
             for key, value in architecture.items()
         }
         try:
-            return plugins.load("trainers", name)(ready), reasons
+            factory = cast("Callable[[Mapping[str, Any]], object]", plugins.load(group, name))
+            return factory(ready), reasons
         except FedbusError as error:
             reasons.append(f"{name}: {error}")
     return None, reasons

@@ -181,7 +181,7 @@ async def fetch(
     described, weights = got[ref.spec.digest], got[ref.weights.digest]
     try:
         spec = codec.from_json(ModelSpec, bytes(described.read(0, described.size)))
-        layout = Layout.read(spec.layout)
+        layout = Layout.read(spec.layout, may_be_empty=True)
         blob, updates = memoryview(weights.read(0, weights.size)), 0
         if key is not None and ref.encryption is not None:
             anchor = got[ref.encryption.anchor_weights.digest]

@@ -8,7 +8,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Final, Literal, Protocol, cast, get_args
 
 import msgpack
@@ -117,12 +117,16 @@ class Tensor:
 class Layout:
     """The tensors of a model, in the order in which a blob holds them.
 
+    Args:
+        tensors: At least one, unless `may_be_empty`: a model that only runs has none.
+
     Raises:
         LayoutError: There is no tensor, are more than 4096, two of one name, more than 64 GiB in
             total, or only local ones.
     """
 
     tensors: tuple[Tensor, ...]
+    may_be_empty: InitVar[bool] = field(default=False, kw_only=True)
     size: int = field(init=False, repr=False, compare=False)
     """Bytes of all tensors."""
     numbers: int = field(init=False, repr=False, compare=False)
@@ -132,18 +136,18 @@ class Layout:
     digest: str = field(init=False, repr=False, compare=False)
     """SHA-256 (64 hex digits) of all names, shapes, dtypes and roles, as canonical msgpack."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, may_be_empty: bool) -> None:
         """Validate the tensors, and compute the derived fields."""
-        if not 1 <= len(self.tensors) <= MAX_TENSORS:
+        if not (0 if may_be_empty else 1) <= len(self.tensors) <= MAX_TENSORS:
             raise LayoutError(f"a layout of {len(self.tensors)} tensors; 1 to {MAX_TENSORS}")
-        name, times = Counter(tensor.name for tensor in self.tensors).most_common(1)[0]
-        if times > 1:
-            raise LayoutError(f"{times} tensors named {name!r}")
+        for name, times in Counter(tensor.name for tensor in self.tensors).most_common(1):
+            if times > 1:
+                raise LayoutError(f"{times} tensors named {name!r}")
         size = sum(tensor.size for tensor in self.tensors)
         if size > MAX_BLOB_BYTES:
             raise LayoutError(f"a layout of {size} bytes; at most {MAX_BLOB_BYTES}")
         shared = tuple(tensor.difference for tensor in self.tensors if tensor.role != "local")
-        if not shared:
+        if self.tensors and not shared:
             raise LayoutError("a layout of local tensors only: there is nothing to average")
         rows = [[t.name, list(t.shape), t.dtype, t.role] for t in self.tensors]
         # A frozen dataclass cannot assign its own fields either.
@@ -163,10 +167,11 @@ class Layout:
         )
 
     @classmethod
-    def read(cls, tensors: Iterable[TensorLike]) -> "Layout":
-        """Validate a layout from a message."""
+    def read(cls, tensors: Iterable[TensorLike], *, may_be_empty: bool = False) -> "Layout":
+        """Validate a layout from a message; that of a model that only runs may be empty."""
         return cls(
-            tuple(Tensor(t.name, tuple(t.shape), t.dtype, cast("Role", t.role)) for t in tensors)
+            tuple(Tensor(t.name, tuple(t.shape), t.dtype, cast("Role", t.role)) for t in tensors),
+            may_be_empty=may_be_empty,
         )
 
     @property

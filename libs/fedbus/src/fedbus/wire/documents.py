@@ -222,7 +222,8 @@ class ModelNeeds:
     """The parts of a model's spec that decide which agents can train it.
 
     `architectures` are names of frameworks. `classes` has the first names of the model's classes,
-    their `count` and a `digest` of all. `answers` is the meaning of the outputs.
+    their `count` and a `digest` of all. `answers` is the meaning of the outputs. A model that only
+    runs has `trains` false.
     """
 
     architectures: Annotated[tuple[Ident, ...], Bounds(max_length=MAX_STRUCTURES)]
@@ -230,6 +231,7 @@ class ModelNeeds:
     classes: Annotated[dict[str, Any], Bounds(max_length=3)] = field(default_factory=dict)
     least_batch: Annotated[int, Strict(ge=1, lt=2**31)] = 1
     answers: OutputKind | None = None
+    trains: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +239,7 @@ class ModelSpec:
     """Description of a model: layout, architectures, input, meaning of the outputs.
 
     Attributes:
+        layout: The tensors of a version; empty for a model that only runs: its file holds them.
         architectures: What each framework's adapter needs, by the framework's name; an entry
             `{"blob": blob_ref}` refers to a file that the repository serves. The adapter validates
             it, and never executes it.
@@ -247,7 +250,7 @@ class ModelSpec:
     """
 
     model: Ident
-    layout: Annotated[tuple[TensorSpec, ...], Bounds(min_length=1, max_length=MAX_TENSORS)]
+    layout: Annotated[tuple[TensorSpec, ...], Bounds(max_length=MAX_TENSORS)]
     architectures: Annotated[dict[Ident, dict[str, Any]], Bounds(max_length=MAX_STRUCTURES)]
     input: dict[str, Any] = field(default_factory=dict)
     answers: OutputKind | None = None

@@ -41,11 +41,25 @@ def incompatibilities(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, 
         return ()
     if needs is None:
         return ()
+    if not needs.trains:
+        return (_runs_only_fault(job, needs),)
     return (
         *_batch_size_faults(training_params_of(job).batch_size, needs.least_batch),
         *_loss_faults(job, needs),
         *_framework_faults(job, needs),
     )
+
+
+def _runs_only_fault(job: JobFile, needs: ModelNeeds) -> JobFault:
+    problem = (
+        f"model {job.model_name} only runs: its {listed(needs.architectures)} file holds the "
+        "weights, and agents cannot train it"
+    )
+    hint = (
+        "push a trainable one under another name: `fedbus models push package.module:factory`, or "
+        "a .tflite file with the signatures train, infer, get_weights and set_weights"
+    )
+    return JobFault(key="model_name", problem=problem, hint=hint)
 
 
 def trains_by_tflite_alone(file: bytes, needs: ModelNeeds | None) -> bool:

@@ -119,6 +119,7 @@ class SpecReader:
             classes=abbreviate_names(found.classes),
             least_batch=found.least_batch,
             answers=found.answers,
+            trains=bool(found.layout),
         )
         if len(codec.to_json(needs)) <= MAX_NEEDS_BYTES and len(found.input) <= MAX_INPUT_KEYS:
             return needs

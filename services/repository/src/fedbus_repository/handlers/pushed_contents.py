@@ -12,6 +12,7 @@ import numpy as np
 
 from fedbus.data.model_input import read_inputs
 from fedbus.errors import LayoutError, TrainingError, WireError
+from fedbus.frameworks.tflite.run_facts import check_runnable
 from fedbus.frameworks.tflite.signatures import check_trainable
 from fedbus.frameworks.tflite.verify import verify
 from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, read_header
@@ -61,7 +62,10 @@ def check_architectures(spec: ModelSpec, layout: Layout, read: Read) -> None:
         try:
             (blob_ref,) = named_files([(name, architecture)])
             facts = verify(read(blob_ref, 0, blob_ref.size))
-            check_trainable(facts, layout)
+            if layout.tensors:
+                check_trainable(facts, layout)
+            else:
+                check_runnable(facts)
         except (ValueError, WireError) as error:
             raise TrainingError(
                 f"architectures.{name}: expected a file's digest and size in `blob`"

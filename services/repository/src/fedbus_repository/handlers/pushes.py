@@ -126,7 +126,7 @@ def read_spec(
     try:
         spec = specs.read(message.spec, uploads, pushed=True)
         check_statements(spec)
-        layout, files = Layout.read(spec.layout), files_of(spec)
+        layout, files = Layout.read(spec.layout, may_be_empty=True), files_of(spec)
     except (LayoutError, TransferError, WireError) as error:
         return StoreRefusal(f"the model spec: {error}")
     if spec.model != message.model:

@@ -211,8 +211,8 @@ def push(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="SPEC.json|MODULE:FACTORY",
-            help="The model's spec, or your function that makes the model.",
+            metavar="SPEC.json|FILE.tflite|MODULE:FACTORY",
+            help="The model's spec, a model file, or your function that makes the model.",
         ),
     ],
     weights: WeightsFile = None,
@@ -246,7 +246,9 @@ def push(
     {"tflite": {"blob": "digits.tflite"}, "torch": {"name": "mlp", "config": {…}}}}. A "blob" names
     a file beside the spec, or {"digest", "size"} of a stored one. Without "layout", that of the
     weights is used. `package.module:factory` is called on your machine; its model is pushed as data
-    with its weights, and agents rebuild it from their installed packages.
+    with its weights, and agents rebuild it from their installed packages. A model file needs no
+    spec. A .tflite file that cannot be trained, plain or quantized, holds its own weights:
+    inference answers with it, and no job can train it.
     The model is trained for one step and asked once in each of its frameworks that is installed
     here; if that fails, it is not pushed.
     A trained model is not replaced without --reset; the pushed version is then served and trained,

@@ -10,6 +10,8 @@ _MIB = 2**20
 
 def format_memory_needed(spec: ModelSpec) -> str:
     """Format the free memory that training needs on an agent, with plain SGD and with Adam."""
+    if not spec.layout:
+        return "it only runs: inference answers with it, and agents cannot train it"
     size, only_tflite = Layout.read(spec.layout).size, spec.architectures.keys() == {"tflite"}
     plain, adam = (
         max(1, -(-training_memory_bytes(size, params, only_tflite=only_tflite) // _MIB))

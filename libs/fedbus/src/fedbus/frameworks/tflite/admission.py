@@ -16,6 +16,7 @@ from typing import Final
 from fedbus.atomic_write import atomic_write
 from fedbus.digest import digest_of
 from fedbus.errors import TrainingError
+from fedbus.frameworks.tflite.run_facts import check_runnable
 from fedbus.frameworks.tflite.signatures import check_trainable
 from fedbus.frameworks.tflite.trial import FileCrash, Trial, TrialNotRun, try_file
 from fedbus.frameworks.tflite.verify import verify
@@ -60,13 +61,18 @@ class Admission:
     def admit(self, data: bytes | bytearray, layout: Layout | None = None) -> str:
         """Verify a file, try it if it is new here, and return its digest.
 
+        A model whose layout is empty only runs; the file of any other must be trainable.
+
         Raises:
             TrainingError: it is damaged, does not run, does not fit the layout, or, as a
                 `FileCrash`, ended a process that opened it.
             PluginError: no TFLite runtime is installed.
         """
         facts = verify(data)
-        check_trainable(facts, layout)
+        if layout is not None and not layout.tensors:
+            check_runnable(facts)
+        else:
+            check_trainable(facts, layout)
         digest = digest_of(data)
         if (known := self._tried.get(digest) or self._read(digest)) is None:
             known = False, _PASSED

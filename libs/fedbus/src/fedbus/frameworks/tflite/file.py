@@ -64,13 +64,25 @@ def open_file(file: bytes | bytearray) -> dict[str, Signature]:
         PluginError: No TFLite runtime is installed, or none that works with this version of numpy.
         TrainingError: The runtime refuses the file.
     """
+    return signatures_of(new_interpreter(file))
+
+
+def signatures_of(interpreter: Any) -> dict[str, Signature]:  # noqa: ANN401 - a class without types
+    """Return all signatures of an opened file; raise TrainingError if the runtime refuses one."""
+    try:
+        names = interpreter.get_signature_list()
+        return {name: interpreter.get_signature_runner(name) for name in names}
+    except (ValueError, RuntimeError) as error:
+        raise TrainingError(f"not a .tflite file that runs here: {error}") from error
+
+
+def new_interpreter(file: bytes | bytearray) -> Any:  # noqa: ANN401 - a class without types
+    """Open a verified file in the installed runtime, in one thread; raise as `open_file` does."""
     runtime = find_interpreter()
     try:
         with warnings.catch_warnings():  # TensorFlow announces its successor each time
             warnings.simplefilter("ignore", UserWarning)
-            interpreter = runtime(model_content=bytes(file), num_threads=1)
-        names = interpreter.get_signature_list()
-        return {name: interpreter.get_signature_runner(name) for name in names}
+            return runtime(model_content=bytes(file), num_threads=1)
     except SystemError as error:  # raised by C code that was compiled for another numpy
         raise PluginError(_unfit(runtime.__module__, error)) from error
     except (ValueError, RuntimeError) as error:

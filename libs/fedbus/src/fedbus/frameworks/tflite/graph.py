@@ -24,6 +24,8 @@ from fedbus.limits import MAX_DIMENSIONS
 
 MAX_TENSOR_BYTES: Final = 2**31 - 1
 """A tensor with a batch of 1; many kernels of TFLite count in 32 bits."""
+PASSED_OVER: Final = frozenset({6, 22, 53, 114})
+"""DEQUANTIZE, RESHAPE, CAST and QUANTIZE: the numbers stay."""
 MAX_GRAPH_NAME_BYTES: Final = 1024
 MAX_STEPS: Final = 2**22
 """Tensors, operators, and their inputs and outputs, of all subgraphs."""
@@ -232,3 +234,20 @@ def _check_quantization(where: str, quantization: Record, shape: Sequence[int]) 
     counts = {0, 1} if len(scales) <= 1 else {shape[axis]}
     if len(scales) not in counts or len(zeros) not in {0, 1, len(scales)}:
         raise WireError(f"{where}: {len(scales)} scales and {len(zeros)} zero points")
+
+
+def operator_behind(graph: Record, index: int, codes: Sequence[Record]) -> int:
+    """Return the builtin operator that computes a tensor of a checked subgraph; -1: none does.
+
+    Operators that change the dtype or shape only are passed over.
+    """
+    for operator in reversed(graph.get("operators", [])):
+        if index not in map(int, operator.get("outputs", ())):
+            continue
+        code = codes[operator.get("opcode_index", 0)]
+        builtin = int(max(code.get("deprecated_builtin_code", 0), code.get("builtin_code", 0)))
+        inputs = operator.get("inputs", ())
+        if builtin not in PASSED_OVER or not len(inputs):
+            return builtin
+        index = int(inputs[0])
+    return -1

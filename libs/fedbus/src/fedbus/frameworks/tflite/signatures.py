@@ -1,7 +1,7 @@
 """Signatures of a trainable `.tflite` file. Pure."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from fedbus.errors import TrainingError
@@ -29,10 +29,22 @@ HINT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TensorFacts:
-    """An input or output of a signature, as the file describes it."""
+    """An input or output of a signature, as the file describes it.
+
+    Attributes:
+        shape: With a batch of 1 where the number of rows is open.
+        open_shape: With -1 for each open length; () if the file does not state it.
+        scale: Of quantized numbers: a number is `scale * (stored - zero_point)`; 0: not quantized.
+        operator: Number of the builtin operator that computes it, behind changes of its dtype or
+            shape; -1: none.
+    """
 
     shape: tuple[int, ...]
     dtype: str
+    open_shape: tuple[int, ...] = field(default=(), compare=False)
+    scale: float = field(default=0.0, compare=False)
+    zero_point: int = field(default=0, compare=False)
+    operator: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +62,19 @@ class TfliteFacts:
     Attributes:
         custom: Operators that are not built into TFLite; those of Select TF begin with Flex.
         bytes: Size of all tensors with a batch of 1: an upper bound of their memory.
+        main: Inputs and outputs of the first subgraph by the names of tensors, which a file without
+            signatures runs.
     """
 
     signatures: Mapping[str, SignatureFacts]
     custom: tuple[str, ...]
     bytes: int
+    main: SignatureFacts = SignatureFacts({}, {})
+
+    @property
+    def trains(self) -> bool:
+        """Return whether the file has all signatures of a trainable one."""
+        return NEEDED.keys() <= self.signatures.keys()
 
 
 def check_signatures(signatures: Mapping[str, tuple[Collection[str], Collection[str]]]) -> None:

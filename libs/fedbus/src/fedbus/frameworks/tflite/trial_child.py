@@ -19,7 +19,12 @@ from typing import Any, Final
 import numpy as np
 
 from fedbus.errors import FedbusError, PluginError, TrainingError
-from fedbus.frameworks.tflite.file import Signature, find_interpreter, open_file
+from fedbus.frameworks.tflite.file import (
+    Signature,
+    find_interpreter,
+    new_interpreter,
+    signatures_of,
+)
 from fedbus.frameworks.tflite.trial import MAX_REPORT_BYTES
 from fedbus.model.layout import Array
 
@@ -57,7 +62,10 @@ def try_signatures(file: bytes) -> dict[str, int]:
     Raises:
         FedbusError: The file cannot be opened, or a signature fails; the message names it.
     """
-    signatures = open_file(file)
+    interpreter = new_interpreter(file)
+    signatures = signatures_of(interpreter)
+    if not signatures:
+        _run_main(interpreter)
     for name in sorted(signatures, key=_order):
         for inputs in _zeros(signatures, name):
             try:
@@ -70,6 +78,25 @@ def try_signatures(file: bytes) -> dict[str, int]:
                     f"the signature {name!r} fails on zeros of {shapes}: {why}"
                 ) from error
     return {"signatures": len(signatures), "peak_kib": _peak_kib()}
+
+
+def _run_main(interpreter: Any) -> None:  # noqa: ANN401 - a class without types
+    """Run the first subgraph of a file without signatures on zeros, with one row and with two."""
+    details = interpreter.get_input_details()
+    is_open = any(-1 in about["shape_signature"] for about in details)
+    for rows in BATCHES if is_open else BATCHES[:1]:
+        inputs = {about["index"]: _zero(about, rows) for about in details}
+        try:
+            for index, array in inputs.items():
+                interpreter.resize_tensor_input(index, array.shape)
+            interpreter.allocate_tensors()
+            for index, array in inputs.items():
+                interpreter.set_tensor(index, array)
+            interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            shapes = [array.shape for array in inputs.values()]
+            why = str(error) or "the runtime names no reason, as when its memory runs out"
+            raise TrainingError(f"it fails on zeros of {shapes}: {why}") from error
 
 
 def _order(name: str) -> tuple[bool, str]:

@@ -10,15 +10,17 @@ Some faults only the kernels can detect, such as options of an operator that do 
 for these `trial.py` runs a file once in a process of its own.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from fedbus.errors import TrainingError, WireError
 from fedbus.frameworks.tflite.flatbuffer import Reader, Record
 from fedbus.frameworks.tflite.flatbuffer_schema import DTYPES, IDENTIFIER, SCHEMA, UNIONS, VERSION
-from fedbus.frameworks.tflite.graph import File, Subgraph, size_of, text, within
+from fedbus.frameworks.tflite.graph import File, Subgraph, operator_behind, size_of, text, within
 from fedbus.frameworks.tflite.signatures import SignatureFacts, TensorFacts, TfliteFacts
 
+_NAME: Final = r"[!-~]{1,128}"
 MAX_SUBGRAPHS: Final = 4096
 MAX_CALLS: Final = 32
 """Depth of subgraphs that call each other; TFLite calls them on the native stack."""
@@ -59,7 +61,7 @@ class _Model:
             text(c["custom_code"], "custom_code") for c in self._file.codes if "custom_code" in c
         }
         size = sum(size_of(tensor) for graph in self._graphs for tensor in graph.get("tensors", []))
-        return TfliteFacts(self._signatures(), tuple(sorted(custom)), size)
+        return TfliteFacts(self._signatures(), tuple(sorted(custom)), size, self._main())
 
     def _check_buffers(self) -> None:
         for n, buffer in enumerate(self._file.buffers):
@@ -74,6 +76,30 @@ class _Model:
             text(entry.get("name"), f"metadata {n}")
         for number in self._model.get("metadata_buffer", []):
             within("metadata_buffer", int(number), self._file.buffers, "buffers")
+
+    def _main(self) -> SignatureFacts:
+        graph = self._graphs[0]
+        self._file.spend("subgraph 0", len(graph.get("inputs", ())) + len(graph.get("outputs", ())))
+        sides = (
+            {name: self._tensor(graph, index) for name, index in _tensor_names(graph, side)}
+            for side in ("inputs", "outputs")
+        )
+        return SignatureFacts(*sides)
+
+    def _tensor(self, graph: Record, index: int) -> TensorFacts:
+        tensor = graph["tensors"][index]
+        shape = tuple(map(int, tensor.get("shape", ())))
+        quantization = tensor.get("quantization", {})
+        scales, zeros = (quantization.get(key, ()) for key in ("scale", "zero_point"))
+        single = len(scales) == 1
+        return TensorFacts(
+            shape,
+            DTYPES.get(tensor.get("type", 0), "no array"),
+            tuple(map(int, tensor.get("shape_signature", ()))),
+            float(scales[0]) if single else 0.0,
+            int(zeros[0]) if single and len(zeros) else 0,
+            operator_behind(graph, index, self._file.codes),
+        )
 
     def _signatures(self) -> dict[str, SignatureFacts]:
         found: dict[str, SignatureFacts] = {}
@@ -105,9 +131,21 @@ class _Model:
             seen.add(name)
             if index not in there:
                 raise WireError(f"{where}: {name!r} is tensor {index}, which is none of them")
-            tensor = graph["tensors"][index]
-            shape = tuple(map(int, tensor.get("shape", ())))
-            yield name, TensorFacts(shape, DTYPES.get(tensor.get("type", 0), "no array"))
+            yield name, self._tensor(graph, index)
+
+
+def _tensor_names(graph: Record, side: str) -> Iterator[tuple[str, int]]:
+    """Yield the tensors of a subgraph's inputs or outputs, by distinct printable names."""
+    seen: set[str] = set()
+    for n, number in enumerate(graph.get(side, ())):
+        try:
+            name = text(graph["tensors"][int(number)].get("name"), side)
+        except WireError:
+            name = ""
+        if name in seen or not re.fullmatch(_NAME, name):
+            name = f"{side[:-1]}_{n}"
+        seen.add(name)
+        yield name, int(number)
 
 
 def _check_calls(calls: Sequence[Sequence[int]]) -> None:

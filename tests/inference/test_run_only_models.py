@@ -1,0 +1,83 @@
+"""Model files that only run answer requests as their framework does, after a push."""
+
+import json
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from fedbus.client.model_source import prepare_model
+from fedbus.core.actions import Reply
+from fedbus.data.digits import digits
+from fedbus.frameworks.tflite.admission import Admission
+from fedbus.frameworks.tflite.runtime import open_runtime
+from fedbus.wire.documents import ModelLatest
+from fedbus_inference.encoding import Encoding
+from fedbus_inference.loading import load_version, open_spec
+from fedbus_inference.model_runtimes import runtime_for
+from fedbus_inference.prediction import PredictionRequest, answer_requests
+from fedbus_inference.served_version import ServedVersion
+from fedbus_inference.settings import InferenceSettings
+from tests.fedbus.frameworks.model_files_data import FOLDER, model_file
+from tests.inference.harness import REPLY
+
+RUNTIMES = ("tflite_runtime", "ai_edge_litert")
+pytestmark = pytest.mark.skipif(not any(map(find_spec, RUNTIMES)), reason="no TFLite runtime")
+ROWS, _ = digits()
+
+
+def served(name: str) -> ServedVersion:
+    """Push a file, and load it as the service does."""
+    packed = prepare_model(FOLDER / name)
+    push, blobs = packed.push, packed.blobs
+    latest = ModelLatest(
+        model=push.model,
+        version=1,
+        digest=push.weights.digest,
+        size=push.weights.size,
+        spec=push.spec,
+        source="repository.main",
+        metrics={},
+        parent=None,
+        job=None,
+        round=0,
+    )
+    runtime = runtime_for("auto", admission=Admission(tried={}))
+    opened = open_spec(blobs[push.spec.digest], push.spec, runtime, InferenceSettings())
+    assert opened.blob is not None
+    file = blobs[opened.blob.digest]
+    return load_version(opened, latest, file, blobs[push.weights.digest], runtime.load)
+
+
+def answer(served: ServedVersion, inputs: object) -> dict[str, object]:
+    """Ask for a prediction in JSON."""
+    request = PredictionRequest(json.dumps({"inputs": inputs}).encode(), Encoding.JSON, REPLY)
+    (reply,) = answer_requests(served, [request], 10_000).replies
+    assert isinstance(reply, Reply)
+    found: dict[str, object] = json.loads(reply.payload)
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 7])
+@pytest.mark.parametrize("name", ["plain.tflite", "uint8.tflite", "three_rows.tflite"])
+def test_a_pushed_file_answers_as_its_framework(name: str, count: int) -> None:
+    """With the class that follows from the probabilities."""
+    made = served(name)
+    found = answer(made, ROWS[:count].tolist())
+    wanted = np.asarray(open_runtime({"blob": model_file(name)}).predict(ROWS[:count]))
+    np.testing.assert_allclose(np.array(found["outputs"]), wanted, atol=1e-6)
+    assert found["classes"] == wanted.argmax(axis=1).tolist()
+    assert made.outputs["outputs"].shape == (10,)
+
+
+def test_named_inputs_and_outputs_of_a_file() -> None:
+    """Those that its converter gave it."""
+    made = served("two.tflite")
+    assert {name: (each.shape, each.dtype) for name, each in made.inputs.items()} == {
+        "extra": ((2,), "int32"),
+        "image": ((4,), "float32"),
+    }
+    assert {name: each.shape for name, each in made.outputs.items()} == {"total": (), "twice": (4,)}
+    found = answer(made, {"image": [[1, 2, 3, 4], [0, 0, 0, 1]], "extra": [[1, 1], [5, 0]]})
+    assert found["outputs"] == {"total": [12, 6], "twice": [[2, 4, 6, 8], [0, 0, 0, 2]]}
+    assert "'extra' is missing" in str(answer(made, {"image": [[1, 2, 3, 4]]})["error"])
