@@ -1,5 +1,6 @@
 """A store stays consistent whatever requests arrive in whatever order."""
 
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,13 @@ from fedbus.training.params import PluginChoice
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import StrategyState
-from fedbus_repository.stores.records import HistoryEntry, StoredJob, StoreRefusal
+from fedbus_repository.stores.records import (
+    ConfigurationEntry,
+    HistoryEntry,
+    StoredConfiguration,
+    StoredJob,
+    StoreRefusal,
+)
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS, Disk
 from tests.repository.harness import (
@@ -59,6 +66,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.committed: dict[int, HistoryEntry] = {}
         self.updates: dict[tuple[str, int], bytes] = {}
         self.plans: list[Plan] = []
+        self.configurations: dict[int, StoredConfiguration] = {}
 
     def opened(self) -> SqliteStore:
         return SqliteStore(Path(self.folder.name), keep=3, durable=False, on_step=self.disk)
@@ -154,6 +162,26 @@ class StoreMachine(RuleBasedStateMachine):
         """The same job is the same job, whatever has happened to it."""
         again = self.tried(lambda: self.store.store_job(0, JOB, MODEL, b"{}"))
         assert again is None or isinstance(again, StoredJob)
+
+    @rule(rounds=st.integers(1, 4), job=st.sampled_from(("a", "b")))
+    def store_configuration(self, rounds: int, job: str) -> None:
+        """Store a configuration, perhaps one that is known, in another notation."""
+        tree = {"training_id": job, "model_name": MODEL, "num_rounds": rounds}
+        answer = self.tried(lambda: self.store.store_configuration(json.dumps(tree).encode()))
+        if isinstance(answer, ConfigurationEntry):
+            known = self.configurations.setdefault(rounds, answer.stored)
+            assert answer.stored == known
+
+    @invariant()
+    def each_configuration_is_stored_once(self) -> None:
+        """With that of the job's own file; numbers rise from 1."""
+        found = self.store.configurations(MODEL, 9)
+        assert isinstance(found, tuple)
+        assert [each.number for each in found] == list(range(len(found), 0, -1))
+        assert {each.configuration for each in found} >= {
+            each.configuration for each in self.configurations.values()
+        }
+        assert len({each.file for each in found}) == len(found) == len(self.configurations) + 1
 
     @invariant()
     def what_is_held_is_true(self) -> None:

@@ -65,6 +65,7 @@ def make_older(folder: Path, schema: int) -> None:
     """Turn a store into one of schema 6 to 3, by removing what later ones have added."""
     db = sqlite3.connect(folder / "repository.db", isolation_level=None)
     db.execute("DROP TABLE documents")
+    db.execute("DROP TABLE configurations")
     db.execute("DROP TABLE name_changes")
     db.execute("DROP INDEX branches")
     db.execute("ALTER TABLE versions DROP COLUMN base")

@@ -32,6 +32,7 @@ from fedbus.wire.messages import (
 )
 from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.commits import CommitHandler
+from fedbus_repository.handlers.job_records import JobRecordHandler, JobRecordRequest
 from fedbus_repository.handlers.jobs import JobHandler, JobRequest
 from fedbus_repository.handlers.leases import LeaseHandler
 from fedbus_repository.handlers.ledgers import LedgerHandler
@@ -68,6 +69,7 @@ class RepositoryCore(Core):
         self._commits = CommitHandler(store, self._requests, self._catalog, specs)
         self._ledgers = LedgerHandler(store, self._requests)
         self._trail = TrailHandler(store, self._requests, self._catalog)
+        self._job_records = JobRecordHandler(store, self._requests)
         self._pushes = PushHandler(store, self._requests, self._catalog, specs)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
@@ -103,6 +105,8 @@ class RepositoryCore(Core):
                 yield from self._leases.take(sender, message, now)
             case _ if isinstance(message, JobRequest):
                 yield from self._jobs.handle(sender, message)
+            case _ if isinstance(message, JobRecordRequest):
+                yield from self._job_records.handle(sender, message)
             case Commit():
                 yield from self._commits.commit(sender, message)
             case RecordNoise():

@@ -5,6 +5,7 @@ fault: no key is ignored without notice. Pure.
 """
 
 from fedbus.jobs.comparison import differences
+from fedbus.jobs.configuration import configuration_id, configuration_of
 from fedbus.jobs.faults import JobFileError, format_faults, read_refusal, write_refusal
 from fedbus.jobs.framework_checks import framework_faults
 from fedbus.jobs.job_ids import generate_job_id

@@ -27,13 +27,16 @@ from fedbus_repository.stores.ledger_records import (
     RecordedNoise,
 )
 from fedbus_repository.stores.records import (
+    ConfigurationEntry,
     HistoryEntry,
     JobAnswer,
     JobEnd,
+    JobFacts,
     Lease,
     ModelView,
     Origin,
     StaleLease,
+    StoredConfiguration,
     StoreRefusal,
     Verdict,
     Version,
@@ -166,6 +169,32 @@ class Store(TrailStore, DocumentStore, Protocol):
 
     def load_job(self, epoch: int, job: str, origin: Origin | None = None) -> JobAnswer:
         """Load a job, or the job that the submission of this origin has already become."""
+
+    def job_facts(self, job: str) -> JobFacts | StoreRefusal:
+        """Return what the result of a job is made of; it may run still."""
+
+    def rounds_of(self, job: str, limit: int, before: int | None = None) -> tuple[Version, ...]:
+        """Return the versions of a job's rounds below round `before`, newest first."""
+
+    def jobs_of_model(
+        self, model: str, limit: int, before: str | None = None
+    ) -> tuple[JobFacts, ...] | StoreRefusal:
+        """Return the facts of a model's jobs that were stored before one of them, newest first."""
+
+    def store_configuration(self, file: bytes) -> ConfigurationEntry | StoreRefusal:
+        """Store the configuration of a job file; a known one is returned instead.
+
+        Refused if the file is not valid, or its model is not stored. `store_job` stores that of its
+        file.
+        """
+
+    def configuration(self, name: str) -> StoredConfiguration | StoreRefusal:
+        """Return a configuration by its id."""
+
+    def configurations(
+        self, model: str | None, limit: int, before: int | None = None
+    ) -> tuple[StoredConfiguration, ...] | StoreRefusal:
+        """Return configurations of a model, or of all, below a number, newest first."""
 
     def check_commit(self, record: RoundRecord) -> HistoryEntry | StoreRefusal | None:
         """Return what `commit` would answer; None: it would insert, so fetch the blobs."""

@@ -10,11 +10,11 @@ from fedbus_repository.stores.document_records import (
     DocumentKind,
     StoredDocument,
 )
-from fedbus_repository.stores.job_decisions import JobDecisions
+from fedbus_repository.stores.job_record_decisions import JobRecordDecisions
 from fedbus_repository.stores.record_database import Records
 
 
-class DocumentDecisions(JobDecisions):
+class DocumentDecisions(JobRecordDecisions):
     """The part of a `Store` that concerns documents."""
 
     def document(self, kind: DocumentKind, name: str) -> StoredDocument | None:

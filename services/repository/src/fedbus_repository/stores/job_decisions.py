@@ -14,6 +14,10 @@ from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores import commit_rules, privacy_rules, rules
+from fedbus_repository.stores.job_configurations import (
+    enter_configuration,
+    readable_configuration,
+)
 from fedbus_repository.stores.ledger_decisions import (
     Accountant,
     LedgerDecisions,
@@ -86,6 +90,7 @@ class JobDecisions(LedgerDecisions):
         continued: Strategy | None = None,
         strategy: Strategy | None = None,
     ) -> JobAnswer:
+        configuration = readable_configuration(file)
         with self._database.writing(f"storing job {job}") as records:
             found = _find_submitted(records, epoch, job, origin, self._now())
             if isinstance(found, StaleLease):
@@ -112,6 +117,8 @@ class JobDecisions(LedgerDecisions):
                 strategy=strategy,
                 origin=origin,
             )
+            if configuration is not None:
+                enter_configuration(records, base.model, configuration, new.at)
             records.insert_job(new)
             return _find_job(records, epoch, job)
 

@@ -28,6 +28,7 @@ from fedbus_repository.stores.records import (
     JobEnd,
     Lease,
     Origin,
+    StoredConfiguration,
     StoredJob,
     Version,
 )
@@ -103,6 +104,9 @@ class VersionRecords(Protocol):
     def counted_updates(self, job: str, task: int) -> set[CountedUpdate]:
         """Read which updates for a task are part of a committed round."""
 
+    def rounds_of(self, job: str, limit: int, before: int | None = None) -> tuple[Version, ...]:
+        """Read the versions of a job's rounds below round `before`, newest first."""
+
     def energy_of(self, job: str) -> Iterable[EnergyUsed]:
         """Read what each round of a job has used, of those that were measured."""
 
@@ -151,6 +155,9 @@ class JobRecords(Protocol):
     def jobs_on(self, model: str, base: int) -> tuple[JobOnModel, ...]:
         """Read the jobs on a model that began at this version or a later one, oldest first."""
 
+    def jobs_of(self, model: str, limit: int, before: str | None = None) -> tuple[str, ...]:
+        """Return the ids of a model's jobs that were stored before one of them, newest first."""
+
     def insert_job(self, new: NewJob) -> None:
         """Write a job; at most one of a model is running."""
 
@@ -194,7 +201,30 @@ class LedgerRecords(Protocol):
         """Write the next entry of a job's ledger; one of this job and task must not exist."""
 
 
-class Records(VersionRecords, JobRecords, LedgerRecords, NameRecords, DocumentRecords, Protocol):
+class ConfigurationRecords(Protocol):
+    """Configurations of jobs; they are never changed and never deleted."""
+
+    def configuration(self, name: str) -> StoredConfiguration | None:
+        """Read a configuration by its id."""
+
+    def configurations(
+        self, model: str | None, limit: int, before: int | None = None
+    ) -> tuple[StoredConfiguration, ...]:
+        """Read configurations of a model, or of all, below the number `before`, newest first."""
+
+    def insert_configuration(self, new: StoredConfiguration) -> None:
+        """Write a configuration; neither its id nor its number must exist."""
+
+
+class Records(
+    VersionRecords,
+    JobRecords,
+    LedgerRecords,
+    NameRecords,
+    DocumentRecords,
+    ConfigurationRecords,
+    Protocol,
+):
     """All records of a store, within one `reading` or `writing` block."""
 
 

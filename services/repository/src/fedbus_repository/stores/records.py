@@ -170,6 +170,48 @@ class StoredJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredConfiguration:
+    """What job files of a model mean, without the job's id; never changed, never deleted.
+
+    Attributes:
+        number: Counts the configurations of the store, from 1.
+        file: The configuration: a job file without an id, as `configuration_of` writes it.
+    """
+
+    configuration: str
+    model: str
+    number: int
+    file: bytes
+    at: Timestamp | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationEntry:
+    """A configuration, and whether it was stored before."""
+
+    stored: StoredConfiguration
+    known: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFacts:
+    """What the result of a job is made of.
+
+    Attributes:
+        configuration: The id of its file's configuration; None if the file cannot be read.
+        last: The version of its last committed round; None before the first.
+        spent: What its ledger adds up to; None before its first entry, and without a mechanism.
+        energy: What its rounds and their evaluations have used.
+    """
+
+    job: StoredJob
+    configuration: str | None
+    last: Version | None
+    spent: PrivacySpent | None = None
+    energy: EnergyUsed | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelView:
     """A version of a model and a part of the model's history, newest first.
 

@@ -42,6 +42,14 @@ def unknown_job(job: str) -> str:
     return f"no job named {job!r} in this repository"
 
 
+def unknown_configuration(name: str) -> str:
+    """Format the refusal of a configuration that is not stored."""
+    return (
+        f"no configuration {name!r} in this repository; `fedbus configurations list` names those "
+        "that are"
+    )
+
+
 def unknown_version(latest: Version, version: int | None) -> str:
     """Format the refusal of a version that a model does not have."""
     return f"model {latest.model!r} has versions 1 to {latest.version}, no {version}"

@@ -17,6 +17,23 @@ from fedbus.wire.messages.commits import (
     RecordNoise,
 )
 from fedbus.wire.messages.feature_requests import FeaturesReady, FeatureTask
+from fedbus.wire.messages.job_records import (
+    Configuration,
+    ConfigurationShown,
+    ConfigurationsListed,
+    ConfigurationStored,
+    JobFileShown,
+    JobResult,
+    JobResultShown,
+    JobResultsListed,
+    ListConfigurations,
+    ListJobResults,
+    RoundOutcome,
+    ShowConfiguration,
+    ShowJobFile,
+    ShowJobResult,
+    StoreConfiguration,
+)
 from fedbus.wire.messages.job_storage import (
     Acceptance,
     EndJob,

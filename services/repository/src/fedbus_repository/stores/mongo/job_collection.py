@@ -89,6 +89,17 @@ class JobCollection(VersionCollection, LedgerCollection):
         )
         return tuple(self._job_on_model(each) for each in found)
 
+    def jobs_of(self, model: str, limit: int, before: str | None = None) -> tuple[str, ...]:
+        if limit < 1:
+            return ()
+        found_by: dict[str, Any] = {"model": model}
+        if before is not None:
+            found_by["number"] = {"$lt": self._own(before, fields={"number": 1})["number"]}
+        found = self._collections.find(
+            JOBS, found_by, order=LAST_FIRST, limit=limit, fields={"_id": 1}
+        )
+        return tuple(each["_id"] for each in found)
+
     def insert_job(self, new: NewJob) -> None:
         last = self._collections.find_one(JOBS, {}, order=LAST_FIRST, fields={"number": 1})
         number = 1 if last is None else last["number"] + 1

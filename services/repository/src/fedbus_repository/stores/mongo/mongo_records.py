@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fedbus_repository.stores.mongo.document_collection import DocumentCollection
+from fedbus_repository.stores.mongo.configuration_collection import ConfigurationCollection
 from fedbus_repository.stores.mongo.name_collection import NameCollection
 
 INDEXES: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...]]] = {
@@ -31,6 +31,10 @@ INDEXES: Final[Mapping[str, tuple[tuple[tuple[str, ...], Mapping[str, Any]], ...
         (("job", "number"), {"unique": True}),
         (("job", "task"), {"unique": True}),
     ),
+    "configurations": (
+        (("number",), {"unique": True}),
+        (("model", "number"), {}),
+    ),
     "documents": (
         (("kind", "name"), {"unique": True}),
         (("blob",), {"sparse": True}),
@@ -43,5 +47,5 @@ database. A sparse index leaves out documents that have none of its fields.
 """
 
 
-class MongoRecords(DocumentCollection, NameCollection):
+class MongoRecords(ConfigurationCollection, NameCollection):
     """`Records` of a database during one operation; the caller has its lock."""

@@ -99,6 +99,12 @@ class VersionCollection:
         )
         return {(agent, task) for each in found for agent in each["counted"]}
 
+    def rounds_of(self, job: str, limit: int, before: int | None = None) -> tuple[Version, ...]:
+        if limit < 1:
+            return ()
+        below = {} if before is None else {"round": {"$lt": before}}
+        return self._some({"job": job} | below, (("round", -1),), limit)
+
     def energy_of(self, job: str) -> Iterator[EnergyUsed]:
         found = self._collections.each(
             VERSIONS, {"job": job}, order=(("round", 1),), fields={"energy": 1}

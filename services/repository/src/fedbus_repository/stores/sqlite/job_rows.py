@@ -98,6 +98,14 @@ class JobRows(VersionRows, LedgerRows):
         )
         return tuple(self._job_on_model(*row) for row in rows)
 
+    def jobs_of(self, model: str, limit: int, before: str | None = None) -> tuple[str, ...]:
+        rows = self._db.execute(
+            "SELECT job FROM jobs WHERE model = ?1 AND (?2 IS NULL"
+            " OR rowid < (SELECT rowid FROM jobs WHERE job = ?2)) ORDER BY rowid DESC LIMIT ?3",
+            (model, before, limit),
+        )
+        return tuple(name for (name,) in rows)
+
     def insert_job(self, new: NewJob) -> None:
         digest = hashlib.sha256(new.file).hexdigest()
         strategy, origin = new.strategy, new.origin

@@ -1,7 +1,8 @@
 """Records of earlier schemas, rewritten as later ones are.
 
 Round records of schema 3 and earlier had `weighted` instead of a strategy, and no coefficients:
-each update had its number of examples, or 1, as its weight in the mean.
+each update had its number of examples, or 1, as its weight in the mean. Stores of schema 6 and
+earlier had no configurations.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import msgpack
 
+from fedbus.jobs import JobFileError, configuration_id, configuration_of
 from fedbus.training.params import PluginChoice
 from fedbus.wire import codec
 from fedbus.wire.strategies import Strategy
@@ -44,6 +46,21 @@ def fill_bases(db: sqlite3.Connection) -> None:
     for row, derived in db.execute(found).fetchall():
         source = msgpack.unpackb(derived)["version"]
         db.execute("UPDATE versions SET base = ? WHERE rowid = ?", (source, row))
+
+
+def enter_configurations(db: sqlite3.Connection) -> None:
+    """Add the configuration of each job, the oldest first."""
+    for model, file, created in db.execute(
+        "SELECT model, file, created FROM jobs ORDER BY rowid"
+    ).fetchall():
+        try:
+            content = configuration_of(file)
+        except JobFileError:
+            continue
+        db.execute(
+            "INSERT OR IGNORE INTO configurations (id, model, file, created) VALUES (?, ?, ?, ?)",
+            (configuration_id(content), model, content, created),
+        )
 
 
 def _add_strategy(record: dict[str, Any], aggregator: str) -> None:

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping
 
-from fedbus_repository.stores.sqlite.old_records import Upgrade, fill_bases, name_strategies
+from fedbus_repository.stores.sqlite.old_records import (
+    Upgrade,
+    enter_configurations,
+    fill_bases,
+    name_strategies,
+)
 
 SCHEMA = 7
 """Version of the tables; an older store is upgraded, a newer one refused."""
@@ -27,6 +32,10 @@ _DOCUMENTS = """CREATE TABLE documents (
     kind TEXT NOT NULL, name TEXT NOT NULL, content BLOB NOT NULL, blob TEXT, blob_size INTEGER,
     created TEXT NOT NULL, changed TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID"""
 _DOCUMENT_BLOBS = "CREATE INDEX document_blobs ON documents (blob) WHERE blob IS NOT NULL"
+_CONFIGURATIONS = """CREATE TABLE configurations (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, model TEXT NOT NULL, file BLOB NOT NULL,
+    created TEXT NOT NULL)"""
+_MODEL_CONFIGURATIONS = "CREATE INDEX model_configurations ON configurations (model, number)"
 
 TABLES = (
     """CREATE TABLE lease (
@@ -61,6 +70,8 @@ TABLES = (
     _BRANCHES,
     _NAME_CHANGES,
     _NAMES,
+    _CONFIGURATIONS,
+    _MODEL_CONFIGURATIONS,
 )
 
 UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
@@ -112,6 +123,9 @@ UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
         _BRANCHES,
         _NAME_CHANGES,
         _NAMES,
+        _CONFIGURATIONS,
+        _MODEL_CONFIGURATIONS,
+        enter_configurations,
     ),
 }
 """Statements and functions that upgrade the tables of a schema to the next one."""

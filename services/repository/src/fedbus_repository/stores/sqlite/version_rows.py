@@ -131,6 +131,11 @@ class VersionRows:
                 record=None if record is None else codec.unpack(RoundRecord, record),
             )
 
+    def rounds_of(self, job: str, limit: int, before: int | None = None) -> tuple[Version, ...]:
+        if before is None:
+            return self._some("job = ? ORDER BY round DESC LIMIT ?", job, limit)
+        return self._some("job = ? AND round < ? ORDER BY round DESC LIMIT ?", job, before, limit)
+
     def energy_of(self, job: str) -> Iterator[EnergyUsed]:
         found = self._db.execute(
             "SELECT energy FROM versions WHERE job = ? AND energy NOT NULL", (job,)
