@@ -6,12 +6,12 @@ import sys
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from typer.core import TyperGroup
 
-from fedbus.cli import exit_codes, stale_login
+from fedbus.cli import exit_codes, service_commands, stale_login
 from fedbus.cli.commands import (
     accounts,
     agents,
@@ -39,6 +39,11 @@ from fedbus.errors import FedbusError
 from fedbus.jobs.faults import nearest
 from fedbus.runtime.setting_names import unknown_settings
 
+MARKUP: Final[Literal["rich"] | None] = (
+    "rich" if sys.__stdout__ and sys.__stdout__.isatty() else None
+)
+"""Boxes only on a terminal, so that piped help is plain text."""
+
 
 class Commands(TyperGroup):
     """All commands; a FedbusError becomes a message and an exit code, not a traceback."""
@@ -46,6 +51,16 @@ class Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as typer has it
         """Parse the command line, with global options at any place."""
         return super().parse_args(ctx, move_to_front(args))
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - as typer has it
+        """Return the names of all commands, those of services last."""
+        return [*super().list_commands(ctx), *service_commands.NAMES]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - as typer has it
+        """Return a command; one of a service is imported now."""
+        if cmd_name in service_commands.NAMES:
+            return service_commands.load_command(cmd_name, MARKUP)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as typer has it
         """Run a command."""
@@ -73,8 +88,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    # Boxes only on a terminal, so that piped help is plain text.
-    rich_markup_mode="rich" if sys.__stdout__ and sys.__stdout__.isatty() else None,
+    rich_markup_mode=MARKUP,
     epilog=exit_codes.TABLE,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -120,6 +120,29 @@ def transfer_progress(what: str, size: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: bar.advance(task, count)
 
 
+@contextmanager
+def growing_progress(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """Show a bar of bytes whose total the block states: yield (state the total, advance)."""
+    console = out()
+    if not console.is_terminal:
+        yield (lambda _: None), (lambda _: None)
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield (
+            lambda total: bar.update(task, total=total, completed=0),
+            lambda count: bar.advance(task, count),
+        )
+
+
 def print_json(plain: object) -> None:
     """Print indented JSON."""
     sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")

@@ -24,22 +24,32 @@ DATABASE = "repository.db"
 class Database:
     """The records of a store; `is_new`: the file did not exist before.
 
+    A caller that holds the folder's lock itself passes `owns_folder=False`.
+
     Raises:
         StoreError: The folder cannot be used, another process uses it, or the file is not a
             database of this schema.
     """
 
-    def __init__(self, folder: Path, *, durable: bool, on_step: OnStep) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        durable: bool = True,
+        on_step: OnStep = lambda _: None,
+        name: str = DATABASE,
+        owns_folder: bool = True,
+    ) -> None:
+        self.folder, self._path = folder, folder / name
         self._on_step: OnStep = lambda _: None  # fault tests count from the first request
         self.lock = threading.RLock()
         with os_errors_as_store_errors(folder, "opening the store"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock_fd = _lock_folder(folder / "lock")
+            self._lock_fd = lock_folder(folder / "lock") if owns_folder else -1
         try:
-            self.is_new = not (folder / DATABASE).exists()
+            self.is_new = not self._path.exists()
             with self._errors_as_store_errors("opening the store"):
-                self._db = _open(folder / DATABASE, durable=durable)
+                self._db = _open(self._path, durable=durable)
             self._create_tables()
             self._on_step = on_step
         except StoreError:
@@ -102,10 +112,11 @@ class Database:
             with os_errors_as_store_errors(self.folder, operation):
                 yield
         except sqlite3.Error as error:
-            raise StoreError(f"{operation}: {self.folder / DATABASE}: {error}") from error
+            raise StoreError(f"{operation}: {self._path}: {error}") from error
 
 
-def _lock_folder(path: Path) -> int:
+def lock_folder(path: Path) -> int:
+    """Lock a store's folder for this process; raise StoreError if another process has it."""
     # The kernel releases this lock when the process ends, even if it is killed.
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

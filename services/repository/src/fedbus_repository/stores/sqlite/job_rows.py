@@ -10,6 +10,7 @@ import hashlib
 from fedbus.wire import codec
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
+from fedbus_repository.stores.dumped_records import DumpedJob
 from fedbus_repository.stores.ledger_records import EntryFacts, JobOnModel
 from fedbus_repository.stores.record_database import MAX_LISTED_ENDED_JOBS, NewJob
 from fedbus_repository.stores.records import JobEnd, Lease, Origin, StoredJob
@@ -117,6 +118,53 @@ class JobRows(VersionRows, LedgerRows):
                 new.continues_state,
                 None if strategy is None else codec.pack(strategy),
                 *((None, None) if origin is None else (origin.digest, new.epoch)),
+            ),
+        )
+
+    def dumped_job(self, name: str) -> DumpedJob | None:
+        """Read all that is stored of a job."""
+        row = self._db.execute(
+            "SELECT model, base, file, secret, created, phase, reason, ended, plan, continues,"
+            " forgotten, strategy, noise_key, origin, unsettled FROM jobs WHERE job = ?",
+            (name,),
+        ).fetchone()
+        if row is None:
+            return None
+        model, base, file, secret, created, phase, reason, ended, plan, continues, *rest = row
+        forgotten, strategy, noise_key, origin, unsettled = rest
+        end = None if phase == "running" else JobEnd(job=name, phase=phase, reason=reason, at=ended)
+        return DumpedJob(
+            job=name,
+            model=model,
+            base=base,
+            file=file,
+            secret=secret,
+            submitted=created,
+            ended=end,
+            plan=None if plan is None else codec.unpack(Plan, plan),
+            continues_state=bool(continues),
+            forgotten=bool(forgotten),
+            strategy=_strategy_of(strategy),
+            noise_key=noise_key,
+            origin=origin,
+            unsettled=unsettled,
+        )
+
+    def insert_dumped_job(self, job: DumpedJob) -> None:
+        """Write all that another store had of a job."""
+        end, plan, strategy = job.ended, job.plan, job.strategy
+        self._db.execute(
+            "INSERT INTO jobs (job, model, base, file, digest, secret, created, phase, reason,"
+            " ended, plan, continues, forgotten, strategy, noise_key, origin, unsettled)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(job.job, job.model, job.base, job.file, hashlib.sha256(job.file).hexdigest()),
+                *(job.secret, job.submitted),
+                *(("running", "", None) if end is None else (end.phase, end.reason, end.at)),
+                None if plan is None else codec.pack(plan),
+                *(job.continues_state, job.forgotten),
+                None if strategy is None else codec.pack(strategy),
+                *(job.noise_key, job.origin, job.unsettled),
             ),
         )
 

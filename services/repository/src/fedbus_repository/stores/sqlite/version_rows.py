@@ -71,6 +71,10 @@ class VersionRows:
     def committed_round(self, job: str, number: int) -> HistoryEntry | None:
         return next(self._rounds("job = ? AND round = ?", job, number), None)
 
+    def stored_version(self, model: str, number: int) -> HistoryEntry | None:
+        """Read one version with the record of its round."""
+        return next(self._rounds("model = ? AND version = ?", model, number), None)
+
     def history(self) -> Iterator[HistoryEntry]:
         return self._rounds("1 ORDER BY model, version")
 
@@ -159,14 +163,17 @@ class VersionRows:
         own = {blob.digest for blob in made.blobs}
         kept = ((digest, made.model, made.version) for digest in own)
         self._db.executemany("INSERT INTO kept_blobs VALUES (?, ?, ?)", kept)
-        self._db.executemany(
-            "INSERT OR IGNORE INTO files VALUES (?)", ((file.digest,) for file in files)
-        )
+        for file in files:
+            self.insert_file(file.digest)
         counted = () if record is None else record.contributors
         self._db.executemany(
             "INSERT INTO contributors (job, task, agent) VALUES (?, ?, ?)",
             ((made.job, each.task, each.agent) for each in counted),
         )
+
+    def insert_file(self, digest: str) -> None:
+        """Write that a blob is referenced permanently."""
+        self._db.execute("INSERT OR IGNORE INTO files VALUES (?)", (digest,))
 
     def set_evaluation(self, evaluated: Version) -> None:
         metrics, energy = json.dumps(evaluated.metrics), _packed(evaluated.energy)

@@ -1,0 +1,1 @@
+"""Commands of `fedbus` that this package adds."""

@@ -1,0 +1,1 @@
+"""Copies and checks of whole stores: `fedbus store` calls them."""

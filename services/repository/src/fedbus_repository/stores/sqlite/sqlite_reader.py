@@ -1,0 +1,149 @@
+# ruff: noqa: D102 - the methods are documented in StoreReader
+"""All that an embedded store holds, read from its folder while a repository may use it."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fedbus.blobs.files import FileBlob, open_blob
+from fedbus.errors import FedbusError, StoreError
+from fedbus_repository.stores.dumped_records import (
+    DumpedFile,
+    DumpedRecord,
+    UnreadableRecord,
+)
+from fedbus_repository.stores.files import blob_path
+from fedbus_repository.stores.sqlite.database import DATABASE, lock_folder
+from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
+from fedbus_repository.stores.sqlite.tables import SCHEMA
+
+T = TypeVar("T")
+_DIGEST_CHARACTERS = 64
+
+
+class SqliteReader:
+    """A `StoreReader` of a folder; one transaction, so that all records are of one moment.
+
+    `exclusive` keeps repositories from using the store meanwhile.
+
+    Raises:
+        StoreError: The folder has no store, another version of fedbus wrote it, or the file is not
+            a database.
+    """
+
+    def __init__(self, folder: Path, *, name: str = DATABASE, exclusive: bool = False) -> None:
+        self._folder, self._path = folder, folder / name
+        if not self._path.is_file():
+            raise StoreError(f"no store in {folder}: expected a file {name}")
+        self._lock_fd = lock_folder(folder / "lock") if exclusive else -1
+        try:
+            self._db = self._connect()
+        except StoreError:
+            self._unlock()
+            raise
+
+    @property
+    def place(self) -> str:
+        return str(self._folder)
+
+    def records(self) -> Iterator[DumpedRecord | UnreadableRecord]:
+        for record in self._all():
+            if record is not None:
+                yield record
+
+    def _all(self) -> Iterator[DumpedRecord | UnreadableRecord | None]:
+        found = SqliteRecords(self._db)
+        yield self._read("the lease", found.lease)
+        names = [name for (name,) in self._rows("SELECT job FROM jobs ORDER BY rowid")]
+        for name in names:
+            yield self._read(f"job {name!r}", partial(found.dumped_job, name))
+        keys = list(self._rows("SELECT model, version FROM versions ORDER BY model, version"))
+        for model, number in keys:
+            where = f"version {number} of model {model!r}"
+            yield self._read(where, partial(found.stored_version, model, number))
+        for (digest,) in self._rows("SELECT digest FROM files ORDER BY digest"):
+            yield DumpedFile(digest=digest)
+        for name in names:
+            entries = found.entries_after(name, 0)
+            where = f"the ledger of job {name!r}"
+            while (entry := self._read(where, partial(next, entries, None))) is not None:
+                yield entry
+                if isinstance(entry, UnreadableRecord):
+                    break
+
+    def damage(self) -> Iterator[str]:
+        for (found,) in self._rows("PRAGMA integrity_check(100)"):
+            if found != "ok":
+                yield f"{self._path}: {found}"
+
+    def blobs(self) -> Iterator[tuple[str, int]]:
+        for path in sorted((self._folder / "blobs").glob("??/*")):
+            if len(path.name) == _DIGEST_CHARACTERS:
+                yield path.name, path.stat().st_size
+
+    def open_blob(self, digest: str) -> FileBlob | None:
+        try:
+            return open_blob(blob_path(self._folder, digest))
+        except OSError:
+            return None
+
+    def blob_file(self, digest: str) -> Path:
+        """Return the file of a blob, for a hard link."""
+        return blob_path(self._folder, digest)
+
+    def refresh(self) -> None:
+        self._db.rollback()
+        self._begin(self._db)
+
+    def close(self) -> None:
+        self._db.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def _connect(self) -> sqlite3.Connection:
+        # A store on a read-only disk, whose WAL cannot be opened, is read without it.
+        uri = self._path.absolute().as_uri()
+        writable = os.access(self._folder, os.W_OK)
+        mode = "mode=ro" if writable or self._wal_exists() else "mode=ro&immutable=1"
+        try:
+            db = sqlite3.connect(f"{uri}?{mode}", uri=True, isolation_level=None)
+            (found,) = db.execute("PRAGMA user_version").fetchone()
+            self._begin(db)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{self._path}: {error}; restore the store from a backup: `fedbus store restore`"
+            ) from error
+        if found != SCHEMA:
+            db.close()
+            raise StoreError(
+                f"{self._path}: the tables are of schema {found}, not {SCHEMA}: start its"
+                " repository once with this version of fedbus, which upgrades them"
+            )
+        return db
+
+    def _wal_exists(self) -> bool:
+        wal = self._path.with_name(f"{self._path.name}-wal")
+        return wal.exists() and wal.stat().st_size > 0
+
+    def _begin(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN")
+        db.execute("SELECT COUNT(*) FROM lease").fetchone()  # the snapshot begins with a read
+
+    def _rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._db.execute(sql)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from error
+
+    def _read(self, where: str, read: Callable[[], T]) -> T | UnreadableRecord:
+        try:
+            return read()
+        except (FedbusError, ValueError, TypeError, AssertionError, sqlite3.Error) as error:
+            return UnreadableRecord(where, f"{type(error).__name__}: {error}")
