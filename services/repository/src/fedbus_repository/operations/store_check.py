@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from fedbus.digest import hasher
 from fedbus.errors import StoreError
+from fedbus_repository.stores.document_records import StoredDocument
 from fedbus_repository.stores.dumped_records import (
     DumpedJob,
     DumpedRecord,
@@ -102,6 +103,8 @@ def _record_faults(record: DumpedRecord, facts: _Facts) -> Iterator[str]:
         case EntryFacts(entry=entry):
             if entry.job not in facts.jobs:
                 yield f"a ledger entry of job {entry.job!r}: there is no such job"
+        case StoredDocument(kind=kind, name=name):
+            where = f"{kind} {name!r}"
     for digest, size in referenced_blobs(record).items():
         known = facts.needed.get(digest)
         stated = size if size is not None else known[0] if known else None

@@ -1,9 +1,10 @@
 """Records of a store as they are copied: to a backup, or to a database of another kind. Pure.
 
 A dump is a sequence of records in a fixed order: the lease, jobs in the order of their submission,
-versions by model and number, files, and ledgers. So a dump of a store in use, whose database has no
-snapshots, names no version or file that it lacks. Each record has one canonical encoding (msgpack):
-the digests of two dumps are equal if and only if the stores hold the same.
+versions by model and number, files, ledgers by job, and documents. So a dump of a store in use,
+whose database has no snapshots, names no version or file that it lacks. Each record has one
+canonical encoding (msgpack): the digests of two dumps are equal if and only if the stores hold the
+same.
 """
 
 from collections import Counter
@@ -19,6 +20,7 @@ from fedbus.wire import codec
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
+from fedbus_repository.stores.document_records import StoredDocument
 from fedbus_repository.stores.ledger_records import EntryFacts
 from fedbus_repository.stores.records import HistoryEntry, JobEnd, Lease
 
@@ -56,13 +58,16 @@ class DumpedFile:
     digest: str
 
 
-DumpedRecord: TypeAlias = Lease | DumpedFile | DumpedJob | HistoryEntry | EntryFacts
+DumpedRecord: TypeAlias = (
+    Lease | DumpedFile | DumpedJob | HistoryEntry | EntryFacts | StoredDocument
+)
 KINDS: Final[dict[str, type[Any]]] = {
     "lease": Lease,
     "file": DumpedFile,
     "job": DumpedJob,
     "version": HistoryEntry,
     "ledger entry": EntryFacts,
+    "document": StoredDocument,
 }
 _NAMES: Final = {kind: name for name, kind in KINDS.items()}
 
@@ -140,4 +145,6 @@ def referenced_blobs(record: DumpedRecord) -> dict[str, int | None]:
             return {digest: None}
         case HistoryEntry(version=version) if version.kept:
             return {blob.digest: blob.size for blob in version.blobs}
+        case StoredDocument(blob=blob) if blob is not None:
+            return {blob.digest: blob.size}
     return {}

@@ -66,13 +66,17 @@ class SqliteReader:
             yield self._read(where, partial(found.stored_version, model, number))
         for (digest,) in self._rows("SELECT digest FROM files ORDER BY digest"):
             yield DumpedFile(digest=digest)
-        for name in names:
+        ledgers = [name for (name,) in self._rows("SELECT DISTINCT job FROM ledger ORDER BY job")]
+        for name in ledgers:
             entries = found.entries_after(name, 0)
             where = f"the ledger of job {name!r}"
             while (entry := self._read(where, partial(next, entries, None))) is not None:
                 yield entry
                 if isinstance(entry, UnreadableRecord):
                     break
+        documents = list(self._rows("SELECT kind, name FROM documents ORDER BY kind, name"))
+        for kind, name in documents:
+            yield self._read(f"{kind} {name!r}", partial(found.document, kind, name))
 
     def damage(self) -> Iterator[str]:
         for (found,) in self._rows("PRAGMA integrity_check(100)"):

@@ -1,0 +1,34 @@
+"""A folder store with records of every kind, for tests of whole copies."""
+
+from pathlib import Path
+
+from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.repository.harness import (
+    AT,
+    JOB,
+    PRIVATE,
+    begin,
+    commit_next,
+    commit_private,
+    push,
+    put,
+)
+
+PRIVATE_JOB = "private-1"
+
+
+def seeded_store(folder: Path) -> SqliteStore:
+    """Make a store: an ended job with a state and outdated weights, a private job that runs."""
+    store = SqliteStore(folder, keep=2, now=lambda: AT)
+    push(store, 0.5)
+    begin(store)
+    for value in (1.0, 2.0, 3.0):
+        commit_next(store, value)
+    store.end_job(0, JOB, "finished", "all rounds are done")
+    push(store, 0.25, "other")
+    begin(store, PRIVATE_JOB, "other", strategy=PRIVATE)
+    commit_private(store, 1.5, PRIVATE_JOB)
+    store.create_document("transformation", "crop", b'{"needs": {"RAM": 1}}')
+    store.attach_file("transformation", "crop", put(store, b"an object file"))
+    store.take_lease("controller.1", 7)
+    return store

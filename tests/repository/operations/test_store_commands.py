@@ -1,0 +1,231 @@
+"""Whole stores are checked, backed up, restored and migrated, and prove what was copied."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fedbus.cli.main import app
+from fedbus_repository.operations.backup_folder import MANIFEST, RECORDS
+from fedbus_repository.operations.restored_records import EPOCHS_SKIPPED
+from fedbus_repository.stores.files import blob_path
+from fedbus_repository.stores.records import StoredJob
+from fedbus_repository.stores.sqlite.database import DATABASE
+from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.repository.harness import JOB, commit_private
+from tests.repository.operations.seeded_store import PRIVATE_JOB, seeded_store
+
+Damage = Callable[[Path], None]
+
+
+def run(*words: str | Path) -> Result:
+    """Run `fedbus store …`."""
+    return CliRunner().invoke(app, ["store", *map(str, words)])
+
+
+def json_of(*words: str | Path, code: int = 0) -> dict[str, Any]:
+    """Run `fedbus store … --json`, expect an exit code, and read the output."""
+    result = run(*words, "--json")
+    assert result.exit_code == code, result.output
+    read: dict[str, Any] = json.loads(result.stdout)
+    return read
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of a store that no repository uses."""
+    seeded_store(tmp_path / "data").close()
+    return tmp_path / "data"
+
+
+def test_an_intact_store_is_reported_as_such(folder: Path) -> None:
+    """Every kind of record is counted, and every blob is read."""
+    found = json_of("check", folder)
+    assert found["intact"]
+    assert found["records"] == {
+        "lease": 1,
+        "job": 2,
+        "version": 6,
+        "file": 3,
+        "ledger entry": 1,
+        "document": 1,
+    }
+    assert found["blobs"] == len(list((folder / "blobs").glob("??/*")))
+    assert found["unneeded_blobs"] == 0
+    assert "is intact" in run("check", folder).stdout
+
+
+def _overwrite_page(folder: Path) -> None:
+    path = folder / DATABASE
+    data = bytearray(path.read_bytes())
+    data[4096 * 3 : 4096 * 4] = b"\xff" * 4096
+    path.write_bytes(data)
+
+
+def _sql(statement: str) -> Damage:
+    def change(folder: Path) -> None:
+        with sqlite3.connect(folder / DATABASE) as db:
+            db.execute(statement)
+        db.close()
+
+    return change
+
+
+def _blob(change: Callable[[Path], object]) -> Damage:
+    def damage(folder: Path) -> None:
+        with sqlite3.connect(folder / DATABASE) as db:
+            (digest,) = db.execute(
+                "SELECT digest FROM versions WHERE kept ORDER BY model, version DESC"
+            ).fetchone()
+        db.close()
+        change(blob_path(folder, digest))
+
+    return damage
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (_overwrite_page, ""),
+        (lambda folder: (folder / DATABASE).write_bytes(bytes(8192)), "not a database"),
+        (lambda folder: (folder / DATABASE).unlink(), "no store in"),
+        (_sql("PRAGMA user_version = 3"), "start its repository once"),
+        (_sql("DELETE FROM versions WHERE model = 'digits' AND version = 2"), "expected version 2"),
+        (_sql("UPDATE versions SET record = NULL WHERE version = 3"), "the record of its round"),
+        (_sql("UPDATE versions SET record = x'93' WHERE version = 3"), "cannot be read"),
+        (_sql("UPDATE versions SET parent = 77 WHERE version = 3"), "its parent, version 77"),
+        (_sql("UPDATE jobs SET base = 9"), "its base, version 9 of model 'digits', is missing"),
+        (_sql("DELETE FROM jobs"), "there is no such job"),
+        (_sql("UPDATE ledger SET entry = x'00'"), "the ledger of job 'private-1' cannot be read"),
+        (_sql("DELETE FROM files"), "is not among the files"),
+        (_blob(_flip), "is damaged"),
+        (_blob(lambda path: path.unlink()), "is missing"),
+        (_blob(lambda path: path.write_bytes(b"short")), "has 5 bytes, expected"),
+    ],
+    ids=[
+        *("page", "zeros", "no-file", "schema", "gap", "no-record", "damaged-record", "parent"),
+        *("base", "no-job", "ledger", "files", "flipped-bit", "no-blob", "half-a-blob"),
+    ],
+)
+def test_damage_is_found_and_named(folder: Path, damage: Damage, sentence: str) -> None:
+    """It ends with exit code 1, names what is affected, and changes nothing."""
+    damage(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    result = run("check", folder)
+    assert result.exit_code == 1, result.output
+    assert sentence in result.output.replace("\n", " ")
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    changed = {path.name for path in before if before[path] != after.get(path)}
+    assert not changed - {f"{DATABASE}-shm", f"{DATABASE}-wal"}
+
+
+def test_a_store_is_backed_up_while_it_is_used(tmp_path: Path) -> None:
+    """A second backup copies only what is new, and removes what it no longer needs."""
+    store = seeded_store(tmp_path / "data")
+    backup = tmp_path / "backup"
+    first = json_of("backup", tmp_path / "data", backup)
+    assert first["counts"]["version"] == 6
+    assert first["copied_blobs"] == first["blobs"]
+    commit_private(store, 2.5, PRIVATE_JOB)
+    second = json_of("backup", tmp_path / "data", backup)
+    assert second["counts"]["version"] == 7
+    assert second["copied_blobs"] == 1
+    assert json_of("check", backup)["intact"]
+    assert json_of("check", backup)["unneeded_blobs"] == 0
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda backup: (backup / MANIFEST).unlink(),
+        lambda backup: (backup / MANIFEST).write_text('{"format": 99}'),
+        lambda backup: (backup / MANIFEST).write_text("[]"),
+        lambda backup: (backup / RECORDS).write_bytes((backup / RECORDS).read_bytes()[:-9]),
+        lambda backup: (backup / RECORDS).write_bytes(b""),
+        lambda backup: _flip(next((backup / "blobs").glob("??/*"))),
+        lambda backup: next((backup / "blobs").glob("??/*")).unlink(),
+    ],
+    ids=["no-manifest", "format", "list", "half", "empty", "bit", "blob"],
+)
+def test_a_damaged_backup_is_not_restored(folder: Path, damage: Damage) -> None:
+    """Nothing is written to the target."""
+    backup, target = folder.with_name("backup"), folder.with_name("new")
+    json_of("backup", folder, backup)
+    damage(backup)
+    result = run("restore", backup, target, "--ledgers-complete")
+    assert result.exit_code in {1, 2}, result.output
+    assert not target.exists()
+
+
+def test_a_restored_store_ends_running_jobs_and_skips_epochs(folder: Path) -> None:
+    """Nodes refuse a lower epoch, and agents answer a task's number once."""
+    backup, target = folder.with_name("backup"), folder.with_name("new")
+    json_of("backup", folder, backup)
+    refused = run("restore", backup, target)
+    assert refused.exit_code == 2
+    assert "--ledgers-complete" in refused.output
+    assert not target.exists()
+    json_of("restore", backup, target, "--ledgers-complete")
+    store = SqliteStore(target, keep=2)
+    assert store.take_lease("controller.2", 1, expired=1 + EPOCHS_SKIPPED).epoch > EPOCHS_SKIPPED
+    job = store.load_job(2**52, PRIVATE_JOB)
+    assert isinstance(job, StoredJob)
+    assert job.ended is not None
+    assert "restored from its backup" in job.ended.reason
+    assert job.rounds == 1
+    assert len(store.ledger(PRIVATE_JOB)) == 1
+    assert all(store.holds(version.weights) for version in store.latest())
+    store.close()
+    assert run("restore", backup, target, "--ledgers-complete").exit_code == 1  # it has a store
+
+
+def test_a_migrated_store_is_the_same(folder: Path) -> None:
+    """Both sides have equal counts and digests; the target continues the running job."""
+    source, target = SqliteStore(folder, keep=2), folder.with_name("new")
+    expected, ledger = source.history(), source.ledger(PRIVATE_JOB)
+    # A process never conflicts with its own lock, so that another one tries.
+    words = [sys.executable, "-m", "fedbus.cli", "store", "migrate", folder, target]
+    refused = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "another repository uses" in refused.stderr.replace("\n", " ")
+    source.close()
+    result = json_of("migrate", folder, target)
+    assert result["counts"]["version"] == len(expected)
+    store = SqliteStore(target, keep=2)
+    assert store.history() == expected
+    assert store.ledger(PRIVATE_JOB) == ledger
+    commit_private(store, 2.5, PRIVATE_JOB)
+    ended = store.load_job(2**52, JOB)
+    assert isinstance(ended, StoredJob)
+    assert ended.ended is not None
+    store.close()
+
+
+def test_an_interrupted_migration_is_continued(folder: Path) -> None:
+    """Blobs that are there are not copied again; another source is refused."""
+    target = folder.with_name("new")
+    missing = next((folder / "blobs").glob("??/*"))
+    hidden = missing.with_name("hidden")
+    missing.rename(hidden)
+    assert run("migrate", folder, target).exit_code == 1
+    assert not (target / DATABASE).exists()
+    other = folder.with_name("other")
+    seeded_store(other).close()
+    assert "unfinished copy" in run("migrate", other, target).output.replace("\n", " ")
+    hidden.rename(missing)
+    result = json_of("migrate", folder, target)
+    assert result["copied_blobs"] <= result["blobs"]
+    assert json_of("check", target)["intact"]
