@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from fedbus.wire.messages import PromoteVersion
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.harness import (
     AT,
     JOB,
+    MODEL,
     PRIVATE,
     begin,
     commit_next,
@@ -30,5 +32,6 @@ def seeded_store(folder: Path) -> SqliteStore:
     commit_private(store, 1.5, PRIVATE_JOB)
     store.create_document("transformation", "crop", b'{"needs": {"RAM": 1}}')
     store.attach_file("transformation", "crop", put(store, b"an object file"))
+    store.promote(PromoteVersion(model=MODEL, alias="production", version=3), "user.cli")
     store.take_lease("controller.1", 7)
     return store

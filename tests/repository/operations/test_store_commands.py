@@ -51,6 +51,7 @@ def test_an_intact_store_is_reported_as_such(folder: Path) -> None:
     assert found["records"] == {
         "lease": 1,
         "job": 2,
+        "change of a name": 1,
         "version": 6,
         "file": 3,
         "ledger entry": 1,
@@ -107,6 +108,8 @@ def _flip(path: Path) -> None:
         (_sql("UPDATE versions SET record = x'93' WHERE version = 3"), "cannot be read"),
         (_sql("UPDATE versions SET parent = 77 WHERE version = 3"), "its parent, version 77"),
         (_sql("UPDATE jobs SET base = 9"), "its base, version 9 of model 'digits', is missing"),
+        (_sql("UPDATE versions SET kept = 0"), "'production' of model 'digits' names version 3"),
+        (_sql("UPDATE name_changes SET change = x'00'"), "change 1 of the names of model 'digits'"),
         (_sql("DELETE FROM jobs"), "there is no such job"),
         (_sql("UPDATE ledger SET entry = x'00'"), "the ledger of job 'private-1' cannot be read"),
         (_sql("DELETE FROM files"), "is not among the files"),
@@ -116,7 +119,17 @@ def _flip(path: Path) -> None:
     ],
     ids=[
         *("page", "zeros", "no-file", "schema", "gap", "no-record", "damaged-record", "parent"),
-        *("base", "no-job", "ledger", "files", "flipped-bit", "no-blob", "half-a-blob"),
+        *(
+            "base",
+            "names",
+            "damaged-name",
+            "no-job",
+            "ledger",
+            "files",
+            "flipped-bit",
+            "no-blob",
+            "half-a-blob",
+        ),
     ],
 )
 def test_damage_is_found_and_named(folder: Path, damage: Damage, sentence: str) -> None:
@@ -197,7 +210,7 @@ def test_a_migrated_store_is_the_same(folder: Path) -> None:
     source, target = SqliteStore(folder, keep=2), folder.with_name("new")
     expected, ledger = source.history(), source.ledger(PRIVATE_JOB)
     # A process never conflicts with its own lock, so that another one tries.
-    words = [sys.executable, "-m", "fedbus.cli", "store", "migrate", folder, target]
+    words = [sys.executable, "-m", "fedbus.cli", "store", "migrate", str(folder), str(target)]
     refused = subprocess.run(words, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "another repository uses" in refused.stderr.replace("\n", " ")

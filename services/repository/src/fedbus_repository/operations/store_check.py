@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from fedbus.digest import hasher
 from fedbus.errors import StoreError
+from fedbus.wire.messages.model_trail import NameChange
 from fedbus_repository.stores.document_records import StoredDocument
 from fedbus_repository.stores.dumped_records import (
     DumpedJob,
@@ -52,8 +53,12 @@ class _Facts:
     jobs: dict[str, DumpedJob] = field(default_factory=dict)
     rounds: dict[tuple[str, int], str] = field(default_factory=dict)
     versions: set[tuple[str, int]] = field(default_factory=set)
+    kept: set[tuple[str, int]] = field(default_factory=set)
     specs: dict[str, str] = field(default_factory=dict)  # digest to the version that has it
     files: set[str] = field(default_factory=set)
+    names: dict[tuple[str, str], NameChange] = field(
+        default_factory=dict
+    )  # the last change of each
     needed: dict[str, tuple[int | None, str]] = field(default_factory=dict)
 
 
@@ -81,28 +86,15 @@ def check_store(
 def _record_faults(record: DumpedRecord, facts: _Facts) -> Iterator[str]:
     where = ""
     match record:
-        case HistoryEntry(version=version, record=made_by):
+        case HistoryEntry(version=version):
             where = f"version {version.version} of model {version.model!r}"
-            expected = facts.models.get(version.model, 0) + 1
-            if version.version != expected:
-                yield f"{where}: expected version {expected} next; records are missing"
-            facts.models[version.model] = version.version
-            facts.versions.add((version.model, version.version))
-            facts.specs.setdefault(version.spec.digest, where)
-            if version.job is not None:
-                if made_by is None:
-                    yield f"{where}: the record of its round is missing"
-                key = (version.job, version.round)
-                if other := facts.rounds.get(key):
-                    yield f"{where}: round {version.round} of job {version.job!r} also made {other}"
-                facts.rounds[key] = where
-            if version.parent is not None and (version.model, version.parent) not in facts.versions:
-                yield f"{where}: its parent, version {version.parent}, is missing"
+            yield from _version_faults(record, where, facts)
         case DumpedJob(job=job):
             facts.jobs[job] = record
-        case EntryFacts(entry=entry):
-            if entry.job not in facts.jobs:
-                yield f"a ledger entry of job {entry.job!r}: there is no such job"
+        case EntryFacts(entry=entry) if entry.job not in facts.jobs:
+            yield f"a ledger entry of job {entry.job!r}: there is no such job"
+        case NameChange(model=model, name=name):
+            facts.names[model, name] = record
         case StoredDocument(kind=kind, name=name):
             where = f"{kind} {name!r}"
     for digest, size in referenced_blobs(record).items():
@@ -113,6 +105,28 @@ def _record_faults(record: DumpedRecord, facts: _Facts) -> Iterator[str]:
             facts.files.add(digest)
 
 
+def _version_faults(entry: HistoryEntry, where: str, facts: _Facts) -> Iterator[str]:
+    version = entry.version
+    expected = facts.models.get(version.model, 0) + 1
+    if version.version != expected:
+        yield f"{where}: expected version {expected} next; records are missing"
+    if version.parent is not None and (version.model, version.parent) not in facts.versions:
+        yield f"{where}: its parent, version {version.parent}, is missing"
+    facts.models[version.model] = version.version
+    facts.versions.add((version.model, version.version))
+    if version.kept:
+        facts.kept.add((version.model, version.version))
+    facts.specs.setdefault(version.spec.digest, where)
+    if version.job is None:
+        return
+    if entry.record is None:
+        yield f"{where}: the record of its round is missing"
+    key = (version.job, version.round)
+    if other := facts.rounds.get(key):
+        yield f"{where}: round {version.round} of job {version.job!r} also made {other}"
+    facts.rounds[key] = where
+
+
 def _relation_faults(facts: _Facts) -> Iterator[str]:
     for name, job in facts.jobs.items():
         if (job.model, job.base) not in facts.versions:
@@ -120,6 +134,12 @@ def _relation_faults(facts: _Facts) -> Iterator[str]:
     for job_name, number in facts.rounds:
         if job_name not in facts.jobs:
             yield f"{facts.rounds[job_name, number]}: its job {job_name!r} is missing"
+    for change in facts.names.values():
+        if change.version is not None and (change.model, change.version) not in facts.kept:
+            yield (
+                f"{change.name!r} of model {change.model!r} names version {change.version}, whose"
+                " weights are not kept"
+            )
     running = Counter(job.model for job in facts.jobs.values() if job.ended is None)
     for model, count in running.items():
         if count > 1:

@@ -1,10 +1,10 @@
 """Records of a store as they are copied: to a backup, or to a database of another kind. Pure.
 
 A dump is a sequence of records in a fixed order: the lease, jobs in the order of their submission,
-versions by model and number, files, ledgers by job, and documents. So a dump of a store in use,
-whose database has no snapshots, names no version or file that it lacks. Each record has one
-canonical encoding (msgpack): the digests of two dumps are equal if and only if the stores hold the
-same.
+changes of names, versions by model and number, files, ledgers by job, and documents. So a dump of a
+store in use, whose database has no snapshots, names no version or file that it lacks. Each record
+has one canonical encoding (msgpack): the digests of two dumps are equal if and only if the stores
+hold the same.
 """
 
 from collections import Counter
@@ -18,6 +18,7 @@ from fedbus.digest import hasher
 from fedbus.errors import StoreError, WireError
 from fedbus.wire import codec
 from fedbus.wire.identifiers import Timestamp
+from fedbus.wire.messages.model_trail import NameChange
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.document_records import StoredDocument
@@ -59,7 +60,7 @@ class DumpedFile:
 
 
 DumpedRecord: TypeAlias = (
-    Lease | DumpedFile | DumpedJob | HistoryEntry | EntryFacts | StoredDocument
+    Lease | DumpedFile | DumpedJob | HistoryEntry | EntryFacts | StoredDocument | NameChange
 )
 KINDS: Final[dict[str, type[Any]]] = {
     "lease": Lease,
@@ -68,6 +69,7 @@ KINDS: Final[dict[str, type[Any]]] = {
     "version": HistoryEntry,
     "ledger entry": EntryFacts,
     "document": StoredDocument,
+    "change of a name": NameChange,
 }
 _NAMES: Final = {kind: name for name, kind in KINDS.items()}
 

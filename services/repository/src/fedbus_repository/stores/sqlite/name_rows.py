@@ -33,6 +33,11 @@ class NameRows:
         values = {"model": model, "name": name, "before": before, "limit": limit}
         return self._changes(f"{where} ORDER BY number DESC LIMIT :limit", values)
 
+    def name_change(self, model: str, number: int) -> NameChange | None:
+        """Read one change."""
+        where = "model = :model AND number = :number"
+        return next(iter(self._changes(where, {"model": model, "number": number})), None)
+
     def append_name_change(self, change: NameChange) -> None:
         row = (change.model, change.number, change.name, codec.pack(change))
         self._db.execute("INSERT INTO name_changes VALUES (?, ?, ?, ?)", row)

@@ -60,6 +60,11 @@ class SqliteReader:
         names = [name for (name,) in self._rows("SELECT job FROM jobs ORDER BY rowid")]
         for name in names:
             yield self._read(f"job {name!r}", partial(found.dumped_job, name))
+        for model, number in list(
+            self._rows("SELECT model, number FROM name_changes ORDER BY model, number")
+        ):
+            where = f"change {number} of the names of model {model!r}"
+            yield self._read(where, partial(found.name_change, model, number))
         keys = list(self._rows("SELECT model, version FROM versions ORDER BY model, version"))
         for model, number in keys:
             where = f"version {number} of model {model!r}"

@@ -15,6 +15,7 @@ from fedbus.atomic_write import atomic_write, os_errors_as_store_errors, sync_fo
 from fedbus.core.blob_io import BlobSource
 from fedbus.errors import StoreError
 from fedbus.wire.blobs import BlobRef
+from fedbus.wire.messages.model_trail import NameChange
 from fedbus_repository.stores.document_records import StoredDocument
 from fedbus_repository.stores.dumped_records import DumpedFile, DumpedJob, DumpedRecord
 from fedbus_repository.stores.files import BlobFolder
@@ -121,3 +122,5 @@ def _insert(found: SqliteRecords, record: DumpedRecord) -> None:
             found.append_entry(record)
         case StoredDocument():
             found.put_document(record)
+        case NameChange():
+            found.append_name_change(record)
