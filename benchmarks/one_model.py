@@ -1,4 +1,4 @@
-"""Core that serves one untrained version of the digits, in place of a repository."""
+"""Core that serves untrained versions of the digits, in place of a repository."""
 
 import asyncio
 import random
@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 import fedbus
-from fedbus.core.actions import Action, Announce, Serve
-from fedbus.core.events import Connected, Event
+from fedbus.core.actions import Action, Announce, Serve, WakeAt
+from fedbus.core.events import Connected, Event, Woke
+from fedbus.core.keys import Key
 from fedbus.digest import digest_of
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
@@ -44,10 +45,24 @@ class Bytes:
         return self.data[offset : offset + length]
 
 
+@dataclass(frozen=True, slots=True)
+class NextVersion(Key):
+    """Timer of the next version."""
+
+
 class Repository:
-    """The part of a repository that an inference service uses, with one version of the digits."""
+    """The part of a repository that an inference service uses, with the digits.
+
+    Args:
+        first: The first version's number.
+        every: Seconds from one version to the next; None: there is no other.
+    """
 
     listens: tuple[Topic, ...] = ()
+
+    def __init__(self, first: int = 1, every: float | None = None) -> None:
+        self._version = first
+        self._every = every
 
     def facts(self) -> AgentFacts | None:
         """Return None: it is no agent."""
@@ -57,20 +72,24 @@ class Repository:
         """Return 0: it has no task."""
         return 0.0
 
-    def handle(self, event: Event, now: float) -> Iterator[Action]:  # noqa: ARG002 - see Core
-        """Serve the version's blobs and announce it, on each connection."""
-        if not isinstance(event, Connected):
+    def handle(self, event: Event, now: float) -> Iterator[Action]:
+        """Serve a version's blobs and announce it, on each connection and when it is time."""
+        if isinstance(event, Woke):
+            self._version += 1
+        elif not isinstance(event, Connected):
             return
+        if self._every is not None:
+            yield WakeAt(NextVersion(), now + self._every)
         spec = DEMO.joinpath("model.json").read_bytes()
         layout = Layout.read(codec.from_json(ModelSpec, spec).layout)
-        rng = np.random.default_rng(7)
+        rng = np.random.default_rng(self._version)
         spread = {t.name: rng.normal(0, 0.1, t.shape).astype(t.dtype) for t in layout.tensors}
         weights = bytes(encode(spread, layout))
         for blob in (spec, weights, DEMO.joinpath("digits.tflite").read_bytes()):
             yield Serve(digest_of(blob), Bytes(blob))
         latest = ModelLatest(
             model="digits",
-            version=1,
+            version=self._version,
             digest=digest_of(weights),
             size=len(weights),
             spec=BlobRef(digest=digest_of(spec), size=len(spec)),
@@ -84,11 +103,13 @@ class Repository:
 
 
 @asynccontextmanager
-async def repository(broker: BrokerAddress) -> AsyncIterator[None]:
-    """Serve the model in this block."""
+async def repository(
+    broker: BrokerAddress, first: int = 1, every: float | None = None
+) -> AsyncIterator[None]:
+    """Serve the model in this block; see `Repository`."""
     chance = random.Random(7)
     identity = Identity(name="repository.bench", incarnation=1)
-    shell = Shell(Node(identity, Repository(), chance), threads=1)
+    shell = Shell(Node(identity, Repository(first, every), chance), threads=1)
     serving = asyncio.create_task(keep_connected(shell, broker, chance), name="repository")
     try:
         yield
