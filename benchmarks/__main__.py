@@ -35,6 +35,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     ),
     "slow links": ("benchmarks.compression.slow_links", "--rounds", "3"),
     "inference": ("benchmarks.inference", "--requests", "200"),
+    "inference load": ("benchmarks.inference_load", "--seconds", "1", "--rounds", "2"),
 }
 
 

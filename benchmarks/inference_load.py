@@ -149,21 +149,35 @@ class Load:
     answered: int
 
 
-def load(
-    broker: BrokerAddress, topic: str, seconds: float, *, processes: int, window: int, rate: float
-) -> Load:
+@dataclass(frozen=True)
+class Phase:
+    """How load is generated, and for how long."""
+
+    seconds: float
+    processes: int
+    window: int = 0
+    rate: float = 0.0
+
+    def command(self, broker: BrokerAddress, topic: str, number: int) -> list[str]:
+        """Return the command of one generator."""
+        options = {
+            "broker": f"{broker.host}:{broker.port}",
+            "name": f"load-{number}",
+            "topic": topic,
+            "seconds": self.seconds,
+            "window": self.window // self.processes,
+            "rate": self.rate / self.processes,
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        return [sys.executable, "-m", "benchmarks.inference_load", "--generate", *words]
+
+
+def load(broker: BrokerAddress, topic: str, phase: Phase) -> Load:
     """Run load generators against a topic, all at once."""
+    pipe = subprocess.PIPE
     running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.inference_load", "--generate"]
-            + ["--broker", f"{broker.host}:{broker.port}", "--name", f"load-{number}"]
-            + ["--topic", topic, "--seconds", str(seconds)]
-            + ["--window", str(window // processes), "--rate", str(rate / processes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(processes)
+        subprocess.Popen(phase.command(broker, topic, number), stdin=pipe, stdout=pipe, text=True)
+        for number in range(phase.processes)
     ]
     for each in running:
         assert each.stdout is not None
@@ -187,16 +201,10 @@ def load(
 async def bench(broker: BrokerAddress, options: argparse.Namespace) -> dict[str, Any]:
     """Measure echo and service in turn, then half load, then hot swaps."""
 
-    async def loaded(topic: str, *, window: int = options.window, rate: float = 0.0) -> Load:
-        return await asyncio.to_thread(
-            load,
-            broker,
-            topic,
-            options.seconds,
-            processes=options.processes,
-            window=window,
-            rate=rate,
-        )
+    async def loaded(topic: str, rate: float = 0.0) -> Load:
+        window = 0 if rate else options.window
+        phase = Phase(options.seconds, options.processes, window, rate)
+        return await asyncio.to_thread(load, broker, topic, phase)
 
     async with repository(broker):
         async with mqtt.connect(broker, name="user.bench", listen=[REPLIES]) as bus:
@@ -206,8 +214,10 @@ async def bench(broker: BrokerAddress, options: argparse.Namespace) -> dict[str,
         await loaded(INFER)  # warm-up
         turns = [(await loaded(ECHO), await loaded(INFER)) for _ in range(options.rounds)]
         full = median(service.per_second for _, service in turns)
-        half = await loaded(INFER, window=0, rate=full / 2)
-        half_echo = await loaded(ECHO, window=0, rate=full / 2)
+        halves = [
+            (await loaded(ECHO, full / 2), await loaded(INFER, full / 2))
+            for _ in range(options.rounds)
+        ]
         calm = await loaded(INFER)
     async with repository(broker, first=2, every=SWAP_SECONDS):
         swapping = await loaded(INFER)
@@ -217,8 +227,9 @@ async def bench(broker: BrokerAddress, options: argparse.Namespace) -> dict[str,
         "ratio": round(median(s.per_second / e.per_second for e, s in turns), 2),
         "lost": sum(service.lost for _, service in turns),
         "errors": sum(service.errors for _, service in turns),
-        "half_load_p99_ms": half.p99_ms,
-        "half_load_echo_p99_ms": half_echo.p99_ms,
+        "half_load_p50_ms": median(service.p50_ms for _, service in halves),
+        "half_load_p99_ms": median(service.p99_ms for _, service in halves),
+        "half_load_echo_p99_ms": median(echo.p99_ms for echo, _ in halves),
         "full_load_p99_ms": calm.p99_ms,
         "swap_p99_ms": swapping.p99_ms,
         "swap_ratio": round(swapping.p99_ms / calm.p99_ms, 2),
@@ -233,7 +244,8 @@ def messages_per_request(log: Path) -> float:
     for line in log.read_text().splitlines():
         if "service_stopped" in line:
             facts = json.loads(line)
-            return round((facts["received"] + facts["sent"]) / facts["sent"], 2)
+            received, sent = int(facts["received"]), int(facts["sent"])
+            return round((received + sent) / sent, 2)
     return 0.0
 
 

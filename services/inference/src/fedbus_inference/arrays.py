@@ -12,7 +12,7 @@ import numpy as np
 
 from fedbus.errors import WireError
 from fedbus.limits import MAX_DIMENSIONS
-from fedbus.model.layout import DTYPES, Array
+from fedbus.model.layout import DTYPES, Array, dtype_name
 from fedbus.text import listed
 from fedbus_inference.array_checks import (
     check_count,
@@ -68,7 +68,7 @@ def check_array(
 
     The array is not copied if it fits.
     """
-    _check_dtype(f"{where}.dtype", array.dtype.name)
+    _check_dtype(f"{where}.dtype", dtype_name(array.dtype))
     check_count(array.shape, max_elements, where)
     batch = input_spec.batch_shape(array.shape, where)
     if not array.size:
@@ -87,7 +87,7 @@ def _in_range(array: Array, input_spec: InputSpec, where: str) -> Array:
 def to_raw(array: Array) -> dict[str, Any]:
     """Return an array as dtype, shape and little-endian bytes."""
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": little.tobytes()}
+    return {"dtype": dtype_name(array.dtype), "shape": list(array.shape), "data": little.tobytes()}
 
 
 def _flatten(
@@ -164,6 +164,8 @@ def _raw_array(dtype: object, stated: object, data: bytes, max_elements: int, wh
 
 def _cast(array: Array, dtype: str, where: str) -> Array:
     target = np.dtype(dtype)
+    if array.dtype == target and target.kind == "f":
+        return check_finite(array, where)
     if target.kind == "f":
         with np.errstate(over="ignore"):  # check_finite names the element
             return check_finite(array.astype(target, copy=False), where)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedbus.errors import TrainingError
 from fedbus.frameworks.outputs import OutputActivation, to_probabilities
-from fedbus.model.layout import DTYPES, Array
+from fedbus.model.layout import DTYPES, Array, dtype_name
 from fedbus.wire.output_kinds import OutputKind
 from fedbus_inference.input_spec import InputSpec
 
@@ -115,7 +115,7 @@ class ServedVersion:
 
 
 def _check_outputs(outputs: Array, rows: int) -> Array:
-    if outputs.dtype.name not in DTYPES or outputs.shape[:1] != (rows,):
+    if dtype_name(outputs.dtype) not in DTYPES or outputs.shape[:1] != (rows,):
         raise TrainingError(
             f"the model: expected one output for each of {rows} examples, "
             f"got {outputs.dtype} of shape {outputs.shape}"

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Literal, Protocol, cast, get_args
 
 import msgpack
@@ -54,6 +55,12 @@ class TensorLike(Protocol):
     def dtype(self) -> str: ...  # noqa: D102 - see Tensor
     @property
     def role(self) -> str: ...  # noqa: D102 - see Tensor
+
+
+@lru_cache(maxsize=64)
+def dtype_name(dtype: "np.dtype[Any]") -> str:
+    """Return the name of a dtype, which numpy itself composes at each call."""
+    return dtype.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,9 @@ class RunThreads:
         self._ran = ran
         self._running: set[Future[Any]] = set()
 
-    def start(self, key: Key, call: Callable[[], Any], *, brief: bool = False) -> None:
-        """Call in a thread, or, if `brief`, in the event loop between two events."""
+    def start(self, key: Key, call: Callable[[], Any]) -> None:
+        """Call in a thread."""
         loop = asyncio.get_running_loop()
-        if brief:
-            loop.call_soon(self._run_now, key, call)
-            return
         running = self._pool.submit(call)
         self._running.add(running)
         running.add_done_callback(partial(self._report, loop, key))
@@ -48,7 +45,8 @@ class RunThreads:
         with suppress(RuntimeError):  # the event loop is closed: the process has stopped
             loop.call_soon_threadsafe(self._ran, key, done)
 
-    def _run_now(self, key: Key, call: Callable[[], Any]) -> None:
+    def run_now(self, key: Key, call: Callable[[], Any]) -> None:
+        """Call in the event loop, and report it as a thread's."""
         done: Future[Any] = Future()
         try:
             done.set_result(call())

@@ -65,6 +65,8 @@ class Shell:
         self._threads = RunThreads(threads, self._ran)
         self._control: deque[Publish | Acknowledge | Subscribe | Unsubscribe] = deque()
         self._bulk: deque[PublishChunk] = deque()
+        self._brief: list[StartRun] = []
+        self._reading = False
         self._work = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -125,7 +127,12 @@ class Shell:
             for packet in packets:
                 self.node.receive(packet, now)
                 packet.release()  # the node has copied what it keeps
-            self._perform()
+            self._reading = True  # the brief runs follow at once, without a turn of the loop
+            try:
+                self._perform()
+            finally:
+                self._reading = False
+            self._run_brief()
 
     async def _write(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -194,8 +201,12 @@ class Shell:
 
     def _perform_one(self, effect: Effect) -> None:
         match effect:
-            case StartRun(key, call, brief):
-                self._threads.start(key, call, brief=brief)
+            case StartRun(brief=True):
+                if not self._brief and not self._reading:
+                    asyncio.get_running_loop().call_soon(self._run_brief)
+                self._brief.append(effect)
+            case StartRun(key, call):
+                self._threads.start(key, call)
             case Quit(code, reason):
                 self._log.error("service_quits", code=code, reason=reason)
                 self.code = code
@@ -221,6 +232,11 @@ class Shell:
             to(result)
         except Exception:  # noqa: BLE001 - one request's client must not end the service for all
             self._log.exception("local_answer_not_delivered")
+
+    def _run_brief(self) -> None:
+        waiting, self._brief = self._brief, []
+        for run in waiting:
+            self._threads.run_now(run.key, run.call)
 
     def _ran(self, key: Key, done: "Future[Any]") -> None:
         if done.cancelled() or self._closed:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 from fedbus.errors import WireError
@@ -89,15 +90,20 @@ def root_fault(root: str) -> str:
         return "expected another first character: topics that begin with $ belong to the broker"
     if len(root) > MAX_ROOT_CHARACTERS:
         return f"expected at most {MAX_ROOT_CHARACTERS} characters, got {len(root)}"
-    if set(root) & set("+#") or any(_unprintable(letter) for letter in root):
+    if set(root) & set("+#") or not _is_printable(root):
         return "expected no wildcards and control characters, as in fedbus/v1"
     if any(not level for level in root.split("/")):
         return "expected levels with one / between them, as in fedbus/v1"
     return ""
 
 
-def _unprintable(letter: str) -> bool:
-    return unicodedata.category(letter) in {"Cc", "Cn", "Cs"}
+@lru_cache(maxsize=8)
+def _reply_topics(root: str) -> str:
+    return wildcard(root, REPLIES)
+
+
+def _is_printable(text: str) -> bool:
+    return all(unicodedata.category(letter) not in {"Cc", "Cn", "Cs"} for letter in text)
 
 
 def reply_topic_fault(response_topic: str | None, root: str, *, open_profile: bool) -> str:
@@ -106,15 +112,17 @@ def reply_topic_fault(response_topic: str | None, root: str, *, open_profile: bo
     Without this check a client could make a service publish where the client itself may not, or
     what the broker disconnects the service for. `open_profile` also allows topics outside `root`.
     """
-    place = f"name one of the form {wildcard(root, REPLIES)[:-1]}NAME, without a further /"
+    form = _reply_topics(root)
+    place = f"name one of the form {form[:-1]}NAME, without a further /"
     if not response_topic:
         return f"no reply topic (MQTT 3.1.1 has none): use MQTT 5 and {place}"
     shown = ascii(response_topic[:80])
     if len(response_topic) > MAX_REPLY_TOPIC_CHARACTERS:
         return f"the reply topic {shown} … is longer than {MAX_REPLY_TOPIC_CHARACTERS} characters"
-    if set(response_topic) & set("+#") or any(map(_unprintable, response_topic)):
+    plain = response_topic.isascii() and response_topic.isprintable()  # as nearly always
+    if set(response_topic) & set("+#") or not (plain or _is_printable(response_topic)):
         return f"the reply topic {shown} has a wildcard or a control character; {place}"
-    if matches(wildcard(root, REPLIES), response_topic):
+    if matches(form, response_topic):
         return ""
     ours = response_topic.startswith("$") or (response_topic + "/").startswith(root + "/")
     if open_profile and not ours:
