@@ -46,11 +46,13 @@ def test_documents_are_listed_by_name(store: Store) -> None:
         store.create_document("model-draft", name, b"{}")
     store.create_document("collector", "b/3", b"{}")
 
-    def names(limit: int, prefix: str = "") -> list[str]:
-        return [each.name for each in store.documents("model-draft", limit, prefix)]
+    def names(limit: int, prefix: str = "", after: str = "") -> list[str]:
+        return [each.name for each in store.documents("model-draft", limit, prefix, after)]
 
     assert names(10) == ["%/1", "a/1", "b/10", "b/2", "b_/1", "bb/1"]
     assert names(2) == ["%/1", "a/1"]
+    assert names(10, after="b/10") == ["b/2", "b_/1", "bb/1"]
+    assert names(10, "b/", "b/10") == ["b/2"]
     assert names(10, "b/") == ["b/10", "b/2"]
     assert names(10, "b_") == ["b_/1"]
     assert names(10, "%") == ["%/1"]

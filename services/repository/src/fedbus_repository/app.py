@@ -1,7 +1,7 @@
 """Entry point of the repository: settings, store and core."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -9,8 +9,13 @@ from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.public_key_setting import public_key_of
 from fedbus.runtime.settings import ServiceSettings
+from fedbus.runtime.shell import Shell
 from fedbus_repository.core import RepositoryCore
+from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.stores.sqlite.store import SqliteStore
+
+if TYPE_CHECKING:
+    from fedbus.runtime.http import HttpApi
 
 
 class RepositorySettings(ServiceSettings):
@@ -45,4 +50,15 @@ def build(settings: RepositorySettings, identity: Identity) -> service.Built:
         lease_seconds=settings.lease_seconds,
         encryption_key=None if key is None else key.id,
     )
-    return service.Built(core, find_blob=store.open_blob, close=store.close)
+
+    def http_api(shell: Shell) -> "HttpApi":
+        # aiohttp is imported only if FEDBUS_HTTP is set
+        from fedbus.http_api.routes import api_off  # noqa: PLC0415
+        from fedbus_repository.http.api import repository_api  # noqa: PLC0415
+
+        if settings.http_tokens_file is None:
+            return api_off()
+        specs = SpecReader(store, None if key is None else key.id)
+        return repository_api(store, specs, shell, settings.http_tokens_file, settings.data)
+
+    return service.Built(core, find_blob=store.open_blob, close=store.close, http_api=http_api)

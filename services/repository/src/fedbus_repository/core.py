@@ -14,6 +14,7 @@ from fedbus.core.events import (
     Event,
     Fetched,
     FetchFailed,
+    Local,
     Ran,
     Received,
     RunFailed,
@@ -39,7 +40,12 @@ from fedbus_repository.handlers.ledgers import LedgerHandler
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.handlers.pushes import PushHandler
 from fedbus_repository.handlers.trail import TrailHandler, TrailRequest
-from fedbus_repository.keys import AnnouncementTimer, RequestRun, UploadFetch
+from fedbus_repository.keys import (
+    AnnouncementTimer,
+    RequestRun,
+    StoredOverHttp,
+    UploadFetch,
+)
 from fedbus_repository.requests import RequestRunner
 from fedbus_repository.stores.base import Store
 
@@ -85,6 +91,8 @@ class RepositoryCore(Core):
                 yield from self._announce(now)
             case Received(sender, message):
                 yield from self._received(sender, message, now)
+            case Local(StoredOverHttp(version)):
+                yield from self._catalog.stored(version)
             case Ran(RequestRun() as key, result):
                 yield from self._requests.ran(key, result)
             case RunFailed(RequestRun() as key, error):

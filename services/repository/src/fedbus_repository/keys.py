@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from fedbus.core.keys import Key
+from fedbus_repository.stores.records import Version
 
 
 class AnnouncementTimer(Key):
@@ -40,3 +41,10 @@ class UploadFetch(Key):
     def name(self) -> str:
         """Return the request's name: `fetch:Commit` fetches the weights of a commit."""
         return self.request.name
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOverHttp:
+    """A version that this process's HTTP API has stored: the core announces it."""
+
+    version: Version

@@ -31,7 +31,8 @@ class Endpoint:
     """One method of one path.
 
     Attributes:
-        handler: Name of the method of the service's handlers.
+        handler: Name of the method of the service's handlers; `models.show` is `show` of their
+            attribute `models`.
         response: Status, content type and schema of a successful response.
         errors: Descriptions of the other responses, by status.
         body: Content type and schema of the request body.

@@ -8,9 +8,10 @@ import hashlib
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Final
 
-from aiohttp import ClientError, web
+from aiohttp import BodyPartReader, ClientError, web
 
 from fedbus.core.blob_io import BlobSink
 from fedbus.http_api.responses import ApiError
@@ -63,49 +64,107 @@ async def next_block(request: web.Request, left: int) -> bytes:
         async with asyncio.timeout(STALLED_BODY_SECONDS):
             block = await request.content.read(min(left, UPLOAD_BLOCK_BYTES))
     except TimeoutError:
-        raise ApiError(
-            408, f"nothing came for {STALLED_BODY_SECONDS:g} s", Connection="close"
-        ) from None
+        raise _stalled() from None
     except (ClientError, ConnectionError) as error:
-        raise ApiError(400, f"the body broke off: {error}", Connection="close") from error
+        raise _broken(error) from error
     if not block:
         raise ApiError(400, f"the body ended {left} bytes before its Content-Length")
     return block
 
 
+async def body_blocks(request: web.Request) -> AsyncIterator[bytes]:
+    """Yield the blocks of a body whose length the caller has checked; raises as `next_block`."""
+    left = request.content_length or 0
+    while left:
+        block = await next_block(request, left)
+        left -= len(block)
+        yield block
+
+
+async def part_blocks(part: BodyPartReader) -> AsyncIterator[bytes]:
+    """Yield the blocks of one file of a form; raise ApiError 408 or 400 if it ends too early."""
+    while True:
+        try:
+            async with asyncio.timeout(STALLED_BODY_SECONDS):
+                block = await part.read_chunk(UPLOAD_BLOCK_BYTES)
+        except TimeoutError:
+            raise _stalled() from None
+        except (ClientError, ConnectionError, ValueError, AssertionError) as error:
+            raise _broken(error) from error
+        if not block:
+            return
+        yield bytes(block)
+
+
+async def form_files(request: web.Request) -> AsyncIterator[BodyPartReader]:
+    """Yield the files of a form (`multipart/form-data`), each to be read before the next one.
+
+    Raises:
+        ApiError: 415, the body is no form; 400, a part of it is not a file.
+    """
+    if request.content_type != "multipart/form-data":
+        raise ApiError(415, "send a form with files: curl -F file=@FILE")
+    try:
+        form = await request.multipart()
+        while (part := await form.next()) is not None:
+            if not isinstance(part, BodyPartReader):
+                raise ApiError(400, "expected files in the form, got another form")
+            yield part
+    except (ClientError, ConnectionError, ValueError, AssertionError) as error:
+        raise _broken(error) from error
+
+
+def _stalled() -> ApiError:
+    return ApiError(408, f"nothing came for {STALLED_BODY_SECONDS:g} s", Connection="close")
+
+
+def _broken(error: Exception) -> ApiError:
+    return ApiError(400, f"the body broke off: {error}", Connection="close")
+
+
 async def receive_blob(request: web.Request, sink: BlobSink) -> None:
     """Write a body to a sink, in threads, and check the header Content-Digest if it is there.
 
-    While a block is written, no further one is taken, so the connection's window fills and the
-    client waits: memory is bounded for any size. The caller discards the sink after an error.
+    The caller has checked the body's length, and discards the sink after an error.
 
     Raises:
         ApiError: The body broke off, stalled, or has another SHA-256 than the header says.
     """
-    left, offset = checked_length(request, _NO_LIMIT), 0
-    expected = read_content_digest(request.headers.get("Content-Digest"))
+    await write_blocks(body_blocks(request), sink, request.headers.get("Content-Digest"))
+
+
+async def write_blocks(
+    blocks: AsyncIterable[bytes], sink: BlobSink, content_digest: str | None = None
+) -> int:
+    """Write blocks to a sink, in threads; return how many bytes they were.
+
+    While blocks are written, no further one is taken, so the connection's window fills and the
+    client waits: memory is bounded for any size.
+
+    Raises:
+        ApiError: 400, they have another SHA-256 than the header Content-Digest says.
+    """
+    expected = read_content_digest(content_digest)
     hashed = None if expected is None else hashlib.sha256()
-    parts, waiting = list[bytes](), 0
+    offset, parts, waiting = 0, list[bytes](), 0
 
     def write(data: bytes, at: int) -> None:
         sink.write(at, data)
         if hashed is not None:
             hashed.update(data)
 
-    while left:
-        block = await next_block(request, left)
+    async for block in blocks:
         parts.append(block)
-        waiting, left = waiting + len(block), left - len(block)
-        if waiting >= UPLOAD_BLOCK_BYTES or not left:
+        waiting += len(block)
+        if waiting >= UPLOAD_BLOCK_BYTES:
             await asyncio.to_thread(write, b"".join(parts), offset)
             offset, waiting = offset + waiting, 0
             parts.clear()
+    if waiting:
+        await asyncio.to_thread(write, b"".join(parts), offset)
     if hashed is not None and hashed.digest() != expected:
         raise ApiError(400, "Content-Digest: the body has another SHA-256; send it again")
-
-
-_NO_LIMIT: Final = 1 << 62
-"""The sink was reserved for the length that the caller has checked."""
+    return offset + waiting
 
 
 def read_content_digest(header: str | None) -> bytes | None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
+from operator import attrgetter
 
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPException
@@ -14,6 +15,7 @@ from fedbus.http_api.endpoints import PAGES, ApiDescription, Endpoint
 from fedbus.http_api.plain_page import PLAIN_PAGE_POLICY, plain_page
 from fedbus.http_api.responses import ApiError, error_response, response_of
 from fedbus.http_api.scopes import Scope
+from fedbus.runtime.http import HttpApi
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PAGES = frozenset(endpoint.handler for endpoint in PAGES)
@@ -24,13 +26,14 @@ def routes_of(
 ) -> Sequence[web.AbstractRouteDef]:
     """Return the routes of an API, with HEAD beside each GET, and 404 for all other paths.
 
-    `handlers` has a coroutine method for each endpoint, under its name.
+    `handlers` has a coroutine method for each endpoint, under its name; `models.show` is the method
+    `show` of its attribute `models`.
     """
     pages = DescriptionPages(api)
 
     def handler_of(endpoint: Endpoint) -> Handler:
         place = pages if endpoint.handler in _PAGES else handlers
-        handler: Handler = getattr(place, endpoint.handler)
+        handler: Handler = attrgetter(endpoint.handler)(place)
         return guard(handler, None if endpoint.public else access, endpoint.scope)
 
     routes: list[web.AbstractRouteDef] = []
@@ -42,6 +45,15 @@ def routes_of(
     routes.append(web.route("GET", "/docs/{file}", guard(pages.docs_file, None)))
     routes.append(web.route("*", "/{tail:.*}", guard(pages.not_found, access)))
     return routes
+
+
+def api_off(setting: str = "FEDBUS_HTTP_TOKENS_FILE") -> HttpApi:
+    """Return the API of a service without tokens: 404 for all paths but `/healthz`, `/metrics`."""
+
+    async def off(_: web.Request) -> web.Response:
+        return error_response(ApiError(404, f"this service's API is off; set {setting}"))
+
+    return HttpApi((web.route("*", "/{tail:.*}", off),))
 
 
 def guard(handle: Handler, access: Access | None, scope: Scope | None = None) -> Handler:

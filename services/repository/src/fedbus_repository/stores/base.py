@@ -255,6 +255,13 @@ class Store(TrailStore, DocumentStore, Protocol):
     def upload(self, blob: BlobRef) -> Upload:
         """Reserve space for a blob that is to be fetched."""
 
+    def delete_weights(self, model: str, version: int) -> StoreRefusal | None:
+        """Delete the weights of a version, and its other blobs; its record stays.
+
+        Refused if something needs them: they are those of the latest version, of one that a name
+        keeps, or of the anchor of an encrypted version that is kept (`retention.needed_for`).
+        """
+
     def delete_unreferenced(self, blobs: Iterable[BlobRef]) -> None:
         """Delete those blobs that no record references: kept for a commit that was then refused."""
 

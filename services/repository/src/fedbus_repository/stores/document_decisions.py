@@ -22,10 +22,10 @@ class DocumentDecisions(JobRecordDecisions):
             return records.document(kind, name)
 
     def documents(
-        self, kind: DocumentKind, limit: int, prefix: str = ""
+        self, kind: DocumentKind, limit: int, prefix: str = "", after: str = ""
     ) -> Sequence[StoredDocument]:
         with self._database.reading(f"listing documents of the kind {kind}") as records:
-            return records.documents(kind, limit, prefix)
+            return records.documents(kind, limit, prefix, after)
 
     def create_document(self, kind: DocumentKind, name: str, content: bytes) -> bool | None:
         with self._database.writing(f"storing {kind} {name}") as records:

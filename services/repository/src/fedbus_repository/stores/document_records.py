@@ -16,7 +16,7 @@ DocumentKind: TypeAlias = Literal[
 ]
 MAX_DOCUMENTS: Final = 10_000
 """Documents of one kind."""
-MAX_DOCUMENT_BYTES: Final = 256 * 1024
+MAX_DOCUMENT_BYTES: Final = 64 * 1024
 """The JSON of a document."""
 
 
@@ -42,9 +42,12 @@ class DocumentRecords(Protocol):
         """Read a document."""
 
     def documents(
-        self, kind: DocumentKind, limit: int, prefix: str = ""
+        self, kind: DocumentKind, limit: int, prefix: str = "", after: str = ""
     ) -> Sequence[StoredDocument]:
-        """Read at most `limit` documents of a kind whose names begin with `prefix`, by name."""
+        """Read at most `limit` documents of a kind, by name.
+
+        Their names begin with `prefix`, and come behind `after`.
+        """
 
     def count_documents(self, kind: DocumentKind) -> int:
         """Return the number of documents of a kind."""
@@ -66,9 +69,12 @@ class DocumentStore(Protocol):
         """Return a document; None: there is none of this name."""
 
     def documents(
-        self, kind: DocumentKind, limit: int, prefix: str = ""
+        self, kind: DocumentKind, limit: int, prefix: str = "", after: str = ""
     ) -> Sequence[StoredDocument]:
-        """Return at most `limit` documents of a kind whose names begin with `prefix`, by name."""
+        """Return at most `limit` documents of a kind, by name.
+
+        Their names begin with `prefix`, and come behind `after`.
+        """
 
     def create_document(self, kind: DocumentKind, name: str, content: bytes) -> bool | None:
         """Store a new document; False: there is one of this name; None: there are too many."""

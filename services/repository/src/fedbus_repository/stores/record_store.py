@@ -30,7 +30,7 @@ from fedbus_repository.stores.records import (
     Version,
     blobs_of,
 )
-from fedbus_repository.stores.retention import best, outdated, retained
+from fedbus_repository.stores.retention import best, needed_for, outdated, retained
 
 
 class RecordStore(NameDecisions, DocumentDecisions):
@@ -180,6 +180,22 @@ class RecordStore(NameDecisions, DocumentDecisions):
 
     def upload(self, blob: BlobRef) -> Upload:
         return self._blobs.upload(blob)
+
+    def delete_weights(self, model: str, version: int) -> StoreRefusal | None:
+        with self._database.lock:  # until its blobs are deleted, so that no push references one
+            with self._database.writing(f"deleting weights of model {model}") as records:
+                kept = records.with_weights(model)
+                found = next((each for each in kept if each.version == version), None)
+                if found is None:
+                    return StoreRefusal(f"model {model} has no weights of version {version}")
+                latest = records.latest(model)
+                named = names_of(records, model).kept()
+                if latest is None or (reason := needed_for(found, latest.version, kept, named)):
+                    return StoreRefusal(f"version {version} of model {model} is kept: {reason}")
+                records.mark_deleted(found)
+                deleted = records.unreferenced(blob.digest for blob in found.blobs)
+            self._blobs.delete(deleted)
+        return None
 
     def delete_unreferenced(self, blobs: Iterable[BlobRef]) -> None:
         with self._database.reading("deleting blobs") as records:

@@ -29,6 +29,28 @@ def outdated(versions: Sequence[Version], keep: int, named: Collection[int] = ()
     return [version for version in newest if version.version not in numbers]
 
 
+def needed_for(
+    version: Version,
+    latest: int,
+    versions: Iterable[Version],
+    named: Mapping[int, RetentionReason],
+) -> str:
+    """Return why a user may not delete the weights of a version; "": they may.
+
+    `versions` are all of the model that have weights. A user may delete those that only a rule of
+    retention keeps: the best, a pushed one, one of the newest.
+    """
+    number = version.version
+    if number == latest:
+        return "it is the latest version, which is served and trained"
+    if number in named:
+        return f"its reason is {named[number]!r}: remove the tag, or promote another version"
+    others = [each.version for each in versions if number in anchors_of([each])]
+    if others:
+        return f"encrypted version {max(others)} is a distance from it"
+    return ""
+
+
 def anchors_of(versions: Iterable[Version]) -> set[int]:
     """Return the numbers of the plain versions that encrypted ones are distances from."""
     return {each.encryption.anchor for each in versions if each.encryption is not None}

@@ -22,13 +22,12 @@ class DocumentCollection(JobCollection):
         return None if found is None else _document_of(found)
 
     def documents(
-        self, kind: DocumentKind, limit: int, prefix: str = ""
+        self, kind: DocumentKind, limit: int, prefix: str = "", after: str = ""
     ) -> Sequence[StoredDocument]:
         if limit < 1:
             return []
         found_by: dict[str, Any] = {"kind": kind}
-        if prefix:
-            found_by["name"] = {"$gte": prefix, "$lt": prefix + _BEHIND_NAMES}
+        found_by["name"] = {"$gt": after, "$gte": prefix, "$lt": prefix + _BEHIND_NAMES}
         found = self._collections.find(DOCUMENTS, found_by, order=_BY_NAME, limit=limit)
         return [_document_of(each) for each in found]
 

@@ -24,12 +24,12 @@ class DocumentRows:
         return None if row is None else _document_of(row)
 
     def documents(
-        self, kind: DocumentKind, limit: int, prefix: str = ""
+        self, kind: DocumentKind, limit: int, prefix: str = "", after: str = ""
     ) -> Sequence[StoredDocument]:
         rows = self._db.execute(
-            f"SELECT {_DOCUMENT} FROM documents WHERE kind = ? AND substr(name, 1, ?) = ?"  # noqa: S608 - constants
-            " ORDER BY name LIMIT ?",
-            (kind, len(prefix), prefix, limit),
+            f"SELECT {_DOCUMENT} FROM documents WHERE kind = ? AND name > ?"  # noqa: S608 - constants
+            " AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
+            (kind, after, len(prefix), prefix, limit),
         )
         return [_document_of(row) for row in rows]
 

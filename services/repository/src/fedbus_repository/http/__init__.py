@@ -1,0 +1,1 @@
+"""The HTTP API of the repository: models, results, and documents of other programs."""

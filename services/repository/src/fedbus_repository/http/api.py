@@ -1,0 +1,69 @@
+"""The repository's HTTP API, made of its handlers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedbus.http_api.access import TokenFileAccess
+from fedbus.http_api.routes import routes_of
+from fedbus.runtime.http import HttpApi
+from fedbus.runtime.shell import Shell
+from fedbus_repository.handlers.model_specs import SpecReader
+from fedbus_repository.http.document_handlers import DocumentHandlers
+from fedbus_repository.http.endpoints import description
+from fedbus_repository.http.model_handlers import ModelHandlers
+from fedbus_repository.http.received_files import UploadFolder
+from fedbus_repository.http.result_handlers import ResultHandlers
+from fedbus_repository.http.schemas import (
+    CollectorDocument,
+    ResultDocument,
+    StrategyDocument,
+    TransformationDocument,
+)
+from fedbus_repository.stores.base import Store
+
+UPLOADS = "http-uploads"
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryHandlers:
+    """All handlers, by the names that the endpoint table uses."""
+
+    models: ModelHandlers
+    results: ResultHandlers
+    strategies: DocumentHandlers
+    transformations: DocumentHandlers
+    collectors: DocumentHandlers
+
+
+def repository_api(
+    store: Store, specs: SpecReader, shell: Shell, tokens: Path, data: Path
+) -> HttpApi:
+    """Return the API of a repository, with the tokens of a file.
+
+    Raises:
+        SettingsError: The tokens cannot be read.
+        StoreError: The folder of uploads, in `data`, cannot be used.
+    """
+    folder = UploadFolder(data / UPLOADS)
+    handlers = RepositoryHandlers(
+        ModelHandlers(store, specs, folder, shell),
+        ResultHandlers(
+            store,
+            folder,
+            "training-result",
+            ResultDocument,
+            ("model_name", "model_version", "training_id"),
+            "weights_id",
+        ),
+        DocumentHandlers(
+            store, folder, "strategy", StrategyDocument, ("strategy_name",), "strategy_id"
+        ),
+        DocumentHandlers(
+            store, folder, "transformation", TransformationDocument, ("id",), "storage_id"
+        ),
+        DocumentHandlers(
+            store, folder, "collector", CollectorDocument, ("name", "version"), "collector_id"
+        ),
+    )
+    access = TokenFileAccess(tokens)
+    return HttpApi(routes_of(description(), handlers, access), is_authorized=access.admits)

@@ -1,0 +1,96 @@
+"""Reports of versions and drafts for the HTTP API. Called in threads.
+
+They go through the functions that remove what users may not read of private rounds.
+"""
+
+import json
+from collections.abc import Iterable
+
+from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.documents import ModelSpec
+from fedbus_repository.handlers.catalog import version_facts
+from fedbus_repository.http.schemas import (
+    AvailableFile,
+    FileReport,
+    ModelUpload,
+    VersionReport,
+)
+from fedbus_repository.http.uploaded_versions import spec_of
+from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.document_records import StoredDocument
+from fedbus_repository.stores.records import ModelView, Version
+
+
+def draft_name(model: str, number: str) -> str:
+    """Return the name of the documents about a version."""
+    return f"{model}/{number}"
+
+
+def read_draft(document: StoredDocument) -> ModelUpload:
+    """Return the upload that a draft has."""
+    return codec.from_json(ModelUpload, document.content)
+
+
+def draft_report(
+    document: StoredDocument, upload: ModelUpload, number: str, missing: Iterable[BlobRef]
+) -> VersionReport:
+    """Return the report of a draft."""
+    return VersionReport(
+        model_name=upload.model_name,
+        model_version=number,
+        model_id=None,
+        weights=None,
+        missing=tuple(FileReport(digest=file.digest, size=file.size) for file in missing),
+        upload_date=document.created,
+        meta=upload.meta,
+        spec=codec.to_plain(spec_of(upload)),
+    )
+
+
+def version_report(store: Store, version: Version, spec: ModelSpec | None = None) -> VersionReport:
+    """Return the report of a version."""
+    facts = version_facts(version)
+    meta = store.document("model-meta", draft_name(version.model, str(version.version)))
+    weights = facts.weights
+    return VersionReport(
+        model_name=version.model,
+        model_version=str(facts.version),
+        model_id=weights.digest,
+        weights=FileReport(digest=weights.digest, size=weights.size),
+        kept=facts.kept,
+        training_id=facts.job,
+        round=facts.round,
+        metrics=facts.metrics,
+        strategy=None if facts.strategy is None else facts.strategy.id,
+        epsilon=None if facts.privacy is None else facts.privacy.epsilon,
+        encrypted=facts.encryption is not None,
+        parent=facts.parent,
+        upload_date=facts.at,
+        meta={} if meta is None else json.loads(meta.content),
+        spec=None if spec is None else codec.to_plain(spec),
+    )
+
+
+def available_files(store: Store, limit: int, after: str) -> list[AvailableFile]:
+    """Return the weights that can be fetched, of models behind `after`, by their date."""
+    found: list[AvailableFile] = []
+    for latest in store.latest():
+        if latest.model <= after or len(found) >= limit:
+            continue
+        view = store.show(latest.model, None, 0)
+        kept = [number for number, _ in view.kept] if isinstance(view, ModelView) else []
+        for number in kept[: limit - len(found)]:
+            shown = store.show(latest.model, number, 0)
+            if isinstance(shown, ModelView):
+                found.append(_available(shown.version))
+    return sorted(found, key=lambda each: each.upload_date or "")
+
+
+def _available(version: Version) -> AvailableFile:
+    return AvailableFile(
+        filename=f"model/{version.model}/{version.version}",
+        length=version.weights.size,
+        upload_date=version.at,
+        digest=version.weights.digest,
+    )

@@ -1,0 +1,253 @@
+"""Models over HTTP: drafts, uploads, versions, deletions, and what private rounds hide."""
+
+import io
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("aiohttp")
+
+from fedbus.digest import digest_of
+from fedbus.wire.messages import TagVersion
+from tests.repository.harness import (
+    FILE,
+    MODEL,
+    PRIVATE,
+    begin,
+    commit_next,
+    commit_private,
+    push,
+    spec,
+    weights,
+)
+from tests.repository.http.repository_service import (
+    RepositoryService,
+    form_of,
+    repository_service,
+    store_in,
+)
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[RepositoryService]:
+    """Serve an empty repository."""
+    async with repository_service(tmp_path) as found:
+        yield found
+
+
+def stated(**more: object) -> dict[str, Any]:
+    """Return the metadata of a version."""
+    return {**json.loads(spec()), **more}
+
+
+def npz(value: float) -> bytes:
+    """Return weights that all have one value, as NumPy writes them."""
+    file = io.BytesIO()
+    arrays = {"bias": np.full(3, value, np.float32), "weight": np.full((2, 3), value, np.float32)}
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+async def add(service: RepositoryService, value: float, number: int = 1, **more: object) -> None:
+    """Create and upload a version."""
+    status, body = await service.ask("POST", "/model", json=stated(**more))
+    assert status == 201, body
+    form = form_of(weights=npz(value), file=FILE)
+    status, body = await service.ask("PUT", f"/model/{MODEL}/{number}", data=form)
+    assert status == 204, body
+
+
+async def test_a_version_is_created_uploaded_and_fetched(service: RepositoryService) -> None:
+    """201, 204, 200; it is announced; a second one of this number is refused with 400."""
+    assert await service.ask("GET", "/model") == (200, [])
+    status, body = await service.ask("POST", "/model", json=stated(meta={"by": "me"}))
+    assert (status, body["model_version"], body["weights"]) == (201, "1", None)
+    assert body["missing"] == [{"digest": digest_of(FILE), "size": len(FILE)}]
+    status, body = await service.ask("POST", "/model", json=stated())
+    assert (status, "was created before; PUT /model/digits/1" in body["error"]) == (400, True)
+    assert (await service.ask("GET", f"/model/{MODEL}/1"))[0] == 404
+    assert [each["model_id"] for each in (await service.ask("GET", "/model"))[1]] == [None]
+    form = form_of(weights=npz(1.0), file=FILE)
+    status, body = await service.ask("PUT", f"/model/{MODEL}/1", data=form)
+    assert (status, body) == (204, b"")
+    assert service.shell.counts == {"version_made": 1}
+    for version in ("1", "latest"):
+        assert await service.ask("GET", f"/model/{MODEL}/{version}") == (200, weights(1.0))
+    status, body, headers = await service.ask_all("HEAD", f"/model/{MODEL}/1")
+    assert (status, headers["ETag"]) == (200, f'"{digest_of(weights(1.0))}"')
+    status, body = await service.ask("GET", f"/model/meta?model_name={MODEL}&model_version=1")
+    assert (body["meta"], body["kept"], body["training_id"]) == ({"by": "me"}, True, None)
+    assert body["spec"]["architectures"].keys() == {"own", "torch"}
+    status, body = await service.ask("POST", "/model", json=stated(model_version="1"))
+    assert (status, body["error"]) == (400, "model digits has version 1; the next one is 2")
+    status, body = await service.ask("POST", "/model", json=stated(model_version="7"))
+    assert (status, "the next one of digits is 2" in body["error"]) == (400, True)
+    await add(service, 2.0, 2)
+    listed = (await service.ask("GET", "/model"))[1]
+    assert [each["model_version"] for each in listed] == ["2"]
+    listed = (await service.ask("GET", f"/model?model={MODEL}"))[1]
+    assert [each["model_version"] for each in listed] == ["2", "1"]
+    listed = (await service.ask("GET", f"/model?model={MODEL}&after=2"))[1]
+    assert [each["model_version"] for each in listed] == ["1"]
+    assert (await service.ask("GET", "/model?trained=true"))[1] == []
+    available = (await service.ask("GET", "/models/available"))[1]
+    assert [each["filename"] for each in available] == ["model/digits/1", "model/digits/2"]
+    assert service.files() == []
+
+
+async def test_weights_are_uploaded_in_the_plain_encoding(service: RepositoryService) -> None:
+    """In a form, or as the body where the store has all other files."""
+    await service.ask("POST", "/model", json=stated())
+    form = form_of(weights=weights(1.0), file=FILE)
+    assert (await service.ask("PUT", f"/model/{MODEL}/1", data=form))[0] == 204
+    await service.ask("POST", "/model", json=stated())
+    assert (await service.ask("PUT", f"/model/{MODEL}/2", data=weights(2.0)))[0] == 204
+    assert await service.ask("GET", f"/model/{MODEL}/2") == (200, weights(2.0))
+
+
+async def test_an_upload_that_does_not_fit_its_spec_is_refused(service: RepositoryService) -> None:
+    """With 400 and the reason; the draft stays, and no blob."""
+    await service.ask("POST", "/model", json=stated())
+    nan = npz(float("nan"))
+    for data, status, sentence in (
+        (form_of(weights=npz(1.0)), 400, "the form lacks files that the spec names: "),
+        (form_of(file=FILE), 400, "the form has no file `weights`"),
+        (form_of(weights=npz(1.0), file=b"other"), 400, "which the spec does not name; it names"),
+        (form_of(weights=b"PK\3\4 damaged", file=FILE), 400, "not an .npz file"),
+        (form_of(weights=b"what", file=FILE), 400, "the weights: "),
+        (form_of(weights=nan, file=FILE), 400, "expected finite numbers, got nan"),
+        (form_of(weights=weights(1.0)[:-1], file=FILE), 400, "a blob of 35 bytes after its header"),
+        (form_of(weights=b"x" * 2_000_000), 413, "bytes, at most"),
+    ):
+        got, body = await service.ask("PUT", f"/model/{MODEL}/1", data=data)
+        assert (got, sentence in body["error"]) == (status, True), body
+        assert service.files() == []
+    assert (await service.ask("GET", "/models/available"))[1] == []
+    assert [path for path in (service.data / "blobs").rglob("*") if path.is_file()] == []
+    status, body = await service.ask("PUT", "/model/faces/1", data=npz(1.0))
+    assert (status, body["error"]) == (
+        404,
+        "there is no draft faces 1; POST /model creates one",
+    )
+    assert (await service.ask("DELETE", f"/model/{MODEL}/1"))[0] == 204
+    assert (await service.ask("DELETE", f"/model/{MODEL}/1"))[0] == 404
+
+
+async def test_a_spec_that_cannot_be_used_is_refused(service: RepositoryService) -> None:
+    """With its field."""
+    for content, sentence in (
+        (b"{bad", "not JSON"),
+        (b"[]", "ModelUpload"),
+        (b'{"model_name": "a"}', "ModelUpload.layout: Field required"),
+        (json.dumps(stated(model="../a")).encode(), "model_name: not 1 to 64 letters"),
+        (json.dumps(stated(classes=["a", "a"])).encode(), "classes: expected each name once"),
+        (json.dumps(stated(model_version="x/y")).encode(), "model_version: not 1 to 64"),
+        (json.dumps(stated(model_version="0")).encode(), "the next one of digits is 1"),
+        (
+            json.dumps(stated(architectures={"own": {"blob": {"digest": "x"}}})).encode(),
+            "architectures.own.blob",
+        ),
+    ):
+        status, body = await service.ask("POST", "/model", data=content)
+        assert (status, sentence in body["error"]) == (400, True), body
+    assert (await service.ask("POST", "/model", data=b" " * (2**20 + 1)))[0] == 413
+
+
+async def test_weights_are_deleted_unless_something_needs_them(tmp_path: Path) -> None:
+    """409 with the reason; the record stays."""
+    store = store_in(tmp_path)
+    push(store, 0.0)
+    begin(store)
+    for value in (1.0, 2.0, 3.0):
+        commit_next(store, value)
+    store.tag(TagVersion(model=MODEL, version=2, tag="paper"), "user.cli")
+    store.close()
+    async with repository_service(tmp_path) as service:
+        status, body = await service.ask("DELETE", f"/model/{MODEL}/4")
+        assert (status, "it is the latest version" in body["error"]) == (409, True)
+        status, body = await service.ask("DELETE", f"/model/{MODEL}/paper")
+        assert (status, "remove the tag" in body["error"]) == (409, True)
+        assert (await service.ask("DELETE", f"/model/{MODEL}/3"))[0] == 204
+        status, body = await service.ask("GET", f"/model/{MODEL}/3")
+        assert (status, body["error"]) == (404, "the weights of digits version 3 are deleted")
+        assert (await service.ask("DELETE", f"/model/{MODEL}/3"))[0] == 404
+        status, body = await service.ask("GET", f"/model/meta/{MODEL}/3")
+        assert (body["kept"], body["training_id"], body["round"]) == (False, "digits-1", 2)
+        assert (await service.ask("GET", f"/model/{MODEL}/2"))[0] == 200
+        for version, status in (("9", 404), ("0", 400), ("none", 404), ("a%20b", 400)):
+            assert (await service.ask("GET", f"/model/{MODEL}/{version}"))[0] == status, version
+        listed = (await service.ask("GET", "/model?trained=true"))[1]
+        assert [each["model_version"] for each in listed] == ["4"]
+
+
+async def test_a_model_in_training_takes_no_upload(tmp_path: Path) -> None:
+    """Nor does a trained one, unless the client says that its versions begin again."""
+    store = store_in(tmp_path)
+    push(store, 0.0)
+    job = begin(store)
+    commit_next(store, 1.0)
+    store.close()
+    async with repository_service(tmp_path) as service:
+        await service.ask("POST", "/model", json=stated())
+        upload = f"/model/{MODEL}/3"
+        status, body = await service.ask("PUT", upload, data=weights(5.0))
+        assert (status, job.job in body["error"]) == (409, True), body
+    store = store_in(tmp_path)
+    store.end_job(0, job.job, "finished", "done")
+    store.close()
+    async with repository_service(tmp_path) as service:
+        status, body = await service.ask("PUT", upload, data=weights(5.0))
+        assert status == 409
+        assert (await service.ask("PUT", f"{upload}?reset=what", data=weights(5.0)))[0] == 400
+        assert (await service.ask("PUT", f"{upload}?reset=true", data=weights(5.0)))[0] == 204
+        assert await service.ask("GET", f"/model/{MODEL}/latest") == (200, weights(5.0))
+
+
+async def test_versions_of_private_rounds_name_no_agent(tmp_path: Path) -> None:
+    """Their report has the ε, and no number or figure of agents."""
+    store = store_in(tmp_path)
+    push(store, 0.0)
+    begin(store, strategy=PRIVATE)
+    commit_private(store, 1.0)
+    store.close()
+    async with repository_service(tmp_path) as service:
+        for path in ("/model", f"/model?model={MODEL}", f"/model/meta/{MODEL}/2"):
+            _, body = await service.ask("GET", path)
+            text = json.dumps(body)
+            assert "agent." not in text
+            assert "contributors" not in text
+            assert "epsilon" in text
+
+
+async def test_meta_is_changed(service: RepositoryService) -> None:
+    """Of a draft and of a version; 404 for none."""
+    await service.ask("POST", "/model", json=stated())
+    path = f"/model/meta/{MODEL}/1"
+    assert (await service.ask("PUT", path, json={"meta": {"a": 1}}))[0] == 204
+    assert (await service.ask("GET", path))[1]["meta"] == {"a": 1}
+    form = form_of(weights=npz(1.0), file=FILE)
+    await service.ask("PUT", f"/model/{MODEL}/1", data=form)
+    assert (await service.ask("GET", path))[1]["meta"] == {"a": 1}
+    assert (await service.ask("PUT", path, json={"b": 2}))[0] == 204
+    assert (await service.ask("GET", path))[1]["meta"] == {"b": 2}
+    assert (await service.ask("PUT", f"/model/meta/{MODEL}/2", json={}))[0] == 404
+    assert (await service.ask("PUT", path, json={"meta": 1}))[0] == 400
+    assert (await service.ask("PUT", path, json=1))[0] == 400
+    assert (await service.ask("PUT", path, data=b" " * 70_000))[0] == 413
+
+
+async def test_the_file_of_an_architecture_is_downloaded(service: RepositoryService) -> None:
+    """By the name that ASSIST-IoT gives it."""
+    await add(service, 1.0)
+    path = f"/models/download/shell/model_{MODEL}_1"
+    assert await service.ask("GET", path) == (200, FILE)
+    assert await service.ask("GET", f"{path}?architecture=own") == (200, FILE)
+    status, body = await service.ask("GET", f"{path}?architecture=keras")
+    assert (status, "has files for: own" in body["error"]) == (404, True)
+    assert (await service.ask("GET", "/models/download/shell/model_faces_1"))[0] == 404
+    for wrong in (MODEL, "model_1", "..%2f..%2fetc%2fpasswd"):
+        assert (await service.ask("GET", f"/models/download/shell/{wrong}"))[0] in {400, 404}
