@@ -54,3 +54,16 @@ def test_a_list_without_trouble_ends_as_usual(capsys: pytest.CaptureFixture[str]
     """And has no column for ε if no model has one."""
     print_models([model("m")], as_json=False)
     assert "EPSILON" not in capsys.readouterr().out
+
+
+def test_names_have_columns_only_if_a_model_has_some(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `production 3`: what each of them stands for."""
+    named = replace(model("m"), aliases={"production": 3, "canary": 5}, tags={"paper": 2})
+    print_models([named, model("n")], as_json=False)
+    rows = [line.split("\t")[-2:] for line in capsys.readouterr().out.splitlines()]
+    assert rows == [["ALIASES", "TAGS"], ["canary 5, production 3", "paper 2"], ["", ""]]
+    print_models([model("n")], as_json=False)
+    assert "ALIASES" not in capsys.readouterr().out
+    print_models([named], as_json=True)
+    [plain] = json.loads(capsys.readouterr().out)
+    assert (plain["aliases"], plain["tags"]) == ({"canary": 5, "production": 3}, {"paper": 2})

@@ -20,6 +20,7 @@ from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel, VersionFact
 from fedbus.wire.messages.model_requests import Derivation
 from fedbus.wire.round_records import Contributor, Refusal, RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState, TrainingFacts
+from fedbus.wire.version_choice import VersionChoice
 from tests.fedbus.cli.output.spent_privacy import spent
 
 HERE = BrokerLogin(BrokerAddress("h"), "user.cli")
@@ -77,7 +78,9 @@ def fetched(
         return shown(message.version or LATEST, min(newest, LATEST), 100)
 
     monkeypatch.setattr(stored_models, "run", run)
-    found = asyncio.run(show(ClientConnection(HERE), "m", version, limit))
+    found = asyncio.run(
+        show(ClientConnection(HERE), VersionChoice(model="m", version=version), limit)
+    )
     return found, len(asked)
 
 
@@ -208,7 +211,7 @@ def test_a_large_record_leaves_the_history_to_the_next_answer(
         return shown(LATEST, newest, 0 if ask.message.record else 100)
 
     monkeypatch.setattr(stored_models, "run", run)
-    found = asyncio.run(show(ClientConnection(HERE), "m", None, 20, record=True))
+    found = asyncio.run(show(ClientConnection(HERE), VersionChoice(model="m"), 20, record=True))
     assert [each.version for each in found.history] == list(range(242, 222, -1))
     assert [(each.before, each.record) for each in asked] == [(None, True), (243, False)]
 
@@ -296,8 +299,9 @@ def test_deleted_weights_are_refused_with_those_that_are_kept() -> None:
     with pytest.raises(Refused) as refused:
         check_kept(shown(100))
     assert str(refused.value) == (
-        "the weights of m version 100 are deleted: the newest versions keep theirs, the best one "
-        "and those that were pushed. Kept: 239, 241-242 (newest); 217 (best); 1 (pushed)"
+        "the weights of m version 100 are deleted: the newest versions keep theirs, the best one, "
+        "those with a tag or an alias, and those that were pushed. Kept: 239, 241-242 (newest); "
+        "217 (best); 1 (pushed)"
     )
 
 

@@ -23,10 +23,12 @@ from fedbus.cli.commands import (
     key_commands,
     logs,
     models,
+    naming,
     plan_privacy,
     plugins,
     privacy_commands,
     privacy_show,
+    relatives,
     simulate,
     token_commands,
     up,
@@ -93,6 +95,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(job.app, name="job")
+models.app.command("tag")(naming.tag)
+models.app.command("untag")(naming.untag)
+models.app.command("promote")(naming.promote)
+models.app.command("rollback")(naming.rollback)
+models.app.command("remove-alias")(naming.remove_alias)
+models.app.command("names")(naming.names)
+models.app.command("lineage")(relatives.lineage)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(key_commands.app, name="keys")

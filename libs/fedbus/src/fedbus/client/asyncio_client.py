@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
-from fedbus.client import inference, job_requests, nodes, stored_models
+from fedbus.client import inference, job_requests, model_names, nodes, stored_models
 from fedbus.client.address import BrokerLogin, find_login
 from fedbus.client.connection import ANSWER_SECONDS, ClientConnection
 from fedbus.client.derived_models import (
@@ -23,8 +23,9 @@ from fedbus.client.derived_models import (
 )
 from fedbus.client.job_files import JobSource, job_payload
 from fedbus.client.job_requests import AWAY_SECONDS
+from fedbus.client.model_names import PAGE_VERSIONS
 from fedbus.client.names import job_id as checked_job
-from fedbus.client.names import model_name
+from fedbus.client.names import model_name, version_choice, version_name
 from fedbus.client.packing import PackedModel
 from fedbus.client.results import (
     InferenceResult,
@@ -42,7 +43,9 @@ from fedbus.encryption.key_files import SecretKey
 from fedbus.errors import SettingsError
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
-from fedbus.wire.messages import PrivacyShown
+from fedbus.wire.messages import AliasMoved, PrivacyShown, VersionFacts, VersionTagged
+from fedbus.wire.messages.model_trail import NameChange
+from fedbus.wire.version_choice import VersionChoice
 
 
 @asynccontextmanager
@@ -303,15 +306,16 @@ class Client:
             print(history.spec.classes, [each.metrics for each in history.versions])
 
         Args:
-            model: The model's name.
-            version: The latest by default.
+            model: The model's name; with `@`, one of its versions: `digits@3`, `digits@production`.
+            version: A version's number, in place of the `@`; the latest by default.
             limit: How many versions to fetch at most; None is all of them.
 
         Raises:
             Refused: there is no such model, or no such version.
             Unreachable: the repository did not answer.
         """
-        return await stored_models.history(self.connection, model_name(model), version, limit)
+        choice = version_choice(model, version)
+        return await stored_models.history(self.connection, choice, limit)
 
     async def privacy(self, model: str) -> PrivacyShown:
         """Fetch what each job that trained a model has spent of its agents' privacy, and the sum.
@@ -340,8 +344,8 @@ class Client:
             pulled.save("digits.npz")
 
         Args:
-            model: The model's name.
-            version: The latest by default.
+            model: The model's name; with `@`, one of its versions: `digits@3`, `digits@production`.
+            version: A version's number, in place of the `@`; the latest by default.
             progress: Called with the number of bytes that have just arrived.
             key: The secret key file that an encrypted version is decrypted with.
 
@@ -352,7 +356,8 @@ class Client:
             Failed: the weights are damaged.
             Unreachable: the repository did not answer, or stopped in the middle.
         """
-        shown = await stored_models.show(self.connection, model_name(model), version, limit=1)
+        choice = version_choice(model, version)
+        shown = await stored_models.show(self.connection, choice, limit=1)
         stored_models.check_kept(shown)
         pulled = await self.fetch(shown.version, progress=progress, key=key)
         return replace(pulled, facts=next(iter(shown.history), None))
@@ -456,8 +461,8 @@ class Client:
         of encrypted versions that follow. The history of the model says who released it.
 
         Args:
-            model: The model's name.
-            version: The latest by default.
+            model: The model's name; with `@`, one of its versions: `digits@3`, `digits@paper`.
+            version: A version's number, in place of the `@`; the latest by default.
             key: The secret key file of the agents.
             reset: Whether an older version may replace the latest.
             least_agents: The fewest updates that must be in its sum; 1 shows that of one agent.
@@ -471,7 +476,8 @@ class Client:
             Unreachable: the repository did not answer, or stopped in the middle.
         """
         held = SecretKey.load(Path(key))
-        shown = await stored_models.show(self.connection, model_name(model), version, limit=1)
+        choice = version_choice(model, version)
+        shown = await stored_models.show(self.connection, choice, limit=1)
         check_encrypted(shown.version)
         stored_models.check_kept(shown)
         pulled = await stored_models.fetch(self.connection, shown.version, progress, held)
@@ -507,12 +513,173 @@ class Client:
             Unreachable: the repository did not answer, or stopped in the middle.
         """
         keys = SecretKey.load(Path(old_key)), SecretKey.load(Path(new_key))
-        shown = await stored_models.show(self.connection, model_name(model), limit=1)
+        choice = VersionChoice(model=model_name(model))
+        shown = await stored_models.show(self.connection, choice, limit=1)
         check_old_key(shown.version, *keys)
         spec, weights = await stored_models.fetch_stored(self.connection, shown.version, progress)
         by = who_holds_the_key()
         made = await asyncio.to_thread(rotated, shown.version, spec, weights, keys, by)
         return await stored_models.push_derived(self.connection, made, progress=progress)
+
+    # ── tags, aliases, lineage ──────────────────────────────────────────────────────────────────
+
+    async def tag(self, model: str, tag: str, *, note: str = "") -> VersionTagged:
+        """Add a name to a version of a model; it keeps its weights until it is untagged.
+
+            await fed.tag("digits@3", "paper")
+            weights = (await fed.pull("digits@paper")).weights
+
+        A tag of this name that another version of the model has is moved.
+
+        Args:
+            model: The model's name; with `@`, one of its versions: `digits@3`, `digits@production`.
+            tag: The name: no number, not `latest`, and no alias of the model.
+            note: Why, for the history of the name.
+
+        Raises:
+            Refused: there is no such version, or the name is an alias.
+            Unreachable: the repository did not answer.
+        """
+        choice = version_choice(model)
+        return await model_names.tag(self.connection, choice, version_name(tag), note)
+
+    async def untag(self, model: str, tag: str, *, note: str = "") -> VersionTagged:
+        """Remove a tag from the version that has it.
+
+            await fed.untag("digits", "paper")
+
+        Raises:
+            Refused: there is no such model or tag.
+            Unreachable: the repository did not answer.
+        """
+        name = version_name(tag)
+        return await model_names.untag(self.connection, model_name(model), name, note)
+
+    async def promote(
+        self, model: str, alias: str, *, expected: int | None = None, note: str = ""
+    ) -> AliasMoved:
+        """Make an alias of a model, such as `production`, name a version.
+
+            await fed.promote("digits@5", "production")
+
+        Its weights are kept while the alias names it, and for three roll-backs more.
+
+        Args:
+            model: The model's name; with `@`, the version: `digits@5`, `digits@candidate`.
+            alias: The alias, which is made if there is none: no number, not `latest`, no tag.
+            expected: Promote only if the alias names this version now; 0: if it names none.
+            note: Why, for the history of the alias.
+
+        Raises:
+            Refused: there is no such version; its weights are deleted, damaged or encrypted; or the
+                alias does not name the expected version.
+            Unreachable: the repository did not answer.
+        """
+        choice, name = version_choice(model), version_name(alias)
+        return await model_names.promote(self.connection, choice, name, expected, note)
+
+    async def roll_back(
+        self, model: str, alias: str, *, expected: int | None = None, note: str = ""
+    ) -> AliasMoved:
+        """Make an alias name the version before; repeated, it goes further back.
+
+            moved = await fed.roll_back("digits", "production")
+            print(moved.version.version, moved.before)
+
+        Args:
+            model: The model's name.
+            alias: The alias.
+            expected: The version that is taken back; by default the one that the alias names now.
+            note: Why, for the history of the alias.
+
+        Raises:
+            Refused: there is no such alias, no version before, or the weights of that one are
+                deleted or damaged; or the alias does not name the expected version.
+            Unreachable: the repository did not answer.
+        """
+        name = version_name(alias)
+        return await model_names.roll_back(self.connection, model_name(model), name, expected, note)
+
+    async def remove_alias(self, model: str, alias: str, *, note: str = "") -> AliasMoved:
+        """Remove an alias of a model; its history stays.
+
+            await fed.remove_alias("digits", "canary")
+
+        Raises:
+            Refused: there is no such model or alias.
+            Unreachable: the repository did not answer.
+        """
+        name = version_name(alias)
+        return await model_names.remove_alias(self.connection, model_name(model), name, note)
+
+    async def name_changes(
+        self, model: str, name: str | None = None, *, limit: int | None = PAGE_VERSIONS
+    ) -> tuple[NameChange, ...]:
+        """Fetch who changed tags and aliases of a model, when and why, newest first.
+
+            for change in await fed.name_changes("digits", "production"):
+                print(change.at, change.by, change.kind, change.version, change.note)
+
+        Args:
+            model: The model's name.
+            name: One alias or tag; all by default.
+            limit: How many changes to fetch at most; None is all of them.
+
+        Raises:
+            Refused: there is no such model, or no such name.
+            Unreachable: the repository did not answer.
+        """
+        one = None if name is None else version_name(name)
+        return await model_names.name_changes(self.connection, model_name(model), one, limit)
+
+    async def ancestors(
+        self, model: str, *, limit: int | None = PAGE_VERSIONS
+    ) -> tuple[VersionFacts, ...]:
+        """Fetch the versions that a version was made from, the nearest first.
+
+            print([(each.version, each.job) for each in await fed.ancestors("digits@production")])
+
+        A round makes its version from its base, a release from its source; a pushed version has no
+        ancestors.
+
+        Args:
+            model: The model's name; with `@`, one of its versions.
+            limit: How many versions to fetch at most; None is all of them.
+
+        Raises:
+            Refused: there is no such model or version.
+            Unreachable: the repository did not answer.
+        """
+        choice = version_choice(model)
+        return await model_names.relatives(self.connection, choice, "ancestors", limit)
+
+    async def descendants(
+        self, model: str, *, limit: int | None = PAGE_VERSIONS
+    ) -> tuple[VersionFacts, ...]:
+        """Fetch the versions that were made from a version, directly or not, in their order.
+
+            made = await fed.descendants("digits@1", limit=None)
+
+        Raises:
+            Refused, Unreachable: as `ancestors`, which has the same arguments.
+        """
+        choice = version_choice(model)
+        return await model_names.relatives(self.connection, choice, "descendants", limit)
+
+    async def leaves(
+        self, model: str, *, limit: int | None = PAGE_VERSIONS
+    ) -> tuple[VersionFacts, ...]:
+        """Fetch the versions of a model that no version was made from, in their order.
+
+            print([each.version for each in await fed.leaves("digits")])
+
+        With `@`, only descendants of that version.
+
+        Raises:
+            Refused, Unreachable: as `ancestors`, which has the same arguments.
+        """
+        choice = version_choice(model)
+        return await model_names.relatives(self.connection, choice, "leaves", limit)
 
     # ── inference ───────────────────────────────────────────────────────────────────────────────
 

@@ -110,14 +110,18 @@ class StoredModel:
         created: When it was stored, as RFC 3339 in UTC; None where the repository does not know.
         privacy: What its job had spent with it, `model_epsilon` with all jobs before; None without
             a privacy mechanism, and if it is not known, as `trouble` says.
-        trouble: Why `privacy` is not known: the document that the broker retains of the model
-            cannot be read. "" if it can, and `Client.privacy` asks the repository itself.
+        trouble: Why `privacy`, or a name, is not known: a document that the broker retains of the
+            model cannot be read. "" if it can, and `Client.privacy` asks the repository itself.
+        aliases: The version that each alias of the model names.
+        tags: The version that each tag of the model names.
     """
 
     ref: ModelRef
     created: str | None
     privacy: PrivacySpent | None = None
     trouble: str = ""
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    tags: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def model(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
+from typing import TypeVar
 
 from fedbus.blobs.spool import Spools
 from fedbus.client.connection import ClientConnection
@@ -24,7 +25,7 @@ from fedbus.model.layout import Layout
 from fedbus.mqtt.bus import Packet
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef
-from fedbus.wire.documents import ModelLatest, ModelSpec
+from fedbus.wire.documents import ModelAliases, ModelLatest, ModelSpec
 from fedbus.wire.messages import (
     KeptVersion,
     ListModels,
@@ -36,12 +37,15 @@ from fedbus.wire.messages import (
     ShowModel,
     ShowPrivacy,
 )
-from fedbus.wire.topics import MODEL_LATEST
+from fedbus.wire.topics import MODEL_ALIASES, MODEL_LATEST
+from fedbus.wire.version_choice import VersionChoice
 
 IN_MEMORY_BYTES = 256 * 2**20
 """Of blobs that are being pulled; larger ones are in unnamed files until they are read."""
 VERSIONS = 200
 """Versions that the repository describes in one answer."""
+
+D = TypeVar("D")
 
 Progress = Callable[[int], None]
 """Called with the number of bytes that were just sent or received."""
@@ -55,13 +59,15 @@ def repository_node() -> str:
 async def models(connection: ClientConnection) -> tuple[StoredModel, ...]:
     """Fetch the latest version of every model, the oldest first, and what its job has spent.
 
-    The repository lists versions; what was spent is in the documents that the broker retains.
+    The repository lists versions; what was spent, and what tags and aliases name, is in the
+    documents that the broker retains.
     """
-    listed = await _run(
+    listed = await run_request(
         connection, RepositoryQuery(repository_node(), ListModels(), ModelsListed, "models")
     )
     packets = await connection.retained(connection.login.topic(MODEL_LATEST, model="+"))
-    stored = stored_models(listed, packets)
+    names = await connection.retained(connection.login.topic(MODEL_ALIASES, model="+"))
+    stored = stored_models(listed, packets, names)
     return tuple(sorted(stored, key=lambda each: each.created or ""))
 
 
@@ -73,25 +79,52 @@ async def latest(connection: ClientConnection, model: str) -> ModelLatest | None
     return None
 
 
-def stored_models(listed: ModelsListed, packets: Iterable[Packet]) -> Iterator[StoredModel]:
-    """Yield each listed model with what its retained document says of privacy.
+def stored_models(
+    listed: ModelsListed, packets: Iterable[Packet], names: Iterable[Packet] = ()
+) -> Iterator[StoredModel]:
+    """Yield each listed model with what its retained documents say of privacy and of names.
 
     A document that cannot be read, of another version of fedbus perhaps, is that model's trouble.
     """
-    readable: list[ModelLatest] = []
     unreadable: dict[str, str] = {}
-    for packet in packets:
-        try:
-            readable.append(codec.from_json(ModelLatest, packet.payload))
-        except WireError as error:
-            unreadable[packet.topic.split("/")[-2]] = (
-                f"what the broker retains at {packet.topic} cannot be read, so its ε is not known "
-                f"here (`fedbus privacy show` asks the repository): {error}"
-            )
-    spent = {(each.model, each.version): each.privacy for each in readable}
+    latest_of = _read_documents(
+        ModelLatest,
+        packets,
+        unreadable,
+        "its ε is not known here (`fedbus privacy show` asks the repository)",
+    )
+    names_of = _read_documents(
+        ModelAliases,
+        names,
+        unreadable,
+        "its tags and aliases are not known here (`fedbus models show` asks the repository)",
+    )
     for ref in listed.models:
-        privacy, trouble = spent.get((ref.model, ref.version)), unreadable.get(ref.model, "")
-        yield StoredModel(ref, listed.made.get(ref.model), privacy, trouble)
+        found, named = latest_of.get(ref.model), names_of.get(ref.model)
+        yield StoredModel(
+            ref,
+            listed.made.get(ref.model),
+            found.privacy if found is not None and found.version == ref.version else None,
+            unreadable.get(ref.model, ""),
+            {} if named is None else {name: each.version for name, each in named.aliases.items()},
+            {} if named is None else named.tags,
+        )
+
+
+def _read_documents(
+    kind: type[D], packets: Iterable[Packet], unreadable: dict[str, str], unknown: str
+) -> dict[str, D]:
+    """Read retained documents, by their model; `unreadable` gets a sentence for each other one."""
+    found: dict[str, D] = {}
+    for packet in packets:
+        model = packet.topic.split("/")[-2]
+        try:
+            found[model] = codec.from_json(kind, packet.payload)
+        except WireError as error:
+            unreadable[model] = (
+                f"what the broker retains at {packet.topic} cannot be read, so {unknown}: {error}"
+            )
+    return found
 
 
 async def privacy(connection: ClientConnection, model: str) -> PrivacyShown:
@@ -106,15 +139,14 @@ async def privacy(connection: ClientConnection, model: str) -> PrivacyShown:
         return answer.model == model
 
     question = ShowPrivacy(model=model)
-    return await _run(
+    return await run_request(
         connection, RepositoryQuery(repository_node(), question, PrivacyShown, model, fits)
     )
 
 
 async def show(
     connection: ClientConnection,
-    model: str,
-    version: int | None = None,
+    choice: VersionChoice,
     limit: int | None = VERSIONS,
     *,
     record: bool = False,
@@ -127,8 +159,11 @@ async def show(
         Refused: there is no such model, or no such version.
         Unreachable: the repository does not answer.
     """
+    version = choice.version
+    if choice.name is not None:
+        version = (await version_shown(connection, choice)).version.version
     before = None if version is None else version + 1
-    question = ShowModel(model=model, version=version, before=before, record=record)
+    question = ShowModel(model=choice.model, version=version, before=before, record=record)
     shown = await _show(connection, question)
     trail = list(shown.history)
     first = trail[-1].version if trail else shown.version.version + 1
@@ -142,11 +177,21 @@ async def show(
     return replace(shown, history=tuple(trail if limit is None else trail[:limit]))
 
 
+async def version_shown(connection: ClientConnection, choice: VersionChoice) -> ModelShown:
+    """Fetch which version a choice means, and the names of the model; without its history.
+
+    Raises:
+        Refused: there is no such model, or no such version.
+        Unreachable: the repository does not answer.
+    """
+    return await _show(
+        connection,
+        ShowModel(model=choice.model, version=choice.version, name=choice.name, before=1),
+    )
+
+
 async def history(
-    connection: ClientConnection,
-    model: str,
-    version: int | None = None,
-    limit: int | None = VERSIONS,
+    connection: ClientConnection, choice: VersionChoice, limit: int | None = VERSIONS
 ) -> ModelHistory:
     """Fetch the facts of a version, of its round and of those before it, and its spec.
 
@@ -154,9 +199,9 @@ async def history(
         Refused: there is no such model, or no such version.
         Unreachable: the repository does not answer.
     """
-    shown = await show(connection, model, version, limit, record=True)
+    shown = await show(connection, choice, limit, record=True)
     ref = shown.version
-    got = await _run(connection, Pull(ref.source, (ref.spec,), Spools(IN_MEMORY_BYTES)))
+    got = await run_request(connection, Pull(ref.source, (ref.spec,), Spools(IN_MEMORY_BYTES)))
     blob = got[ref.spec.digest]
     return ModelHistory(shown, codec.from_json(ModelSpec, bytes(blob.read(0, blob.size))))
 
@@ -177,7 +222,7 @@ async def fetch(
     check_readable(ref, key)
     request = Pull(ref.source, blobs_of(ref), Spools(IN_MEMORY_BYTES))
     request.moved = progress
-    got = await _run(connection, request)
+    got = await run_request(connection, request)
     described, weights = got[ref.spec.digest], got[ref.weights.digest]
     try:
         spec = codec.from_json(ModelSpec, bytes(described.read(0, described.size)))
@@ -250,7 +295,7 @@ async def fetch_stored(
     """
     request = Pull(ref.source, (ref.spec, ref.weights), Spools(IN_MEMORY_BYTES))
     request.moved = progress
-    got = await _run(connection, request)
+    got = await run_request(connection, request)
     spec, weights = got[ref.spec.digest], got[ref.weights.digest]
     return bytes(spec.read(0, spec.size)), bytes(weights.read(0, weights.size))
 
@@ -287,7 +332,7 @@ async def _store(
         lambda answer: answer.version.model == wish.model,
     )
     request.moved = progress
-    return (await _run(connection, request)).version
+    return (await run_request(connection, request)).version
 
 
 async def with_known_classes(connection: ClientConnection, packed: PackedModel) -> PackedModel:
@@ -295,7 +340,7 @@ async def with_known_classes(connection: ClientConnection, packed: PackedModel) 
     spec = packed.spec()
     if spec.classes or spec.model not in {each.model for each in await models(connection)}:
         return packed
-    before = await history(connection, spec.model, limit=1)
+    before = await history(connection, VersionChoice(model=spec.model), limit=1)
     if not before.spec.classes:
         return packed
     named = class_names(before.spec)
@@ -314,17 +359,24 @@ async def _show(connection: ClientConnection, question: ShowModel) -> ModelShown
         return (
             answer.version.model == question.model
             and question.version in {None, answer.version.version}
+            and (question.name is None or answer.version.version == named(answer, question.name))
             and (question.before is None or begins < question.before)
         )
 
-    return await _run(
+    return await run_request(
         connection, RepositoryQuery(repository_node(), question, ModelShown, question.model, fits)
     )
 
 
-async def _run(connection: ClientConnection, request: RepositoryRequest[R]) -> R:
+async def run_request(connection: ClientConnection, request: RepositoryRequest[R]) -> R:
+    """Run a request to its end, for as long as this client is patient."""
     request.patience_seconds = connection.answer_seconds
     return await run(connection, request)
+
+
+def named(shown: ModelShown, name: str) -> int | None:
+    """Return the version that an alias or a tag names; None: neither has this name."""
+    return shown.aliases.get(name, shown.tags.get(name))
 
 
 def check_kept(shown: ModelShown) -> None:
@@ -337,7 +389,8 @@ def check_kept(shown: ModelShown) -> None:
     if shown.kept and all(each.version != ref.version for each in shown.kept):
         raise Refused(
             f"the weights of {ref.model} version {ref.version} are deleted: the newest versions "
-            "keep theirs, the best one and those that were pushed. Kept: "
+            "keep theirs, the best one, those with a tag or an alias, and those that were pushed. "
+            "Kept: "
             f"{kept_line(shown.kept)}"
         )
 

@@ -18,6 +18,7 @@ from fedbus.client.derived_models import LEAST_RELEASED_AGENTS
 from fedbus.client.job_files import JobSource
 from fedbus.client.job_requests import AWAY_SECONDS
 from fedbus.client.loop_thread import LoopThread
+from fedbus.client.model_names import PAGE_VERSIONS
 from fedbus.client.packing import PackedModel
 from fedbus.client.results import (
     InferenceResult,
@@ -34,7 +35,8 @@ from fedbus.client.stored_models import VERSIONS, Progress
 from fedbus.errors import BusError
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
-from fedbus.wire.messages import PrivacyShown
+from fedbus.wire.messages import AliasMoved, PrivacyShown, VersionFacts, VersionTagged
+from fedbus.wire.messages.model_trail import NameChange
 
 R = TypeVar("R")
 
@@ -243,6 +245,54 @@ class SyncClient:
         """Encrypt the newest version of a model with a new key; see `Client.rotate`."""
         call = self._client.rotate(model, old_key=old_key, new_key=new_key, progress=progress)
         return self._run(call)
+
+    # ── tags, aliases, lineage ──────────────────────────────────────────────────────────────────
+
+    def tag(self, model: str, tag: str, *, note: str = "") -> VersionTagged:
+        """Add a name to a version of a model; see `Client.tag`."""
+        return self._run(self._client.tag(model, tag, note=note))
+
+    def untag(self, model: str, tag: str, *, note: str = "") -> VersionTagged:
+        """Remove a tag from the version that has it; see `Client.untag`."""
+        return self._run(self._client.untag(model, tag, note=note))
+
+    def promote(
+        self, model: str, alias: str, *, expected: int | None = None, note: str = ""
+    ) -> AliasMoved:
+        """Make an alias of a model name a version; see `Client.promote`."""
+        return self._run(self._client.promote(model, alias, expected=expected, note=note))
+
+    def roll_back(
+        self, model: str, alias: str, *, expected: int | None = None, note: str = ""
+    ) -> AliasMoved:
+        """Make an alias name the version before; see `Client.roll_back`."""
+        return self._run(self._client.roll_back(model, alias, expected=expected, note=note))
+
+    def remove_alias(self, model: str, alias: str, *, note: str = "") -> AliasMoved:
+        """Remove an alias of a model; see `Client.remove_alias`."""
+        return self._run(self._client.remove_alias(model, alias, note=note))
+
+    def name_changes(
+        self, model: str, name: str | None = None, *, limit: int | None = PAGE_VERSIONS
+    ) -> tuple[NameChange, ...]:
+        """Fetch who changed tags and aliases of a model; see `Client.name_changes`."""
+        return self._run(self._client.name_changes(model, name, limit=limit))
+
+    def ancestors(
+        self, model: str, *, limit: int | None = PAGE_VERSIONS
+    ) -> tuple[VersionFacts, ...]:
+        """Fetch the versions that a version was made from; see `Client.ancestors`."""
+        return self._run(self._client.ancestors(model, limit=limit))
+
+    def descendants(
+        self, model: str, *, limit: int | None = PAGE_VERSIONS
+    ) -> tuple[VersionFacts, ...]:
+        """Fetch the versions that were made from a version; see `Client.descendants`."""
+        return self._run(self._client.descendants(model, limit=limit))
+
+    def leaves(self, model: str, *, limit: int | None = PAGE_VERSIONS) -> tuple[VersionFacts, ...]:
+        """Fetch the versions that no version was made from; see `Client.leaves`."""
+        return self._run(self._client.leaves(model, limit=limit))
 
     # ── inference ───────────────────────────────────────────────────────────────────────────────
 

@@ -15,6 +15,7 @@ from fedbus.client.names import model_name
 from fedbus.client.results import PushedModel
 from fedbus.wire import codec
 from fedbus.wire.blobs import Scheme
+from fedbus.wire.version_choice import VersionChoice
 
 if TYPE_CHECKING:
     from fedbus.encryption.key_files import PublicKey, SecretKey
@@ -167,7 +168,7 @@ def rotate(
 
 
 async def _rotate(model: str, old: Path, new: Path, fed: Client) -> PushedModel:
-    ref = (await stored_models.show(fed.connection, model, limit=1)).version
+    ref = (await stored_models.show(fed.connection, VersionChoice(model=model), limit=1)).version
     size = ref.spec.size + 2 * ref.weights.size  # the ciphertexts arrive, and as many leave
     with display.transfer_progress(f"{ref.model} version {ref.version}", size) as moved:
         return await fed.rotate(model, old_key=old, new_key=new, progress=moved)

@@ -21,11 +21,13 @@ from fedbus.cli.inputs.model_argument import (
     packed_model,
 )
 from fedbus.cli.inputs.model_options import read_classes
+from fedbus.cli.inputs.version_argument import ModelVersion
 from fedbus.cli.interruptible import run_interruptible
 from fedbus.cli.output import display, memory_needed
 from fedbus.cli.output.encryption_text import format_encryption
 from fedbus.cli.output.epsilon_text import format_model_epsilon
 from fedbus.cli.output.model_history import DEFAULT_VERSIONS, print_history
+from fedbus.cli.output.name_history import format_named
 from fedbus.cli.output.times import format_age
 from fedbus.cli.output_files import check_writable
 from fedbus.client import stored_models
@@ -33,7 +35,7 @@ from fedbus.client.asyncio_client import Client
 from fedbus.client.derived_models import LEAST_RELEASED_AGENTS
 from fedbus.client.model_formats import STDOUT, SUFFIXES, choose_format, model_file, save_model
 from fedbus.client.model_outputs import OutputOptions, describe_outputs
-from fedbus.client.names import model_name
+from fedbus.client.names import version_choice
 from fedbus.client.results import PulledModel, PushedModel, StoredModel
 from fedbus.client.stored_models import VERSIONS
 from fedbus.errors import SettingsError
@@ -41,10 +43,9 @@ from fedbus.wire import codec
 
 app = typer.Typer(no_args_is_help=True, help="Push, list, show and pull models.")
 
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="The model's name.", callback=model_name)
+Version = Annotated[
+    int | None, typer.Option("--version", help="The number of a version, in place of the @.")
 ]
-Version = Annotated[int | None, typer.Option("--version", help="The latest by default.")]
 
 
 @app.command("list")
@@ -65,6 +66,8 @@ def print_models(found: Sequence[StoredModel], *, as_json: bool) -> None:
                     **codec.to_plain(each.ref),
                     "at": each.created,
                     "privacy": None if each.privacy is None else codec.to_plain(each.privacy),
+                    "aliases": dict(each.aliases),
+                    "tags": dict(each.tags),
                     **({"trouble": each.trouble} if each.trouble else {}),
                 }
                 for each in found
@@ -82,11 +85,14 @@ def print_models(found: Sequence[StoredModel], *, as_json: bool) -> None:
 def _print_table(found: Sequence[StoredModel]) -> None:
     private = any(each.privacy is not None or each.trouble for each in found)
     encrypted = any(each.ref.encryption is not None for each in found)
+    aliased, tagged = any(each.aliases for each in found), any(each.tags for each in found)
     display.print_table(
         (
             *("MODEL", "VERSION", "AGE", "WEIGHTS", "DIGEST", "SOURCE"),
             *(("EPSILON",) * private),
             *(("ENCRYPTED",) * encrypted),
+            *(("ALIASES",) * aliased),
+            *(("TAGS",) * tagged),
         ),
         (
             (
@@ -98,6 +104,8 @@ def _print_table(found: Sequence[StoredModel]) -> None:
                 each.ref.source,
                 *(("unknown" if each.trouble else format_model_epsilon(each.privacy),) * private),
                 *((format_encryption(each.ref.encryption),) * encrypted),
+                *((format_named(each.aliases),) * aliased),
+                *((format_named(each.tags),) * tagged),
             )
             for each in found
         ),
@@ -108,7 +116,7 @@ def _print_table(found: Sequence[StoredModel]) -> None:
 @app.command("show")
 def show_model(
     ctx: typer.Context,
-    model: Model,
+    model: ModelVersion,
     version: Version = None,
     limit: Annotated[
         int | None,
@@ -119,11 +127,11 @@ def show_model(
 ) -> None:
     """Show a version of a model and the versions before it, the newest last.
 
-    The repository keeps the weights of the newest versions, of the best one and of pushed ones; it
-    keeps the metrics of all. With --version it also shows whose updates the version combines, and
-    with which coefficients, unless its job has a privacy mechanism. --json prints the newest first,
-    and without --limit or --all as many as fit into one answer; "versions" is the number of all,
-    "record" is the round of the version.
+    The repository keeps the weights of the newest versions, of the best one, of those with a tag or
+    an alias, and of pushed ones; it keeps the metrics of all. With a version it also shows whose
+    updates that combines, and with which coefficients, unless its job has a privacy mechanism.
+    --json prints the newest first, and without --limit or --all as many as fit into one answer;
+    "versions" is the number of all, "record" is the round of the version.
     """
     wanted = None if everything else limit or (VERSIONS if as_json else DEFAULT_VERSIONS)
     report = call(broker_of(ctx), lambda fed: fed.model(model, version, limit=wanted))
@@ -133,13 +141,15 @@ def show_model(
         display.print_json({**codec.to_plain(report.shown), **output_facts})
         return
     outputs = describe_outputs(report.spec)
-    print_history(report.shown, outputs, contributors=version is not None)
+    choice = version_choice(model, version)
+    chosen = choice.version is not None or choice.name is not None
+    print_history(report.shown, outputs, contributors=chosen)
 
 
 @app.command()
 def pull(
     ctx: typer.Context,
-    model: Model,
+    model: ModelVersion,
     version: Version = None,
     output: Annotated[
         Path | None,
@@ -283,7 +293,7 @@ def push(
 @app.command()
 def release(
     ctx: typer.Context,
-    model: Model,
+    model: ModelVersion,
     key: Annotated[
         Path, typer.Option("--key", metavar="FILE", help="The secret key file of the agents.")
     ],
@@ -315,11 +325,12 @@ def release(
 async def _release(
     model: str, version: int | None, key: Path, reset: bool, least_agents: int, fed: Client
 ) -> PushedModel:
-    ref = (await stored_models.show(fed.connection, model, version, limit=1)).version
+    choice = version_choice(model, version)
+    ref = (await stored_models.show(fed.connection, choice, limit=1)).version
     size = sum(blob_ref.size for blob_ref in stored_models.blobs_of(ref))
     with display.transfer_progress(f"{ref.model} version {ref.version}", size) as moved:
         return await fed.release(
-            model,
+            ref.model,
             ref.version,
             key=key,
             reset=reset,
@@ -329,7 +340,8 @@ async def _release(
 
 
 async def _pull(model: str, version: int | None, key: Path | None, fed: Client) -> PulledModel:
-    shown = await stored_models.show(fed.connection, model, version, limit=1)
+    choice = version_choice(model, version)
+    shown = await stored_models.show(fed.connection, choice, limit=1)
     stored_models.check_kept(shown)
     ref = shown.version
     size = sum(blob_ref.size for blob_ref in stored_models.blobs_of(ref))

@@ -1,7 +1,8 @@
 """History of a model's versions: how each was made and whether its weights are kept."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Final
 
 from fedbus.cli.output import display
@@ -10,9 +11,10 @@ from fedbus.cli.output.encryption_text import (
     format_encryption,
 )
 from fedbus.cli.output.epsilon_text import format_epsilon, format_model_epsilon
+from fedbus.cli.output.name_history import format_named, names_by_version
 from fedbus.cli.output.times import format_age, format_time
 from fedbus.client.stored_models import kept_line, spans
-from fedbus.wire.messages import ModelShown, VersionFacts
+from fedbus.wire.messages import KeptVersion, ModelShown, VersionFacts
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import TrainingFacts
 from fedbus.wire.strategy_text import format_strategy
@@ -29,30 +31,14 @@ def print_history(shown: ModelShown, answers: str, *, contributors: bool = False
     """
     ref = shown.version
     facts = {each.version: each for each in shown.history}
-    kept = {each.version: each.why for each in shown.kept}
     if shown.history and shown.history[-1].version > 1:
         first, count = shown.history[-1].version, len(shown.history)
         display.show(
             f"{count} of {shown.versions} versions; 1 to {first - 1} are hidden: --limit N shows "
             "N, --all shows all"
         )
-    private = any(each.privacy is not None for each in shown.history)
-    encrypted = any(each.encryption is not None for each in shown.history)
-    display.print_table(
-        (
-            *("VERSION", "FROM", "JOB", "ROUND", "AGENTS", "AGE", "WEIGHTS", "METRICS"),
-            *(("EPSILON",) * private),
-            *(("ENCRYPTED",) * encrypted),
-        ),
-        (
-            (
-                *_row(each, kept.get(each.version), shown.best),
-                *((format_model_epsilon(each.privacy),) * private),
-                *((format_encryption(each.encryption),) * encrypted),
-            )
-            for each in reversed(shown.history)
-        ),
-        nothing="no history",
+    print_versions(
+        tuple(reversed(shown.history)), shown.kept, shown.best, {**shown.aliases, **shown.tags}
     )
     if ref.version < shown.versions:
         display.show(f"versions {ref.version + 1} to {shown.versions} are newer")
@@ -67,6 +53,10 @@ def print_history(shown: ModelShown, answers: str, *, contributors: bool = False
     display.show(f"spec     blake3 {ref.spec.digest}")
     display.show(f"answers  {answers}")
     display.show(f"kept     {kept_line(shown.kept)}")
+    if shown.aliases:
+        display.show(f"aliases  {format_named(shown.aliases)}")
+    if shown.tags:
+        display.show(f"tags     {format_named(shown.tags)}")
     spent = facts[ref.version].privacy if ref.version in facts else None
     if spent is not None:
         display.show(
@@ -81,6 +71,46 @@ def print_history(shown: ModelShown, answers: str, *, contributors: bool = False
         display.show(f"state    {numbers}")
     if contributors and shown.record is not None:
         _print_contributors(shown.record)
+
+
+def print_versions(
+    versions: Sequence[VersionFacts],
+    kept: Iterable[KeptVersion] = (),
+    best: int | None = None,
+    names: Mapping[str, int] = MappingProxyType({}),
+    nothing: str = "no history",
+) -> None:
+    """Print a table of versions in the order given.
+
+    Args:
+        versions: What the repository says of each.
+        kept: Why versions of the model keep their weights.
+        best: The version with the best metric.
+        names: The version that each alias and tag of the model names.
+        nothing: What is printed if there are no versions.
+    """
+    why = {each.version: each.why for each in kept}
+    private = any(each.privacy is not None for each in versions)
+    encrypted = any(each.encryption is not None for each in versions)
+    named = names_by_version(names)
+    display.print_table(
+        (
+            *("VERSION", "FROM", "JOB", "ROUND", "AGENTS", "AGE", "WEIGHTS", "METRICS"),
+            *(("NAMES",) * bool(named)),
+            *(("EPSILON",) * private),
+            *(("ENCRYPTED",) * encrypted),
+        ),
+        (
+            (
+                *_row(each, why.get(each.version), best),
+                *((named.get(each.version, ""),) * bool(named)),
+                *((format_model_epsilon(each.privacy),) * private),
+                *((format_encryption(each.encryption),) * encrypted),
+            )
+            for each in versions
+        ),
+        nothing=nothing,
+    )
 
 
 def _strategy_lines(history: Iterable[VersionFacts]) -> Iterator[str]:
@@ -125,7 +155,7 @@ def _print_contributors(record: RoundRecord) -> None:
 
 def _row(facts: VersionFacts, why: str | None, best: int | None) -> tuple[object, ...]:
     kept = "kept" if facts.kept else "deleted"
-    reason = "best" if facts.version == best else why if why in {"pushed", "anchor"} else ""
+    reason = "best" if facts.version == best else "" if why in {None, "best", "newest"} else why
     pushed = "pushed" if facts.derived is None else format_derivation(facts.derived)
     return (
         facts.version,
