@@ -6,17 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.timestamps import format_timestamp, parse_timestamp
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store
-from fedbus_repository.stores.files import BlobFolder
+from fedbus_repository.stores.files import blob_path
+from fedbus_repository.stores.mongo.blobs import GridFsBlobs
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.mongo.mongo_store import MongoStore
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.harness import AT, REPOSITORY, Harness
+from tests.repository.stores.mongo_faults import replace_in_gridfs
 from tests.repository.stores.mongo_server import MongoServer
 
 Open = Callable[[], Store]
+ReplaceBlob = Callable[[BlobRef, bytes | None], None]
 
 _databases = count(1)
 
@@ -39,19 +43,28 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["sqlite", "mongo"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Open]:
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of the MongoDB database that a store is in; empty: it is in a folder."""
+    return request.getfixturevalue("mongo_url") if request.param == "mongo" else ""
+
+
+@pytest.fixture
+def reopen(database_url: str, tmp_path: Path, clock: Clock) -> Iterator[Open]:
     """Open the test's store, again after it was closed."""
     opened: list[Store] = []
 
     def on_mongo() -> Store:
-        settings = MongoSettings(request.getfixturevalue("mongo_url"))
-        blobs = tmp_path / "data"
-        return MongoStore(settings, lambda _: BlobFolder(blobs), keep=3, now=lambda: clock.now)
+        return MongoStore(
+            MongoSettings(database_url),
+            lambda connection: GridFsBlobs(connection, tmp_path / "data"),
+            keep=3,
+            now=lambda: clock.now,
+        )
 
     def open_it() -> Store:
         if opened:
             opened.pop().close()
-        if request.param == "mongo":
+        if database_url:
             opened.append(on_mongo())
         else:
             opened.append(SqliteStore(tmp_path / "data", keep=3, now=lambda: clock.now))
@@ -60,6 +73,20 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iter
     yield open_it
     for store in opened:
         store.close()
+
+
+@pytest.fixture
+def replace_blob(database_url: str, tmp_path: Path) -> ReplaceBlob:
+    """Put other content in the place of a blob, behind the store's back; None: remove it."""
+
+    def replace_it(blob: BlobRef, content: bytes | None) -> None:
+        if database_url:
+            replace_in_gridfs(database_url, blob, content)
+            return
+        path = blob_path(tmp_path / "data", blob.digest)
+        path.unlink() if content is None else path.write_bytes(content)
+
+    return replace_it
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Requests of controllers about jobs."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +32,7 @@ from fedbus.wire.messages import (
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store
-from tests.repository.conftest import Clock
+from tests.repository.conftest import Clock, ReplaceBlob
 from tests.repository.harness import (
     AT,
     CONTROLLER,
@@ -213,7 +212,7 @@ def test_a_state_of_another_strategy_is_a_fault_of_its_key(
 
 @pytest.mark.parametrize("damage", [b"x" * len(momentum(1.0)), b""], ids=["damaged", "empty"])
 def test_a_lost_state_is_a_fault_of_the_job_that_wants_it(
-    harness: Harness, store: Store, tmp_path: Path, damage: bytes
+    harness: Harness, store: Store, replace_blob: ReplaceBlob, damage: bytes
 ) -> None:
     """It says which blob to restore; a job that begins without a state may run."""
     unknown = replace(CONTINUES, model="faces")
@@ -222,8 +221,7 @@ def test_a_lost_state_is_a_fault_of_the_job_that_wants_it(
     commit_state(store, 1.0)
     store.end_job(0, JOB, "finished", "")
     blob = blob_ref_of(momentum(1.0))
-    path = tmp_path / "data" / "blobs" / blob.digest[:2] / blob.digest
-    path.write_bytes(damage)
+    replace_blob(blob, damage)
     [refused] = harness.receive(CONTROLLER, CONTINUES)
     [fault] = refused.faults
     assert fault.key == "strategy.continue_state"

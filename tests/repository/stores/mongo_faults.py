@@ -2,10 +2,21 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fedbus.errors import StoreError
-from fedbus_repository.stores.files import BlobFolder
+from fedbus.wire.blobs import BlobRef
+from fedbus_repository.stores.mongo.blobs import GridFsBlobs
+from fedbus_repository.stores.mongo.connection import MongoConnection
+from fedbus_repository.stores.mongo.gridfs_files import (
+    CHUNKS,
+    FILES,
+    checksum,
+    chunk_document,
+    file_document,
+)
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.mongo.mongo_store import MongoStore
 from tests.repository.harness import AT
@@ -21,7 +32,7 @@ class WriteFault:
     """Raises an error at a step, after some others went well.
 
     Attributes:
-        step: "write" (before a write reaches the database), "written" (its answer is lost), or "":
+        step: "record" (before a write reaches the database), "recorded" (its answer is lost); "" is
             no step.
         left: How many of these steps go well.
     """
@@ -45,7 +56,7 @@ def open_store(
     """Open a store whose jobs and versions are the same in each test."""
     return MongoStore(
         MongoSettings(url),
-        lambda _: BlobFolder(folder, durable=False),
+        lambda connection: GridFsBlobs(connection, folder),
         keep=keep,
         on_step=on_step,
         secret=lambda: b"secret",
@@ -61,3 +72,28 @@ def kill(store: MongoStore) -> None:
     owner._thread.join()  # noqa: SLF001
     with suppress(StoreError):
         store._connection.close()  # noqa: SLF001
+
+
+def digests_in_gridfs(url: str) -> set[str]:
+    """Return the digests of all blobs in a database."""
+    connection = MongoConnection(MongoSettings(url))
+    found = connection.run("a test", lambda db: db[FILES].find({}, {"_id": 1}).to_list(None))
+    connection.close()
+    return {each["_id"] for each in found}
+
+
+def replace_in_gridfs(url: str, blob: BlobRef, content: bytes | None) -> None:
+    """Put other content in the place of a blob, as a faulty program would; None: remove it."""
+    connection = MongoConnection(MongoSettings(url))
+    name = {"_id": blob.digest}
+    connection.run("a test", lambda db: db[FILES].delete_one(name))
+    connection.run("a test", lambda db: db[CHUNKS].delete_many({"files_id": blob.digest}))
+    if content is not None:
+        other = replace(blob, size=len(content))
+        at = datetime(2026, 11, 29, tzinfo=UTC)
+        file = file_document(other, [checksum(content)] if content else [], at)
+        connection.run("a test", lambda db: db[FILES].insert_one(file))
+    if content:
+        chunk = chunk_document(blob.digest, 0, content)
+        connection.run("a test", lambda db: db[CHUNKS].insert_one(chunk))
+    connection.close()

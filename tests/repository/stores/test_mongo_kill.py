@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.errors import StoreError
 from fedbus.simulation.oracle import check_records
 from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.mongo.mongo_history import MongoHistory
+from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.records import Origin, StoredJob
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.harness import (
@@ -174,7 +177,7 @@ def expected(operation: Operation, tmp_path: Path) -> Iterator[tuple[object, lis
     store.close()
 
 
-@pytest.mark.parametrize("step", ["write", "written"])
+@pytest.mark.parametrize("step", ["record", "recorded"])
 def test_a_store_that_is_killed_at_any_write_goes_on(
     operation: Operation,
     expected: tuple[object, list[object]],
@@ -207,3 +210,37 @@ def test_a_store_that_is_killed_at_any_write_goes_on(
         check_records(again)
         again.close()
     assert after > 0
+
+
+def test_a_history_has_the_entry_of_a_plan_that_a_killed_repository_has_not_copied(
+    mongo_url: str, tmp_path: Path
+) -> None:
+    """It is read beside the repository and after it, and writes nothing."""
+    operation, fault = OPERATIONS["plan with its entry"], WriteFault(KilledError)
+    store = open_store(mongo_url, tmp_path, on_step=fault)
+    operation.before(store)
+    beside = MongoHistory(MongoSettings(mongo_url))
+    assert beside.ledger(JOB) == beside.ledger("another") == []
+    fault.step = "recorded"
+    with pytest.raises(KilledError):
+        operation.call(store)
+    kill(store)
+    [owed] = beside.ledger(JOB)
+    assert [owed] == beside.ledger(JOB)
+    job = beside.job(JOB)
+    assert job is not None
+    assert job.plan is not None
+    assert job.plan.task == owed.entry.task
+    assert check_records(beside).versions == len(beside.history()) == 1
+    assert beside.open_blob("0" * 64) is None
+    again = open_store(mongo_url, tmp_path)
+    assert again.job_ledger(JOB).entries == 1
+    again.close()
+    assert beside.ledger(JOB) == [owed]
+    beside.close()
+
+
+def test_an_empty_database_has_no_history(mongo_url: str) -> None:
+    """A test that looks in the wrong place must not pass."""
+    with pytest.raises(StoreError, match="no store in the database test_"):
+        MongoHistory(MongoSettings(mongo_url))

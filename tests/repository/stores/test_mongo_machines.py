@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from fedbus.errors import StoreError
 from fedbus_repository.stores.mongo.mongo_store import MongoStore
-from tests.repository.stores.mongo_faults import WriteFault, open_store
+from tests.repository.stores.mongo_faults import WriteFault, digests_in_gridfs, open_store
 from tests.repository.stores.mongo_server import MongoServer
 from tests.repository.stores.test_anchor_machine import AnchorMachine
 from tests.repository.stores.test_ledger_machine import AskedMachine, LedgerMachine
@@ -37,6 +37,10 @@ class OnMongo(RuleBasedStateMachine):
         url = self.server.url(self.database)
         return open_store(url, folder, on_step=self.fault, keep=self.keep)
 
+    def digests(self) -> set[str]:
+        """Return what the store has, from GridFS."""
+        return digests_in_gridfs(self.server.url(self.database))
+
 
 class FailingOnMongo(OnMongo):
     """The same with faults, and with what a machine expects after one."""
@@ -50,7 +54,7 @@ class FailingOnMongo(OnMongo):
         finally:
             self.fault.step = ""
 
-    @rule(step=st.sampled_from(("write", "written")), after=st.integers(0, 2))
+    @rule(step=st.sampled_from(("record", "recorded")), after=st.integers(0, 2))
     def break_the_disk(self, step: str, after: int) -> None:
         """The next thing that comes to this step fails."""
         self.fault.step, self.fault.left = step, after

@@ -71,6 +71,10 @@ class StoreMachine(RuleBasedStateMachine):
     def opened(self) -> SqliteStore:
         return SqliteStore(Path(self.folder.name), keep=3, durable=False, on_step=self.disk)
 
+    def digests(self) -> set[str]:
+        """Return what the store has, from its folder."""
+        return {path.name for path in Path(self.folder.name).glob("blobs/*/*")}
+
     def teardown(self) -> None:
         """Clean up."""
         self.store.close()
@@ -213,8 +217,7 @@ class StoreMachine(RuleBasedStateMachine):
             for each in self.store.history()
             for blob in (each.version.spec, *(each.version.blobs if each.version.kept else ()))
         }
-        blobs = {path.name for path in Path(self.folder.name).glob("blobs/*/*")}
-        assert blobs == named | {blob_ref_of(FILE).digest}
+        assert self.digests() == named | {blob_ref_of(FILE).digest}
 
     def arrays(self, plan: Plan) -> bytes:
         return momentum(float(plan.round % 3))  # some rounds leave the same arrays

@@ -12,7 +12,7 @@ from fedbus.runtime.settings import ServiceSettings
 from fedbus.runtime.shell import Shell
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.handlers.model_specs import SpecReader
-from fedbus_repository.stores.sqlite.store import SqliteStore
+from fedbus_repository.stores.opening import database_of, open_store
 
 if TYPE_CHECKING:
     from fedbus.runtime.http import HttpApi
@@ -21,7 +21,26 @@ if TYPE_CHECKING:
 class RepositorySettings(ServiceSettings):
     """Settings of the repository beside those of every service."""
 
-    data: Annotated[Path, Field(description="folder of the store")] = Path("data")
+    data: Annotated[
+        Path, Field(description="folder of the store; with FEDBUS_STORE, of blobs being received")
+    ] = Path("data")
+    store: Annotated[
+        str,
+        Field(
+            description="mongodb://USER@HOST:PORT/DATABASE: the database of records and blobs; "
+            "without it they are in the folder of FEDBUS_DATA"
+        ),
+    ] = ""
+    store_password_file: Annotated[
+        Path | None, Field(description="a file that holds the password of FEDBUS_STORE's user")
+    ] = None
+    store_ca_file: Annotated[
+        Path | None,
+        Field(
+            description="CA certificates in PEM that FEDBUS_STORE's server must have one of; with "
+            "it the connection uses TLS"
+        ),
+    ] = None
     keep_versions: Annotated[
         int, Field(ge=1, description="versions of a model that keep their weights")
     ] = 10
@@ -38,11 +57,19 @@ class RepositorySettings(ServiceSettings):
 
 
 def build(settings: RepositorySettings, identity: Identity) -> service.Built:
-    """Build a repository on the embedded store; raise SettingsError if its key cannot be used."""
+    """Build a repository on the store that its settings name.
+
+    Raises:
+        SettingsError: Its key or its store's settings cannot be used.
+        StoreError: The store cannot be opened.
+    """
     key = public_key_of(settings.encryption_key)
     watch = service.fault_point() or (lambda _: None)
-    store = SqliteStore(
-        settings.data, keep=settings.keep_versions, on_step=lambda step: watch(f"store:{step}")
+    store = open_store(
+        settings.data,
+        database_of(settings.store, settings.store_password_file, settings.store_ca_file),
+        keep=settings.keep_versions,
+        on_step=lambda step: watch(f"store:{step}"),
     )
     core = RepositoryCore(
         identity.name,

@@ -17,7 +17,7 @@ BATCH_DOCUMENTS: Final = 200
 class Collections:
     """The collections of a database during one operation, which every error names.
 
-    `on_step` is called with "write" before each write, and with "written" after it.
+    `on_step` is called with "record" before each write, and with "recorded" after it.
     """
 
     def __init__(self, connection: MongoConnection, operation: str, on_step: OnStep) -> None:
@@ -95,9 +95,9 @@ class Collections:
 
     def insert(self, collection: str, document: Mapping[str, Any]) -> None:
         """Insert a document; raise DuplicateRecordError if one with its unique keys exists."""
-        self._on_step("write")
+        self._on_step("record")
         self._connection.run(self._operation, lambda db: db[collection].insert_one(dict(document)))
-        self._on_step("written")
+        self._on_step("recorded")
 
     def update(self, collection: str, found_by: Filter, change: Mapping[str, Any]) -> None:
         """Change the one document that matches a filter.
@@ -105,7 +105,7 @@ class Collections:
         The filter has what the change was decided by, so that a process which was paused, and has
         lost the database to another one, changes nothing.
         """
-        self._on_step("write")
+        self._on_step("record")
         result = self._connection.run(
             self._operation, lambda db: db[collection].update_one(found_by, change)
         )
@@ -114,10 +114,10 @@ class Collections:
                 f"{self._operation}: the {collection} of the database have been changed by another"
                 " process; let one repository alone use the database"
             )
-        self._on_step("written")
+        self._on_step("recorded")
 
     def delete(self, collection: str, found_by: Filter) -> None:
         """Delete the document that matches a filter, if there is one."""
-        self._on_step("write")
+        self._on_step("record")
         self._connection.run(self._operation, lambda db: db[collection].delete_one(found_by))
-        self._on_step("written")
+        self._on_step("recorded")
