@@ -1,6 +1,8 @@
 """Entry point of the inference service: settings to core, and to servers of HTTP and gRPC."""
 
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from ipaddress import ip_address
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -42,7 +44,33 @@ def build(settings: InferenceSettings, identity: Identity) -> Built:
         return inference_api(gateway, core.stats, settings)
 
     servers = () if settings.grpc is None else (grpc_server(core, settings, settings.grpc),)
-    return Built(core, http_api=http_api, servers=servers)
+    return Built(core, http_api=http_api, servers=servers, connect=local_connection(settings))
+
+
+def local_connection(
+    settings: InferenceSettings,
+) -> Callable[[Shell], Coroutine[None, None, None]] | None:
+    """Return what connects the service to the models of a folder; None: it uses the broker.
+
+    Raises:
+        SettingsError: There is a folder and a broker, neither of them, or no such folder.
+    """
+    folder = settings.models
+    if not settings.is_alone:
+        if folder is not None:
+            raise SettingsError(
+                "FEDBUS_MODELS is served without a broker: set FEDBUS_BROKER=none as well, or push "
+                "the models to a repository with `fedbus models push`"
+            )
+        return None
+    if folder is None:
+        raise SettingsError("FEDBUS_BROKER=none: FEDBUS_MODELS must name the folder of the models")
+    if not folder.is_dir():
+        raise SettingsError(f"FEDBUS_MODELS: there is no folder {folder}")
+    # Imports what packs models, which a service with a repository does not need.
+    from fedbus_inference.standalone.local_bus import serve_without_broker  # noqa: PLC0415
+
+    return partial(serve_without_broker, models=folder)
 
 
 def grpc_server(core: InferenceCore, settings: InferenceSettings, address: str) -> Server:

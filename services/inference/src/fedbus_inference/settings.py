@@ -1,12 +1,16 @@
 """Settings of the inference service, beside those of every service."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
+from fedbus.runtime.node_name import node_name
 from fedbus.runtime.settings import ServiceSettings
 from fedbus.scalars import IDENT
+
+NO_BROKER: Final = "none"
+"""FEDBUS_BROKER of a service that works alone."""
 
 
 class InferenceSettings(ServiceSettings):
@@ -70,6 +74,23 @@ class InferenceSettings(ServiceSettings):
             pattern=rf"^{IDENT}(@{IDENT})?$",
         ),
     ] = None
+
+    models: Annotated[
+        Path | None,
+        Field(
+            description="a folder of models that are served without a repository and a broker: "
+            "FEDBUS_BROKER is none then"
+        ),
+    ] = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Return whether the service works without a broker."""
+        return self.broker == NO_BROKER
+
+    def node(self, role: str) -> str:
+        """Return the node name; without a broker, FEDBUS_NAME alone decides."""
+        return node_name(role, self.name, None) if self.is_alone else super().node(role)
 
     @property
     def max_model_bytes(self) -> int:

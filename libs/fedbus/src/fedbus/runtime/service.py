@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -53,6 +53,7 @@ Server: TypeAlias = "Callable[[Shell], AbstractAsyncContextManager[None]]"
 class Built:
     """Parts of a service; `http_api` makes its HTTP API, and is called if FEDBUS_HTTP is set.
 
+    `connect` runs the shell until it is cancelled, in place of the connection to FEDBUS_BROKER.
     `servers` are entered after HTTP is served, and left before it ends: when the core has been
     informed of the stop, so that requests in progress have their answer or a refusal.
     `spare_threads` are started beside those of FEDBUS_THREADS, for calls that must not wait for
@@ -65,6 +66,7 @@ class Built:
     http_api: "Callable[[Shell], HttpApi] | None" = None
     spare_threads: int = 0
     servers: Sequence[Server] = ()
+    connect: "Callable[[Shell], Coroutine[None, None, None]] | None" = None
 
 
 async def end(*tasks: asyncio.Task[None]) -> None:
@@ -89,7 +91,6 @@ class ServiceExit:
 
 async def run(built: Built, identity: Identity, settings: ServiceSettings) -> ServiceExit:
     """Serve until SIGTERM or SIGINT, or until the core quits."""
-    address = settings.address()
     rng = random.SystemRandom()
     node = Node(
         identity,
@@ -99,8 +100,7 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> Se
         vitals=telemetry.vitals,
         watch=fault_point(),
     )
-    probe = LoopbackProbe(identity.name, identity.root, identity.incarnation, address.username)
-    shell = Shell(node, settings.threads + built.spare_threads, probe)
+    shell = make_shell(built, node, settings)
     stop_on_signal(shell.stopping.set)
     with structlog.contextvars.bound_contextvars(node=identity.name):
         async with (
@@ -108,7 +108,9 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> Se
             serving(shell, built.servers),
             asyncio.TaskGroup() as tasks,
         ):
-            connection = tasks.create_task(keep_connected(shell, address, rng), name="connection")
+            connect = built.connect
+            serve = connect(shell) if connect else keep_connected(shell, settings.address(), rng)
+            connection = tasks.create_task(serve, name="connection")
             beat = keep_health_file(shell, settings.health_file, settings.heartbeat_seconds)
             pulse = tasks.create_task(beat, name="pulse")
             await shell.stopping.wait()
@@ -128,6 +130,15 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> Se
         if not done:
             log.warning("work_cut_short", reason="a thread did not end after it was cancelled")
     return ServiceExit(shell.code, done)
+
+
+def make_shell(built: Built, node: Node, settings: ServiceSettings) -> Shell:
+    """Make the shell, which probes a broker, but not another bus."""
+    probe, own = None, node.identity
+    if built.connect is None:
+        username = settings.address().username
+        probe = LoopbackProbe(own.name, own.root, own.incarnation, username)
+    return Shell(node, settings.threads + built.spare_threads, probe)
 
 
 def stop_on_signal(stop: Callable[[], None]) -> None:

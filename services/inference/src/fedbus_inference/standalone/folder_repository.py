@@ -1,0 +1,266 @@
+"""Repository of a local folder, as far as an inference service asks one: a core. Pure.
+
+It scans the folder, announces the newest version of each model, serves its blobs, and packs an
+older version when it is asked for. A version whose files have just changed is left alone until two
+scans find the same; one that cannot be packed is put aside with the reason, until a file changes,
+and the version before is announced if none is yet.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeAlias
+
+from fedbus.core.actions import Action, Announce, Note, Run, Send, Serve, Unserve, WakeAt
+from fedbus.core.events import Connected, Event, Ran, Received, RunFailed, Woke
+from fedbus.core.interface import Core
+from fedbus.core.keys import Key
+from fedbus.text import listed
+from fedbus.wire.blobs import ModelRef
+from fedbus.wire.documents import ModelLatest
+from fedbus.wire.messages import ModelShown, RequestRefused, ShowModel
+from fedbus.wire.topics import MODEL_LATEST
+from fedbus_inference.standalone.model_folders import Fingerprint, ScannedModels, VersionFiles
+from fedbus_inference.standalone.packed_versions import PackedVersion
+
+SCAN_SECONDS: Final = 2.0
+SETTLED_SECONDS: Final = 1.0
+"""Files that have not changed for this long are taken as whole at the first scan."""
+MAX_PACKED_VERSIONS: Final = 4
+"""Versions of a model whose blobs are kept in memory."""
+
+Scan: TypeAlias = Callable[[], ScannedModels]
+Pack: TypeAlias = Callable[[VersionFiles], PackedVersion]
+
+
+class FolderScan(Key):
+    """Run that looks for models, and the timer of the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPacking(Key):
+    """Run that packs a version."""
+
+    model: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class BytesBlob:
+    """A blob in memory: a BlobSource."""
+
+    data: bytes | bytearray
+
+    @property
+    def size(self) -> int:
+        """Return the number of bytes."""
+        return len(self.data)
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Return bytes from an offset."""
+        return bytes(self.data[offset : offset + length])
+
+
+class _FolderModel:
+    """Versions of one model, by number."""
+
+    def __init__(self) -> None:
+        self.files: dict[int, VersionFiles] = {}
+        self.packed: dict[int, PackedVersion] = {}
+        self.put_aside: dict[int, tuple[Fingerprint, str]] = {}
+        self.announced = 0
+        self._last_number = 0
+        self._last_print: Fingerprint = ()
+
+    def update(self, found: list[VersionFiles]) -> None:
+        """Take over a scan; a model without folders of versions gets the next number by changes."""
+        files: dict[int, VersionFiles] = {}
+        for each in found:
+            number = each.version
+            if number is None:
+                if each.fingerprint != self._last_print:
+                    self._last_number = max(self._last_number, *self.files, 0) + 1
+                    self._last_print = each.fingerprint
+                number = self._last_number
+            files[number] = each
+        self.files = files
+
+    def is_packed(self, version: int) -> bool:
+        """Return whether a version is packed as its files are now."""
+        return self._is_same(version, self.packed.get(version))
+
+    def reason(self, version: int) -> str:
+        """Return why a version is put aside; empty if it is not."""
+        fingerprint, reason = self.put_aside.get(version, ((), ""))
+        return reason if fingerprint == self.files[version].fingerprint else ""
+
+    def next(self) -> int | None:
+        """Return the newest version that is not put aside, unless it is packed already."""
+        newest = max((each for each in self.files if not self.reason(each)), default=None)
+        return None if newest is None or self.is_packed(newest) else newest
+
+    def _is_same(self, version: int, packed: PackedVersion | None) -> bool:
+        files = self.files.get(version)
+        return bool(packed and files and packed.files.fingerprint == files.fingerprint)
+
+
+class FolderRepository(Core):
+    """Announces, shows and serves the versions of a folder."""
+
+    def __init__(self, name: str, scan: Scan, pack: Pack) -> None:
+        self._name = name
+        self._scan = scan
+        self._pack = pack
+        self._models: dict[str, _FolderModel] = {}
+        self._seen: dict[tuple[str, int], Fingerprint] = {}
+        self._passed_over: dict[str, str] = {}
+        self._packing: VersionPacking | None = None
+        self._asked: dict[VersionPacking, set[str]] = {}
+        self._fault = ""
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:
+        """Scan, pack, announce and answer."""
+        match event:
+            case Connected() | Woke(FolderScan()):
+                yield Run(FolderScan(), self._scan)
+            case Ran(FolderScan(), ScannedModels() as found):
+                self._fault = ""
+                yield from self._scanned(found)
+                yield WakeAt(FolderScan(), now + SCAN_SECONDS)
+            case RunFailed(FolderScan(), error):
+                yield from self._not_scanned(str(error))
+                yield WakeAt(FolderScan(), now + SCAN_SECONDS)
+            case Ran(VersionPacking() as key, PackedVersion() as version):
+                self._packing = None
+                yield from self._packed(key, version)
+                yield from self._pack_next()
+            case RunFailed(VersionPacking() as key, error):
+                self._packing = None
+                yield from self._set_aside(key, str(error) or type(error).__name__)
+                yield from self._pack_next()
+            case Received(sender, ShowModel() as message):
+                yield from self._show(sender, message)
+
+    def _scanned(self, found: ScannedModels) -> Iterator[Action]:
+        for entry, reason in found.passed_over.items():
+            if self._passed_over.get(entry) != reason:
+                yield Note("model_folder_passed_over", {"entry": entry, "reason": reason})
+        self._passed_over = dict(found.passed_over)
+        for model, versions in found.versions.items():
+            self._models.setdefault(model, _FolderModel()).update(versions)
+        for model in self._models.keys() - found.versions.keys():
+            self._models[model].files = {}  # what is loaded keeps answering
+        yield from self._pack_next()
+        self._seen = {
+            (name, version): files.fingerprint
+            for name, model in self._models.items()
+            for version, files in model.files.items()
+        }
+
+    def _not_scanned(self, reason: str) -> Iterator[Action]:
+        if reason != self._fault:
+            self._fault = reason
+            yield Note("models_not_scanned", {"reason": reason})
+
+    def _pack_next(self) -> Iterator[Action]:
+        """Pack one version: what was asked for first, then what is newest."""
+        if self._packing is not None:
+            return
+        for key in self._wanted():
+            model = self._models[key.model]
+            files = model.files.get(key.version)
+            if files is None:
+                continue
+            settled = self._seen.get((key.model, key.version)) == files.fingerprint
+            if settled or files.idle_seconds >= SETTLED_SECONDS:
+                self._packing = key
+                yield Run(key, partial(self._pack, files))
+                return
+
+    def _wanted(self) -> Iterator[VersionPacking]:
+        yield from list(self._asked)
+        for name, model in self._models.items():
+            if (version := model.next()) is not None:
+                yield VersionPacking(name, version)
+
+    def _packed(self, key: VersionPacking, version: PackedVersion) -> Iterator[Action]:
+        model = self._models[key.model]
+        old = model.packed.pop(key.version, None)
+        model.packed[key.version] = version
+        dropped = [old] if old else []
+        while len(model.packed) > MAX_PACKED_VERSIONS:
+            oldest = next(iter(model.packed))
+            dropped.append(model.packed.pop(oldest))
+        for each in dropped:
+            for digest in each.packed.blobs:
+                yield Unserve(digest)
+        for each in model.packed.values():
+            for digest, data in each.packed.blobs.items():
+                yield Serve(digest, BytesBlob(data))
+        for warning in version.packed.warnings:
+            yield Note("model_folder_warning", {"model": key.model, "reason": warning})
+        if key.version >= model.announced:
+            model.announced = key.version
+            yield Announce(MODEL_LATEST, self._latest(key, version))
+        for sender in sorted(self._asked.pop(key, ())):
+            yield self._shown(sender, key)
+
+    def _set_aside(self, key: VersionPacking, reason: str) -> Iterator[Action]:
+        model = self._models[key.model]
+        files = model.files.get(key.version)
+        if files is not None:
+            model.put_aside[key.version] = files.fingerprint, reason
+        facts = {"model": key.model, "version": key.version, "reason": reason}
+        yield Note("model_folder_put_aside", facts)
+        for sender in sorted(self._asked.pop(key, ())):
+            yield self._refused(sender, key.model, f"version {key.version}: {reason}")
+
+    def _show(self, sender: str, message: ShowModel) -> Iterator[Action]:
+        model = self._models.get(message.model)
+        if model is None or not model.files:
+            known = listed(self._models) or "none yet"
+            yield self._refused(sender, message.model, f"no such model; the folder has {known}")
+            return
+        number = max(model.files) if message.version is None else message.version
+        if message.name is not None:
+            yield self._refused(sender, message.model, "versions of a folder have no aliases")
+        elif number not in model.files:
+            known = listed(map(str, sorted(model.files)))
+            sentence = f"no version {number}; the folder has {known}"
+            yield self._refused(sender, message.model, sentence)
+        elif reason := model.reason(number):
+            yield self._refused(sender, message.model, f"version {number}: {reason}")
+        elif model.is_packed(number):
+            yield self._shown(sender, VersionPacking(message.model, number))
+        else:
+            self._asked.setdefault(VersionPacking(message.model, number), set()).add(sender)
+            yield from self._pack_next()
+
+    def _shown(self, sender: str, key: VersionPacking) -> Action:
+        push = self._models[key.model].packed[key.version].packed.push
+        reference = ModelRef(
+            model=key.model,
+            version=key.version,
+            weights=push.weights,
+            spec=push.spec,
+            source=self._name,
+        )
+        return Send(sender, ModelShown(version=reference, history=()))
+
+    def _refused(self, sender: str, model: str, reason: str) -> Action:
+        return Send(sender, RequestRefused(about=model, reason=reason))
+
+    def _latest(self, key: VersionPacking, version: PackedVersion) -> ModelLatest:
+        push = version.packed.push
+        return ModelLatest(
+            model=key.model,
+            version=key.version,
+            digest=push.weights.digest,
+            size=push.weights.size,
+            spec=push.spec,
+            source=self._name,
+            metrics={},
+            parent=None,
+            job=None,
+            round=0,
+        )

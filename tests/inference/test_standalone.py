@@ -1,0 +1,113 @@
+"""The inference service alone: models of a local folder, no broker, no repository."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fedbus
+from fedbus.mqtt.bus import BrokerAddress
+from tests.inference.live_service import LiveService, live_service
+
+pytestmark = pytest.mark.system
+
+DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
+PLAIN = Path(__file__).parents[1] / "fedbus/frameworks/model_files/plain.tflite"
+ROWS: list[Any] = (np.random.default_rng(1).integers(0, 17, (3, 64)) / 16).tolist()
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Make a folder of models: digits, version 1, and a plain file."""
+    folder = tmp_path / "models"
+    write_version(folder, 1)
+    shutil.copy(PLAIN, folder / "plain.tflite")
+    return folder
+
+
+@pytest.fixture
+def service(models: Path, tmp_path: Path) -> Iterator[LiveService]:
+    """Run a service with this folder."""
+    with live_service(tmp_path, models=str(models)) as running:
+        running.until_ready()
+        yield running
+
+
+def write_version(folder: Path, version: int, *, scale: float | None = None) -> None:
+    """Write a version of digits, with weights that are all `scale`, as a copy that is whole."""
+    made = folder / "digits" / f".{version}"
+    made.mkdir(parents=True)
+    for name in ("model.json", "digits.tflite"):
+        shutil.copy(DEMO / name, made / name)
+    if scale is not None:
+        layout = json.loads((made / "model.json").read_bytes())["layout"]
+        np.savez(
+            made / "weights.npz",
+            **{each["name"]: np.full(each["shape"], scale, "f4") for each in layout},
+        )
+    made.rename(made.with_name(str(version)))
+
+
+def predict(service: LiveService, model: str = "digits") -> dict[str, Any]:
+    """Ask over HTTP."""
+    body = json.dumps({"instances": ROWS}).encode()
+    status, answer, _ = service.send(f"/v1/models/{model}:predict", body)
+    assert status == 200, answer
+    found: dict[str, Any] = json.loads(answer)
+    return found
+
+
+def test_a_folder_of_models_is_served_without_a_broker(service: LiveService) -> None:
+    """A pushed model and a plain file; the process is healthy."""
+    answer = predict(service)
+    assert (answer["model"], answer["version"], len(answer["predictions"])) == ("digits", 1, 3)
+    service.until_ready("plain")
+    assert np.shape(predict(service, "plain")["predictions"]) == (3, 10)
+    status, body = service.get("/healthz")
+    assert (status, json.loads(body)["connected"]) == (200, True)
+
+
+def test_changes_are_picked_up_while_the_service_runs(service: LiveService, models: Path) -> None:
+    """A new version answers; a damaged one does not take its place, and says why in the log."""
+    before = predict(service)
+    write_version(models, 2, scale=0.0)
+    service.until_log('"version": 2')
+    after = predict(service)
+    assert after["version"] == 2
+    np.testing.assert_allclose(after["predictions"], 0.1, rtol=1e-5)
+    assert before["predictions"] != after["predictions"]
+    torn = models / "digits/3"
+    torn.mkdir()
+    (torn / "model.json").write_bytes((DEMO / "model.json").read_bytes())
+    (torn / "digits.tflite").write_bytes((DEMO / "digits.tflite").read_bytes()[:5000])
+    service.until_log("model_folder_put_aside")
+    assert predict(service) == after
+    shutil.copy(DEMO / "digits.tflite", torn / "digits.tflite")
+    service.until_log('"version": 3, "event": "model_swapped"')
+    assert predict(service)["version"] == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({}, "FEDBUS_BROKER=none: FEDBUS_MODELS must name the folder"),
+        ({"models": "/no"}, "FEDBUS_MODELS: there is no folder /no"),
+        (
+            {"models": "/", "broker": "mqtt://127.0.0.1:1"},
+            "FEDBUS_MODELS is served without a broker",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_end_the_process(
+    tmp_path: Path, settings: dict[str, str], sentence: str
+) -> None:
+    """With exit code 2 and a sentence."""
+    broker = BrokerAddress.parse(settings["broker"]) if "broker" in settings else None
+    rest = {name: value for name, value in settings.items() if name != "broker"}
+    with live_service(tmp_path, broker, **rest) as refused:
+        assert refused.process.wait(30) == 2
+    assert sentence in refused.log.read_text()
