@@ -1,5 +1,6 @@
 """MongoDB stores for tests: opened on a server, failing at a chosen write, or killed there."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +20,8 @@ from fedbus_repository.stores.mongo.gridfs_files import (
 )
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.mongo.mongo_store import MongoStore
-from tests.repository.harness import AT
+from tests.repository.faults import killing_at
+from tests.repository.harness import AT, commit_state
 
 OWNER_SECONDS = 0.2
 
@@ -97,3 +99,16 @@ def replace_in_gridfs(url: str, blob: BlobRef, content: bytes | None) -> None:
         chunk = chunk_document(blob.digest, 0, content)
         connection.run("a test", lambda db: db[CHUNKS].insert_one(chunk))
     connection.close()
+
+
+def die_while_committing(url: str, folder: Path, step: str, after: int) -> None:
+    """Commit round after round of a strategy with a state, and be killed with -9 at a step."""
+    store = open_store(url, folder, on_step=killing_at(step, after))
+    for number in range(1, 100):
+        done = commit_state(store, float(number))
+        sys.stdout.write(f"{done.version.version}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    die_while_committing(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

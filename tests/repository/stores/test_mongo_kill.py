@@ -1,5 +1,8 @@
 """Killed between any two writes of any operation: the next start continues, as if nothing was."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -9,10 +12,11 @@ import pytest
 
 from fedbus.errors import StoreError
 from fedbus.simulation.oracle import check_records
+from fedbus.wire.messages import TagVersion
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.mongo.mongo_history import MongoHistory
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
-from fedbus_repository.stores.records import Origin, StoredJob
+from fedbus_repository.stores.records import ConfigurationEntry, Origin, StoredJob
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.harness import (
     AT,
@@ -20,9 +24,11 @@ from tests.repository.harness import (
     MODEL,
     PRIVATE,
     TERMS,
+    USER,
     begin,
     commit_next,
     commit_private,
+    commit_state,
     entry_for,
     load,
     plan_next,
@@ -47,6 +53,7 @@ ASKED = replace(
     ),
 )
 """A strategy whose agents draw the noise: each plan has a ledger entry."""
+CONFIGURATION = json.dumps({"model_name": MODEL, "num_rounds": 3}).encode()
 ORIGIN = Origin(digest="0" * 64, redelivered=False, seconds=60.0)
 
 
@@ -147,6 +154,23 @@ OPERATIONS = {
         lambda store: (begin(store), store.end_job(0, JOB, "cancelled", "")),
         lambda store: isinstance(store.forget_job(0, JOB), StoredJob),
     ),
+    "tag": Operation(
+        push, lambda store: store.tag(TagVersion(model=MODEL, version=1, tag="paper"), USER)
+    ),
+    "configuration": Operation(
+        push, lambda store: isinstance(store.store_configuration(CONFIGURATION), ConfigurationEntry)
+    ),
+    "document": Operation(
+        push, lambda store: store.create_document("strategy", "mine", b"{}") is not None
+    ),
+    "changed document": Operation(
+        lambda store: store.create_document("strategy", "mine", b"{}"),
+        lambda store: store.change_document("strategy", "mine", b'{"a": 1}'),
+    ),
+    "file of a document": Operation(
+        lambda store: store.create_document("strategy", "mine", b"{}"),
+        lambda store: store.attach_file("strategy", "mine", put(store, b"a file")),
+    ),
 }
 
 
@@ -155,7 +179,10 @@ def all_of(store: Store) -> list[object]:
     lease = store.take_lease("controller.9", 9)
     job = store.load_job(2**52, JOB)
     history = list(store.history())
-    return [lease, job, history, list(store.ledger(JOB)), store.list_jobs(2**52), store.latest()]
+    names, documents = store.named_versions(), list(store.documents("strategy", 9))
+    configurations = store.configurations(None, 9)
+    others = [list(store.ledger(JOB)), store.list_jobs(2**52), store.latest()]
+    return [lease, job, history, names, documents, configurations, *others]
 
 
 @pytest.fixture(params=[*OPERATIONS])
@@ -177,11 +204,9 @@ def expected(operation: Operation, tmp_path: Path) -> Iterator[tuple[object, lis
     store.close()
 
 
-@pytest.mark.parametrize("step", ["record", "recorded"])
-def test_a_store_that_is_killed_at_any_write_goes_on(
+def test_a_store_that_is_killed_after_any_write_goes_on(
     operation: Operation,
     expected: tuple[object, list[object]],
-    step: str,
     mongo_url: str,
     tmp_path: Path,
 ) -> None:
@@ -192,7 +217,7 @@ def test_a_store_that_is_killed_at_any_write_goes_on(
         store = open_store(url, folder, on_step=fault)
         operation.before(store)
         known = len(list(store.history())), len(store.ledger(JOB))
-        fault.step, fault.left = step, after
+        fault.step, fault.left = "recorded", after
         try:
             operation.call(store)
         except KilledError:
@@ -244,3 +269,29 @@ def test_an_empty_database_has_no_history(mongo_url: str) -> None:
     """A test that looks in the wrong place must not pass."""
     with pytest.raises(StoreError, match="no store in the database test_"):
         MongoHistory(MongoSettings(mongo_url))
+
+
+@pytest.mark.parametrize(("step", "after"), [("record", 6), ("recorded", 16)])
+def test_a_process_that_is_killed_is_succeeded(
+    mongo_url: str, tmp_path: Path, step: str, after: int
+) -> None:
+    """With -9, in a round: what it said to be committed is there, and the next one goes on."""
+    store = open_store(mongo_url, tmp_path)
+    begin(store)
+    store.close()
+    program = [sys.executable, "-m", "tests.repository.stores.mongo_faults"]
+    killed = subprocess.run(
+        [*program, mongo_url, str(tmp_path), step, str(after)],
+        cwd=Path(__file__).parents[3],
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert killed.returncode == -9
+    said = [int(line) for line in killed.stdout.split()]
+    again = open_store(mongo_url, tmp_path)
+    found = check_records(again)
+    assert found.versions - 1 in {len(said), len(said) + 1}
+    assert said == [*range(2, len(said) + 2)]
+    commit_state(again, 1000.0)
+    assert check_records(again).versions == found.versions + 1
+    again.close()
