@@ -84,6 +84,7 @@ class Plan:
         strategy: The id of the jobs' strategy. With it, agents train.
         private: Whether collectors have a noise key, each a file of its own with the same one.
         masked: Whether agents train, and mask their updates; all jobs are masked then.
+        more: Additional settings of some nodes.
     """
 
     seed: int
@@ -106,6 +107,7 @@ class Plan:
     strategy: str | None = None
     private: bool = False
     masked: bool = False
+    more: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class NodeProcess:
@@ -534,6 +536,7 @@ class ProcessCluster:
                 "heartbeat_seconds": str(BEAT),
                 "log": "json",
                 **settings,
+                **self.plan.more.get(node, {}),
             },
             first_start={} if fault is None else {"FEDBUS_FAULT_AT": fault},
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -17,11 +17,15 @@ from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.public_key_setting import public_key_of
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
+from fedbus.runtime.shell import Shell
 from fedbus.strategies.combinations import strategy_faults
 from fedbus.strategies.protection_terms import EncryptionKeyFacts
 from fedbus.strategies.resolution import resolve_job
 from fedbus_controller.core import ControllerCore
 from fedbus_controller.rounds.cohort_selection import IsolatedSelector
+
+if TYPE_CHECKING:
+    from fedbus.runtime.http import HttpApi
 
 
 class ControllerSettings(ServiceSettings):
@@ -87,4 +91,19 @@ def build(settings: ControllerSettings, identity: Identity) -> service.Built:
         clock.utc,
         encryption_key=None if key is None else key.id,
     )
-    return service.Built(core)
+
+    def http_api(shell: Shell) -> "HttpApi":
+        # aiohttp is imported only if FEDBUS_HTTP is set
+        from fedbus.http_api.access import TokenFileAccess  # noqa: PLC0415
+        from fedbus.http_api.routes import api_off, routes_of  # noqa: PLC0415
+        from fedbus.runtime.http import HttpApi  # noqa: PLC0415
+        from fedbus_controller.http.endpoints import description  # noqa: PLC0415
+        from fedbus_controller.http.handlers import ControllerHandlers  # noqa: PLC0415
+
+        if settings.http_tokens_file is None:
+            return api_off()
+        access = TokenFileAccess(settings.http_tokens_file)
+        routes = routes_of(description(), ControllerHandlers(core, shell), access)
+        return HttpApi(routes, is_authorized=access.admits)
+
+    return service.Built(core, http_api=http_api)

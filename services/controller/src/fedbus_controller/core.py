@@ -6,9 +6,20 @@ with the lease acts.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
-from fedbus.core.actions import Action, Announce, AnnounceEncryptionKey, Ask, Cancel, Note, Send
-from fedbus.core.events import Connected, Event, Received, Requested, Woke
+from fedbus.core.actions import (
+    Action,
+    Announce,
+    AnnounceEncryptionKey,
+    Ask,
+    Cancel,
+    Deliver,
+    Note,
+    Reply,
+    Send,
+)
+from fedbus.core.events import Connected, Event, Local, Received, Requested, Woke
 from fedbus.core.interface import Core
 from fedbus.core.keys import Key
 from fedbus.jobs import JobFile
@@ -55,6 +66,15 @@ from fedbus_controller.job_context import Services
 from fedbus_controller.job_progress import JobStage
 from fedbus_controller.leadership import Leadership
 from fedbus_controller.requests.decisions import RequestDecisions
+from fedbus_controller.requests.http_requests import (
+    HTTP_REPLIES,
+    Answer,
+    AskRepository,
+    CancelOverHttp,
+    GiveUp,
+    HttpRequests,
+    SubmitOverHttp,
+)
 from fedbus_controller.requests.pending_requests import PendingRequests
 from fedbus_controller.running_jobs import RunningJobs
 
@@ -83,21 +103,53 @@ class ControllerCore(Core):
         self._jobs = RunningJobs(services, self._open_asks)
         self._pending = PendingRequests(services, check_plugins)
         self._requests = RequestDecisions(self._pending, self._jobs, self._lease, self._fleet)
+        self._http = HttpRequests(repository)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this controller has the lease."""
+        return self._lease.epoch is not None
+
+    def job_states(self) -> list[JobState]:
+        """Return the published states of the jobs that run here and of those that ended last."""
+        return self._jobs.states()
+
+    def count_nodes(self, now: float) -> dict[str, int]:
+        """Return the numbers of online nodes, of agents by role."""
+        return {
+            "collectors": len(self._fleet.collectors(now)),
+            "training agents": len(dict(self._fleet.agents("train", now))),
+            "evaluating agents": len(dict(self._fleet.agents("evaluate", now))),
+        }
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Yield the actions that follow from an event."""
-        for action in self._decide(event, now):
+        match event:
+            case Local(message):
+                decided = self._on_http(message, now)
+            case Received(sender, message) if sender == self._repository and isinstance(
+                message, Answer
+            ):
+                decided = self._http.answered(message)
+            case _:
+                decided = self._decide(event, now)
+        for action in chain(self._check_lease(now), decided):
             if isinstance(action, Ask):
                 self._open_asks[action.key] = None
             elif isinstance(action, Cancel):
                 self._open_asks.pop(action.key, None)
+            elif isinstance(action, Reply) and action.to.topic == HTTP_REPLIES:
+                yield from self._http.delivered(action)
+                continue
             yield action
 
-    def _decide(self, event: Event, now: float) -> Iterator[Action]:
+    def _check_lease(self, now: float) -> Iterator[Action]:
         if self._lease.has_expired(now):
             # This process was suspended or disconnected, and another controller may lead. What it
             # knows may be out of date, and users would take its documents for the truth.
             yield from self._lose_lease(renewed=False)
+
+    def _decide(self, event: Event, now: float) -> Iterator[Action]:
         match event:
             case Connected():
                 self._pending.reconnected()
@@ -124,6 +176,18 @@ class ControllerCore(Core):
                 yield from self._requests.receive(event, now)
             case Woke(key):
                 yield from self._on_timer(key, now)
+
+    def _on_http(self, message: object, now: float) -> Iterator[Action]:
+        match message:
+            case SubmitOverHttp() | CancelOverHttp():
+                if self._lease.epoch is None:
+                    yield Deliver(message.deliver, None)  # the client asks the one that leads
+                else:
+                    yield from self._requests.receive(self._http.as_requested(message), now)
+            case AskRepository():
+                yield from self._http.ask(message)
+            case GiveUp(deliver):
+                yield from self._http.give_up(deliver)
 
     def _on_timer(self, key: Key, now: float) -> Iterator[Action]:
         match key:
@@ -156,8 +220,9 @@ class ControllerCore(Core):
         """Release all jobs, and cancel all asks except that for the lease."""
         self._lease.epoch = None
         yield from self._jobs.clear()
-        for key in [key for key in self._open_asks if key != keys.LeaseRequest()]:
-            yield Cancel(key)  # asked under an earlier epoch
+        kept = keys.LeaseRequest, keys.RepositoryQuestion  # all others are of an earlier epoch
+        for key in [key for key in self._open_asks if not isinstance(key, kept)]:
+            yield Cancel(key)
         self._pending.lease_lost()
 
     def _on_repository(self, message: object, now: float) -> Iterator[Action]:

@@ -108,3 +108,15 @@ class LivenessCheck(JobTimer):
 
 class EvaluationDeadline(JobTimer):
     """Timer: the deadline of an evaluation."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryQuestion(Key):
+    """Question of an HTTP client to the repository.
+
+    `about` is what a refusal names, `subject` what distinguishes it from others of its kind.
+    """
+
+    kind: str
+    about: str
+    subject: tuple[str | int | None, ...]
