@@ -32,8 +32,9 @@ def test_a_repository_serves_what_its_folder_holds(tmp_path: Path) -> None:
     store.close()
     built = build(RepositorySettings(data=tmp_path), IDENTITY)
     assert isinstance(built.core, RepositoryCore)
-    assert built.find_blob is not None
-    source = built.find_blob(blob_ref_of(FILE).digest)
+    assert built.stored is not None
+    assert built.stored.opened_blob(blob_ref_of(FILE).digest) is None
+    source = built.stored.open_blob(blob_ref_of(FILE).digest)
     assert source is not None
     assert source.size == len(FILE)
     built.close()
@@ -72,9 +73,8 @@ def test_the_store_can_be_killed_at_its_steps(
     """Fault tests name them: `store:rename:2`."""
     monkeypatch.setenv("FEDBUS_FAULT_AT", "store:rename:99")
     built = build(RepositorySettings(data=tmp_path), IDENTITY)
-    assert built.find_blob is not None
-    store = built.find_blob.__self__  # type: ignore[attr-defined]  # a method of it
-    push(store)
+    assert isinstance(built.stored, SqliteStore)
+    push(built.stored)
     built.close()
 
 
@@ -86,11 +86,10 @@ def test_a_repository_serves_what_its_database_holds(mongo_url: str, tmp_path: P
     environ = {"FEDBUS_STORE": mongo_url, "FEDBUS_DATA": str(tmp_path)}
     for _ in range(2):
         built = build(settings_from(environ, RepositorySettings), IDENTITY)
-        assert built.find_blob is not None
-        store = built.find_blob.__self__  # type: ignore[attr-defined]  # a method of it
+        store = built.stored
         assert isinstance(store, MongoStore)
         push(store)
-        source = built.find_blob(blob_ref_of(FILE).digest)
+        source = store.open_blob(blob_ref_of(FILE).digest)
         assert source is not None
         assert source.size == len(FILE)
         built.close()

@@ -1,12 +1,16 @@
 """A blob in a file: served as long as it is held, named by its content, errors with their place."""
 
+import errno
 import os
+import random
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedbus.blobs import files
+from fedbus.blobs.block_cache import BlockCache
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.digest import digest_of, digest_of_file
 from fedbus.errors import StoreError
@@ -74,3 +78,79 @@ def test_a_blob_may_be_the_beginning_of_its_file(tmp_path: Path) -> None:
     blob = FileBlob(os.open(path, os.O_RDONLY), path, 7)
     assert (blob.read(0, 99), blob.read(4, 99), blob.read(9, 99)) == (b"content", b"ent", b"")
     assert blob.digest() == digest_of(b"content")
+
+
+def drop_from_memory(path: Path) -> None:
+    """Have the kernel forget a file's content, so that the next read waits for the disk."""
+    file = os.open(path, os.O_RDONLY)
+    os.fsync(file)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(file)
+
+
+@pytest.mark.skipif(not files.NO_WAIT, reason="the system has no preadv with RWF_NOWAIT")
+def test_what_is_not_in_memory_is_left_to_read(tmp_path: Path) -> None:
+    """And is in memory afterwards, with what follows it."""
+    content = random.Random(1).randbytes(3 * 2**20)
+    path = tmp_path / "blob"
+    path.write_bytes(content)
+    blob = open_blob(path)
+    assert blob.read_now(0, 5) == content[:5]
+    drop_from_memory(path)
+    if blob.read_now(2**20, 2**18) is not None:
+        pytest.skip("the file system keeps the content in memory")
+    assert blob.read(2**20, 2**18) == content[2**20 :][: 2**18]
+    assert blob.read_now(2**20, 2**18) == content[2**20 :][: 2**18]
+    assert blob.read_now(2**20 - 5, 5) in {None, content[2**20 - 5 : 2**20]}
+    assert blob.read_now(3 * 2**20 - 2, 99) in {None, content[-2:]}
+    assert blob.read_now(3 * 2**20, 99) == b""
+
+
+def test_where_the_file_system_cannot_say_a_block_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One wait in a thread serves four chunks; the number of kept blocks is bounded."""
+    monkeypatch.setattr(files, "NO_WAIT", 0)
+    monkeypatch.setattr(files, "_kept_blocks", BlockCache(2 * 2**20))
+    content = random.Random(1).randbytes(2**20 + 2**19)
+    path = tmp_path / "blob"
+    path.write_bytes(content)
+    blob = open_blob(path)
+    waits = 0
+    for start in range(0, len(content), 2**18):
+        found = blob.read_now(start, 2**18)
+        if found is None:
+            waits += 1
+            found = blob.read(start, 2**18)
+        assert found == content[start : start + 2**18]
+    assert waits == 2
+    assert blob.read_now(2**20 - 3, 6) is None
+    assert blob.read(2**20 - 3, 6) == content[2**20 - 3 : 2**20 + 3]
+
+
+def test_a_file_system_that_refuses_the_question_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tmpfs and overlayfs do; other errors are the file's."""
+    path = tmp_path / "blob"
+    path.write_bytes(b"weights")
+    asked: list[int] = []
+
+    def refuse(_file: int, _views: object, _offset: int, flags: int) -> int:
+        asked.append(flags)
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(files, "NO_WAIT", 8)
+    monkeypatch.setattr(os, "preadv", refuse)
+    blob = open_blob(path)
+    assert blob.read_now(0, 3) is None
+    assert blob.read(0, 3) == b"wei"
+    assert blob.read_now(3, 4) == b"ghts"
+    assert asked == [8]
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "preadv", fail)
+    with pytest.raises(StoreError, match=r"reading a blob: .*blob: Input/output error"):
+        open_blob(path).read_now(0, 3)

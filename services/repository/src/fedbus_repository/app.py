@@ -88,4 +88,4 @@ def build(settings: RepositorySettings, identity: Identity) -> service.Built:
         specs = SpecReader(store, None if key is None else key.id)
         return repository_api(store, specs, shell, settings.http_tokens_file, settings.data)
 
-    return service.Built(core, find_blob=store.open_blob, close=store.close, http_api=http_api)
+    return service.Built(core, stored=store, close=store.close, http_api=http_api)

@@ -9,13 +9,13 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
 from fedbus.blobs.transfer.chunk import Chunk
 from fedbus.blobs.transfer.downloads import Downloads, DownloadStep, FollowMulticast, LeaveMulticast
-from fedbus.blobs.transfer.uploads import SendChunk, Uploads, UploadStep
+from fedbus.blobs.transfer.uploads import OpenStored, SendChunk, Uploads, UploadStep
 from fedbus.core.actions import Fetch, Send
 from fedbus.core.events import Fetched, FetchFailed
 from fedbus.core.keys import Key
@@ -52,6 +52,21 @@ def blob(size: int, name: str = "a") -> Blob:
     """Make a blob; blobs of other names have other content."""
     start = ord(name) % 16
     return Blob(digest=name * 64, content=memoryview(NOISE)[start : start + size])
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Stored blobs; those in `closed` have to be opened first."""
+
+    blobs: dict[str, Blob]
+    closed: set[str] = field(default_factory=set)
+
+    def opened_blob(self, digest: str) -> Blob | None:
+        return None if digest in self.closed else self.blobs.get(digest)
+
+    def open_blob(self, digest: str) -> Blob | None:
+        self.closed.discard(digest)
+        return self.blobs.get(digest)
 
 
 class MemorySink:
@@ -153,7 +168,7 @@ class Peer:
 
     def _begin(self) -> None:
         self.downloads = Downloads(IN_FLIGHT, first_serial=self.world.rng.randint(1, 2**31))
-        self.uploads = Uploads(IN_FLIGHT, self.blobs.get)
+        self.uploads = Uploads(IN_FLIGHT, Shelf(self.blobs))
 
     def fetch(self, key: Key, wanted: Blob, source: "Peer", members: int = 0) -> MemorySink:
         """Begin to fetch; what becomes of it appears in `done` or `failed`."""
@@ -229,6 +244,9 @@ class Peer:
                     world.left[(step.digest, step.index)] += 1
                     size = min(CHUNK_BYTES, step.source.size - step.index * CHUNK_BYTES)
                     self._up(size, partial(world.publish_chunk, name, step))
+                case OpenStored(digest):
+                    found = self.blobs.get(digest)
+                    self.perform(self.uploads.opened(digest, found, world.now))
                 case FollowMulticast() | LeaveMulticast():
                     change = -1 if isinstance(step, LeaveMulticast) else 1
                     self._follow((step.source, step.digest), change)

@@ -7,12 +7,20 @@ import pytest
 from fedbus.blobs.transfer.chunk import CONFIRM_SERIAL
 from fedbus.blobs.transfer.multicast import HELD_SECONDS, QUIET_SECONDS
 from fedbus.blobs.transfer.receiver import SILENT_SECONDS, WINDOW
-from fedbus.blobs.transfer.uploads import SLOW_SECONDS, SendChunk, Uploads, UploadStep
+from fedbus.blobs.transfer.uploads import (
+    MAX_OPENING,
+    MAX_WAITING,
+    SLOW_SECONDS,
+    OpenStored,
+    SendChunk,
+    Uploads,
+    UploadStep,
+)
 from fedbus.core.actions import Send
 from fedbus.wire.blobs import CHUNK_BYTES
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
 from tests.container_sizes import container_sizes
-from tests.fedbus.blobs.transfer.simulation import IN_FLIGHT, Blob, blob
+from tests.fedbus.blobs.transfer.simulation import IN_FLIGHT, Blob, Shelf, blob
 
 MODEL = blob(20 * CHUNK_BYTES)
 D = MODEL.digest
@@ -26,11 +34,17 @@ def uploads(in_flight: int = IN_FLIGHT, model: Blob = MODEL) -> Uploads:
 
 
 def sent(answers: Iterable[UploadStep]) -> list[object]:
-    """Chunks as (to, index), messages as (to, message)."""
-    return [
-        (answer.to, answer.index) if isinstance(answer, SendChunk) else (answer.to, answer.message)
-        for answer in answers
-    ]
+    """Chunks as (to, index), messages as (to, message), the others as they are."""
+    found: list[object] = []
+    for answer in answers:
+        match answer:
+            case SendChunk():
+                found.append((answer.to, answer.index))
+            case Send():
+                found.append((answer.to, answer.message))
+            case OpenStored():
+                found.append(answer)
+    return found
 
 
 def streamed(*indices: int) -> list[object]:
@@ -82,19 +96,61 @@ def test_an_unknown_blob_is_not_found() -> None:
 def test_the_library_holds_what_is_always_served() -> None:
     """What a service serves by name comes first, and may be taken back."""
     library = {D: MODEL}
-    held = Uploads(IN_FLIGHT, library.get)
+    held = Uploads(IN_FLIGHT, Shelf(library))
     request = ChunkRequest(digest=D, serial=1, indices=(0,))
     assert sent(held.request("agent.a", request, 0.0)) == [("agent.a", 0)]
     held.serve(D, blob(CHUNK_BYTES))
     held.unserve(D)
     assert sent(held.request("agent.a", request, 0.0)) == [("agent.a", 0)]
     del library[D]
-    assert sent(held.request("agent.a", request, 0.0)) == [("agent.a", BlobNotFound(digest=D))]
+    assert sent(held.request("agent.a", request, 0.0)) == [OpenStored(D)]
+    assert sent(held.opened(D, None, 0.0)) == [("agent.a", BlobNotFound(digest=D))]
+
+
+def test_requests_wait_until_a_stored_blob_is_open() -> None:
+    """It is opened once; then each gets what it asked for, chunks or a multicast."""
+    shelf = Shelf({D: MODEL}, {D})
+    node = Uploads(IN_FLIGHT, shelf)
+    first, second = (ChunkRequest(digest=D, serial=s, indices=(s, s + 1)) for s in (1, 4))
+    assert sent(node.request("agent.a", first, 0.0)) == [OpenStored(D)]
+    assert sent(node.request("agent.a", second, 0.0)) == []
+    assert join(node, "agent.b", 0.0, members=1) == []
+    assert sent(node.opened(D, shelf.open_blob(D), 0.1)) == [
+        *(("agent.a", index) for index in (1, 2, 4, 5)),
+        *streamed(*range(8)),
+    ]
+    assert sent(node.request("agent.a", first, 0.2)) == [("agent.a", 1), ("agent.a", 2)]
+    assert sent(node.opened(D, MODEL, 0.3)) == []
+
+
+def test_a_blob_that_cannot_be_opened_now_is_asked_for_again() -> None:
+    """The disk or the database may be back then: no node is told that the blob does not exist."""
+    node = Uploads(IN_FLIGHT, Shelf({D: MODEL}, {D}))
+    request = ChunkRequest(digest=D, serial=1, indices=(0,))
+    assert sent(node.request("agent.a", request, 0.0)) == [OpenStored(D)]
+    node.not_opened(D)
+    assert sent(node.opened(D, MODEL, 0.1)) == []
+    assert sent(node.request("agent.a", request, 0.2)) == [OpenStored(D)]
+    assert list(node.reconnected()) == []
+    assert sent(node.opened(D, MODEL, 0.3)) == []
+
+
+def test_a_node_cannot_make_another_open_blobs_without_bounds() -> None:
+    """Further digests and requests are dropped; their senders repeat them."""
+    node = Uploads(IN_FLIGHT, Shelf({}))
+    for number in range(MAX_OPENING + 5):
+        request = ChunkRequest(digest=f"{number:064x}", serial=1, indices=(0,))
+        opens = [OpenStored(request.digest)] if number < MAX_OPENING else []
+        assert sent(node.request("agent.a", request, 0.0)) == opens
+    for number in range(MAX_WAITING + 5):
+        request = ChunkRequest(digest="0" * 64, serial=number, indices=(0,))
+        assert sent(node.request(f"agent.{number}", request, 0.0)) == []
+    assert len(sent(node.opened("0" * 64, None, 0.0))) == MAX_WAITING
 
 
 def test_a_blob_does_not_exist_for_those_who_may_not_read_it() -> None:
     """They get the answer to an unknown digest, and start no multicast; its readers get chunks."""
-    served = Uploads(IN_FLIGHT, {D: MODEL}.get)
+    served = Uploads(IN_FLIGHT, Shelf({D: MODEL}))
     served.serve(D, MODEL, frozenset({"collector.1"}))
     request = ChunkRequest(digest=D, serial=1, indices=(0,))
     for stranger in ("repository.1", "user.1", "collector.2", "agent.a"):

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from fedbus.core.actions import Action, Fetch
+from fedbus.core.blob_io import BlobFinder
 from fedbus.core.events import Event
 from fedbus.core.keys import Key
 from fedbus.mqtt.bus import Packet
@@ -47,9 +48,15 @@ class Fake:
         yield from self.answer(event)
 
 
-def a_node(core: Fake | None = None, name: str = "agent.a", **settings: Any) -> Node:  # noqa: ANN401
+def a_node(
+    core: Fake | None = None,
+    name: str = "agent.a",
+    stored: BlobFinder | None = None,
+    **settings: Any,  # noqa: ANN401 - of an identity
+) -> Node:
     """A node without a bus."""
-    return Node(Identity(name=name, incarnation=3, **settings), core or Fake(), Random(1))
+    identity = Identity(name=name, incarnation=3, **settings)
+    return Node(identity, core or Fake(), Random(1), stored=stored)
 
 
 def link(sender: str, to: str, message: object) -> Packet:

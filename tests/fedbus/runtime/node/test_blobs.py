@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedbus.blobs.transfer.chunk import read_chunk
-from fedbus.core.actions import Action, Cancel, Serve, Unserve
+from fedbus.core.actions import Action, Cancel, Note, Serve, Unserve
 from fedbus.core.events import Connected, Event, Fetched, FetchFailed
+from fedbus.errors import StoreError
 from fedbus.lent_memory import is_lent
 from fedbus.mqtt.memory_broker import MemoryBroker
-from fedbus.runtime.effects import Effect, Publish, PublishChunk, Subscribe, Unsubscribe
+from fedbus.runtime.effects import (
+    Effect,
+    Publish,
+    PublishChunk,
+    StartRun,
+    Subscribe,
+    Unsubscribe,
+)
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
 from fedbus.wire.blobs import CHUNK_BYTES
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
 from fedbus.wire.topics import ROOT
-from tests.fedbus.blobs.transfer.simulation import MemorySink, blob
+from tests.fedbus.blobs.transfer.simulation import MemorySink, Shelf, blob
 from tests.fedbus.runtime.node.harness import FACTS, MODEL, Fake, a_node, act, fetch, link, messages
 from tests.sample_key import SampleKey
 
@@ -43,6 +51,31 @@ def test_a_served_blob_is_read_when_its_chunk_has_its_turn() -> None:
     act(node, core, Unserve(odd.digest))
     node.receive(link("agent.a", "repository.1", want), 0.0)
     assert messages(node.take_effects()) == [BlobNotFound(digest=odd.digest)]
+
+
+def test_a_stored_blob_is_opened_in_a_thread_and_then_served() -> None:
+    """The core hears nothing of it; what the store says of a fault is logged and counted."""
+    core = Fake()
+    shelf = Shelf({MODEL.digest: MODEL}, {MODEL.digest})
+    node = a_node(core, "repository.1", stored=shelf)
+    want = ChunkRequest(digest=MODEL.digest, serial=5, indices=(1,))
+    node.receive(link("agent.a", "repository.1", want), 0.0)
+    [run] = node.take_effects()
+    assert isinstance(run, StartRun)
+    assert run.reads
+    node.run_failed(run.key, StoreError("the database is away"), 0.0)
+    reason = "StoreError: the database is away"
+    assert node.take_effects() == [
+        Note("blob_not_opened", {"digest": MODEL.digest, "reason": reason})
+    ]
+    node.receive(link("agent.a", "repository.1", want), 1.0)
+    [run] = node.take_effects()
+    assert isinstance(run, StartRun)
+    node.ran(run.key, run.call(), 1.0)
+    [effect] = node.take_effects()
+    assert isinstance(effect, PublishChunk)
+    assert effect.packet() == effect.packet_now()
+    assert core.told == []
 
 
 def test_a_blob_is_sent_to_its_readers_alone() -> None:

@@ -27,9 +27,23 @@ class PublishChunk:
     chunk: SendChunk
 
     def packet(self) -> Packet:
-        """Read the data and format the chunk."""
-        source, at = self.chunk.source, self.chunk.index * CHUNK_BYTES
-        data = source.read(at, min(CHUNK_BYTES, source.size - at))
+        """Read the data and format the chunk; may wait, if the source is a `WaitingSource`."""
+        return self._packet(self.chunk.source.read(*self._range))
+
+    def packet_now(self) -> Packet | None:
+        """Do so if the data is in memory; None: `packet` waits for it."""
+        read_now = getattr(self.chunk.source, "read_now", None)
+        if read_now is None:
+            return self.packet()
+        data = read_now(*self._range)
+        return None if data is None else self._packet(data)
+
+    @property
+    def _range(self) -> tuple[int, int]:
+        at = self.chunk.index * CHUNK_BYTES
+        return at, min(CHUNK_BYTES, self.chunk.source.size - at)
+
+    def _packet(self, data: bytes | memoryview) -> Packet:
         return Packet(self.topic, write_chunk(self.chunk.serial, self.chunk.index, data))
 
 
@@ -56,11 +70,15 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class StartRun:
-    """Call in a thread, or, if `brief`, in the event loop; pass the result to the node."""
+    """Call in a thread, or, if `brief`, in the event loop; pass the result to the node.
+
+    With `reads`, the thread is one that reads blobs: no long call of the core delays it.
+    """
 
     key: Key
     call: Callable[[], Any]
     brief: bool = False
+    reads: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ shell on a real broker, `simulation/ring.py` the one on a broker in memory and a
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from random import Random
-from typing import assert_never
+from typing import Any, assert_never
 
 from fedbus.blobs.transfer.chunk import read_chunk
 from fedbus.blobs.transfer.downloads import MAX_SERIAL
-from fedbus.blobs.transfer.uploads import FindBlob
 from fedbus.core.actions import (
     Action,
     Announce,
@@ -37,6 +36,7 @@ from fedbus.core.actions import (
     Unserve,
     WakeAt,
 )
+from fedbus.core.blob_io import BlobFinder
 from fedbus.core.events import (
     Connected,
     Event,
@@ -59,7 +59,12 @@ from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Acknowledge, Effect, Misread, Publish, StartRun
 from fedbus.runtime.followed_topics import FollowedTopics
 from fedbus.runtime.identity import Identity
-from fedbus.runtime.node_transfers import NodeTransfers, TransferMessage, TransferStep
+from fedbus.runtime.node_transfers import (
+    NodeTransfers,
+    OpenedBlob,
+    TransferMessage,
+    TransferStep,
+)
 from fedbus.runtime.presence import Presence, Vitals
 from fedbus.runtime.public_topics import event_of, packet_of
 from fedbus.wire import codec, topic_names, topics
@@ -76,7 +81,7 @@ class Node:
 
     Args:
         rng: Draws the jitter of asks and the first serial of chunk requests.
-        find_blob: Finds blobs that are served without `Serve`.
+        stored: Finds blobs that are served without `Serve`.
         vitals: Measures load and memory for heartbeats.
         watch: Called with the name of each event and action, for fault tests.
     """
@@ -87,7 +92,7 @@ class Node:
         core: Core,
         rng: Random,
         *,
-        find_blob: FindBlob | None = None,
+        stored: BlobFinder | None = None,
         vitals: Vitals = lambda: (0.0, 0.0),
         watch: Callable[[str], None] | None = None,
     ) -> None:
@@ -96,7 +101,7 @@ class Node:
         self._watch = watch
         self._asks = Retries(rng)
         self._timers = Timers[Key]()
-        self._transfers = NodeTransfers(identity, rng.randint(1, MAX_SERIAL), find_blob)
+        self._transfers = NodeTransfers(identity, rng.randint(1, MAX_SERIAL), stored)
         self._presence = Presence(identity, core, vitals)
         self._effects: list[Effect] = []
         self._followed = FollowedTopics(identity.root)
@@ -155,12 +160,20 @@ class Node:
         if settled and packet.receipt is not None:
             self._effects.append(Acknowledge(packet.receipt))
 
-    def ran(self, key: Key, result: object, now: float) -> None:
+    def ran(self, key: Key, result: Any, now: float) -> None:  # noqa: ANN401 - of any call
         """Handle the result of a `StartRun`."""
+        if isinstance(key, OpenedBlob):
+            self._transfer(self._transfers.opened(key.digest, result, now), now)
+            return
         self._handle(Ran(key, result), now)
 
     def run_failed(self, key: Key, error: Exception, now: float) -> None:
         """Handle the error of a `StartRun`."""
+        if isinstance(key, OpenedBlob):
+            self._transfers.not_opened(key.digest)
+            facts = {"digest": key.digest, "reason": f"{type(error).__name__}: {error}"}
+            self._effects.append(Note("blob_not_opened", facts))
+            return
         self._handle(RunFailed(key, error), now)
 
     def receive_local(self, message: object, now: float) -> None:

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias, assert_never
 
 from fedbus.blobs.transfer.chunk import Chunk
@@ -11,17 +13,28 @@ from fedbus.blobs.transfer.downloads import (
     FollowMulticast,
     LeaveMulticast,
 )
-from fedbus.blobs.transfer.uploads import FindBlob, SendChunk, Uploads, UploadStep
+from fedbus.blobs.transfer.uploads import OpenStored, SendChunk, Uploads, UploadStep
 from fedbus.core.actions import Cancel, Fetch, Send, Serve, Unserve
+from fedbus.core.blob_io import BlobFinder, BlobSource
 from fedbus.core.events import Fetched, FetchFailed
-from fedbus.runtime.effects import Publish, PublishChunk, Subscribe, Unsubscribe
+from fedbus.core.keys import Key
+from fedbus.runtime.effects import Publish, PublishChunk, StartRun, Subscribe, Unsubscribe
 from fedbus.runtime.identity import Identity
 from fedbus.wire import topic_names
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
 
 TransferMessage: TypeAlias = ChunkRequest | Confirm | Join | Leave | UseUnicast | BlobNotFound
-TransferStep: TypeAlias = Publish | PublishChunk | Subscribe | Unsubscribe | Fetched | FetchFailed
+TransferStep: TypeAlias = (
+    Publish | PublishChunk | StartRun | Subscribe | Unsubscribe | Fetched | FetchFailed
+)
 """An effect for the shell, or an event for the core."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedBlob(Key):
+    """Run of the node itself: a stored blob is being opened."""
+
+    digest: str
 
 
 class NodeTransfers:
@@ -30,10 +43,11 @@ class NodeTransfers:
     Each method returns an iterator that performs its work as it is consumed.
     """
 
-    def __init__(self, identity: Identity, first_serial: int, find_blob: FindBlob | None) -> None:
+    def __init__(self, identity: Identity, first_serial: int, stored: BlobFinder | None) -> None:
         self._identity = identity
         self._downloads = Downloads(identity.in_flight, first_serial)
-        self._uploads = Uploads(identity.in_flight, find_blob)
+        self._uploads = Uploads(identity.in_flight, stored)
+        self._stored = stored
         self._followers: Counter[str] = Counter()
 
     def reconnected(self, now: float) -> Iterator[TransferStep]:
@@ -69,6 +83,14 @@ class NodeTransfers:
                 return self._of_downloads(self._downloads.not_found(sender, message, now))
             case _:
                 assert_never(message)
+
+    def opened(self, digest: str, source: BlobSource | None, now: float) -> Iterator[TransferStep]:
+        """Serve a stored blob that was opened; None: it does not exist."""
+        return self._of_uploads(self._uploads.opened(digest, source, now))
+
+    def not_opened(self, digest: str) -> None:
+        """Forget the requests for a stored blob that cannot be opened now."""
+        self._uploads.not_opened(digest)
 
     def perform(
         self, action: Fetch | Cancel | Serve | Unserve, now: float
@@ -109,6 +131,11 @@ class NodeTransfers:
                         else topic_names.unicast_topic(root, name, to)
                     )
                     yield PublishChunk(topic, step)
+                case OpenStored(digest) if self._stored is not None:
+                    call = partial(self._stored.open_blob, digest)
+                    yield StartRun(OpenedBlob(digest), call, reads=True)
+                case OpenStored():  # pragma: no cover - without `stored` there is none
+                    pass
                 case _:
                     assert_never(step)
 

@@ -5,10 +5,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from fedbus.core.keys import Key
 
+T = TypeVar("T")
+
+READING_THREADS = 4
+"""Threads that read blobs; they are started when the first one is needed."""
 LAST_RUNS_SECONDS = 4.0
 """Time that a stopping process waits for threads whose cancellation flag is set."""
 
@@ -18,19 +22,34 @@ class RunThreads:
 
     def __init__(self, threads: int, ran: Callable[[Key, "Future[Any]"], None]) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="work")
+        self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
         self._ran = ran
         self._running: set[Future[Any]] = set()
 
-    def start(self, key: Key, call: Callable[[], Any]) -> None:
-        """Call in a thread."""
+    def start(self, key: Key, call: Callable[[], Any], *, reads: bool = False) -> None:
+        """Call in a thread; with `reads`, in one that reads blobs."""
         loop = asyncio.get_running_loop()
-        running = self._pool.submit(call)
+        running = (self._readers if reads else self._pool).submit(call)
         self._running.add(running)
         running.add_done_callback(partial(self._report, loop, key))
+
+    def read(self, call: Callable[[], T], done: Callable[["Future[T]"], None]) -> None:
+        """Call in a thread that reads blobs; `done` is called in the event loop."""
+        loop = asyncio.get_running_loop()
+        reading = self._readers.submit(call)
+        self._running.add(reading)
+
+        def report(ended: "Future[T]") -> None:
+            self._running.discard(ended)
+            with suppress(RuntimeError):  # the event loop is closed: the process has stopped
+                loop.call_soon_threadsafe(done, ended)
+
+        reading.add_done_callback(report)
 
     def close(self) -> None:
         """Accept no more runs, and cancel those that have not started."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
     async def wait(self) -> bool:
         """Wait, after `close`, for running threads; return whether all have ended."""

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from fedbus.blobs.transfer.uploads import FindBlob
 from fedbus.core import clock
+from fedbus.core.blob_io import BlobFinder
 from fedbus.core.interface import Core
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.runtime import telemetry
@@ -61,7 +61,7 @@ class Built:
     """
 
     core: Core
-    find_blob: FindBlob | None = None
+    stored: BlobFinder | None = None
     close: Callable[[], None] = lambda: None
     http_api: "Callable[[Shell], HttpApi] | None" = None
     spare_threads: int = 0
@@ -96,7 +96,7 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> Se
         identity,
         built.core,
         rng,
-        find_blob=built.find_blob,
+        stored=built.stored,
         vitals=telemetry.vitals,
         watch=fault_point(),
     )

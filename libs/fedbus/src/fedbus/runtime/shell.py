@@ -10,6 +10,7 @@ from fedbus.core.actions import Deliver, Note, Quit
 from fedbus.core.keys import Key
 from fedbus.errors import FedbusError
 from fedbus.mqtt.bus import Bus, Packet
+from fedbus.runtime.chunk_queue import ChunkQueue
 from fedbus.runtime.effects import (
     Acknowledge,
     Effect,
@@ -64,17 +65,17 @@ class Shell:
         self.traffic = {"received": (0, 0), "sent": (0, 0)}
         self._threads = RunThreads(threads, self._ran)
         self._control: deque[Publish | Acknowledge | Subscribe | Unsubscribe] = deque()
-        self._bulk: deque[PublishChunk] = deque()
         self._brief: list[StartRun] = []
         self._reading = False
         self._work = asyncio.Event()
+        self._bulk = self._new_queue()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def serve(self, bus: Bus) -> None:
         """Run the node on one connection until it breaks (BusError) or the task is cancelled."""
         self._control.clear()
-        self._bulk.clear()
+        self._bulk = self._new_queue()
         self.connected = True
         try:
             self.node.connected(clock.monotonic(), bus.lacks)
@@ -138,21 +139,19 @@ class Shell:
         while True:
             if self._control:
                 await self._send_control(bus, tasks)
-            elif self._bulk:
-                await self._send_chunk(bus, self._bulk.popleft())
+            elif (packet := self._bulk.take()) is not None:
+                await bus.publish(packet)
+                self._count("sent", (packet,))
             else:
                 self._work.clear()
                 await self._work.wait()
 
-    async def _send_chunk(self, bus: Bus, chunk: PublishChunk) -> None:
-        try:
-            packet = chunk.packet()
-        except (FedbusError, OSError) as error:
-            # The receiver requests the chunk again; a bad sector must not end the service.
-            self._log.warning("chunk_unreadable", topic=chunk.topic, reason=str(error))
-            return
-        await bus.publish(packet)
-        self._count("sent", (packet,))
+    def _new_queue(self) -> ChunkQueue:
+        return ChunkQueue(self._threads.read, self._work.set, self._chunk_unreadable)
+
+    def _chunk_unreadable(self, chunk: PublishChunk, error: Exception) -> None:
+        # The receiver requests the chunk again; a bad sector must not end the service.
+        self._log.warning("chunk_unreadable", topic=chunk.topic, reason=str(error))
 
     async def _send_control(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
         """Send what is first in the queue, publications that follow each other together."""
@@ -195,7 +194,7 @@ class Shell:
     def _perform(self) -> None:
         for effect in self.node.take_effects():
             self._perform_one(effect)
-        if self._control or self._bulk:
+        if self._control:
             self._work.set()
         self._schedule()
 
@@ -205,8 +204,8 @@ class Shell:
                 if not self._brief and not self._reading:
                     asyncio.get_running_loop().call_soon(self._run_brief)
                 self._brief.append(effect)
-            case StartRun(key, call):
-                self._threads.start(key, call)
+            case StartRun(key, call, reads=reads):
+                self._threads.start(key, call, reads=reads)
             case Quit(code, reason):
                 self._log.error("service_quits", code=code, reason=reason)
                 self.code = code
@@ -221,7 +220,8 @@ class Shell:
                 self._log.warning("message_misread", topic=topic, reason=reason)
             case PublishChunk():
                 if self.connected:
-                    self._bulk.append(effect)
+                    self._bulk.put(effect)
+                    self._work.set()
             case _:
                 # Nothing is queued while disconnected: the next connect repeats every ask.
                 if self.connected:

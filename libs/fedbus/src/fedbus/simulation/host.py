@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedbus.blobs.transfer.uploads import FindBlob
+from fedbus.core.blob_io import BlobFinder
 from fedbus.core.interface import Core
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
@@ -14,7 +14,7 @@ class RunningService:
     """A started service: its core, the blobs it always serves, the call that closes its store."""
 
     core: Core
-    find_blob: FindBlob | None = None
+    stored: BlobFinder | None = None
     close: Callable[[], None] = lambda: None
 
 

@@ -91,7 +91,7 @@ class Ring(VirtualClock):
             identity,
             host.service.core,
             Random(f"{self.seed}/{name}/{host.starts}"),
-            find_blob=host.service.find_blob,
+            stored=host.service.stored,
             watch=lambda step: self.on_step(name, step),
         )
         self.at(self.now + self.rng.uniform(0, 0.05), lambda: self._connect(host, host.starts))

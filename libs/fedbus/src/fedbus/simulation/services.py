@@ -70,7 +70,7 @@ def repository(
 
     def start(identity: Identity) -> RunningService:
         store = SqliteStore(folder, durable=False, on_step=on_step, secret=secret, now=utc)
-        return RunningService(RepositoryCore(identity.name, store), store.open_blob, store.close)
+        return RunningService(RepositoryCore(identity.name, store), store, store.close)
 
     return start
 

@@ -265,8 +265,11 @@ class Store(TrailStore, DocumentStore, Protocol):
     def delete_unreferenced(self, blobs: Iterable[BlobRef]) -> None:
         """Delete those blobs that no record references: kept for a commit that was then refused."""
 
-    def open_blob(self, digest: str) -> BlobSource | None:
-        """Open a blob for reading; cheap enough to be called for every chunk."""
+    def open_blob(self, digest: str, /) -> BlobSource | None:
+        """Open a blob for reading; one that is open already costs nothing."""
+
+    def opened_blob(self, digest: str, /) -> BlobSource | None:
+        """Return a blob that is open already; never waits."""
 
     def close(self) -> None:
         """Release all files and threads; a store that is killed instead loses nothing."""

@@ -49,6 +49,7 @@ class BlobFolder:
         self._numbers = count()
         self._open: OrderedDict[str, FileBlob] = OrderedDict()
         self._lock = threading.Lock()
+        self._changes = 0  # of what the open files are: deletions and replacements
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._context = UploadContext(self._pool, on_step, self._keep)
         with os_errors_as_store_errors(folder, "preparing the store"):
@@ -80,29 +81,37 @@ class BlobFolder:
                 f" has the BLAKE3 digest that is its name"
             )
 
-    def open(self, digest: str) -> FileBlob | None:
-        """Open a blob; the last few stay open, so that reading a chunk is one system call."""
+    def opened(self, digest: str) -> FileBlob | None:
+        """Return a blob that is open already and not deleted; never waits."""
         with self._lock:
             source = self._open.get(digest)
-            if source is None:
-                try:
-                    source = open_blob(blob_path(self._folder, digest))
-                except OSError:
-                    return None
+            if source is not None:
+                self._open.move_to_end(digest)
+            return source
+
+    def open(self, digest: str) -> FileBlob | None:
+        """Open a blob; the last few stay open, so that reading a chunk is one system call."""
+        if (source := self.opened(digest)) is not None:
+            return source
+        changes = self._changes
+        try:
+            source = open_blob(blob_path(self._folder, digest))  # without the lock: it may wait
+        except OSError:
+            return None
+        with self._lock:
+            if changes == self._changes:  # else it may be deleted or replaced by now
                 self._open[digest] = source
                 if len(self._open) > MAX_OPEN_FILES:
                     self._open.popitem(last=False)
-            self._open.move_to_end(digest)
-            return source
+        return source
 
     def delete(self, digests: Iterable[str]) -> None:
         """Delete blobs; those that cannot be deleted now are deleted at the next start."""
         for digest in digests:
-            with self._lock:
-                self._open.pop(digest, None)
             with suppress(OSError):
                 self._on_step("unlink")
                 blob_path(self._folder, digest).unlink(missing_ok=True)
+            self._forget(digest)
 
     def sweep(self, referenced: Collection[str]) -> None:
         """Delete all other blobs, which were kept for a commit that was never inserted."""
@@ -139,9 +148,13 @@ class BlobFolder:
         existed = target.exists()
         self._on_step("rename")
         upload.path.replace(target)
-        with self._lock:
-            self._open.pop(target.name, None)  # a damaged file that this one replaces
+        self._forget(target.name)  # a damaged file that this one replaces
         self._sync_entry(target, new=not existed)
+
+    def _forget(self, digest: str) -> None:
+        with self._lock:
+            self._changes += 1
+            self._open.pop(digest, None)
 
     def _sync_entry(self, entry: Path, *, new: bool) -> None:
         try:

@@ -266,7 +266,10 @@ class BlobStorage(Protocol):
         """Raise StoreError unless a blob exists in its size; `what` names it."""
 
     def open(self, digest: str) -> BlobSource | None:
-        """Open a blob for reading; cheap enough to be called for every chunk."""
+        """Open a blob for reading; the last few stay open."""
+
+    def opened(self, digest: str) -> BlobSource | None:
+        """Return a blob that is open already and not deleted; never waits."""
 
     def delete(self, digests: Iterable[str]) -> None:
         """Delete blobs; those that cannot be deleted now are deleted at the next start."""

@@ -201,8 +201,11 @@ class RecordStore(NameDecisions, DocumentDecisions):
         with self._database.reading("deleting blobs") as records:
             self._blobs.delete(records.unreferenced(blob.digest for blob in blobs))
 
-    def open_blob(self, digest: str) -> BlobSource | None:
+    def open_blob(self, digest: str, /) -> BlobSource | None:
         return self._blobs.open(digest)
+
+    def opened_blob(self, digest: str, /) -> BlobSource | None:
+        return self._blobs.opened(digest)
 
     def _require(self, blob: BlobRef) -> None:
         source = self._blobs.open(blob.digest)

@@ -1,13 +1,13 @@
 """Uploads: blobs served by this node, in answer to chunk requests and by multicast. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from fedbus.blobs.transfer.multicast import Multicast
 from fedbus.blobs.transfer.receiver import WINDOW
 from fedbus.core.actions import Send
-from fedbus.core.blob_io import BlobSource
+from fedbus.core.blob_io import BlobFinder, BlobSource
 from fedbus.core.timers import Timers
 from fedbus.wire.blobs import CHUNK_BYTES, chunks_in
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
@@ -15,8 +15,10 @@ from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leav
 SLOW_SECONDS = 120.0
 """Time for which a node that held a multicast back uses unicast."""
 
-FindBlob: TypeAlias = Callable[[str], BlobSource | None]
-"""Returns a stored blob by its digest, or None."""
+MAX_OPENING = 256
+"""Blobs that are being opened at the same time; requests for further ones are dropped."""
+MAX_WAITING = 256
+"""Requests that wait for one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,14 @@ class SendChunk:
     index: int
 
 
-UploadStep: TypeAlias = Send | SendChunk
+@dataclass(frozen=True, slots=True)
+class OpenStored:
+    """Open a stored blob in a thread, and call `opened` or `not_opened` with the result."""
+
+    digest: str
+
+
+UploadStep: TypeAlias = Send | SendChunk | OpenStored
 
 
 class Uploads:
@@ -41,12 +50,13 @@ class Uploads:
 
     Args:
         in_flight: Bytes that a multicast may have in transit.
-        find_blob: Finds blobs that this node serves without `serve`.
+        stored: Finds blobs that this node serves without `serve`.
     """
 
-    def __init__(self, in_flight: int, find_blob: FindBlob | None = None) -> None:
+    def __init__(self, in_flight: int, stored: BlobFinder | None = None) -> None:
         self._in_flight = in_flight
-        self._find_blob = find_blob
+        self._stored = stored
+        self._opening: dict[str, list[tuple[str, ChunkRequest | Join]]] = {}
         self._served: dict[str, tuple[BlobSource, frozenset[str] | None]] = {}
         self._multicasts: dict[str, tuple[Multicast, BlobSource]] = {}
         self._slow: dict[str, float] = {}
@@ -58,7 +68,7 @@ class Uploads:
         self._served[digest] = source, readers
 
     def unserve(self, digest: str) -> None:
-        """Stop serving this blob, unless `find_blob` finds it."""
+        """Stop serving this blob, unless it is stored."""
         self._served.pop(digest, None)
         self._multicasts.pop(digest, None)
         self._timers.cancel(digest)
@@ -67,28 +77,36 @@ class Uploads:
         """Send the requested chunks; a node that requests chunks leaves the multicast."""
         source = self._find(sender, message.digest)
         if source is None:
-            yield Send(sender, BlobNotFound(digest=message.digest))
+            yield from self._open(sender, message)
             return
-        count = chunks_in(source.size)
-        for i, index in enumerate(message.indices):
-            if index < count:
-                yield SendChunk(sender, message.digest, source, message.serial + i, index)
+        yield from self._send_chunks(sender, message, source)
         yield from self._without(sender, message.digest, now)
 
     def join(self, sender: str, message: Join, now: float) -> Iterator[UploadStep]:
         """Add a node to the blob's multicast, or refer it to unicast."""
         source = self._find(sender, message.digest)
         if source is None:
-            yield Send(sender, BlobNotFound(digest=message.digest))
+            yield from self._open(sender, message)
             return
-        multicast = self._multicast(message, source, now)
-        # A second multicast would burden members to which the first is still in transit.
-        if multicast.streamed or self._slow.get(sender, now) > now:
-            multicast.count_unicast(sender, message.members, now)
-            yield Send(sender, UseUnicast(digest=message.digest))
-        else:
-            multicast.join(sender, message.members, now)
-        yield from self._advance(message.digest, now)
+        yield from self._join(sender, message, source, now)
+
+    def opened(self, digest: str, source: BlobSource | None, now: float) -> Iterator[UploadStep]:
+        """Answer the requests that waited for a stored blob; None: it does not exist."""
+        waiting = self._opening.pop(digest, [])
+        if source is None:
+            for sender in dict.fromkeys(sender for sender, _ in waiting):
+                yield Send(sender, BlobNotFound(digest=digest))
+            return
+        for sender, message in waiting:
+            if isinstance(message, Join):
+                yield from self._join(sender, message, source, now)
+            else:
+                yield from self._send_chunks(sender, message, source)
+                yield from self._without(sender, digest, now)
+
+    def not_opened(self, digest: str) -> None:
+        """Forget the requests that waited for a blob that cannot be read now: they come again."""
+        self._opening.pop(digest, None)
 
     def confirm(self, sender: str, message: Confirm, now: float) -> Iterator[UploadStep]:
         """Continue the multicast as far as its slowest member allows."""
@@ -102,6 +120,7 @@ class Uploads:
 
     def reconnected(self) -> Iterator[UploadStep]:
         """End all multicasts: their chunks may be lost, so their members use unicast."""
+        self._opening.clear()
         multicasts, self._multicasts = self._multicasts, {}
         for digest, (multicast, _) in multicasts.items():
             self._timers.cancel(digest)
@@ -117,11 +136,43 @@ class Uploads:
         """Return when to call `due`; None: not yet known."""
         return self._timers.next()
 
+    def _send_chunks(
+        self, sender: str, message: ChunkRequest, source: BlobSource
+    ) -> Iterator[UploadStep]:
+        count = chunks_in(source.size)
+        for i, index in enumerate(message.indices):
+            if index < count:
+                yield SendChunk(sender, message.digest, source, message.serial + i, index)
+
+    def _join(
+        self, sender: str, message: Join, source: BlobSource, now: float
+    ) -> Iterator[UploadStep]:
+        multicast = self._multicast(message, source, now)
+        # A second multicast would burden members to which the first is still in transit.
+        if multicast.streamed or self._slow.get(sender, now) > now:
+            multicast.count_unicast(sender, message.members, now)
+            yield Send(sender, UseUnicast(digest=message.digest))
+        else:
+            multicast.join(sender, message.members, now)
+        yield from self._advance(message.digest, now)
+
     def _find(self, sender: str, digest: str) -> BlobSource | None:
         if digest in self._served:
             source, readers = self._served[digest]
             return source if readers is None or sender in readers else None
-        return self._find_blob(digest) if self._find_blob else None
+        return self._stored.opened_blob(digest) if self._stored else None
+
+    def _open(self, sender: str, message: ChunkRequest | Join) -> Iterator[UploadStep]:
+        """Open a stored blob; until then its requests wait."""
+        digest = message.digest
+        if self._stored is None or digest in self._served:  # for other nodes
+            yield Send(sender, BlobNotFound(digest=digest))
+        elif (waiting := self._opening.get(digest)) is not None:
+            if len(waiting) < MAX_WAITING:
+                waiting.append((sender, message))
+        elif len(self._opening) < MAX_OPENING:
+            self._opening[digest] = [(sender, message)]
+            yield OpenStored(digest)
 
     def _multicast(self, message: Join, source: BlobSource, now: float) -> Multicast:
         if message.digest not in self._multicasts:

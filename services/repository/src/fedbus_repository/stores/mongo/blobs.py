@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from fedbus.atomic_write import os_errors_as_store_errors
+from fedbus.blobs.block_cache import BlockCache
 from fedbus.errors import StoreError, TransferError
 from fedbus.wire.blobs import BlobRef
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.files import MissingBlobError
-from fedbus_repository.stores.mongo.block_cache import BlockCache
 from fedbus_repository.stores.mongo.connection import MongoConnection
 from fedbus_repository.stores.mongo.gridfs_blob import DamagedBlobError, GridFsBlob
 from fedbus_repository.stores.mongo.gridfs_writer import GridFsWriter

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from fedbus.blobs.block_cache import BlockCache
 from fedbus.digest import hasher
 from fedbus.errors import StoreError
-from fedbus_repository.stores.mongo.block_cache import BlockCache
 from fedbus_repository.stores.mongo.connection import MongoConnection, MongoDatabase
 from fedbus_repository.stores.mongo.gridfs_files import CHUNKS, GridFsFile
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from fedbus.blobs.block_cache import BlockCache
 from fedbus.errors import StoreError
 from fedbus_repository.stores.ledger_records import EntryFacts
-from fedbus_repository.stores.mongo.block_cache import BlockCache
 from fedbus_repository.stores.mongo.collections import Collections
 from fedbus_repository.stores.mongo.connection import MongoConnection
 from fedbus_repository.stores.mongo.documents import Document, owed_to

@@ -1,6 +1,6 @@
 """Tests of the cache of blocks."""
 
-from fedbus_repository.stores.mongo.block_cache import BlockCache
+from fedbus.blobs.block_cache import BlockCache
 
 
 def test_the_least_recently_used_blocks_leave_first() -> None:

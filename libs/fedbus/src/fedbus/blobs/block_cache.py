@@ -1,16 +1,15 @@
 """Cache of the last blocks that were read of blobs: a bounded number of bytes for all. Thread-safe.
 
-A chunk that is sent is a quarter of a block, and several receivers ask for it soon after each
-other.
+A chunk that is sent is a part of a block, and several receivers ask for it soon after each other.
 """
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 
 class BlockCache:
-    """Blocks of blobs by digest and index; the least recently used ones leave first.
+    """Blocks of blobs by their blob and index; the least recently used ones leave first.
 
     Args:
         limit: Bytes that it keeps at most.
@@ -19,7 +18,7 @@ class BlockCache:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
-        self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._blocks: OrderedDict[tuple[Hashable, int], bytes] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -27,35 +26,35 @@ class BlockCache:
         """Bytes that it keeps now."""
         return self._size
 
-    def get(self, digest: str, index: int) -> bytes | None:
+    def get(self, blob: Hashable, index: int) -> bytes | None:
         """Return a block, or None."""
         with self._lock:
-            block = self._blocks.get((digest, index))
+            block = self._blocks.get((blob, index))
             if block is not None:
-                self._blocks.move_to_end((digest, index))
+                self._blocks.move_to_end((blob, index))
             return block
 
-    def has(self, digest: str, index: int) -> bool:
+    def has(self, blob: Hashable, index: int) -> bool:
         """Return whether it keeps a block; that is no use of it."""
-        return (digest, index) in self._blocks
+        return (blob, index) in self._blocks
 
-    def put(self, digest: str, first: int, blocks: Iterable[bytes]) -> None:
+    def put(self, blob: Hashable, first: int, blocks: Iterable[bytes]) -> None:
         """Keep blocks that follow each other."""
         with self._lock:
             for index, block in enumerate(blocks, first):
-                self._remove((digest, index))
-                self._blocks[digest, index] = block
+                self._remove((blob, index))
+                self._blocks[blob, index] = block
                 self._size += len(block)
             while self._size > self._limit:
                 self._remove(next(iter(self._blocks)))
 
-    def forget(self, digest: str) -> None:
+    def forget(self, blob: Hashable) -> None:
         """Remove the blocks of a blob."""
         with self._lock:
-            for key in [key for key in self._blocks if key[0] == digest]:
+            for key in [key for key in self._blocks if key[0] == blob]:
                 self._remove(key)
 
-    def _remove(self, key: tuple[str, int]) -> None:
+    def _remove(self, key: tuple[Hashable, int]) -> None:
         block = self._blocks.pop(key, None)
         if block is not None:
             self._size -= len(block)
