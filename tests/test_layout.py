@@ -66,7 +66,12 @@ BARRIERS = {
 }
 """What a package never imports: named here so that a change of floors cannot allow it."""
 
-COUNTERPARTS = ("frameworks/keras/", "frameworks/torch/", "frameworks/tflite/")
+COUNTERPARTS = (
+    "frameworks/keras/",
+    "frameworks/torch/",
+    "frameworks/tflite/",
+    "frameworks/onnx/",
+)
 """Packages with the same modules for each framework: these modules share their names."""
 
 SHARED_CLASSES: Mapping[str, str] = {}

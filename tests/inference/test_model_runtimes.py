@@ -11,8 +11,8 @@ import pytest
 import fedbus
 from fedbus.data import Dataset
 from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError
+from fedbus.frameworks.file_trial import FileCrash
 from fedbus.frameworks.tflite.admission import Admission
-from fedbus.frameworks.tflite.trial import FileCrash
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout, Weights
 from fedbus.training.options import FRAMEWORKS, LIGHTEST_FIRST
@@ -38,7 +38,7 @@ def digits(bias: int) -> bytearray:
 
 def test_auto_takes_what_is_installed_the_lightest_first() -> None:
     """Nothing is imported to find out."""
-    assert runtime_for("auto", lambda _: True).frameworks == ("tflite", "torch", "keras")
+    assert runtime_for("auto", lambda _: True).frameworks == ("tflite", "onnx", "torch", "keras")
     assert runtime_for("auto", "torch".__eq__).frameworks == ("torch",)
     assert runtime_for("auto").frameworks
     assert runtime_for("auto", "ai_edge_litert".__eq__).frameworks == ("tflite",)
@@ -47,7 +47,7 @@ def test_auto_takes_what_is_installed_the_lightest_first() -> None:
 def test_auto_without_any_framework_says_what_to_install() -> None:
     """Such a service could answer no request, so it does not start."""
     with pytest.raises(
-        SettingsError, match=r"FEDBUS_RUNTIME='auto': .* extras tensorflow, tflite, torch"
+        SettingsError, match=r"FEDBUS_RUNTIME='auto': .* extras onnx, tensorflow, tflite, torch"
     ):
         runtime_for("auto", lambda _: False)
 

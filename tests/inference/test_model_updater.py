@@ -6,7 +6,7 @@ from typing import NoReturn
 import pytest
 
 from fedbus.core.events import Connected, Fetched, FetchFailed, Received, RunFailed, Woke
-from fedbus.frameworks.tflite.trial import TrialNotRun
+from fedbus.frameworks.file_trial import TrialNotRun
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.wire.blobs import BlobRef, EncryptedVersion, blob_ref_of
 from fedbus.wire.documents import ModelLatest, TensorSpec

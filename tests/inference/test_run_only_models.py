@@ -9,6 +9,7 @@ import pytest
 from fedbus.client.model_source import prepare_model
 from fedbus.core.actions import Reply
 from fedbus.data.digits import digits
+from fedbus.frameworks.onnx.runtime import OnnxRuntime
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.frameworks.tflite.runtime import open_runtime
 from fedbus.wire.documents import ModelLatest
@@ -22,8 +23,11 @@ from tests.fedbus.frameworks.model_files_data import FOLDER, model_file
 from tests.inference.harness import REPLY
 
 RUNTIMES = ("tflite_runtime", "ai_edge_litert")
-pytestmark = pytest.mark.skipif(not any(map(find_spec, RUNTIMES)), reason="no TFLite runtime")
+pytestmark = pytest.mark.skipif(
+    not any(map(find_spec, RUNTIMES)) or not find_spec("onnxruntime"), reason="no runtimes"
+)
 ROWS, _ = digits()
+OPENERS = {"tflite": open_runtime, "onnx": OnnxRuntime}
 
 
 def served(name: str) -> ServedVersion:
@@ -59,20 +63,22 @@ def answer(served: ServedVersion, inputs: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("count", [1, 7])
-@pytest.mark.parametrize("name", ["plain.tflite", "uint8.tflite", "three_rows.tflite"])
-def test_a_pushed_file_answers_as_its_framework(name: str, count: int) -> None:
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+@pytest.mark.parametrize("name", ["plain", "int8", "three_rows"])
+def test_a_pushed_file_answers_as_its_framework(kind: str, name: str, count: int) -> None:
     """With the class that follows from the probabilities."""
-    made = served(name)
+    made = served(f"{name}.{kind}")
     found = answer(made, ROWS[:count].tolist())
-    wanted = np.asarray(open_runtime({"blob": model_file(name)}).predict(ROWS[:count]))
+    wanted = np.asarray(OPENERS[kind]({"blob": model_file(f"{name}.{kind}")}).predict(ROWS[:count]))
     np.testing.assert_allclose(np.array(found["outputs"]), wanted, atol=1e-6)
     assert found["classes"] == wanted.argmax(axis=1).tolist()
     assert made.outputs["outputs"].shape == (10,)
 
 
-def test_named_inputs_and_outputs_of_a_file() -> None:
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_named_inputs_and_outputs_of_a_file(kind: str) -> None:
     """Those that its converter gave it."""
-    made = served("two.tflite")
+    made = served(f"two.{kind}")
     assert {name: (each.shape, each.dtype) for name, each in made.inputs.items()} == {
         "extra": ((2,), "int32"),
         "image": ((4,), "float32"),

@@ -9,9 +9,9 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.errors import TrainingError
+from fedbus.frameworks.file_trial import FileCrash
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.frameworks.tflite.signatures import TfliteFacts
-from fedbus.frameworks.tflite.trial import FileCrash
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import ModelSpec
 from fedbus_edge_agent.standalone.models import UploadedModels

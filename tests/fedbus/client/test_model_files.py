@@ -22,7 +22,9 @@ RUNTIMES = ("tflite_runtime", "ai_edge_litert")
 pytestmark = pytest.mark.skipif(not any(map(find_spec, RUNTIMES)), reason="no TFLite runtime")
 
 
-@pytest.mark.parametrize("name", ["plain.tflite", "int8.tflite", "three_rows.tflite"])
+@pytest.mark.parametrize(
+    "name", ["plain.tflite", "int8.tflite", "three_rows.tflite", "plain.onnx", "int8.onnx"]
+)
 def test_a_file_that_only_runs_has_an_empty_layout(name: str) -> None:
     """It is packed with its own name, format and meaning, and no weights."""
     packed = prepare_model(FOLDER / name, classes=tuple("abcdefghij"))
@@ -36,9 +38,10 @@ def test_a_file_that_only_runs_has_an_empty_layout(name: str) -> None:
     assert format_memory_needed(spec).startswith("it only runs")
 
 
-def test_several_inputs_are_stated_by_name() -> None:
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_several_inputs_are_stated_by_name(kind: str) -> None:
     """Each with its own shape and dtype."""
-    spec = prepare_model(FOLDER / "two.tflite", name="sums").spec()
+    spec = prepare_model(FOLDER / f"two.{kind}", name="sums").spec()
     assert spec.model == "sums"
     assert spec.answers is None
     assert spec.input == {
@@ -102,6 +105,10 @@ def test_half_a_file_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "half.tflite"
     path.write_bytes(model_file("plain.tflite")[:3000])
     with pytest.raises(TrainingError, match=r"not a whole \.tflite file"):
+        prepare_model(path)
+    path = tmp_path / "half.onnx"
+    path.write_bytes(model_file("plain.onnx")[:3000])
+    with pytest.raises(TrainingError, match=r"not an \.onnx file that can be used"):
         prepare_model(path)
     with pytest.raises(SettingsError, match="No such file"):
         read_model_file(tmp_path / "none.tflite")

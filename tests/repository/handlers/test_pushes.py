@@ -290,6 +290,30 @@ def test_a_file_that_cannot_only_run_is_refused(harness: Harness, file: bytes, r
     assert refusal(harness, push_of(run_only(file), EMPTY)).startswith(reason)
 
 
+@pytest.mark.parametrize(
+    ("file", "layout", "reason"),
+    [
+        (model_file("plain.onnx"), (), ""),
+        (model_file("plain.onnx")[:3000], (), "architectures.onnx: not an .onnx file that can be"),
+        (model_file("plain.onnx"), None, "architectures.onnx: an .onnx file only runs"),
+    ],
+)
+def test_an_onnx_file_is_stored_if_it_is_whole_and_the_layout_empty(
+    harness: Harness, store: Store, file: bytes, layout: tuple[()] | None, reason: str
+) -> None:
+    """No agent trains it."""
+    architectures = {"onnx": {"blob": plain(blob_ref_of(file))}}
+    changes = {} if layout is None else {"layout": layout}
+    stated = spec(architectures=architectures, **changes)
+    content = EMPTY if layout is not None else weights(0.0)
+    harness.serve(stated, content, file)
+    if reason:
+        assert refusal(harness, push_of(stated, content)).startswith(reason)
+    else:
+        harness.receive(USER, push_of(stated, content))
+        assert store.latest()[0].version == 1
+
+
 def test_a_tflite_architecture_without_a_file_is_refused(harness: Harness) -> None:
     """There is nothing that an agent could open."""
     stated = spec(architectures={"tflite": {"name": "mlp"}})

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from fedbus import plugins
 from fedbus.errors import LayoutError, PluginError, SettingsError
 from fedbus.frameworks.installed import is_installed as is_installed_here
+from fedbus.frameworks.onnx.trial import ONNX, admit_onnx
 from fedbus.frameworks.tflite.admission import TFLITE, Admission
 from fedbus.model.blob import check_update, decode
 from fedbus.model.blob_header import Blob
@@ -22,6 +23,8 @@ from fedbus_inference.served_version import Predictor
 
 Factory: TypeAlias = RuntimeFactory | TrainerFactory
 AUTO: Final = "auto"
+PREFERRED: Final = (LIGHTEST_FIRST[0], ONNX, *LIGHTEST_FIRST[1:])
+"""The frameworks that `auto` chooses among, in the order of the memory that they take."""
 
 
 def runtime_for(
@@ -38,11 +41,9 @@ def runtime_for(
     """
     loads = partial(load, allowed=allowed, admission=admission)
     if name == AUTO:
-        names = tuple(
-            each for each in LIGHTEST_FIRST if any(map(is_installed, FRAMEWORKS[each].providers))
-        )
+        names = tuple(name for name in PREFERRED if any(map(is_installed, _providers(name))))
         if not names:
-            extras = listed({framework.extra for framework in FRAMEWORKS.values()})
+            extras = listed({ONNX, *(framework.extra for framework in FRAMEWORKS.values())})
             raise SettingsError(
                 "FEDBUS_RUNTIME='auto': no framework is installed here; "
                 f"install fedbus-inference with one of the extras {extras}"
@@ -55,6 +56,10 @@ def runtime_for(
             f"FEDBUS_RUNTIME={name!r}: expected an installed runtime or trainer plug-in: {known}"
         )
     return Runtime((name,), loads)
+
+
+def _providers(framework: str) -> tuple[str, ...]:
+    return ("onnxruntime",) if framework == ONNX else FRAMEWORKS[framework].providers
 
 
 def _factory(framework: str) -> Factory:
@@ -77,8 +82,8 @@ def load(  # noqa: PLR0913 - the parts of a version, and what may load them
 ) -> Predictor:
     """Build a model and load its weights. Called in a thread, since it imports the framework.
 
-    A `spare` model of the same spec is reused for the weights. A `.tflite` file is opened only if
-    `admission` allows it.
+    A `spare` model of the same spec is reused for the weights. A model file, `.tflite` or `.onnx`,
+    is opened only if `admission` allows it.
 
     Raises:
         FedbusError: The framework cannot be imported or cannot predict, the model is a plug-in
@@ -106,8 +111,10 @@ def _admitted(
     framework: str, architecture: Architecture, layout: Layout, admission: Admission
 ) -> AbstractContextManager[None]:
     file = architecture.get("blob")
-    if framework != TFLITE or not isinstance(file, bytes):
+    if not isinstance(file, bytes) or framework not in {TFLITE, ONNX}:
         return nullcontext()
+    if framework == ONNX:
+        return admission.using(admit_onnx(admission, file))
     return admission.using(admission.admit(file, layout))
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from fedbus.core.actions import Action, Cancel, Fetch, Note, Run, WakeAt
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.errors import LayoutError, PluginError, TrainingError, TransferError, WireError
-from fedbus.frameworks.tflite.trial import TrialNotRun
+from fedbus.frameworks.file_trial import TrialNotRun
 from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.wire.blobs import BlobLocation, BlobRef
 from fedbus.wire.documents import ModelLatest

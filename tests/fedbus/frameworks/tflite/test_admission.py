@@ -9,10 +9,11 @@ import pytest
 from fedbus import demo_data
 from fedbus.digest import digest_of
 from fedbus.errors import PluginError, TrainingError
-from fedbus.frameworks.tflite import admission as tflite_admission
-from fedbus.frameworks.tflite.admission import MAX_DEATHS, Admission
+from fedbus.frameworks import file_admission
+from fedbus.frameworks.file_admission import MAX_DEATHS
+from fedbus.frameworks.file_trial import FileCrash, TrialNotRun
+from fedbus.frameworks.tflite.admission import Admission
 from fedbus.frameworks.tflite.signatures import TfliteFacts
-from fedbus.frameworks.tflite.trial import FileCrash, TrialNotRun
 from fedbus.model.layout import Layout
 
 DIGITS = demo_data.read("digits.tflite")
@@ -51,7 +52,7 @@ def test_a_file_is_tried_once_on_a_machine(tmp_path: Path) -> None:
 
 def test_a_process_remembers_a_bounded_number_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that pushes one refused file after another does not fill its memory."""
-    monkeypatch.setattr(tflite_admission, "MAX_VERDICTS", 2)
+    monkeypatch.setattr(file_admission, "MAX_VERDICTS", 2)
     known = dict.fromkeys("abc", (False, "of no use"))
     Admission(None, "agent.1", Trial(), known).admit(DIGITS)
     assert [*known] == ["c", DIGEST]
@@ -144,7 +145,7 @@ def test_work_that_ends_well_or_ill_is_no_death(tmp_path: Path, left: int) -> No
 
 def test_verdicts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go."""
-    monkeypatch.setattr(tflite_admission, "MAX_VERDICTS", 2)
+    monkeypatch.setattr(file_admission, "MAX_VERDICTS", 2)
     for n in range(3):
         (tmp_path / f"{n}.json").write_text("{}")
     admission(tmp_path, Trial()).admit(DIGITS)

@@ -13,7 +13,7 @@ methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
     repository        requests to the repository, as cores of a node; pure
     session_node      runs such a core, with blobs, in a session
     model_source      a model to be pushed: read or made (packing, model_factory), tried
-                      (model_rehearsal, tflite_check), its outputs named (model_outputs)
+                      (model_rehearsal, model_file_check), its outputs named (model_outputs)
     job_files         job files, and their ids
     names             names of jobs and models, validated
     missing_services  what a job waits for outside of itself; pure

@@ -2,7 +2,7 @@
 
 The file itself says what the model takes and makes. One that can be trained (a `.tflite` file with
 the signatures of `fedbus.frameworks.tflite.signatures`) is pushed with the weights that it holds;
-any other only runs, and its spec has an empty layout.
+any other, and every `.onnx` file, only runs, and its spec has an empty layout.
 """
 
 import re
@@ -14,11 +14,14 @@ from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions
 from fedbus.client.names import model_name
 from fedbus.client.packing import PackedModel, pack
 from fedbus.errors import SettingsError
+from fedbus.frameworks.onnx.trial import ONNX
+from fedbus.frameworks.onnx.verify import verify as verify_onnx
 from fedbus.frameworks.tflite.admission import TFLITE
-from fedbus.frameworks.tflite.run_facts import request_dtype, row_shape, run_facts
-from fedbus.frameworks.tflite.signatures import SignatureFacts, TensorFacts
-from fedbus.frameworks.tflite.verify import verify
+from fedbus.frameworks.tflite.run_facts import request_dtype, run_facts
+from fedbus.frameworks.tflite.signatures import TensorFacts
+from fedbus.frameworks.tflite.verify import verify as verify_tflite
 
+_SUFFIXES: Final = frozenset({".tflite", ".onnx"})
 _TFLITE_MARK: Final = b"TFL3"
 """Identifier at byte 4 of every `.tflite` file."""
 _MARKED_BYTES: Final = 8
@@ -26,7 +29,7 @@ _MARKED_BYTES: Final = 8
 
 def is_model_file(path: Path) -> bool:
     """Return whether a file is a model that can be pushed without a spec, by name or content."""
-    if path.suffix == ".tflite":
+    if path.suffix in _SUFFIXES:
         return True
     try:
         with path.open("rb") as file:
@@ -61,24 +64,42 @@ def spec_of_file(data: bytes, file_name: str, name: str | None = None) -> dict[s
         SettingsError: The file's name is no model's name, and `name` is not given.
         TrainingError: The file is damaged, or has no function that answers.
     """
-    model = name if name is not None else re.sub(r"[^\w.-]+", "-", Path(file_name).stem)
-    plain: dict[str, Any] = {
-        "model": model_name(model),
+    model = model_name(name if name is not None else _model_of(file_name))
+    if Path(file_name).suffix == ".onnx":
+        stated = {n: _input(v.shape[1:], v.dtype) for n, v in verify_onnx(data).inputs.items()}
+        return _run_only(model, ONNX, file_name, stated)
+    facts = verify_tflite(data)
+    if not facts.trains:
+        stated = {n: _tflite_input(t) for n, t in run_facts(facts).function.inputs.items()}
+        return _run_only(model, TFLITE, file_name, stated)
+    return {
+        "model": model,
         "architectures": {TFLITE: {"blob": file_name}},
+        "input": _tflite_input(facts.signatures["infer"].inputs["x"]),
     }
-    facts = verify(data)
-    if facts.trains:
-        infer = facts.signatures["infer"]
-        return plain | {"input": _input_of(SignatureFacts({"x": infer.inputs["x"]}, {}).inputs)}
-    return plain | {"layout": [], "input": _input_of(run_facts(facts).function.inputs)}
 
 
-def _input_of(inputs: Mapping[str, TensorFacts]) -> dict[str, Any]:
-    stated = {name: _tensor_input(tensor) for name, tensor in inputs.items()}
-    return next(iter(stated.values())) if len(stated) == 1 else {"inputs": stated}
+def _run_only(
+    model: str, framework: str, file_name: str, inputs: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    only = next(iter(inputs.values()))
+    return {
+        "model": model,
+        "layout": [],
+        "architectures": {framework: {"blob": file_name}},
+        "input": only if len(inputs) == 1 else {"inputs": dict(inputs)},
+    }
 
 
-def _tensor_input(tensor: TensorFacts) -> dict[str, Any]:
-    row = row_shape(tensor)
-    shape = {} if row is None else {"shape": list(row)}
-    return {**shape, "dtype": request_dtype(tensor)}
+def _model_of(file_name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", Path(file_name).stem)
+
+
+def _tflite_input(tensor: TensorFacts) -> dict[str, Any]:
+    return _input((tensor.open_shape or tensor.shape)[1:], request_dtype(tensor))
+
+
+def _input(row: tuple[int, ...], dtype: str) -> dict[str, Any]:
+    """Return the input that a spec states; a row with an open length has no shape there."""
+    shape = {} if -1 in row else {"shape": list(row)}
+    return {**shape, "dtype": dtype}

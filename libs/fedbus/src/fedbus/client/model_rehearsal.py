@@ -1,7 +1,7 @@
 """Trial of a model before it is pushed: a training step and a prediction in each framework.
 
 A model that fails at that would fail on every agent in every round. `.tflite` files are tried in a
-child process, by `fedbus.client.tflite_check`.
+child process, by `fedbus.client.model_file_check`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

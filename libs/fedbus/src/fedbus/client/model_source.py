@@ -33,8 +33,8 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
     A factory's own output goes to standard error.
 
     Args:
-        source: A spec file, JSON; a `.tflite` file; or `package.module:factory`, code that makes a
-            Keras or torch model.
+        source: A spec file, JSON; a `.tflite` or `.onnx` file; or `package.module:factory`, code
+            that makes a Keras or torch model.
         weights: An .npz or .safetensors file; by default those of the factory's model, or what a
             framework makes that is installed here.
         name: Of the model; that of the spec, or the factory's own, by default.

@@ -22,9 +22,9 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from fedbus import plugins
+from fedbus.client.model_file_check import check_files
 from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions, complete_spec, row_of
 from fedbus.client.names import model_name
-from fedbus.client.tflite_check import check_files
 from fedbus.digest import digest_of
 from fedbus.errors import FedbusError, LayoutError, SettingsError, WireError
 from fedbus.frameworks.exported import probe_output

@@ -12,6 +12,7 @@ import numpy as np
 
 from fedbus.data.model_input import read_inputs
 from fedbus.errors import LayoutError, TrainingError, WireError
+from fedbus.frameworks.onnx.verify import verify as verify_onnx
 from fedbus.frameworks.tflite.run_facts import check_runnable
 from fedbus.frameworks.tflite.signatures import check_trainable
 from fedbus.frameworks.tflite.verify import verify
@@ -24,6 +25,7 @@ from fedbus.wire.spec_files import named_files
 
 READ_NUMBERS: Final = 1 << 17
 TFLITE: Final = "tflite"
+ONNX: Final = "onnx"
 
 Read = Callable[[BlobRef, int, int], bytes]
 """Reads a blob: its ref, an offset, the number of bytes."""
@@ -55,20 +57,27 @@ def check_finite(weights: BlobRef, layout: Layout, read: Read) -> None:
 
 
 def check_architectures(spec: ModelSpec, layout: Layout, read: Read) -> None:
-    """Raise TrainingError if a `.tflite` file could crash its process, or cannot be trained."""
+    """Raise TrainingError if a model file could crash its process, or does not fit the layout."""
     for name, architecture in spec.architectures.items():
-        if name != TFLITE:
+        if name not in {TFLITE, ONNX}:
             continue
         try:
             (blob_ref,) = named_files([(name, architecture)])
-            facts = verify(read(blob_ref, 0, blob_ref.size))
-            if layout.tensors:
-                check_trainable(facts, layout)
-            else:
-                check_runnable(facts)
+            _check_file(name, read(blob_ref, 0, blob_ref.size), layout)
         except (ValueError, WireError) as error:
             raise TrainingError(
                 f"architectures.{name}: expected a file's digest and size in `blob`"
             ) from error
         except TrainingError as error:
             raise TrainingError(f"architectures.{name}: {error}") from error
+
+
+def _check_file(name: str, data: bytes, layout: Layout) -> None:
+    if name == ONNX:
+        if layout.tensors:
+            raise TrainingError("an .onnx file only runs, and the layout of such a model is empty")
+        verify_onnx(data)
+    elif layout.tensors:
+        check_trainable(verify(data), layout)
+    else:
+        check_runnable(verify(data))

@@ -221,7 +221,7 @@ def push(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="SPEC.json|FILE.tflite|MODULE:FACTORY",
+            metavar="SPEC.json|FILE.tflite|FILE.onnx|MODULE:FACTORY",
             help="The model's spec, a model file, or your function that makes the model.",
         ),
     ],
@@ -257,8 +257,8 @@ def push(
     a file beside the spec, or {"digest", "size"} of a stored one. Without "layout", that of the
     weights is used. `package.module:factory` is called on your machine; its model is pushed as data
     with its weights, and agents rebuild it from their installed packages. A model file needs no
-    spec. A .tflite file that cannot be trained, plain or quantized, holds its own weights:
-    inference answers with it, and no job can train it.
+    spec. An .onnx file, and a .tflite file that cannot be trained, plain or quantized, hold their
+    own weights: inference answers with them, and no job can train them.
     The model is trained for one step and asked once in each of its frameworks that is installed
     here; if that fails, it is not pushed.
     A trained model is not replaced without --reset; the pushed version is then served and trained,

@@ -81,12 +81,6 @@ def check_runnable(facts: TfliteFacts) -> None:
     run_facts(facts)
 
 
-def row_shape(tensor: TensorFacts) -> tuple[int, ...] | None:
-    """Return the shape of one row; None if a length besides that of the rows is open."""
-    row = _open_shape(tensor)[1:]
-    return None if -1 in row else row
-
-
 def request_dtype(tensor: TensorFacts) -> str:
     """Return the dtype in which requests have an input: float32 for quantized numbers."""
     return "float32" if tensor.scale else tensor.dtype

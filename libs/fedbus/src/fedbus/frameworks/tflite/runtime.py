@@ -13,6 +13,7 @@ import numpy as np
 
 from fedbus.errors import LayoutError, TrainingError
 from fedbus.frameworks.outputs import OutputActivation
+from fedbus.frameworks.row_parts import compute_in_parts
 from fedbus.frameworks.tflite.file import new_interpreter
 from fedbus.frameworks.tflite.run_facts import RunFacts, run_facts
 from fedbus.frameworks.tflite.signatures import TensorFacts
@@ -94,40 +95,15 @@ class TfliteRuntime:
                 f"the .tflite file takes {listed(wanted)}, and got {listed(inputs) or 'nothing'}"
             )
         stored = {name: _stored(name, wanted[name], array) for name, array in inputs.items()}
-        count = len(next(iter(stored.values())))
-        parts = [self._part(stored, first) for first in self._firsts(count)]
-        found = {
-            name: _real(
-                np.concatenate([part[name] for part in parts])
-                if len(parts) > 1
-                else parts[0][name],
-                tensor,
-            )[:count]
-            for name, tensor in self._run.function.outputs.items()
-        }
-        return next(iter(found.values())) if len(found) == 1 else found
+        found = compute_in_parts(self._compute, stored, self._run.rows, self._at_once)
+        real = {name: _real(found[name], each) for name, each in self._run.function.outputs.items()}
+        return next(iter(real.values())) if len(real) == 1 else real
 
-    def _firsts(self, count: int) -> range:
-        return range(0, count, self._run.rows if self._run.rows > 0 else self._at_once)
-
-    def _part(self, stored: Mapping[str, Array], first: int) -> Mapping[str, Array]:
-        """Compute some rows: of a file with a fixed number, that number, filled up with zeros."""
-        fixed = self._run.rows
-        part = {
-            name: a[first : first + (fixed if fixed > 0 else self._at_once)]
-            for name, a in stored.items()
-        }
-        count = len(next(iter(part.values())))
-        if 0 < count < fixed:
-            part = {
-                name: np.concatenate([a, np.zeros((fixed - count, *a.shape[1:]), a.dtype)])
-                for name, a in part.items()
-            }
-            count = fixed
+    def _compute(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         try:
-            return self._call_for(count)(part)
+            return self._call_for(len(next(iter(inputs.values()))))(inputs)
         except (ValueError, RuntimeError) as error:
-            shapes = {name: array.shape for name, array in part.items()}
+            shapes = {name: array.shape for name, array in inputs.items()}
             raise TrainingError(f"the model cannot take {shapes}: {error}") from error
 
     def _call_for(self, rows: int) -> _Call:

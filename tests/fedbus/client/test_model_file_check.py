@@ -9,7 +9,7 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.cli.output_files import write_weights
-from fedbus.client import tflite_check
+from fedbus.client import model_file_check
 from fedbus.client.packing import read_model
 from fedbus.errors import LayoutError, PluginError, TrainingError
 from fedbus.model.layout import Layout
@@ -63,7 +63,7 @@ def test_without_a_runtime_a_warning_says_that_it_was_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights come from a file, then; agents try it before they open it."""
-    monkeypatch.setattr(tflite_check, "Admission", Refusing)
+    monkeypatch.setattr(model_file_check, "Admission", Refusing)
     packed = read_model(lay(tmp_path, DIGITS), tmp_path / "w.npz")
     assert packed.push.model == SPEC["model"]
     (warning,) = packed.warnings

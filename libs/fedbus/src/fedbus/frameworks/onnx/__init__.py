@@ -1,0 +1,1 @@
+"""Adapter of ONNX models, which only run; the one importer of onnxruntime."""
