@@ -1,10 +1,10 @@
 """Records of a store as they are copied: to a backup, or to a database of another kind. Pure.
 
 A dump is a sequence of records in a fixed order: the lease, jobs in the order of their submission,
-changes of names, versions by model and number, files, ledgers by job, and documents. So a dump of a
-store in use, whose database has no snapshots, names no version or file that it lacks. Each record
-has one canonical encoding (msgpack): the digests of two dumps are equal if and only if the stores
-hold the same.
+changes of names, versions by model and number, files, ledgers by job, configurations, and documents
+of other programs. So a dump of a store in use, whose database has no snapshots, names no version or
+file that it lacks. Each record has one canonical encoding (msgpack): the digests of two dumps are
+equal if and only if the stores hold the same.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores.document_records import StoredDocument
 from fedbus_repository.stores.ledger_records import EntryFacts
-from fedbus_repository.stores.records import HistoryEntry, JobEnd, Lease
+from fedbus_repository.stores.records import HistoryEntry, JobEnd, Lease, StoredConfiguration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,14 @@ class DumpedFile:
 
 
 DumpedRecord: TypeAlias = (
-    Lease | DumpedFile | DumpedJob | HistoryEntry | EntryFacts | StoredDocument | NameChange
+    Lease
+    | DumpedFile
+    | DumpedJob
+    | HistoryEntry
+    | EntryFacts
+    | StoredDocument
+    | NameChange
+    | StoredConfiguration
 )
 KINDS: Final[dict[str, type[Any]]] = {
     "lease": Lease,
@@ -68,6 +75,7 @@ KINDS: Final[dict[str, type[Any]]] = {
     "job": DumpedJob,
     "version": HistoryEntry,
     "ledger entry": EntryFacts,
+    "configuration": StoredConfiguration,
     "document": StoredDocument,
     "change of a name": NameChange,
 }

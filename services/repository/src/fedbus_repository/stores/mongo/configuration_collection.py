@@ -16,7 +16,7 @@ class ConfigurationCollection(DocumentCollection):
 
     def configuration(self, name: str) -> StoredConfiguration | None:
         found = self._collections.find_one(CONFIGURATIONS, {"_id": name})
-        return None if found is None else _configuration_of(found)
+        return None if found is None else configuration_of(found)
 
     def configurations(
         self, model: str | None, limit: int, before: int | None = None
@@ -27,20 +27,25 @@ class ConfigurationCollection(DocumentCollection):
         if before is not None:
             found_by["number"] = {"$lt": before}
         found = self._collections.find(CONFIGURATIONS, found_by, order=LAST_FIRST, limit=limit)
-        return tuple(map(_configuration_of, found))
+        return tuple(map(configuration_of, found))
 
     def insert_configuration(self, new: StoredConfiguration) -> None:
-        document = {
-            "_id": new.configuration,
-            "number": new.number,
-            "model": new.model,
-            "file": new.file,
-            "created": new.at,
-        }
-        self._collections.insert(CONFIGURATIONS, document)
+        self._collections.insert(CONFIGURATIONS, configuration_document(new))
 
 
-def _configuration_of(document: Document) -> StoredConfiguration:
+def configuration_document(new: StoredConfiguration) -> dict[str, Any]:
+    """Return the document of a configuration."""
+    return {
+        "_id": new.configuration,
+        "number": new.number,
+        "model": new.model,
+        "file": new.file,
+        "created": new.at,
+    }
+
+
+def configuration_of(document: Document) -> StoredConfiguration:
+    """Return the configuration of a document."""
     return StoredConfiguration(
         configuration=document["_id"],
         model=document["model"],

@@ -19,7 +19,7 @@ class DocumentCollection(JobCollection):
 
     def document(self, kind: DocumentKind, name: str) -> StoredDocument | None:
         found = self._collections.find_one(DOCUMENTS, _key(kind, name))
-        return None if found is None else _document_of(found)
+        return None if found is None else document_of(found)
 
     def documents(
         self, kind: DocumentKind, limit: int, prefix: str = "", after: str = ""
@@ -29,21 +29,14 @@ class DocumentCollection(JobCollection):
         found_by: dict[str, Any] = {"kind": kind}
         found_by["name"] = {"$gt": after, "$gte": prefix, "$lt": prefix + _BEHIND_NAMES}
         found = self._collections.find(DOCUMENTS, found_by, order=_BY_NAME, limit=limit)
-        return [_document_of(each) for each in found]
+        return [document_of(each) for each in found]
 
     def count_documents(self, kind: DocumentKind) -> int:
         return self._collections.count(DOCUMENTS, {"kind": kind})
 
     def put_document(self, document: StoredDocument) -> None:
         key = _key(document.kind, document.name)
-        fields: dict[str, Any] = {
-            "content": document.content,
-            "created": document.created,
-            "changed": document.changed,
-        }
-        blob = document.blob
-        if blob is not None:
-            fields |= {"blob": blob.digest, "blob_size": blob.size}
+        fields, blob = _fields(document), document.blob
         if self._collections.find_one(DOCUMENTS, key, fields={"kind": 1}) is None:
             self._collections.insert(DOCUMENTS, key | fields)
             return
@@ -68,11 +61,28 @@ class DocumentCollection(JobCollection):
         return [digest for digest in left if digest not in referenced]
 
 
+def stored_document(document: StoredDocument) -> dict[str, Any]:
+    """Return the document of this collection that holds a document of another program."""
+    return _key(document.kind, document.name) | _fields(document)
+
+
+def _fields(document: StoredDocument) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "content": document.content,
+        "created": document.created,
+        "changed": document.changed,
+    }
+    if document.blob is not None:
+        fields |= {"blob": document.blob.digest, "blob_size": document.blob.size}
+    return fields
+
+
 def _key(kind: DocumentKind, name: str) -> dict[str, Any]:
     return {"kind": kind, "name": name}
 
 
-def _document_of(document: Mapping[str, Any]) -> StoredDocument:
+def document_of(document: Mapping[str, Any]) -> StoredDocument:
+    """Return what a document of this collection holds."""
     digest = document.get("blob")
     return StoredDocument(
         kind=document["kind"],

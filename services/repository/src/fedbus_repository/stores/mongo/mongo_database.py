@@ -21,6 +21,8 @@ DOCUMENTS: Final = 1
 VERSION_OF_DOCUMENTS: Final = {"_id": "documents"}
 _INDEXES_DIGEST: Final = digest_of(repr(INDEXES).encode())
 """Digest of the indexes that a database has: a later fedbus creates those that it adds."""
+COPY: Final = "copy"
+"""The document in `STATE` of a copy that is not finished; its `source` says what is copied."""
 OWNER_SECONDS: Final = 10.0
 """Time after which a repository takes a database whose owner was killed."""
 
@@ -78,20 +80,40 @@ class MongoRecordDatabase:
         found = read_documents_version(self._connection)
         if found is not None and found.get("indexes") == _INDEXES_DIGEST:
             return False
-        for collection, indexes in INDEXES.items():
-            for fields, options in indexes:
-                keys = [(field, 1) for field in fields]
-                self._connection.run(
-                    "creating an index",
-                    lambda db, c=collection, k=keys, o=options: db[c].create_index(k, **o),  # type: ignore[misc]  # defaults
-                )
-        # Last, so that the next start creates what an interrupted one has not.
-        change = {"$set": {"version": DOCUMENTS, "indexes": _INDEXES_DIGEST}}
-        self._connection.run(
-            "creating the store",
-            lambda db: db[STATE].update_one(VERSION_OF_DOCUMENTS, change, upsert=True),
+        unfinished = self._connection.run(
+            "opening the store", lambda db: db[STATE].find_one({"_id": COPY})
         )
+        if unfinished is not None:
+            settings = self._connection.settings
+            raise StoreError(
+                f"MongoDB at {settings.address}: the database {settings.database_name} has an"
+                f" unfinished copy of {unfinished['source']}; run the same `fedbus store` command"
+                " again, or drop the database"
+            )
+        create_indexes(self._connection)
+        # Last, so that the next start creates what an interrupted one has not.
+        write_documents_version(self._connection)
         return found is None
+
+
+def create_indexes(connection: MongoConnection) -> None:
+    """Create the indexes of all collections, unless they exist."""
+    for collection, indexes in INDEXES.items():
+        for fields, options in indexes:
+            keys = [(field, 1) for field in fields]
+            connection.run(
+                "creating an index",
+                lambda db, c=collection, k=keys, o=options: db[c].create_index(k, **o),  # type: ignore[misc]  # defaults
+            )
+
+
+def write_documents_version(connection: MongoConnection) -> None:
+    """Write that the database is a store, and the version of its documents and indexes."""
+    change = {"$set": {"version": DOCUMENTS, "indexes": _INDEXES_DIGEST}}
+    connection.run(
+        "creating the store",
+        lambda db: db[STATE].update_one(VERSION_OF_DOCUMENTS, change, upsert=True),
+    )
 
 
 def read_documents_version(connection: MongoConnection) -> Mapping[str, Any] | None:

@@ -45,14 +45,16 @@ class NameCollection:
         return tuple(codec.unpack(NameChange, each["change"]) for each in found)
 
     def append_name_change(self, change: NameChange) -> None:
-        self._collections.insert(
-            NAME_CHANGES,
-            {
-                "model": change.model,
-                "number": change.number,
-                "name": change.name,
-                "kind": change.kind,
-                "version": change.version,
-                "change": codec.pack(change),
-            },
-        )
+        self._collections.insert(NAME_CHANGES, name_change_document(change))
+
+
+def name_change_document(change: NameChange) -> dict[str, Any]:
+    """Return the document of a change."""
+    return {
+        "model": change.model,
+        "number": change.number,
+        "name": change.name,
+        "kind": change.kind,
+        "version": change.version,
+        "change": codec.pack(change),
+    }

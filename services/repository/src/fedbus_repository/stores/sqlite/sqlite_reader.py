@@ -79,6 +79,8 @@ class SqliteReader:
                 yield entry
                 if isinstance(entry, UnreadableRecord):
                     break
+        for (name,) in list(self._rows("SELECT id FROM configurations ORDER BY number")):
+            yield self._read(f"configuration {name!r}", partial(found.configuration, name))
         documents = list(self._rows("SELECT kind, name FROM documents ORDER BY kind, name"))
         for kind, name in documents:
             yield self._read(f"{kind} {name!r}", partial(found.document, kind, name))

@@ -20,7 +20,7 @@ from fedbus_repository.stores.document_records import StoredDocument
 from fedbus_repository.stores.dumped_records import DumpedFile, DumpedJob, DumpedRecord
 from fedbus_repository.stores.files import BlobFolder
 from fedbus_repository.stores.ledger_records import EntryFacts
-from fedbus_repository.stores.records import HistoryEntry, Lease
+from fedbus_repository.stores.records import HistoryEntry, Lease, StoredConfiguration
 from fedbus_repository.stores.sqlite.database import DATABASE, Database, lock_folder
 from fedbus_repository.stores.sqlite.sqlite_reader import SqliteReader
 from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
@@ -120,6 +120,8 @@ def _insert(found: SqliteRecords, record: DumpedRecord) -> None:
                 found.mark_deleted(version)
         case EntryFacts():
             found.append_entry(record)
+        case StoredConfiguration():
+            found.insert_configuration(record)
         case StoredDocument():
             found.put_document(record)
         case NameChange():
