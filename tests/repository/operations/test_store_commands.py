@@ -242,3 +242,42 @@ def test_an_interrupted_migration_is_continued(folder: Path) -> None:
     result = json_of("migrate", folder, target)
     assert result["copied_blobs"] <= result["blobs"]
     assert json_of("check", target)["intact"]
+
+
+def test_a_store_is_migrated_to_mongodb_and_back(folder: Path, mongo_url: str) -> None:
+    """Both directions prove themselves; backups of both restore to either."""
+    back, backup = folder.with_name("back"), folder.with_name("backup")
+    there = json_of("migrate", folder, mongo_url)
+    assert json_of("check", mongo_url) | {"store": ""} == json_of("check", folder) | {"store": ""}
+    assert json_of("migrate", mongo_url, back)["digests"] == there["digests"]
+    assert json_of("backup", mongo_url, backup)["digests"] == there["digests"]
+    with SqliteStore(folder, keep=2) as first, SqliteStore(back, keep=2) as second:
+        assert first.history() == second.history()
+    again = run("migrate", folder, mongo_url)
+    assert again.exit_code == 1
+    assert "has a store already" in again.output.replace("\n", " ")
+
+
+def test_a_migrated_mongodb_store_continues(folder: Path, mongo_url: str, tmp_path: Path) -> None:
+    """Its private job commits the next round, and retention knows every file."""
+    json_of("migrate", folder, mongo_url)
+    store = open_store(tmp_path / "spools", database_of(mongo_url), keep=2)
+    commit_private(store, 2.5, PRIVATE_JOB)
+    assert all(store.holds(version.weights) for version in store.latest())
+    store.close()
+    assert json_of("check", mongo_url)["intact"]
+
+
+def test_an_unfinished_copy_is_not_used_as_a_store(
+    folder: Path, mongo_url: str, tmp_path: Path
+) -> None:
+    """Neither by a repository nor by a copy of another source; the same one continues."""
+    missing = next((folder / "blobs").glob("??/*"))
+    hidden = missing.with_name("hidden")
+    missing.rename(hidden)
+    assert run("migrate", folder, mongo_url).exit_code == 1
+    with pytest.raises(StoreError, match="unfinished copy"):
+        open_store(tmp_path / "spools", database_of(mongo_url))
+    hidden.rename(missing)
+    json_of("migrate", folder, mongo_url)
+    assert json_of("check", mongo_url)["intact"]
