@@ -1,9 +1,12 @@
 """Whole stores are checked, backed up, restored and migrated, and prove what was copied."""
 
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +15,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fedbus.cli.main import app
+from fedbus.errors import StoreError
 from fedbus_repository.operations.backup_folder import MANIFEST, RECORDS
 from fedbus_repository.operations.restored_records import EPOCHS_SKIPPED
 from fedbus_repository.stores.files import blob_path
+from fedbus_repository.stores.opening import database_of, open_store
 from fedbus_repository.stores.records import StoredJob
 from fedbus_repository.stores.sqlite.database import DATABASE
 from fedbus_repository.stores.sqlite.store import SqliteStore
-from tests.repository.harness import JOB, commit_private
+from tests.repository.harness import JOB, begin, commit_next, commit_private
 from tests.repository.operations.seeded_store import PRIVATE_JOB, seeded_store
 
 Damage = Callable[[Path], None]
@@ -55,6 +60,7 @@ def test_an_intact_store_is_reported_as_such(folder: Path) -> None:
         "version": 6,
         "file": 3,
         "ledger entry": 1,
+        "configuration": 1,
         "document": 1,
     }
     assert found["blobs"] == len(list((folder / "blobs").glob("??/*")))
@@ -251,8 +257,10 @@ def test_a_store_is_migrated_to_mongodb_and_back(folder: Path, mongo_url: str) -
     assert json_of("check", mongo_url) | {"store": ""} == json_of("check", folder) | {"store": ""}
     assert json_of("migrate", mongo_url, back)["digests"] == there["digests"]
     assert json_of("backup", mongo_url, backup)["digests"] == there["digests"]
-    with SqliteStore(folder, keep=2) as first, SqliteStore(back, keep=2) as second:
-        assert first.history() == second.history()
+    first, second = SqliteStore(folder, keep=2), SqliteStore(back, keep=2)
+    assert first.history() == second.history()
+    first.close()
+    second.close()
     again = run("migrate", folder, mongo_url)
     assert again.exit_code == 1
     assert "has a store already" in again.output.replace("\n", " ")
@@ -281,3 +289,53 @@ def test_an_unfinished_copy_is_not_used_as_a_store(
     hidden.rename(missing)
     json_of("migrate", folder, mongo_url)
     assert json_of("check", mongo_url)["intact"]
+
+
+def test_backups_are_whole_while_retention_deletes(tmp_path: Path) -> None:
+    """Blobs vanish during the copy; each backup is of one moment, and restores."""
+    store = SqliteStore(tmp_path / "data", keep=1, durable=False)
+    begin(store)
+    stop = threading.Event()
+
+    def commit() -> None:
+        value = 1.0
+        while not stop.is_set():
+            commit_next(store, value)
+            value += 1.0
+
+    busy = threading.Thread(target=commit)
+    busy.start()
+    try:
+        for number in range(6):
+            backup = tmp_path / f"backup-{number}"
+            json_of("backup", tmp_path / "data", backup)
+            assert json_of("check", backup)["intact"]
+            assert json_of("check", tmp_path / "data")["intact"]
+    finally:
+        stop.set()
+        busy.join()
+    store.close()
+    json_of("restore", backup, tmp_path / "new")
+    assert json_of("check", tmp_path / "new")["intact"]
+
+
+@pytest.mark.parametrize("step", ["write", "rename", "insert"])
+def test_a_killed_migration_is_continued(folder: Path, step: str) -> None:
+    """A process that is killed while it copies or writes leaves what the second run continues."""
+    target = folder.with_name("new")
+    program = (
+        "import sys; from fedbus.cli import main; from fedbus.runtime.service import fault_point\n"
+        "import fedbus_repository.stores.sqlite.sqlite_writer as writer\n"
+        "watch = fault_point()\n"
+        "blobs, database = writer.BlobFolder, writer.Database\n"
+        "writer.BlobFolder = lambda folder: blobs(folder, on_step=watch)\n"
+        "writer.Database = lambda *a, **k: database(*a, on_step=watch, **k)\n"
+        "sys.exit(main.run())"
+    )
+    words = [sys.executable, "-c", program, "store", "migrate", str(folder), str(target)]
+    environ = os.environ | {"FEDBUS_FAULT_AT": f"{step}:{1 if step == 'insert' else 4}"}
+    assert subprocess.run(words, env=environ, check=False).returncode == -signal.SIGKILL
+    assert not (target / DATABASE).exists()
+    result = json_of("migrate", folder, target)
+    assert result["copied_blobs"] < result["blobs"] or step == "write"
+    assert json_of("check", target)["intact"]

@@ -104,7 +104,7 @@ def copy_store(
                 target.add_records(spool.read())
                 _compare(spool.digest, target)
                 target.finish()
-                sizes = [source_size(source, digest) for digest in spool.blobs]
+                sizes = [size or 0 for size in spool.blobs.values()]
                 return CopyResult(
                     counts=dict(spool.digest.counts),
                     digests=spool.digest.digests,
@@ -124,22 +124,17 @@ def copy_store(
     )
 
 
-def source_size(source: StoreReader, digest: str) -> int:
-    """Return the size of a stored blob; 0 if retention has deleted it after it was copied."""
-    found = source.open_blob(digest)
-    return 0 if found is None else found.size
-
-
 def _copy_blobs(
     source: StoreReader, target: StoreWriter, spool: RecordSpool, progress: CopyProgress
 ) -> tuple[int, str | None]:
     """Copy the blobs that the target lacks; return their number, and the first that is gone."""
-    progress.begin(len(spool.blobs), sum(source_size(source, digest) for digest in spool.blobs))
+    progress.begin(len(spool.blobs), sum(size or 0 for size in spool.blobs.values()))
     copied = 0
     for digest in spool.blobs:
         found = source.open_blob(digest)
         if found is None:
             return copied, digest
+        spool.blobs[digest] = found.size
         if not target.has_blob(digest, found.size):
             target.add_blob(digest, found)
             copied += 1

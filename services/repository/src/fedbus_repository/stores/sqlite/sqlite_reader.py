@@ -4,9 +4,11 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import FedbusError, StoreError
@@ -21,6 +23,8 @@ from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
 from fedbus_repository.stores.sqlite.tables import SCHEMA
 
 T = TypeVar("T")
+MAX_HELD_BLOBS: Final = 200
+"""Blobs that stay open, so that retention cannot take them away from the reader."""
 _DIGEST_CHARACTERS = 64
 
 
@@ -41,6 +45,7 @@ class SqliteReader:
         self._lock_fd = lock_folder(folder / "lock") if exclusive else -1
         try:
             self._db = self._connect()
+            self._held = self._hold()
         except StoreError:
             self._unlock()
             raise
@@ -93,9 +98,15 @@ class SqliteReader:
     def blobs(self) -> Iterator[tuple[str, int]]:
         for path in sorted((self._folder / "blobs").glob("??/*")):
             if len(path.name) == _DIGEST_CHARACTERS:
-                yield path.name, path.stat().st_size
+                with suppress(FileNotFoundError):  # retention deleted it meanwhile
+                    yield path.name, path.stat().st_size
 
     def open_blob(self, digest: str) -> FileBlob | None:
+        if digest in self._held:
+            return self._held[digest]
+        return self._open(digest)
+
+    def _open(self, digest: str) -> FileBlob | None:
         try:
             return open_blob(blob_path(self._folder, digest))
         except OSError:
@@ -108,6 +119,7 @@ class SqliteReader:
     def refresh(self) -> None:
         self._db.rollback()
         self._begin(self._db)
+        self._held = self._hold()
 
     def close(self) -> None:
         self._db.close()
@@ -138,6 +150,15 @@ class SqliteReader:
                 " repository once with this version of fedbus, which upgrades them"
             )
         return db
+
+    def _hold(self) -> dict[str, FileBlob]:
+        """Open the blobs that retention may delete next: an open file keeps its content."""
+        rows = self._rows(
+            "SELECT DISTINCT kept_blobs.digest FROM kept_blobs JOIN versions USING (model, version)"
+            " WHERE NOT pinned"
+        )
+        found = {digest: self._open(digest) for (digest,) in islice(rows, MAX_HELD_BLOBS)}
+        return {digest: blob for digest, blob in found.items() if blob is not None}
 
     def _wal_exists(self) -> bool:
         wal = self._path.with_name(f"{self._path.name}-wal")
