@@ -21,7 +21,7 @@ PRIVATE_JOB = "private-1"
 
 def seeded_store(folder: Path) -> SqliteStore:
     """Make a store: an ended job with a state and outdated weights, a private job that runs."""
-    store = SqliteStore(folder, keep=2, now=lambda: AT)
+    store = SqliteStore(folder, keep=2, durable=False, now=lambda: AT)
     push(store, 0.5)
     begin(store)
     for value in (1.0, 2.0, 3.0):
