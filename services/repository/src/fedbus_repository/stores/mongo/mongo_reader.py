@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
+from fedbus.blobs.block_cache import BlockCache
 from fedbus.errors import FedbusError, StoreError
 from fedbus.wire import codec
 from fedbus.wire.messages.model_trail import NameChange
@@ -14,7 +15,6 @@ from fedbus_repository.stores.dumped_records import (
     UnreadableRecord,
 )
 from fedbus_repository.stores.ledger_records import EntryFacts
-from fedbus_repository.stores.mongo.block_cache import BlockCache
 from fedbus_repository.stores.mongo.collections import Collections
 from fedbus_repository.stores.mongo.configuration_collection import (
     CONFIGURATIONS,
