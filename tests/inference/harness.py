@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fedbus.core.actions import Action, Cancel, Deliver, Fetch, Note, Reply, Run, WakeAt
+from fedbus.core.actions import Action, Ask, Cancel, Deliver, Fetch, Note, Reply, Run, WakeAt
 from fedbus.core.events import (
     Event,
     Fetched,
@@ -27,8 +27,9 @@ from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Array, Layout
 from fedbus.training.params import Architecture
 from fedbus.wire import codec
-from fedbus.wire.blobs import BlobRef, blob_ref_of
-from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
+from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
+from fedbus.wire.documents import ModelAliases, ModelLatest, ModelSpec, TensorSpec
+from fedbus.wire.messages import KeptVersion, ModelShown
 from fedbus.wire.topics import INFERENCE
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
@@ -111,6 +112,7 @@ class Harness:
     runs: deque[Run] = field(default_factory=deque)
     fetches: dict[Key, Fetch] = field(default_factory=dict)
     timers: dict[Key, float] = field(default_factory=dict)
+    asks: dict[Key, Ask] = field(default_factory=dict)
     fetched: list[str] = field(default_factory=list)
     loaded: list[Sums] = field(default_factory=list)
     reloaded: int = 0
@@ -169,6 +171,27 @@ class Harness:
         latest = ModelLatest(**(stated | changes))
         self.handle(Received("", latest))
         return latest
+
+    def version(self, number: int, *, model: str = "sum") -> ModelRef:
+        """Store a version, and return it as the repository names it."""
+        return ModelRef(
+            model=model,
+            version=number,
+            weights=self.store(weights(number)),
+            spec=self.store(spec()),
+            source="repository.1",
+        )
+
+    def alias(self, changes: int = 1, **aliases: int) -> None:
+        """Announce the aliases of a model."""
+        named = {alias: self.version(number) for alias, number in aliases.items()}
+        self.handle(Received("", ModelAliases(model="sum", aliases=named, changes=changes)))
+
+    def show(self, number: int, *, kept: bool = True, **tags: int) -> None:
+        """Answer the question which version was chosen."""
+        versions = (KeptVersion(version=number, why="newest"),) if kept else ()
+        shown = ModelShown(version=self.version(number), history=(), kept=versions, tags=tags)
+        self.handle(Received("repository.1", shown))
 
     def serve(self, version: int = 1, *, model: str = "sum", **changes: object) -> None:
         """Announce a version and load it."""
@@ -259,6 +282,8 @@ class Harness:
         match action:
             case Reply():
                 self.replies.append(action)
+            case Ask():
+                self.asks[action.key] = action
             case Deliver(to, result):
                 to(result)
             case Note():
@@ -271,5 +296,7 @@ class Harness:
                 self.timers[action.key] = action.at
             case Cancel():
                 self.fetches.pop(action.key, None)
+                self.asks.pop(action.key, None)
+                self.timers.pop(action.key, None)
             case _:
                 raise AssertionError(f"an inference core has no use for {action}")

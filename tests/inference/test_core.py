@@ -6,7 +6,7 @@ import msgpack
 import pytest
 
 from fedbus.core.events import Connected, ReplyTo, Requested, Stopping
-from fedbus.wire.topics import INFERENCE, MODEL_LATEST, SUBMIT
+from fedbus.wire.topics import INFERENCE, MODEL_ALIASES, MODEL_LATEST, SUBMIT
 from fedbus_inference import prediction_queue
 from fedbus_inference.keys import Prediction, SpecReading, VersionLoading
 from fedbus_inference.settings import InferenceSettings
@@ -17,7 +17,7 @@ from tests.inference.harness import FAULTY, REPLY, Harness
 
 def test_it_subscribes_to_models_before_requests() -> None:
     """What is retained comes with each subscription, so a fresh replica knows its models."""
-    assert Harness().core.listens == (MODEL_LATEST, INFERENCE)
+    assert Harness().core.listens == (MODEL_LATEST, MODEL_ALIASES, INFERENCE)
 
 
 def test_it_is_no_agent() -> None:

@@ -174,10 +174,10 @@ def test_unknown_models_and_versions_are_not_found() -> None:
     harness.serve(1)
     harness.predict({"x": ROWS}, model="sun")
     assert refusal(harness) == (RefusalKind.NOT_FOUND, "no model 'sun' here; known: sum")
-    harness.predict({"x": ROWS}, choice="7")
+    harness.predict({"x": ROWS}, choice="no such thing")
     kind, sentence = refusal(harness)
     assert kind is RefusalKind.NOT_FOUND
-    assert "'7'" in sentence
+    assert "is no version of model 'sum'" in sentence
     harness.predict({"x": ROWS}, choice="1")
     harness.settle()
     assert harness.outcomes[0].version == 1

@@ -56,3 +56,6 @@ MAX_DIMENSIONS: Final = 8
 """Dimensions of an array: a tensor of a model, or a row of data."""
 MAX_MODEL_NUMBERS: Final = 2**28
 """Numbers in a model that an agent builds from its spec, and in one example between its layers."""
+MAX_SHOWN_KEPT: Final = 1_000
+"""Versions with weights in one answer about a model; pushed versions keep theirs, so they may be
+more: if an answer has fewer, it has all."""

@@ -22,14 +22,17 @@ from fedbus.core.events import (
 from fedbus.core.interface import Core
 from fedbus.errors import WireError
 from fedbus.text import listed
-from fedbus.wire.documents import ModelLatest
-from fedbus.wire.topics import INFERENCE, MODEL_LATEST
+from fedbus.wire.blobs import ModelRef
+from fedbus.wire.documents import ModelAliases, ModelLatest
+from fedbus.wire.messages import ModelShown, RequestRefused
+from fedbus.wire.topics import INFERENCE, MODEL_ALIASES, MODEL_LATEST
+from fedbus.wire.version_choice import parse_version_choice
 from fedbus_inference.encoding import Encoding, encoding_of
 from fedbus_inference.keys import ModelKey
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.loading import Runtime
 from fedbus_inference.local_requests import LocalPrediction, RefusalKind
-from fedbus_inference.model_server import ModelServer
+from fedbus_inference.model_server import ModelServer, ServingContext
 from fedbus_inference.prediction import PredictionRequest, error_reply, refuse_request
 from fedbus_inference.serving_stats import ServingStats
 from fedbus_inference.serving_status import ModelStatus
@@ -45,7 +48,7 @@ class InferenceCore(Core):
     """
 
     # Models first: a broker sends retained messages as it accepts a subscription.
-    listens = MODEL_LATEST, INFERENCE
+    listens = MODEL_LATEST, MODEL_ALIASES, INFERENCE
 
     def __init__(
         self,
@@ -55,10 +58,9 @@ class InferenceCore(Core):
         clock: Clock = lambda: 0.0,
     ) -> None:
         self.stats = ServingStats()
-        self._clock = clock
-        self._runtime = runtime
-        self._settings = settings or InferenceSettings()
-        self._last_good = last_good or LastGood()
+        self._context = ServingContext(
+            runtime, settings or InferenceSettings(), self.stats, last_good or LastGood(), clock
+        )
         self._servers: dict[str, ModelServer] = {}
 
     @property
@@ -92,17 +94,12 @@ class InferenceCore(Core):
                 yield from self._requested_here(request, now)
             case Requested(topic) if topic is INFERENCE:
                 yield from self._requested(event, now)
-            case Received(_, ModelLatest(model=model) as latest):
-                if model not in self._servers:
-                    self._servers[model] = ModelServer(
-                        model,
-                        self._runtime,
-                        self._settings,
-                        self.stats,
-                        self._last_good,
-                        self._clock,
-                    )
-                yield from self._servers[model].announced(latest, now)
+            case Received(_, ModelLatest() | ModelAliases() as document):
+                yield from self._server_of(document.model).announced(document, now)
+            case Received(_, ModelShown(version=ModelRef(model=model))) | Received(
+                _, RequestRefused(about=model)
+            ) if model in self._servers:
+                yield from self._servers[model].handle(event, now)
             case (
                 Ran(ModelKey(model))
                 | RunFailed(ModelKey(model))
@@ -117,6 +114,11 @@ class InferenceCore(Core):
             case _:
                 pass  # after Connected, the broker sends the retained announcements again
 
+    def _server_of(self, model: str) -> ModelServer:
+        if model not in self._servers:
+            self._servers[model] = ModelServer(model, self._context)
+        return self._servers[model]
+
     def _requested(self, event: Requested, now: float) -> Iterator[Action]:
         if event.reply is None:
             model = event.levels["model"][:64]
@@ -125,18 +127,19 @@ class InferenceCore(Core):
         model, encoding = event.levels["model"], Encoding.JSON
         try:
             encoding = encoding_of(event.content_type)
+            model, choice = read_choice(model)
             server = self._find_server(model)
         except WireError as error:
             self.stats.refused(model, RefusalKind.NOT_FOUND, str(error), 0.0)
             yield error_reply(event.reply, encoding, model, str(error))
         else:
-            request = PredictionRequest(event.payload, encoding, event.reply, event.expiry)
+            request = PredictionRequest(event.payload, encoding, event.reply, event.expiry, choice)
             yield from server.request(request, now)
 
     def _requested_here(self, request: LocalPrediction, now: float) -> Iterator[Action]:
         try:
+            check_choice(request.model, request.choice)
             server = self._find_server(request.model)
-            server.check_choice(request.choice)
         except WireError as error:
             self.stats.refused(request.model, RefusalKind.NOT_FOUND, str(error), 0.0)
             yield refuse_request(request, request.model, RefusalKind.NOT_FOUND, str(error))
@@ -149,3 +152,17 @@ class InferenceCore(Core):
             known = listed(self._servers) or "none yet"
             raise WireError(f"no model {model[:64]!r} here; known: {known}")
         return server
+
+
+def read_choice(word: str) -> tuple[str, str]:
+    """Read a topic's level, `model` or `model@choice`; raise WireError if a part is wrong."""
+    model, at, choice = word.partition("@")
+    if at:
+        parse_version_choice(word)
+    return model, choice
+
+
+def check_choice(model: str, choice: str) -> None:
+    """Raise WireError if a choice is no version's number, alias or tag."""
+    if choice:
+        parse_version_choice(f"{model}@{choice}")

@@ -52,5 +52,13 @@ class LastGoodLookup(ModelKey):
     """Run that reads the last version that answered before a restart."""
 
 
+class VersionQuestion(ModelKey):
+    """Question to the repository which version a request has chosen."""
+
+
+class LookupTimeout(ModelKey):
+    """Timer of that question."""
+
+
 class LoadRetry(ModelKey):
     """Timer of the next attempt to load a version."""

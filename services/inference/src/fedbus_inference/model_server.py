@@ -1,83 +1,170 @@
-"""Server of one model: sends each request to the version that it is for. Pure."""
+"""Server of one model: sends each request to the version that it is for. Pure.
 
-from collections.abc import Iterator
+A request without a version choice goes to the default slot, which follows the newest version, or
+the alias of FEDBUS_SERVE_ALIAS. For every other choice (`3`, `production`, a tag) a slot is opened
+by the first request, which waits until its version is loaded; see `chosen_versions.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from fedbus.core.actions import Action
-from fedbus.core.events import Event, Stopping
-from fedbus.errors import WireError
-from fedbus.wire.documents import ModelLatest
+from fedbus.core.events import Event, Received, Stopping, Woke
+from fedbus.text import listed
+from fedbus.wire.documents import ModelAliases, ModelLatest
+from fedbus.wire.messages import ModelShown, RequestRefused
+from fedbus.wire.version_choice import LATEST
+from fedbus_inference.chosen_versions import ChosenVersions
+from fedbus_inference.keys import LookupTimeout, ModelKey
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.loading import Runtime
 from fedbus_inference.local_requests import RefusalKind
-from fedbus_inference.model_updater import ModelUpdater
+from fedbus_inference.model_updater import ModelUpdater, latest_of
 from fedbus_inference.prediction import Request
 from fedbus_inference.serving_stats import ServingStats
 from fedbus_inference.serving_status import ModelStatus, VersionStatus
 from fedbus_inference.settings import InferenceSettings
+from fedbus_inference.version_lookup import FoundVersion
 from fedbus_inference.version_server import Clock, VersionServer
 
+if TYPE_CHECKING:
+    from fedbus.wire.blobs import ModelRef
+
 DEFAULT_SLOT = ""
+STOPPING = "this replica is stopping; ask again"
+
+
+@dataclass(frozen=True, slots=True)
+class ServingContext:
+    """What the servers of all models of a process share."""
+
+    runtime: Runtime
+    settings: InferenceSettings
+    stats: ServingStats
+    last_good: LastGood
+    clock: Clock
 
 
 class ModelServer:
     """Answers the requests for one model."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what all models of a process share
-        self,
-        model: str,
-        runtime: Runtime,
-        settings: InferenceSettings,
-        stats: ServingStats,
-        last_good: LastGood,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, model: str, context: ServingContext) -> None:
         self._model = model
-        updater = ModelUpdater(model, runtime, settings, last_good)
-        self._default = VersionServer(model, DEFAULT_SLOT, updater, settings, stats, clock)
+        self._context = context
+        self._alias = context.settings.serve_alias
+        self._aliases: Mapping[str, ModelRef] = {}
+        self._changes = -1
+        self._latest: ModelLatest | None = None
+        self._source = ""
+        self._default = self._open(DEFAULT_SLOT)
+        if self._alias:
+            self._default.updater.problem = (
+                f"the model has no alias {self._alias!r}: `fedbus models promote {model} VERSION "
+                f"--to {self._alias}`"
+            )
+        self._chosen = ChosenVersions(model, self._open, context.settings)
 
     @property
     def version(self) -> int | None:
         """Return the version that answers requests without a version choice."""
         return self._default.served.version if self._default.served else None
 
-    def announced(self, latest: ModelLatest, now: float) -> Iterator[Action]:
-        """Load the newest version."""
-        yield from self._default.updater.announced(latest, now)
+    def announced(self, document: ModelLatest | ModelAliases, now: float) -> Iterator[Action]:
+        """Load the newest version, or those that the model's aliases name now."""
+        if isinstance(document, ModelLatest):
+            if self._latest is None or document.version >= self._latest.version:
+                self._latest, self._source = document, document.source
+            if not self._alias:
+                yield from self._default.updater.announced(document, now)
+        elif document.changes >= self._changes:
+            self._changes, self._aliases = document.changes, document.aliases
+            for named in document.aliases.values():
+                self._source = named.source
+            if self._alias in document.aliases:
+                followed = latest_of(document.aliases[self._alias])
+                yield from self._default.updater.announced(followed, now)
+            yield from self._chosen.aliases_moved(document.aliases, now)
 
     def request(self, request: Request, now: float) -> Iterator[Action]:
         """Answer a request, or refuse it with the reason."""
-        yield from self._default.request(request, now)
+        choice = request.choice
+        is_newest = choice == LATEST and not self._alias
+        if not choice or is_newest or choice == self._alias:
+            yield from self._default.request(request, now)
+        elif choice.isdigit() and int(choice) == self.version:
+            yield from self._default.request(request, now, version=self.version)
+        else:
+            yield from self._choose(request, choice, now)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Handle an event of this model."""
         match event:
             case Stopping():
-                sentence = "this replica is stopping; ask again"
-                yield from self._default.refuse_all(RefusalKind.STOPPING, sentence, now)
+                for slot in chain((self._default,), self._chosen.slots.values()):
+                    yield from slot.refuse_all(RefusalKind.STOPPING, STOPPING, now)
+            case Received(_, ModelShown() as message):
+                yield from self._found(self._chosen.lookup.shown(message, now), now)
+            case Received(_, RequestRefused() as message):
+                yield from self._found(self._chosen.lookup.refused(message, now), now)
+            case Woke(LookupTimeout()):
+                yield from self._found(self._chosen.lookup.timed_out(now), now)
             case _:
-                yield from self._default.handle(event, now)
-
-    def check_choice(self, choice: str) -> None:
-        """Raise WireError for a version that does not answer here."""
-        serving = "" if self.version is None else str(self.version)
-        if choice not in {"", serving}:
-            raise WireError(
-                f"model {self._model!r}: version {choice[:64]!r} is not served here; "
-                f"served: {serving or 'none yet'}"
-            )
+                yield from self._handle_in_slot(event, now)
 
     def status(self) -> ModelStatus:
         """Return which versions answer, or why none does."""
-        served, updater = self._default.served, self._default.updater
-        versions = []
-        if served is not None:
-            versions.append(VersionStatus(served.version, served))
-        incoming = updater.incoming
-        if incoming and (served is None or incoming.version != served.version):
-            reason = updater.problem or "it is being loaded"
-            versions.append(VersionStatus(incoming.version, None, reason))
-        versions.sort(key=lambda each: each.version)
-        if served is not None:
-            return ModelStatus(self._model, served.version, tuple(versions))
-        reason = updater.problem or "the first version is being loaded"
-        return ModelStatus(self._model, None, tuple(versions), reason)
+        found: dict[int, VersionStatus] = {}
+        for slot in chain(self._chosen.slots.values(), (self._default,)):
+            found |= {each.version: each for each in slot.statuses() if not _is_ready(found, each)}
+        versions = tuple(found[version] for version in sorted(found))
+        if self.version is not None:
+            return ModelStatus(self._model, self.version, versions)
+        reason = self._default.updater.problem or "the first version is being loaded"
+        return ModelStatus(self._model, None, versions, reason)
+
+    def _choose(self, request: Request, choice: str, now: float) -> Iterator[Action]:
+        known = self._aliases.get(choice)
+        ref = None if known is None else latest_of(known)
+        if choice == LATEST:
+            ref = self._latest
+        yield from self._chosen.request(request, choice, ref, self._source, now)
+
+    def _found(self, steps: Iterator[Action | FoundVersion], now: float) -> Iterator[Action]:
+        for step in steps:
+            if isinstance(step, FoundVersion):
+                names = listed(self._aliases) or "none"
+                yield from self._chosen.found(step, names, now)
+            else:
+                yield step
+
+    def _handle_in_slot(self, event: Event, now: float) -> Iterator[Action]:
+        key = getattr(event, "key", None)
+        name = key.slot if isinstance(key, ModelKey) else DEFAULT_SLOT
+        slot = self._default if name == DEFAULT_SLOT else self._chosen.slots.get(name)
+        if slot is None:
+            return  # it was closed
+        yield from slot.handle(event, now)
+        for stray in slot.take_strays():
+            # It was for the version before, which now needs a slot of its own.
+            yield from self._choose(stray.request, str(stray.version), now)
+
+    def _open(self, name: str) -> VersionServer:
+        context = self._context
+        updater = ModelUpdater(
+            self._model,
+            context.runtime,
+            context.settings,
+            LastGood() if name else context.last_good,
+            name,
+            may_go_back=bool(name or self._alias),
+        )
+        return VersionServer(
+            self._model, name, updater, context.settings, context.stats, context.clock
+        )
+
+
+def _is_ready(found: Mapping[int, VersionStatus], status: VersionStatus) -> bool:
+    known = found.get(status.version)
+    return known is not None and known.ready and not status.ready

@@ -3,7 +3,7 @@
 One version is loaded at a time, and after it the version that is then the newest: so every version
 that is started is loaded, however fast versions follow each other. A version that failed is tried
 again after 1, 2, 4 … 60 s, or when the repository announces it again. An older version never
-replaces a newer one.
+replaces a newer one, unless the updater follows an alias, which may name an older one again.
 
 A version that can never be loaded, because its file is damaged, its weights do not fit, or it is
 encrypted, is put aside: it is not tried again, and the version before keeps answering. After a
@@ -19,7 +19,7 @@ from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.errors import LayoutError, PluginError, TrainingError, TransferError, WireError
 from fedbus.frameworks.file_trial import TrialNotRun
 from fedbus.limits import MAX_SPEC_BYTES
-from fedbus.wire.blobs import BlobLocation, BlobRef
+from fedbus.wire.blobs import BlobLocation, BlobRef, ModelRef
 from fedbus.wire.documents import ModelLatest
 from fedbus_inference import keys
 from fedbus_inference.last_good import LastGood
@@ -58,19 +58,24 @@ class ModelUpdater:
 
     Attributes:
         incoming: The version that is being fetched or loaded; None if there is none.
+        awaits_version: Whether it is being found out which version to load.
         problem: Why the last version was not loaded; empty once one is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what all slots of a process share, and how this one differs
         self,
         model: str,
         runtime: Runtime,
         settings: InferenceSettings,
         last_good: LastGood,
         slot: str = "",
+        *,
+        may_go_back: bool = False,
     ) -> None:
         self.incoming: ModelLatest | None = None
         self.problem = ""
+        self.awaits_version = False
+        self._may_go_back = may_go_back
         self._model, self._slot = model, slot
         self._runtime = runtime
         self._settings = settings
@@ -86,7 +91,8 @@ class ModelUpdater:
 
     def announced(self, latest: ModelLatest, now: float) -> Iterator[Action]:
         """Load the announced version, unless it is loaded or put aside already."""
-        if self._newest is None or latest.version >= self._newest.version:
+        self.awaits_version = False
+        if self._newest is None or self._may_go_back or latest.version >= self._newest.version:
             self._newest = latest
         yield from self._start_next(now)
 
@@ -103,6 +109,11 @@ class ModelUpdater:
         make the process grow.
         """
         self._reusable = served if served.weights_bytes <= MAX_REUSED_BYTES else None
+
+    def close(self) -> Iterator[Action]:
+        """End fetches and timers: this slot of the model is not used any more."""
+        yield from self._abandon()
+        yield Cancel(keys.LoadRetry(self._model, self._slot))
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Continue with the incoming version."""
@@ -137,7 +148,9 @@ class ModelUpdater:
 
     def _start_next(self, now: float) -> Iterator[Action]:
         latest = self._newest
-        if self.incoming or latest is None or latest.version <= self._loaded_version:
+        if self.incoming or latest is None or latest.version == self._loaded_version:
+            return
+        if latest.version < self._loaded_version and not self._may_go_back:
             return
         if latest != self._put_aside:
             yield from self._start(latest, now)
@@ -194,7 +207,7 @@ class ModelUpdater:
         yield Note("model_put_aside", facts)
         yield from self._abandon()
         self._put_aside = incoming
-        if self._newest and self._newest.version > incoming.version:
+        if self._newest and self._newest.version != incoming.version:
             yield from self._start_next(now)
         elif self._loaded_version < 0:
             call = partial(self._last_good.load, self._model)
@@ -216,12 +229,29 @@ class ModelUpdater:
         facts = {"model": self._model, "version": incoming.version, "reason": reason}
         yield Note("model_not_loaded", facts)
         yield from self._abandon()
-        if self._newest and self._newest.version > incoming.version:
+        if self._newest and self._newest.version != incoming.version:
             yield from self._start_next(now)
         else:
             pause = min(2.0**self._failures, MAX_RETRY_SECONDS)
             self._failures = min(self._failures + 1, 10)
             yield WakeAt(keys.LoadRetry(self._model, self._slot), now + pause)
+
+
+def latest_of(ref: ModelRef) -> ModelLatest:
+    """Return a version as the announcement of a newest one describes it."""
+    return ModelLatest(
+        model=ref.model,
+        version=ref.version,
+        digest=ref.weights.digest,
+        size=ref.weights.size,
+        spec=ref.spec,
+        source=ref.source,
+        metrics={},
+        parent=None,
+        job=None,
+        round=0,
+        encryption=ref.encryption,
+    )
 
 
 def _is_permanent(error: Exception) -> bool:

@@ -29,13 +29,15 @@ _PACKET_OVERHEAD_BYTES = 1024
 class PredictionRequest:
     """A foreign client's request, its payload not yet parsed.
 
-    `timeout` is the time in seconds that its client has stated, if any.
+    `timeout` is the time in seconds that its client has stated, if any; `choice` says which version
+    answers, as `LocalPrediction.choice`.
     """
 
     payload: bytes
     encoding: Encoding
     reply: ReplyTo
     timeout: float | None = None
+    choice: str = ""
 
     @property
     def size(self) -> int:

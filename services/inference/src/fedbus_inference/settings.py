@@ -39,6 +39,23 @@ class InferenceSettings(ServiceSettings):
             description="how long a request waits for others to be predicted with it, at most",
         ),
     ] = 0.0
+    serve_alias: Annotated[
+        str,
+        Field(
+            pattern=rf"^({IDENT})?$",
+            description="alias of the version that answers a request without a choice, such as "
+            "production; without it, the newest version does",
+        ),
+    ] = ""
+    max_chosen_versions: Annotated[
+        int,
+        Field(
+            ge=0, le=1000, description="versions of one model that are loaded as requests choose"
+        ),
+    ] = 4
+    max_chosen_mb: Annotated[
+        int, Field(ge=1, le=2**20, description="MiB of the weights of such versions of one model")
+    ] = 1024
     request_timeout_seconds: Annotated[
         float, Field(gt=0, le=300, description="how long a request waits for its model")
     ] = 10.0
@@ -96,3 +113,8 @@ class InferenceSettings(ServiceSettings):
     def max_model_bytes(self) -> int:
         """Return the limit of a version's weights, and of its architecture file, in bytes."""
         return self.max_model_mb * 2**20
+
+    @property
+    def max_chosen_bytes(self) -> int:
+        """Return the limit of the weights of versions that requests choose, in bytes."""
+        return self.max_chosen_mb * 2**20

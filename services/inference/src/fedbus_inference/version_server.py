@@ -8,7 +8,7 @@ with. Short batches are computed in the event loop, others in a thread (`predict
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from fedbus.core.actions import Action, Note, Run, WakeAt
+from fedbus.core.actions import Action, Cancel, Note, Run, WakeAt
 from fedbus.core.events import Event, Ran, RunFailed, Woke
 from fedbus_inference import keys
 from fedbus_inference.local_requests import LocalPrediction, RefusalKind
@@ -27,6 +27,7 @@ from fedbus_inference.prediction_pace import (
 from fedbus_inference.prediction_queue import PredictionQueue, QueuedRequest
 from fedbus_inference.served_version import ServedVersion
 from fedbus_inference.serving_stats import ServingStats
+from fedbus_inference.serving_status import VersionStatus
 from fedbus_inference.settings import InferenceSettings
 
 Clock = Callable[[], float]
@@ -104,13 +105,20 @@ class VersionServer:
 
     @property
     def is_idle(self) -> bool:
-        """Return whether no request is queued or being answered."""
-        return self._running is None and not self._queue
+        """Return whether no request is queued or being answered, and no version being loaded."""
+        return self._running is None and not self._queue and self.updater.incoming is None
+
+    def close(self) -> Iterator[Action]:
+        """End timers and fetches of an idle slot, which is not used any more."""
+        yield from self.updater.close()
+        for kind in (keys.RequestDeadline, keys.BatchWait):
+            yield Cancel(kind(self._model, self._slot))
 
     def request(self, request: Request, now: float, version: int | None = None) -> Iterator[Action]:
         """Queue a request, or refuse it with the reason; `version`: no other one may answer it."""
         queued = QueuedRequest(request, now, now + self._patience(request), version)
-        if self.served is None and self.updater.incoming is None:
+        expects = self.updater.incoming is not None or self.updater.awaits_version
+        if self.served is None and not expects:
             sentence = f"no version could be loaded yet: {self.updater.problem}"
             yield self.refuse(queued, RefusalKind.LOADING, sentence, now)
         elif queued.deadline <= now:
@@ -124,6 +132,16 @@ class VersionServer:
             self._queue.add(queued)
             yield from self._predict(now)
             yield from self._set_timer()
+
+    def statuses(self) -> list[VersionStatus]:
+        """Return the version that answers, and the one that is being loaded."""
+        found, incoming = [], self.updater.incoming
+        if self.served is not None:
+            found.append(VersionStatus(self.served.version, self.served))
+        if incoming and (self.served is None or incoming.version != self.served.version):
+            reason = self.updater.problem or "it is being loaded"
+            found.append(VersionStatus(incoming.version, None, reason))
+        return found
 
     def take_strays(self) -> list[QueuedRequest]:
         """Remove and return the queued requests for a version that does not answer here now."""

@@ -684,20 +684,21 @@ class Client:
     # ── inference ───────────────────────────────────────────────────────────────────────────────
 
     async def infer(self, model: str, inputs: ArrayLike) -> InferenceResult:
-        """Ask the inference service what the newest version of a model answers.
+        """Ask the inference service what a version of a model answers, by default the newest.
 
             prediction = await fed.infer("digits", x[:8])
             print(prediction.version, prediction.outputs.argmax(axis=1))
+            before = await fed.infer("digits@3", x[:8])
 
         Args:
-            model: The model's name.
+            model: The model's name; with `@3`, `@production` or `@TAG` the version that answers.
             inputs: One row or a batch, as the agents' pipelines make them; at most 1 MiB in all.
 
         Raises:
             Refused: the service says why it has no answer: no such model, inputs of another shape.
             Unreachable: no inference service answered.
         """
-        return await inference.infer(self.connection, model_name(model), inputs)
+        return await inference.infer(self.connection, inference.target_of(model), inputs)
 
     async def infer_encoded(self, model: str, payload: bytes, content_type: str) -> dict[str, Any]:
         """Send a request that is encoded already, and return the decoded answer.
@@ -707,5 +708,5 @@ class Client:
         Raises:
             Refused, Unreachable: as `infer`.
         """
-        name = model_name(model)
-        return await inference.request(self.connection, name, payload, content_type)
+        target = inference.target_of(model)
+        return await inference.request(self.connection, target, payload, content_type)

@@ -10,10 +10,12 @@ from numpy.typing import ArrayLike
 
 from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Failed, Refused
+from fedbus.client.names import model_name
 from fedbus.client.results import InferenceResult
-from fedbus.errors import SettingsError
+from fedbus.errors import SettingsError, WireError
 from fedbus.model.layout import Array
 from fedbus.wire.topics import INFERENCE
+from fedbus.wire.version_choice import parse_version_choice
 
 JSON: Final = "application/json"
 MSGPACK: Final = "application/msgpack"
@@ -32,6 +34,18 @@ def encode(inputs: ArrayLike) -> bytes:
         raise SettingsError(f"inputs: expected one array, rows first: {error}") from error
     packed: bytes = msgpack.packb({"inputs": raw(array)})
     return packed
+
+
+def target_of(model: str) -> str:
+    """Return the level of the request's topic for `MODEL`, `MODEL@3` or `MODEL@ALIAS`.
+
+    Raises:
+        SettingsError: it is none of these.
+    """
+    try:
+        return str(parse_version_choice(model)) if "@" in str(model) else model_name(model)
+    except WireError as error:
+        raise SettingsError(str(error)) from error
 
 
 async def infer(connection: ClientConnection, model: str, inputs: ArrayLike) -> InferenceResult:

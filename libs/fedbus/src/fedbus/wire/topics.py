@@ -221,7 +221,8 @@ MODEL_ALIASES = Topic(
 )
 INFERENCE = Topic(
     "inference/{model}/request", None, ("user",), ("inference",), "any", retain=False,
-    purpose='an array (`{"inputs": …}`), JSON or msgpack; the reply in the same encoding: '
+    purpose='an array (`{"inputs": …}`), JSON or msgpack, to a model or to one of its versions '
+    "(`MODEL@3`, `MODEL@production`, `MODEL@TAG`); the reply in the same encoding: "
     "`outputs` as the model's framework gives them, and by the spec's `answers` the "
     "`probabilities` of scores and the `classes` or `labels` that they name",
 )

@@ -6,7 +6,7 @@ from functools import partial
 
 from fedbus.core.actions import Action, Announce, Note, Send
 from fedbus.errors import StoreError
-from fedbus.limits import MAX_MESSAGE_BYTES
+from fedbus.limits import MAX_MESSAGE_BYTES, MAX_SHOWN_KEPT
 from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelAliases, ModelLatest
@@ -34,8 +34,6 @@ MAX_SHOWN_VERSIONS = 200
 """Versions of a model in one answer; fewer if their metrics and strategies do not fit it."""
 MAX_SHOWN_BYTES = MAX_MESSAGE_BYTES - 1024
 """An answer without the header of its packet."""
-MAX_SHOWN_KEPT = 1_000
-"""Versions with weights in one answer; pushed versions keep their weights, so they may be more."""
 
 
 class ModelCatalog:
