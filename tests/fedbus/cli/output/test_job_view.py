@@ -13,6 +13,7 @@ from fedbus.cli.output.job_view import (
     JsonView,
     LinesView,
     ProgressBarView,
+    format_traffic_sum,
     report_end,
     round_line,
 )
@@ -70,6 +71,22 @@ def test_a_round_says_what_compression_saves() -> None:
     ):
         made = replace(done(7), contributors=("agent.a", "agent.b"), traffic=traffic)
         assert round_line(made).partition("70 examples")[2] == said
+
+
+def test_the_traffic_of_all_rounds_is_added_up() -> None:
+    """What a chain of steps saves in the whole job; rounds of older records have no figures."""
+    mib = 2**20
+    made = replace(
+        done(1),
+        contributors=("agent.a", "agent.b"),
+        traffic=RoundTraffic(updates=mib, version=mib, plain=2 * mib),
+    )
+    private = replace(made, contributors=(), traffic=None)
+    assert format_traffic_sum([]) == format_traffic_sum([private]) == ""
+    assert format_traffic_sum([made, made]) == "updates 2.0 MiB, versions 4.0 MiB, 38 % of plain"
+    whole = replace(made, traffic=RoundTraffic(updates=4 * mib, version=2 * mib, plain=2 * mib))
+    assert format_traffic_sum([whole]) == "updates 4.0 MiB, versions 4.0 MiB"
+    assert format_traffic_sum([private, whole]).endswith("4.0 MiB, in 1 of 2 rounds")
 
 
 def test_a_private_round_is_one_line_of_what_its_job_has_spent() -> None:

@@ -16,6 +16,7 @@ from fedbus.cli.commands import (
     accounts,
     agents,
     clusters,
+    configurations,
     data,
     demo,
     infer,
@@ -103,6 +104,7 @@ models.app.command("remove-alias")(naming.remove_alias)
 models.app.command("names")(naming.names)
 models.app.command("lineage")(relatives.lineage)
 app.add_typer(models.app, name="models")
+app.add_typer(configurations.app, name="configurations")
 app.add_typer(data.app, name="data")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(plugins.app, name="plugins")

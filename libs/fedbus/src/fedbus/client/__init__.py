@@ -9,7 +9,8 @@ methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
     session           the login, shared by the clients of one account in an event loop
     connection        retained documents and subscriptions of one client
     request_channel   its requests to services
-    jobs, nodes, stored_models, inference    what the methods do, one file for each subject
+    job_requests, stored_jobs, nodes, stored_models, inference
+                      what the methods do, one file for each subject
     repository        requests to the repository, as cores of a node; pure
     session_node      runs such a core, with blobs, in a session
     model_source      a model to be pushed: read or made (packing, model_factory), tried
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         Awaiting,
         InferenceResult,
         JobHistory,
+        JobOutcome,
         ModelHistory,
         NodeStatus,
         PulledModel,
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from fedbus.client.sync_client import SyncClient, connect_sync
     from fedbus.wire.blobs import ModelRef
     from fedbus.wire.documents import AgentFacts, JobFault, JobState, ModelSpec, RoundState
-    from fedbus.wire.messages import PrivacyShown
+    from fedbus.wire.messages import Configuration, JobResult, PrivacyShown, RoundOutcome
     from fedbus.wire.privacy import PrivacySpent
 
 __all__ = [
@@ -50,11 +52,14 @@ __all__ = [
     "Awaiting",
     "BrokerLogin",
     "Client",
+    "Configuration",
     "Failed",
     "InferenceResult",
     "JobFault",
     "JobHistory",
+    "JobOutcome",
     "JobRefused",
+    "JobResult",
     "JobState",
     "ModelHistory",
     "ModelRef",
@@ -66,6 +71,7 @@ __all__ = [
     "PulledModel",
     "PushedModel",
     "Refused",
+    "RoundOutcome",
     "RoundState",
     "StoredModel",
     "Submission",
@@ -89,6 +95,10 @@ _MODULES = {
     "ModelSpec": "fedbus.wire.documents",
     "ModelRef": "fedbus.wire.blobs",
     "ModelHistory": "fedbus.client.results",
+    "Configuration": "fedbus.wire.messages",
+    "JobOutcome": "fedbus.client.results",
+    "JobResult": "fedbus.wire.messages",
+    "RoundOutcome": "fedbus.wire.messages",
     "NodeStatus": "fedbus.client.results",
     "PackedModel": "fedbus.client.packing",
     "InferenceResult": "fedbus.client.results",

@@ -10,7 +10,14 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
-from fedbus.client import inference, job_requests, model_names, nodes, stored_models
+from fedbus.client import (
+    inference,
+    job_requests,
+    model_names,
+    nodes,
+    stored_jobs,
+    stored_models,
+)
 from fedbus.client.address import BrokerLogin, find_login
 from fedbus.client.connection import ANSWER_SECONDS, ClientConnection
 from fedbus.client.derived_models import (
@@ -21,16 +28,17 @@ from fedbus.client.derived_models import (
     rotated,
     who_holds_the_key,
 )
-from fedbus.client.job_files import JobSource, job_payload
+from fedbus.client.job_files import JobSource, job_content, job_payload
 from fedbus.client.job_requests import AWAY_SECONDS
 from fedbus.client.model_names import PAGE_VERSIONS
+from fedbus.client.names import configuration_name, model_name, version_choice, version_name
 from fedbus.client.names import job_id as checked_job
-from fedbus.client.names import model_name, version_choice, version_name
 from fedbus.client.packing import PackedModel
 from fedbus.client.results import (
     InferenceResult,
     JobHistory,
     JobNews,
+    JobOutcome,
     ModelHistory,
     NodeStatus,
     PulledModel,
@@ -38,12 +46,23 @@ from fedbus.client.results import (
     StoredModel,
     Submission,
 )
+from fedbus.client.stored_jobs import RECORDS
 from fedbus.client.stored_models import VERSIONS, Progress
 from fedbus.encryption.key_files import SecretKey
 from fedbus.errors import SettingsError
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
-from fedbus.wire.messages import AliasMoved, PrivacyShown, VersionFacts, VersionTagged
+from fedbus.wire.messages import (
+    AliasMoved,
+    Configuration,
+    ConfigurationShown,
+    ConfigurationStored,
+    JobFileShown,
+    JobResult,
+    PrivacyShown,
+    VersionFacts,
+    VersionTagged,
+)
 from fedbus.wire.messages.model_trail import NameChange
 from fedbus.wire.version_choice import VersionChoice
 
@@ -262,6 +281,96 @@ class Client:
             Refused: no such job is known.
         """
         return await job_requests.job(self.connection, checked_job(job))
+
+    # ── records of jobs ─────────────────────────────────────────────────────────────────────────
+
+    async def job_file(self, job: str) -> JobFileShown:
+        """Fetch the file of a job as it was submitted, and the id of its configuration.
+
+            shown = await fed.job_file("first")
+            print(shown.configuration, shown.file.decode())
+
+        Raises:
+            Refused: the repository has no such job.
+            Unreachable: the repository did not answer.
+        """
+        return await stored_jobs.job_file(self.connection, checked_job(job))
+
+    async def job_result(self, job: str, *, limit: int | None = None) -> JobOutcome:
+        """Fetch what a job has come to, and its rounds, from the repository's records.
+
+            report = await fed.job_result("first")
+            print(report.result.metrics, [each.metrics for each in report.rounds])
+            json.dump(report.record, file)
+
+        `job` reads what the broker retains, which is cleared after a time; records stay.
+
+        Args:
+            job: The job's id.
+            limit: How many rounds to fetch at most, the last ones; None is all of them.
+
+        Raises:
+            Refused: the repository has no such job.
+            Unreachable: the repository did not answer.
+        """
+        return await stored_jobs.job_result(self.connection, checked_job(job), limit)
+
+    async def job_results(
+        self, model: str, *, limit: int | None = RECORDS
+    ) -> tuple[JobResult, ...]:
+        """Fetch what the jobs of a model have come to, the newest last.
+
+            best = max(await fed.job_results("digits"), key=lambda each: each.metrics["accuracy"])
+
+        Args:
+            model: The model's name.
+            limit: How many results to fetch at most, the newest; None is all of them.
+
+        Raises:
+            Refused: there is no such model.
+            Unreachable: the repository did not answer.
+        """
+        return await stored_jobs.job_results(self.connection, model_name(model), limit)
+
+    async def configurations(
+        self, model: str | None = None, *, limit: int | None = RECORDS
+    ) -> tuple[Configuration, ...]:
+        """Fetch the configurations of a model, or of all, the newest last.
+
+            print([each.configuration for each in await fed.configurations("digits")])
+
+        Raises:
+            Refused: there is no such model.
+            Unreachable: the repository did not answer.
+        """
+        name = None if model is None else model_name(model)
+        return await stored_jobs.configurations(self.connection, name, limit)
+
+    async def configuration(self, configuration: str) -> ConfigurationShown:
+        """Fetch a configuration: a job file without an id, which can be submitted.
+
+            shown = await fed.configuration("29ccdaf9bf34c154f6ff")
+            job = await fed.submit(shown.file)
+
+        Raises:
+            Refused: there is none of this id.
+            Unreachable: the repository did not answer.
+        """
+        name = configuration_name(configuration)
+        return await stored_jobs.configuration(self.connection, name)
+
+    async def add_configuration(self, job: JobSource) -> ConfigurationStored:
+        """Store the configuration of a job file without a job; a known one is not stored again.
+
+            stored = await fed.add_configuration("job.json")
+            print(stored.configuration.configuration, stored.known)
+
+        Raises:
+            SettingsError: the job is no JSON, or cannot be read.
+            Refused: the job file has faults, or its model is not stored.
+            Unreachable: the repository did not answer.
+        """
+        return await stored_jobs.store_configuration(self.connection, job_content(job))
 
     # ── nodes ───────────────────────────────────────────────────────────────────────────────────
 

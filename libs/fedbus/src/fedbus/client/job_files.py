@@ -27,6 +27,21 @@ def job_payload(job: JobSource, job_id: str | None = None) -> bytes:
     Raises:
         SettingsError: it cannot be read, is not JSON, or the id is none.
     """
+    name, payload = _checked(job)
+    return with_own_id(name, payload) if job_id is None else with_id(name, payload, job_id)
+
+
+def job_content(job: JobSource) -> bytes:
+    """Return a job file as JSON, with the id that it has, if it has one.
+
+    Raises:
+        SettingsError: it cannot be read, or is not JSON.
+    """
+    return _checked(job)[1]
+
+
+def _checked(job: JobSource) -> tuple[str, bytes]:
+    """Return how messages call a job file, and its bytes, which are JSON."""
     match job:
         case bytes():
             name, payload = "the job", check_job_file("the job", job)
@@ -41,7 +56,7 @@ def job_payload(job: JobSource, job_id: str | None = None) -> bytes:
             raise SettingsError(
                 f"the job: expected a dict, a path or JSON text, got {type(job).__name__}; {_WHAT}"
             )
-    return with_own_id(name, payload) if job_id is None else with_id(name, payload, job_id)
+    return name, payload
 
 
 def read_job_file(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Names of jobs, models and versions, validated before any request. Performs no I/O."""
+"""Names of jobs, models, versions and configurations, validated before any request. No I/O."""
 
 import re
 
@@ -8,7 +8,7 @@ from fedbus.wire.version_choice import VersionChoice, parse_version_choice, vers
 
 
 def check_name(what: str, name: str) -> str:
-    """Return the name of a job or a model, which becomes a topic level and part of file names.
+    """Return a name, such as of a job, that may be a topic level and part of file names.
 
     Raises:
         SettingsError: the name is not valid.
@@ -59,3 +59,8 @@ def version_name(name: str) -> str:
     if fault:
         raise SettingsError(fault)
     return name
+
+
+def configuration_name(name: str) -> str:
+    """Validate a configuration's id."""
+    return check_name("configuration's id", name)

@@ -17,8 +17,9 @@ from fedbus.wire.documents import (
     RoundState,
 )
 from fedbus.wire.identifiers import role_of
-from fedbus.wire.messages import ModelShown, VersionFacts
+from fedbus.wire.messages import JobResult, ModelShown, RoundOutcome, VersionFacts
 from fedbus.wire.privacy import PrivacySpent
+from fedbus.wire.result_record import result_record
 from fedbus.wire.round_records import RoundRecord
 
 Outputs = Array | dict[str, Array]
@@ -55,6 +56,24 @@ class JobHistory:
 
     state: JobState
     rounds: tuple[RoundState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """What a job has come to, by the repository's records: never deleted, and for any job.
+
+    Attributes:
+        result: Phase, last version and metrics, strategy, what was spent and used.
+        rounds: The rounds, oldest first.
+    """
+
+    result: JobResult
+    rounds: tuple[RoundOutcome, ...]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The result record as JSON has it: model, version, ids, and `results` with the rounds."""
+        return result_record(self.result, self.rounds)
 
 
 @dataclass(frozen=True, slots=True)

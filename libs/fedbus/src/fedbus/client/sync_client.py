@@ -24,6 +24,7 @@ from fedbus.client.results import (
     InferenceResult,
     JobHistory,
     JobNews,
+    JobOutcome,
     ModelHistory,
     NodeStatus,
     PulledModel,
@@ -31,11 +32,22 @@ from fedbus.client.results import (
     StoredModel,
     Submission,
 )
+from fedbus.client.stored_jobs import RECORDS
 from fedbus.client.stored_models import VERSIONS, Progress
 from fedbus.errors import BusError
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
-from fedbus.wire.messages import AliasMoved, PrivacyShown, VersionFacts, VersionTagged
+from fedbus.wire.messages import (
+    AliasMoved,
+    Configuration,
+    ConfigurationShown,
+    ConfigurationStored,
+    JobFileShown,
+    JobResult,
+    PrivacyShown,
+    VersionFacts,
+    VersionTagged,
+)
 from fedbus.wire.messages.model_trail import NameChange
 
 R = TypeVar("R")
@@ -134,6 +146,34 @@ class SyncClient:
     def job(self, job: str) -> JobHistory:
         """Fetch a job's state and its finished rounds; see `Client.job`."""
         return self._run(self._client.job(job))
+
+    # ── records of jobs ─────────────────────────────────────────────────────────────────────────
+
+    def job_file(self, job: str) -> JobFileShown:
+        """Fetch the file of a job; see `Client.job_file`."""
+        return self._run(self._client.job_file(job))
+
+    def job_result(self, job: str, *, limit: int | None = None) -> JobOutcome:
+        """Fetch what a job has come to, and its rounds; see `Client.job_result`."""
+        return self._run(self._client.job_result(job, limit=limit))
+
+    def job_results(self, model: str, *, limit: int | None = RECORDS) -> tuple[JobResult, ...]:
+        """Fetch what the jobs of a model have come to; see `Client.job_results`."""
+        return self._run(self._client.job_results(model, limit=limit))
+
+    def configurations(
+        self, model: str | None = None, *, limit: int | None = RECORDS
+    ) -> tuple[Configuration, ...]:
+        """Fetch the configurations of a model, or of all; see `Client.configurations`."""
+        return self._run(self._client.configurations(model, limit=limit))
+
+    def configuration(self, configuration: str) -> ConfigurationShown:
+        """Fetch a configuration; see `Client.configuration`."""
+        return self._run(self._client.configuration(configuration))
+
+    def add_configuration(self, job: JobSource) -> ConfigurationStored:
+        """Store the configuration of a job file; see `Client.add_configuration`."""
+        return self._run(self._client.add_configuration(job))
 
     # ── nodes ───────────────────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,4 @@
-"""`fedbus job`: submit, check, list, show, watch, cancel, forget."""
+"""`fedbus job`: submit, check, list, show, file, result, results, watch, cancel, forget."""
 
 import asyncio
 from contextlib import suppress
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fedbus.cli import exit_codes
+from fedbus.cli.commands import job_results
 from fedbus.cli.commands.job_check import check
 from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.exit_codes import Interrupted
@@ -17,13 +18,13 @@ from fedbus.cli.inputs.job_argument import read_job_file
 from fedbus.cli.output import display
 from fedbus.cli.output.epsilon_text import format_job_epsilon, format_spent
 from fedbus.cli.output.job_refusal import refused_by_controller
-from fedbus.cli.output.job_view import report_end, round_line, watch
+from fedbus.cli.output.job_view import format_traffic_sum, report_end, round_line, watch
 from fedbus.cli.output.times import format_age, format_time
 from fedbus.cli.submission import format_submission, submit_again, submit_job
 from fedbus.client.address import BrokerLogin
 from fedbus.client.failures import Failed, JobRefused, Refused
-from fedbus.client.job_files import id_of, with_id
-from fedbus.client.names import job_id
+from fedbus.client.job_files import id_of, with_id, with_own_id
+from fedbus.client.names import configuration_name, job_id
 from fedbus.client.results import Submission
 from fedbus.energy.energy_sums import format_energy
 from fedbus.errors import FedbusError, SettingsError
@@ -34,11 +35,14 @@ from fedbus.wire.documents import ENDED_PHASES
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Submit, check, list, show, watch, cancel and forget jobs.",
+    help="Submit, check, list, show, watch, cancel and forget jobs; read their files and results.",
     epilog=exit_codes.TABLE,
 )
 
 app.command("check")(check)
+app.command("file")(job_results.file)
+app.command("result")(job_results.result)
+app.command("results")(job_results.results)
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's training_id.", callback=job_id)]
 
@@ -57,9 +61,9 @@ class JobPhase(StrEnum):
 def submit(
     ctx: typer.Context,
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="FILE...", help="Job files, JSON; - reads standard input."),
-    ],
+    ] = None,
     watch_it: Annotated[
         bool, typer.Option("--watch", help="Show the job's progress until it ends.")
     ] = False,
@@ -70,6 +74,14 @@ def submit(
     job_id: Annotated[
         str | None,
         typer.Option("--id", metavar="ID", help="Replaces the file's training_id."),
+    ] = None,
+    configuration: Annotated[
+        str | None,
+        typer.Option(
+            "--configuration",
+            metavar="ID",
+            help="Submit a stored configuration in place of a file.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,24 +96,33 @@ def submit(
     then prints each state on one line. A refused file exits 4 and prints every fault with its key;
     --json prints the controller's answer. A file that is not JSON exits 2.
     """
+    files = files or []
+    if bool(files) == (configuration is not None):
+        raise SettingsError("give job files, or --configuration ID, which stands for one")
+    if configuration is not None and again:
+        raise SettingsError("--configuration runs under a new id anyway: leave --again out")
     if job_id is not None and (len(files) > 1 or again):
         raise SettingsError("--id names one job: give one file, and no --again")
     here = broker_of(ctx)
     payloads = [(file, read_job_file(file)) for file in files]
+    if configuration is not None:
+        name = configuration_name(configuration)
+        shown = call(here, lambda fed: fed.configuration(name))
+        payloads = [(f"--configuration {name}", with_own_id(name, shown.file))]
     last: FedbusError | None = None
     for file, payload in payloads:
         try:
             wanted = payload if job_id is None else with_id(file, payload, job_id)
-            options = _SubmitOptions(again, watch_it, as_json, lines=watch_it or len(files) > 1)
+            options = _SubmitOptions(again, watch_it, as_json, lines=watch_it or len(payloads) > 1)
             _submit(here, file, wanted, options)
         except (Refused, Failed) as error:
-            if len(files) == 1:
+            if len(payloads) == 1:
                 raise
             last = error
             display.err().print(f"fedbus: {file}: {error}")
     if last is not None:
         kind = Refused if isinstance(last, Refused) else Failed
-        raise kind(f"not all of {len(files)} files were accepted, or finished")
+        raise kind(f"not all of {len(payloads)} files were accepted, or finished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +235,8 @@ def show_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
         display.show(f"privacy    {format_spent(state.privacy)}")
     if state.energy is not None:
         display.show(f"energy     {format_energy(state.energy)}")
+    if traffic := format_traffic_sum(rounds):
+        display.show(f"traffic    {traffic}")
     for done in rounds:
         display.show(round_line(done) + (f", {format_time(done.at)}" if done.at else ""))
     if len(rounds) < state.round:

@@ -1,7 +1,7 @@
 """Views of a job's progress: a bar on a terminal, lines in a pipe, JSON for programs."""
 
 import sys
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from contextlib import aclosing, nullcontext
 from typing import Protocol, Self
 
@@ -185,6 +185,27 @@ def _traffic_text(done: RoundState) -> str:
     if moved.version != moved.plain:
         made += f", version: {display.format_size(moved.version)}, {100 * down:.0f} %"
     return made
+
+
+def format_traffic_sum(rounds: Sequence[RoundState]) -> str:
+    """Format the bytes of all rounds that tell them, and what steps have saved; "" if none does.
+
+    Each contributor downloads the version and sends an update; without steps both have the bytes of
+    the plain weights. Agents whose updates were refused are not counted.
+    """
+    told = [done for done in rounds if done.traffic is not None and done.contributors]
+    if not told:
+        return ""
+    updates = sum(done.traffic.updates for done in told if done.traffic)
+    versions = sum(done.traffic.version * len(done.contributors) for done in told if done.traffic)
+    plain = sum(done.traffic.plain * len(done.contributors) for done in told if done.traffic)
+    share = 100 * (updates + versions) / (2 * plain) if plain else 100
+    saved = f", {share:.0f} % of plain" if round(share) != 100 else ""  # noqa: PLR2004 - per cent
+    missing = f", in {len(told)} of {len(rounds)} rounds" if len(told) < len(rounds) else ""
+    return (
+        f"updates {display.format_size(updates)}, versions {display.format_size(versions)}"
+        f"{saved}{missing}"
+    )
 
 
 def report_end(end: JobState, *, as_json: bool) -> None:
