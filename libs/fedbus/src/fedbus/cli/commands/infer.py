@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +12,15 @@ import typer
 
 from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.inputs.infer_rows import (
-    TABLES,
+    is_array,
     is_image,
     normalized_in,
+    only_file,
     read_images,
+    read_json_inputs,
     read_rows,
 )
+from fedbus.cli.inputs.local_models import load_local_model, raw_inputs
 from fedbus.cli.output import display
 from fedbus.cli.output.encryption_text import format_unserved
 from fedbus.client import stored_models
@@ -24,9 +28,10 @@ from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.inference import JSON, MSGPACK, encode
 from fedbus.client.names import model_name
-from fedbus.errors import SettingsError, WireError
+from fedbus.errors import SettingsError
+from fedbus.model.layout import Array
 from fedbus.number_text import format_percent
-from fedbus.wire.json_reader import read_json
+from fedbus.wire.documents import ModelSpec
 
 ROWS = 20
 NUMBERS = 12
@@ -36,16 +41,28 @@ NUMBERS = 12
 def infer(
     ctx: typer.Context,
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="The model's name.", callback=model_name)
-    ],
+        str | None, typer.Argument(metavar="MODEL", help="The model's name; not with --local.")
+    ] = None,
     files: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="FILE…",
             help='An .npy or .npz array, a .csv table, images, or JSON: {"inputs": [[…], …]} or '
             "[[…], …].",
         ),
-    ],
+    ] = None,
+    local: Annotated[
+        Path | None,
+        typer.Option(
+            "--local",
+            metavar="PATH",
+            help="Run this model here instead: a .tflite file, a spec, or a folder of them.",
+        ),
+    ] = None,
+    more: Annotated[
+        list[Path] | None,
+        typer.Option("--input", metavar="FILE", help="The same as FILE, behind --local."),
+    ] = None,
     image: Annotated[
         bool, typer.Option("--image", help="Read the files as images, whatever their suffix.")
     ] = False,
@@ -66,32 +83,91 @@ def infer(
 
     Images are converted to the rows of the model's spec: size, grey or colour, channels first or
     last, values from 0 to 1 if the spec has normalized rows. Arrays and tables are sent unchanged.
+
+    With --local no service and no broker is needed: the model runs in this process, with the
+    package fedbus-inference. PATH is a .tflite file as converters write it, a model spec (JSON)
+    beside its files, or a folder with either; of folders 1, 2 … the last one is taken. Its answers
+    are those of the service.
+
+    fedbus infer digits x.npy
+
+    fedbus infer --local digits.tflite --input x.npy
     """
-    here = broker_of(ctx)
-    if image or all(map(is_image, files)):
-        spec = call(here, lambda fed: fed.model(model, limit=1)).spec
-        inputs = read_images(files, spec, normalized=normalized)
-        if normalized is None and normalized_in(spec) is None:
-            display.warn(
-                f"the spec of {model} does not state whether rows are normalized, so pixels are "
-                "sent as 0 to 255; add --normalized if the agents' data has pixels from 0 to 1, "
-                "--bytes if it has 0 to 255"
-            )
-        payload, kind = encode(inputs), MSGPACK
-    elif len(files) > 1:
+    given = [*(files or ()), *(more or ())]
+    options = InputOptions(key, image=image, normalized=normalized)
+    if local is not None:
+        given = [Path(model), *given] if model is not None else given
+        answer = infer_locally(local, given, options)
+    elif model is None or not given:
         raise SettingsError(
-            f"expected images or a single file of another kind, got {len(files)} files"
+            "expected MODEL and FILE; or --local PATH and --input FILE, to run a model here"
         )
     else:
-        payload, kind = encode_file(files[0], key)
-    answer = asyncio.run(predict(here, model, payload, kind))
-    latest = call(here, lambda fed: stored_models.latest(fed.connection, model))
-    if latest is not None and (unserved := format_unserved(latest, answer["version"])):
-        display.note(unserved)
+        answer = ask_service(broker_of(ctx), model_name(model), given, options)
     if as_json:
         display.print_json(answer)
     else:
         print_answer(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class InputOptions:
+    """How files are read: the array of an .npz file, and how images become rows."""
+
+    key: str | None = None
+    image: bool = False
+    normalized: bool | None = None
+
+    def has_images(self, files: Sequence[Path]) -> bool:
+        """Return whether files are read as images."""
+        return self.image or all(map(is_image, files))
+
+    def read_images(self, files: Sequence[Path], spec: ModelSpec) -> Array:
+        """Read images as rows of a model, with a warning where their range is not stated."""
+        rows = read_images(files, spec, normalized=self.normalized)
+        if self.normalized is None and normalized_in(spec) is None:
+            display.warn(
+                f"the spec of {spec.model} does not state whether rows are normalized, so pixels "
+                "are sent as 0 to 255; add --normalized if the agents' data has pixels from 0 to "
+                "1, --bytes if it has 0 to 255"
+            )
+        return rows
+
+
+def ask_service(
+    here: BrokerLogin, model: str, files: Sequence[Path], options: InputOptions
+) -> dict[str, Any]:
+    """Return the answer of the inference service, with a note if it is an older version's."""
+    if options.has_images(files):
+        spec = call(here, lambda fed: fed.model(model, limit=1)).spec
+        payload, kind = encode(options.read_images(files, spec)), MSGPACK
+    else:
+        payload, kind = encode_file(only_file(files), options.key)
+    answer = asyncio.run(predict(here, model, payload, kind))
+    latest = call(here, lambda fed: stored_models.latest(fed.connection, model))
+    if latest is not None and (unserved := format_unserved(latest, answer["version"])):
+        display.note(unserved)
+    return answer
+
+
+def infer_locally(path: Path, files: Sequence[Path], options: InputOptions) -> dict[str, Any]:
+    """Return the answer of a model that runs in this process.
+
+    Raises:
+        SettingsError: there is no model or no input, or a file cannot be read.
+        FedbusError: the model is damaged, or the inputs are not what it takes.
+    """
+    if not files:
+        raise SettingsError("--local: expected inputs for the model, as --input FILE")
+    model = load_local_model(path)
+    for warning in model.warnings:
+        display.warn(warning)
+    if options.has_images(files):
+        return model.answer(raw_inputs(options.read_images(files, model.spec)))
+    file = only_file(files)
+    if is_array(file):
+        return model.answer(raw_inputs(read_rows(file, options.key)))
+    return model.answer(read_json_inputs(file)["inputs"])
 
 
 def encode_file(file: Path, key: str | None = None) -> tuple[bytes, str]:
@@ -100,22 +176,9 @@ def encode_file(file: Path, key: str | None = None) -> tuple[bytes, str]:
     Raises:
         SettingsError: the file cannot be read, or has no inputs.
     """
-    if file.suffix.lower() in {".npy", ".npz", *TABLES}:
+    if is_array(file):
         return encode(read_rows(file, key)), MSGPACK
-    try:
-        said = read_json(file.read_bytes())
-    except OSError as error:
-        raise SettingsError(f"{file}: {error.strerror or error}") from error
-    except (ValueError, WireError) as error:
-        raise SettingsError(
-            f"{file}: expected JSON, or the suffix of an array (.npy, .npz), a table (.csv) or an "
-            f"image: {error}"
-        ) from error
-    if isinstance(said, list):
-        said = {"inputs": said}
-    if not isinstance(said, dict) or "inputs" not in said:
-        raise SettingsError(f'{file}: expected {{"inputs": [[…], …]}} or [[…], …]')
-    return json.dumps(said).encode(), JSON
+    return json.dumps(read_json_inputs(file)).encode(), JSON
 
 
 async def predict(here: BrokerLogin, model: str, payload: bytes, kind: str) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import numpy as np
 from fedbus.client.model_outputs import row_of
 from fedbus.data.loaders.images import MAX_PIXELS
 from fedbus.data.loaders.pixels import pixel_reader
-from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError
+from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError, WireError
 from fedbus.model.layout import Array
 from fedbus.model.npz import read_npy, read_one
 from fedbus.text import listed
 from fedbus.wire.documents import ModelSpec
+from fedbus.wire.json_reader import read_json
 
 IMAGES: Final = frozenset({
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm",
@@ -30,6 +31,43 @@ _IMAGE_DIMENSIONS: Final = 3
 def is_image(file: Path) -> bool:
     """Return whether a file has the suffix of an image."""
     return file.suffix.lower() in IMAGES
+
+
+def only_file(files: Sequence[Path]) -> Path:
+    """Return the only file; raise SettingsError if there are several, which only images may be."""
+    if len(files) > 1:
+        raise SettingsError(
+            f"expected images or a single file of another kind, got {len(files)} files"
+        )
+    return files[0]
+
+
+def is_array(file: Path) -> bool:
+    """Return whether a file has the suffix of an array or a table."""
+    return file.suffix.lower() in {".npy", ".npz", *TABLES}
+
+
+def read_json_inputs(file: Path) -> dict[str, Any]:
+    """Read `{"inputs": …}` or the inputs alone from a JSON file.
+
+    Raises:
+        SettingsError: the file cannot be read, or has no inputs.
+    """
+    try:
+        data = file.read_bytes()
+        said = read_json(data, max_bytes=max(len(data), 1))
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror or error}") from error
+    except (ValueError, WireError) as error:
+        raise SettingsError(
+            f"{file}: expected JSON, or the suffix of an array (.npy, .npz), a table (.csv) or an "
+            f"image: {error}"
+        ) from error
+    if isinstance(said, list):
+        said = {"inputs": said}
+    if not isinstance(said, dict) or "inputs" not in said:
+        raise SettingsError(f'{file}: expected {{"inputs": [[…], …]}} or [[…], …]')
+    return said
 
 
 def read_rows(file: Path, key: str | None = None) -> Array:
