@@ -3,6 +3,7 @@
     python -m benchmarks.round --agents 10 --parameters 250000 --rounds 30
     python -m benchmarks.round … --peer .peers/bin/python      see peers/README.md
     python -m benchmarks.round --agents 5 --slow-agent 1       one agent at 1 Mbit/s, and without it
+    python -m benchmarks.round --mongo     the repository on MongoDB's test server, and on a folder
 
 Seconds are counted from the opening of a round (its plan is stored) to the aggregate, and to the
 commit; `planning` is the time to store the plan before. The first round of each block is ignored:
@@ -19,6 +20,7 @@ from typing import Any
 
 from benchmarks.cluster import REPOSITORY, Cluster, Wish, push, rounds, run
 from benchmarks.measure import MB, middle, publish
+from benchmarks.mongo_server import mongo_server
 from benchmarks.peer import Peer
 from fedbus.mqtt.mosquitto import free_port
 
@@ -157,6 +159,46 @@ def slowed(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def stores(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure the time to store a plan, and from the aggregate to the commit, on both stores.
+
+    Two clusters run side by side, and work in turn. MongoDB's figures are those of a test server.
+    """
+    kinds = ("folder", "mongo")
+    planning: dict[str, list[float]] = {kind: [] for kind in kinds}
+    storing: dict[str, list[float]] = {kind: [] for kind in kinds}
+    per_block = -(-options.rounds // options.blocks) + 1
+    limit = patience(options.parameters, options.agents, per_block)
+    with ExitStack() as stack:
+        url = stack.enter_context(mongo_server())
+        rings = {}
+        for kind in kinds:
+            settings = {"FEDBUS_STORE": f"{url}/rounds"} if kind == "mongo" else {}
+            rings[kind] = stack.enter_context(Cluster(names(options.agents), settings=settings))
+            asyncio.run(push(rings[kind], options.parameters))
+        for block in range(options.blocks):
+            for kind, ring in rings.items():
+                wish = Wish(f"bench-{block}", per_block, options.agents, options.agents)
+                asyncio.run(run(ring, wish, limit))
+                found = rounds(ring, wish.job)
+                planning[kind] += found.planned
+                both = zip(found.aggregate, found.commit, strict=True)
+                storing[kind] += [commit - aggregate for aggregate, commit in both]
+        peaks = rings["mongo"].peaks()
+    return {
+        "agents": options.agents,
+        "parameters": options.parameters,
+        "rounds": len(storing["mongo"]),
+        **{f"plan_{kind}": middle(planning[kind]) for kind in kinds},
+        **{f"commit_{kind}": middle(storing[kind]) for kind in kinds},
+        "mongo_commit_of_folder": round(
+            middle(storing["mongo"], 6) / middle(storing["folder"], 6), 2
+        ),
+        "peak_mb": peaks,
+        **{f"all_commit_{kind}": storing[kind] for kind in kinds},
+    }
+
+
 def row(result: dict[str, Any]) -> dict[str, object]:
     """Return the columns of the table."""
     shown = {
@@ -182,11 +224,13 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=3, help="in turn with the peer")
     parser.add_argument("--peer", metavar="PYTHON", help="an environment with flwr==1.13.1")
     parser.add_argument("--slow-agent", type=int, default=0, choices=[0, 1])
+    parser.add_argument("--mongo", action="store_true", help="compare both stores")
     parser.add_argument("--deadline", type=float, default=3.0, help="with a slow agent, seconds")
     parser.add_argument("--logs", action="store_true", help="print the end of the services' logs")
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - is stdout")
     options = parser.parse_args()
-    result = slowed(options) if options.slow_agent else alternate(options)
+    measure = stores if options.mongo else slowed if options.slow_agent else alternate
+    result = measure(options)
     publish({"benchmark": "round", **result, "mb": MB}, [row(result)], options.json)
 
 

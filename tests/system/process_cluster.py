@@ -47,8 +47,11 @@ from fedbus.wire.documents import ENDED_PHASES, JobState, ModelSpec, RoundState,
 from fedbus.wire.messages import PushModel
 from fedbus.wire.topic_names import wildcard
 from fedbus.wire.topics import JOB_STATE, ROOT, ROUND_STATE
+from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.mongo.mongo_history import MongoHistory
+from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
+from fedbus_repository.stores.opening import database_of, open_store
 from fedbus_repository.stores.sqlite.history import SqliteHistory
-from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.quadratic_trainer import ROLES, first_weights
 from tests.system.fork_server import ForkedProcess, fork_server
 from tests.system.light_agent import read_masked, read_updates, read_variates
@@ -85,6 +88,7 @@ class Plan:
         private: Whether collectors have a noise key, each a file of its own with the same one.
         masked: Whether agents train, and mask their updates; all jobs are masked then.
         more: Additional settings of some nodes.
+        store: URL of the MongoDB database of the repository; empty: it has a folder.
     """
 
     seed: int
@@ -108,6 +112,7 @@ class Plan:
     private: bool = False
     masked: bool = False
     more: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    store: str = ""
 
 
 class NodeProcess:
@@ -411,9 +416,15 @@ class ProcessCluster:
         codes = {node: one.exit_code for node, one in living.items()}
         assert set(codes.values()) <= {0}, str(codes)
 
+    def history(self) -> SqliteHistory | MongoHistory:
+        """Open the records of the repository, which may be running."""
+        if self.plan.store:
+            return MongoHistory(MongoSettings(self.plan.store))
+        return SqliteHistory(self.folder / "repository")
+
     def check(self, job: str = JOB) -> int:
         """Check the records with the oracle; return the number of committed rounds of a job."""
-        history = SqliteHistory(self.folder / "repository")
+        history = self.history()
         try:
             updates = self.updates_made(job)
             if self.plan.private:
@@ -501,7 +512,8 @@ class ProcessCluster:
     def _members(self) -> Iterator[Member]:
         plan = self.plan
         data, lease = str(self.folder / "repository"), str(plan.lease_seconds)
-        yield self._member(REPOSITORY, "fedbus_repository", data=data, lease_seconds=lease)
+        store = {"store": plan.store} if plan.store else {}
+        yield self._member(REPOSITORY, "fedbus_repository", data=data, lease_seconds=lease, **store)
         for number in range(1, plan.controllers + 1):
             yield self._member(f"controller.{number}", "fedbus_controller")
         for node in self.collectors:
@@ -563,7 +575,7 @@ def _rules(user: str) -> Iterator[tuple[str, str]]:
 
 
 def seed_model(folder: Path, plan: Plan) -> None:
-    """Store a first model version in the folder of a repository that is not started yet.
+    """Store a first model version for a repository that is not started yet.
 
     If agents train, it has tensors that are not trained as well.
     """
@@ -575,13 +587,13 @@ def seed_model(folder: Path, plan: Plan) -> None:
     )
     plain = {name: dict(architecture) for name, architecture in plan.architectures.items()}
     spec = ModelSpec(model=MODEL, layout=specs, architectures=plain)
-    store = SqliteStore(folder)
+    store = open_store(folder, database_of(plan.store))
     blob_refs = [_kept(store, blob) for blob in (codec.to_json(spec), encode(weights, layout))]
     store.push(PushModel(model=MODEL, spec=blob_refs[0], weights=blob_refs[1]), ())
     store.close()
 
 
-def _kept(store: SqliteStore, content: bytes | bytearray) -> BlobRef:
+def _kept(store: Store, content: bytes | bytearray) -> BlobRef:
     blob_ref = BlobRef(digest=digest_of(content), size=len(content))
     upload = store.upload(blob_ref)
     upload.write(0, memoryview(content))

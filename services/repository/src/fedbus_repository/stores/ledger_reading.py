@@ -14,12 +14,14 @@ def spent_by(records: Records, job: str) -> PrivacySpent | None:
 
 
 def entry_of_round(records: Records, job: StoredJob, task: int) -> EntryFacts | None:
-    """Read the entry that a round of this task depends on.
+    """Read the entry that a round of this task depends on; None without privacy terms.
 
     A round that trains on features has none of its own: the last one paid for the features.
     """
     plan, terms = job.plan, job.terms
-    if plan is None or terms is None or plan.task != task or not trains_on_features(plan, terms):
+    if terms is None:
+        return None
+    if plan is None or plan.task != task or not trains_on_features(plan, terms):
         return records.entry_of(job.job, task)
     return records.last_entry(job.job)
 

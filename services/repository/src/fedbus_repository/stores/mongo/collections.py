@@ -81,7 +81,8 @@ class Collections:
     ) -> dict[str, Any]:
         """Return a field of the first document of each value of `by`, with which `order` begins.
 
-        Only documents that match the filter `found_by` are read.
+        Only documents that match the filter `found_by` are read. If all of `order` descends, an
+        ascending index answers without reading all of them.
         """
         stages: list[dict[str, Any]] = [
             {"$match": found_by or {}},

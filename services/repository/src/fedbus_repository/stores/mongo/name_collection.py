@@ -20,14 +20,14 @@ class NameCollection:
         self._collections = collections
 
     def last_name_changes(self, model: str) -> tuple[NameChange, ...]:
-        order = (("name", 1), ("number", -1))
+        order = (("name", -1), ("number", -1))
         found = self._collections.first_of_each(
             NAME_CHANGES, "name", order, "change", found_by={"model": model}
         )
         return tuple(codec.unpack(NameChange, change) for change in found.values())
 
     def named_models(self) -> tuple[str, ...]:
-        order = (("model", 1), ("number", -1))
+        order = (("model", -1), ("number", -1))
         found = self._collections.first_of_each(NAME_CHANGES, "model", order, "number")
         return tuple(sorted(found))
 

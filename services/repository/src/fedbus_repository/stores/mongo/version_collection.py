@@ -40,7 +40,7 @@ class VersionCollection:
         return self._one({"model": model}, NEWEST_FIRST)
 
     def latest_of_all(self) -> tuple[Version, ...]:
-        order = (("model", 1), ("version", -1))
+        order = (("model", -1), ("version", -1))
         newest = self._collections.first_of_each(VERSIONS, "model", order, "version")
         wanted = [{"model": model, "version": newest[model]} for model in sorted(newest)]
         found: list[Version] = []
