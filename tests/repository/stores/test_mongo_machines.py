@@ -15,6 +15,7 @@ from tests.repository.stores.mongo_faults import WriteFault, digests_in_gridfs, 
 from tests.repository.stores.mongo_server import MongoServer
 from tests.repository.stores.test_anchor_machine import AnchorMachine
 from tests.repository.stores.test_ledger_machine import AskedMachine, LedgerMachine
+from tests.repository.stores.test_name_machine import NameMachine
 from tests.repository.stores.test_store_machine import StateMachine, StoreMachine
 
 _databases = count(1)
@@ -62,7 +63,7 @@ class FailingOnMongo(OnMongo):
 
 @pytest.mark.parametrize(
     "machine",
-    [StoreMachine, StateMachine, LedgerMachine, AskedMachine, AnchorMachine],
+    [StoreMachine, StateMachine, NameMachine, LedgerMachine, AskedMachine, AnchorMachine],
     ids=lambda machine: machine.__name__,
 )
 def test_a_mongodb_store_stays_consistent(

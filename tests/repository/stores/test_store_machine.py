@@ -121,7 +121,12 @@ class StoreMachine(RuleBasedStateMachine):
     def commit(self, data: st.DataObject) -> None:
         """Commit some agents' updates for a plan that may be old, or was committed before."""
         plan = data.draw(st.sampled_from(self.plans[-3:]))
-        agents = data.draw(st.lists(st.sampled_from(AGENTS), min_size=1, max_size=3))
+        self.commit_updates(
+            plan, data.draw(st.lists(st.sampled_from(AGENTS), min_size=1, max_size=3))
+        )
+
+    def commit_updates(self, plan: Plan, agents: list[str]) -> None:
+        """Commit a round; a second commit is answered like the first one."""
         record = self.record(plan, agents)
         blob = self.mean(plan, agents)
         if self.strategy.state:
