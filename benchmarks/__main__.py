@@ -34,6 +34,10 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("--chains", "cast", "top 10 %, 8 bits", "top 1 %, 8 bits"),
     ),
     "slow links": ("benchmarks.compression.slow_links", "--rounds", "3"),
+    "model trail": (
+        *("benchmarks.model_trail", "--versions", "10000", "--mongo-versions", "1000"),
+        *("--forks", "100"),
+    ),
     "inference": ("benchmarks.inference", "--requests", "200"),
     "inference load": ("benchmarks.inference_load", "--seconds", "1", "--rounds", "2"),
 }
