@@ -13,6 +13,7 @@ from fedbus.runtime.public_topics import packet_of
 from fedbus.training.params import PluginChoice
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import (
+    Acceptance,
     EndJob,
     ForgetJob,
     JobEnded,
@@ -21,6 +22,7 @@ from fedbus.wire.messages import (
     JobForgotten,
     JobsListed,
     LeaseHeld,
+    LoadJob,
     StoreJob,
 )
 from fedbus.wire.strategies import Strategy
@@ -288,6 +290,40 @@ def test_an_ended_job_is_forgotten(payload: bytes) -> None:
     assert harness.sent(JobState) == []
     harness.receive(REPOSITORY, JobForgotten(job=JOB, rounds=2))
     assert harness.last == []
+
+
+def test_an_answer_from_before_a_job_was_forgotten_does_not_announce_it_again() -> None:
+    """A cancelled job is loaded once more; the user has it forgotten before the answer arrives."""
+    harness = Harness()
+    harness.begin_round()
+    harness.cancel(JOB.encode())
+    at = "2026-11-29T08:54:00.000Z"
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="by a user", at=at))
+    assert harness.asked(keys.JobLoading(JOB), LoadJob).job == JOB
+    harness.forget(JOB.encode())
+    harness.receive(REPOSITORY, JobForgotten(job=JOB))
+    assert keys.JobLoading(JOB) not in harness.asks
+    harness.receive(REPOSITORY, replace(loaded(), phase="cancelled", ended=at))
+    assert harness.last == []
+    harness.tell_states()
+    assert harness.sent(JobState) == []
+
+
+@pytest.mark.parametrize("resubmitted", [False, True])
+def test_a_job_that_is_loaded_after_it_was_forgotten_is_not_announced(*, resubmitted: bool) -> None:
+    """It was listed a moment before, or its file is submitted again: the reply tells its end."""
+    harness = Harness()
+    harness.lead(jobs=() if resubmitted else (JOB,))
+    at = "2026-11-29T08:54:00.000Z"
+    ended = replace(loaded(), phase="finished", ended=at, forgotten=True)
+    if resubmitted:
+        harness.submit(job_file())
+        ended = replace(ended, acceptance=Acceptance(known=True))
+    harness.receive(REPOSITORY, ended)
+    assert harness.asks == {}
+    assert harness.sent(JobState) == []
+    if resubmitted:
+        assert harness.answer()["phase"] == "finished"
 
 
 def test_a_job_that_cannot_be_forgotten_is_kept() -> None:

@@ -145,6 +145,8 @@ def test_an_ended_job_is_forgotten(harness: Harness, store: Store) -> None:
     store.end_job(0, JOB, "failed", "")
     assert harness.receive(CONTROLLER, forget) == [JobForgotten(job=JOB, rounds=1)]
     assert harness.receive(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]
+    (loaded,) = harness.receive(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    assert (loaded.phase, loaded.forgotten) == ("failed", True)
 
 
 def test_a_job_without_a_model_is_refused(harness: Harness) -> None:

@@ -67,8 +67,11 @@ class RunningJobs:
             yield Ask(keys.JobLoading(job), self._services.repository, load)
 
     def begin(self, loaded: JobLoaded, epoch: int, now: float) -> Iterator[Action]:
-        """Run a loaded job; only announce it if it has ended."""
+        """Run a loaded job; only announce it if it has ended, unless a user had it forgotten."""
         job = loaded.job
+        if loaded.forgotten:
+            yield from self._loaded(job)
+            return
         file: JobFile | None = None
         try:
             file = parse(loaded.file)
@@ -89,6 +92,12 @@ class RunningJobs:
         else:
             # The process that ended the job may have been killed before it announced the end.
             yield from self._announce_end(loaded, file, loaded.reason)
+
+    def forget(self, job: str) -> Iterator[Action]:
+        """Drop an ended job; an answer about it may be on its way, from before it was forgotten."""
+        self.ended.pop(job, None)
+        if self.is_loading(job):
+            yield Cancel(keys.JobLoading(job))
 
     def _loaded(self, job: str) -> Iterator[Action]:
         yield Cancel(keys.JobLoading(job))

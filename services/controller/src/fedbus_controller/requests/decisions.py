@@ -95,7 +95,7 @@ class RequestDecisions:
         name = answer.job
         yield Cancel(keys.JobRemoval(name))
         if not answer.reason:
-            self._jobs.ended.pop(name, None)
+            yield from self._jobs.forget(name)
             yield Note("job_forgotten", {"job": name})
             for number in range(1, answer.rounds + 1):
                 yield Clear(ROUND_STATE, {"job": name, "round": str(number)})

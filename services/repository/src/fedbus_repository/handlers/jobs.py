@@ -241,6 +241,7 @@ class JobHandler:
             ended=None if job.ended is None else job.ended.at,
             state=job.state,
             strategy=job.latest.strategy if job.rounds else job.protecting,
+            forgotten=job.forgotten,
         )
 
 

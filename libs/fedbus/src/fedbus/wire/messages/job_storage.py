@@ -133,7 +133,8 @@ class JobLoaded:
     updates, and else None. `privacy` is what the job has spent, and `participations` what its
     ledger says about each agent, only with a privacy mechanism. `shared_tensors` is the number of
     tensors of an update: those of the model that are not local; 0 if the spec cannot be read.
-    `energy` is what its rounds and their evaluations have used.
+    `energy` is what its rounds and their evaluations have used. `forgotten`: it is no longer
+    listed, so that no document of it is published.
     """
 
     job: Ident
@@ -155,6 +156,7 @@ class JobLoaded:
     participations: Annotated[tuple[Participation, ...], Bounds(max_length=MAX_COHORT_AGENTS)] = ()
     shared_tensors: Whole = 0
     energy: EnergyUsed | None = None
+    forgotten: Flag = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
