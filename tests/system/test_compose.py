@@ -8,6 +8,7 @@ import pytest
 
 from fedbus.cluster.members import NOISE_KEY
 from fedbus.deploy.prepare import OWNERS, SERVICES, SLOTS
+from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
@@ -69,6 +70,29 @@ def test_every_volume_that_is_mounted_is_declared() -> None:
     )
     mounted = set(re.findall(r"""(?:- |["\[ ])([a-z][\w-]+):/(?!/)""", COMPOSE))
     assert mounted == declared
+
+
+def test_mongodb_starts_with_its_profile_alone_and_only_the_repository_reaches_it() -> None:
+    """One file of variables turns it on, and both read the password that is prepared."""
+    mongo, repository = _services()["mongo"], _services()["repository"]
+    assert f'user: "{OWNERS["mongo"]}:{OWNERS["mongo"]}"' in mongo
+    assert "profiles: [mongo]" in mongo
+    assert "networks: [database]" in mongo
+    on_network = [name for name, text in _services().items() if "database]" in text]
+    assert on_network == ["repository", "mongo"]
+    assert "\n  database: { internal: true }" in COMPOSE
+    variables = dict(
+        line.split("=", 1)
+        for line in (ROOT / "mongo.env").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    )
+    assert variables.pop("COMPOSE_PROFILES") == "mongo"
+    assert all(f"{name}: ${{{name}:-}}" in repository for name in variables)
+    settings = MongoSettings(variables["FEDBUS_STORE"], password="x")
+    settings.check()
+    assert f"MONGO_INITDB_ROOT_USERNAME: {settings.user}\n" in mongo
+    assert settings.address == "mongo"
+    assert "EXTRAS: mongo," in repository
 
 
 def test_images_need_nothing_of_a_newer_engine() -> None:

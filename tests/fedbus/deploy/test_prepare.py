@@ -64,6 +64,21 @@ def test_the_collectors_have_one_noise_key_for_good(folders: Folders) -> None:
     assert S_IMODE(path.stat().st_mode) == 0o400
 
 
+def test_mongodb_and_the_repository_have_one_password_for_good(folders: Folders) -> None:
+    """MongoDB keeps the one of its first start; a copy that differs is written again."""
+    prepare(folders, agents=1)
+    mongo = folders.home / "mongo" / "password"
+    copy = folders.home / "services" / "repository.1" / "store_password"
+    password = mongo.read_bytes()
+    assert len(password) >= 16
+    assert copy.read_bytes() == password
+    copy.chmod(0o600)
+    copy.write_bytes(b"another")
+    prepare(folders, agents=1)
+    assert (mongo.read_bytes(), copy.read_bytes()) == (password, password)
+    assert S_IMODE(mongo.stat().st_mode) == S_IMODE(copy.stat().st_mode) == 0o400
+
+
 def test_only_the_owner_can_read(folders: Folders) -> None:
     """Neither group nor others."""
     prepare(folders, agents=1)

@@ -6,6 +6,8 @@ FOLDER gets a volume for each kind of reader:
 
     broker/       passwords (hashed), acl              the broker
     services/     controller.1/password …              one folder for each service
+                  repository.1/store_password          the repository's password at MongoDB
+    mongo/        password                             the same one, for MongoDB
     collectors/   1/password, 2/ …, noise.key          slots of replicas: see slot.py; their key
     inferences/   1/password, 2/ …                     the same
     agents/       1/password, 1/data.npz, 2/ …         the same, with data
@@ -36,6 +38,7 @@ from fedbus.privacy.noise_key import NOISE_KEY_BYTES
 
 OWNERS = {
     "broker": 1883,
+    "mongo": 999,
     "controller": 10001,
     "collector": 10002,
     "repository": 10003,
@@ -104,6 +107,7 @@ def prepare(folders: Folders, agents: int) -> None:
     broker.mkdir(exist_ok=True, parents=True)
     folders.write(broker / "passwords", password_file(passwords).encode(), "broker")
     folders.write(broker / "acl", acl_file(passwords).encode(), "broker")
+    _prepare_mongo(folders)
     key = folders.home / "collectors" / NOISE_KEY
     if not key.exists():
         folders.write(key, os.urandom(NOISE_KEY_BYTES), "collector")
@@ -136,6 +140,18 @@ def partition_digits(nodes: Iterable[str]) -> Iterator[tuple[str, tuple[Array, A
         for number, partition in enumerate(partitions, start=copy * AGENTS_PER_COPY + 1):
             if number in numbers:
                 yield f"agent.{number}", (x[kept[partition]], y[kept[partition]])
+
+
+def _prepare_mongo(folders: Folders) -> None:
+    """Write the password of MongoDB's user for both that read it; MongoDB keeps the first one."""
+    folder = folders.home / "mongo"
+    folders.make(folder, "mongo")
+    first = folder / "password"
+    if not first.exists():
+        folders.write(first, new_password().encode(), "mongo")
+    copy = folders.of("repository.1") / "store_password"
+    if not copy.exists() or copy.read_bytes() != first.read_bytes():
+        folders.write(copy, first.read_bytes(), "repository")
 
 
 def _password(folders: Folders, node: str) -> str:
