@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import http_page
 import job_file_page
 import loaders_page
 import msgpack
@@ -212,6 +213,7 @@ def main() -> None:
     check = parser.parse_args().check
     pages = (
         (WIRE, write()),
+        (HERE / "http.md", http_page.http_page()),
         (HERE / "job-file.md", job_file_page.write()),
         (HERE / "loaders.md", loaders_page.write()),
         (HERE / "settings.md", settings_page.write()),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ pytest.importorskip("aiohttp")
 import numpy as np
 from aiohttp import ClientSession, FormData
 
+from fedbus import demo_data
 from fedbus.http_api.scopes import SCOPES
 from fedbus.http_api.token_file import change_tokens
 from fedbus.http_api.tokens import HttpToken, token_of
 from fedbus.mqtt.mosquitto import free_port
+from tests.page_commands import ROOT, commands_of, run_line
 from tests.system.process_cluster import (
     CONTROLLER,
     JOB,
@@ -194,3 +197,40 @@ def weights_of_four() -> bytes:
     file = BytesIO()
     np.savez(file, w=np.arange(4, dtype=np.float32))
     return file.getvalue()
+
+
+async def test_the_page_of_http_runs_as_printed(tmp_path: Path) -> None:
+    """Each line of the section, with curl, against a repository and a controller."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    tokens, ports = tmp_path / "tokens", {REPOSITORY: free_port(), CONTROLLER: free_port()}
+    entry = HttpToken.of("me", SCOPES, TOKEN)
+    await asyncio.to_thread(change_tokens, tokens, lambda _: (entry,))
+    more = {
+        node: {"http": f"127.0.0.1:{port}", "http_tokens_file": str(tokens)}
+        for node, port in ports.items()
+    }
+    async with ProcessCluster(tmp_path, Plan(seed=2, agents=0, more=more)) as cluster:
+        await cluster.until("it leads", lambda: cluster.log_entries(CONTROLLER, "lease_taken"))
+        said = [
+            await asyncio.to_thread(
+                run_line,
+                line,
+                FOLDER=str(tmp_path),
+                AUTH=f"Authorization: Bearer {TOKEN}",
+                REPOSITORY=f"http://127.0.0.1:{ports[REPOSITORY]}",
+                CONTROLLER=f"http://127.0.0.1:{ports[CONTROLLER]}",
+            )
+            for line in commands_of("http.md", "Try it")
+        ]
+    assert [each["model_name"] for each in json.loads(said[3])] == ["digits", MODEL]
+    assert (tmp_path / "digits.blob").read_bytes().startswith(b"FBW1")
+    assert int(said[5]) == 100
+    assert (tmp_path / "digits.tflite").read_bytes() == demo_data.read("digits.tflite")
+    assert json.loads(said[7])["training_id"] == "digits-1"
+    assert json.loads(said[8])["status"] in {"TRAINING", "WAITING"}
+    assert json.loads(said[9]) == json.loads(demo_data.read("job.json"))
+    assert [each["model_name"] for each in json.loads(said[10])] == ["digits"]
+    assert json.loads(said[11])["status"] == "INTERRUPTED"
+    assert json.loads(said[12])["results"]["phase"] == "cancelled"
+    assert said[15] == await asyncio.to_thread((ROOT / "README.md").read_text, encoding="utf-8")

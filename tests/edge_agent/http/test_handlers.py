@@ -20,6 +20,8 @@ from aiohttp.test_utils import TestServer
 from fedbus import demo_data
 from fedbus.errors import SettingsError
 from fedbus.http_api import swagger_ui
+from fedbus.http_api.token_file import change_tokens
+from fedbus.http_api.tokens import HttpToken
 from fedbus.runtime.http import make_app
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
@@ -270,6 +272,32 @@ async def test_no_job_is_started_while_training_hangs(agent: Agent) -> None:
     status, response = await agent.ask("POST", "/job/config/solo-1/", json=JOB)
     assert (status, response["error"]) == (503, "training hangs")
     assert await agent.ask("GET", "/job/total") == (200, 0)
+
+
+async def test_tokens_of_a_file_have_scopes(tmp_path: Path) -> None:
+    """Instead of the one token that allows everything."""
+    tokens = tmp_path / "tokens"
+    entry = HttpToken.of("reader", ["jobs:read"], TOKEN)
+    change_tokens(tokens, lambda _: (entry,))
+    agent = Agent(tmp_path, http_tokens_file=str(tokens))
+    async with agent.server:
+        assert await agent.ask("GET", "/job/total") == (200, 0)
+        for method, path, scope in (
+            ("GET", "/model", "models:read"),
+            ("POST", "/model", "models:write"),
+            ("DELETE", "/job/x", "jobs:write"),
+        ):
+            status, response = await agent.ask(method, path)
+            assert (status, scope in response["error"]) == (403, True)
+        assert (await agent.ask("GET", "/job/total", headers={"Authorization": "x"}))[0] == 401
+        agent.shell.close()
+    with pytest.raises(SettingsError, match="FEDBUS_HTTP_TOKENS_FILE: there is FEDBUS_HTTP_TOKEN"):
+        Agent(tmp_path, http_tokens_file=str(tokens), http_token=TOKEN)
+
+
+def test_every_endpoint_but_the_public_ones_has_a_scope() -> None:
+    """So that no token of a file allows more than it says."""
+    assert [each.path for each in ENDPOINTS if not each.public and each.scope is None] == []
 
 
 async def test_unknown_jobs_are_not_shown(agent: Agent) -> None:

@@ -52,6 +52,11 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     auth = read_token_auth(
         settings.http, token, settings.http_token_file, wide_open=settings.http_open
     )
+    if settings.http_tokens_file is not None and (auth is not None or settings.http_open):
+        raise SettingsError(
+            "FEDBUS_HTTP_TOKENS_FILE: there is FEDBUS_HTTP_TOKEN, FEDBUS_HTTP_TOKEN_FILE or "
+            "FEDBUS_HTTP_OPEN as well; set one of them only"
+        )
     home = settings.home / identity.name
     outbox = Outbox(home)
     # Outside the agents' own folders: the agents of a machine share the results of trials.
@@ -96,13 +101,23 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
 
     def http_api(shell: Shell) -> "HttpApi":
         # aiohttp is imported only if FEDBUS_HTTP is set
+        from fedbus.http_api.access import Access, TokenFileAccess  # noqa: PLC0415
         from fedbus_edge_agent.http.handlers import Handlers  # noqa: PLC0415
-        from fedbus_edge_agent.http.routes import agent_api, metrics_only  # noqa: PLC0415
+        from fedbus_edge_agent.http.routes import (  # noqa: PLC0415
+            AgentAccess,
+            agent_api,
+            metrics_only,
+        )
 
-        if auth is None:
+        access: Access
+        if settings.http_tokens_file is not None:
+            access = TokenFileAccess(settings.http_tokens_file)
+        elif auth is not None:
+            access = AgentAccess(auth)
+        else:
             return metrics_only(core, settings.home)
         shell.receive_local(HttpStarted())
-        return agent_api(Handlers(core, models, runner, trainer, shell), auth, settings.home)
+        return agent_api(Handlers(core, models, runner, trainer, shell), access, settings.home)
 
     # The steps of masked rounds are answered while the other threads train.
     return service.Built(core, http_api=http_api, spare_threads=1)

@@ -17,6 +17,7 @@ from fedbus.http_api.responses import ApiError, error_response, response_of
 from fedbus.http_api.scopes import Scope
 from fedbus.runtime.http import HttpApi
 
+TOKENS_FILE = "FEDBUS_HTTP_TOKENS_FILE"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PAGES = frozenset(endpoint.handler for endpoint in PAGES)
 
@@ -47,7 +48,7 @@ def routes_of(
     return routes
 
 
-def api_off(setting: str = "FEDBUS_HTTP_TOKENS_FILE") -> HttpApi:
+def api_off(setting: str = TOKENS_FILE) -> HttpApi:
     """Return the API of a service without tokens: 404 for all paths but `/healthz`, `/metrics`."""
 
     async def off(_: web.Request) -> web.Response:

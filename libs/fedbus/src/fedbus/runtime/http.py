@@ -26,6 +26,8 @@ from fedbus.runtime.http_connections import (
 if TYPE_CHECKING:
     from fedbus.runtime.shell import Shell
 
+LAST_RESPONSES_SECONDS = 2.0
+"""Time that a stopping process waits for responses that are being sent."""
 _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 
 
@@ -174,7 +176,9 @@ async def start_http_server(
     """
     host, _, port = where.address.rpartition(":")
     tls = where.tls()
-    runner = web.AppRunner(make_app(shell, api), access_log=None)
+    runner = web.AppRunner(
+        make_app(shell, api), access_log=None, shutdown_timeout=LAST_RESPONSES_SECONDS
+    )
     await runner.setup()
     try:
         await LimitedSite(runner, host, int(port), tls).start()

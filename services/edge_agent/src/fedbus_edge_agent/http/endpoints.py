@@ -33,7 +33,7 @@ _UPLOAD = {
 }
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
 _REPORT = json_of(schema_of(JobReport))
-_get = partial(Endpoint, "GET")
+_get = partial(Endpoint, "GET", scope="jobs:read")
 _NO_JOB = {404: "no such job"}
 _NOT_STOPPED = {**_NO_JOB, 409: "a controller runs it"}
 
@@ -53,6 +53,7 @@ ENDPOINTS: Sequence[Endpoint] = (
             422: "this agent cannot do the job: memory, storage, trainer, data format",
             503: "too many jobs wait, or the agent accepts none at the moment",
         },
+        scope="jobs:write",
     ),
     _get(
         "/job/status",
@@ -74,6 +75,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         "Stop a standalone job at its next batch. The results of finished rounds are kept.",
         _REPORT,
         _NOT_STOPPED,
+        scope="jobs:write",
     ),
     Endpoint(
         "DELETE",
@@ -82,6 +84,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         "Stop a standalone job, as `POST /job/stop/{training_id}` does.",
         _REPORT,
         _NOT_STOPPED,
+        scope="jobs:write",
     ),
     _get(
         "/job/result/{training_id}",
@@ -105,12 +108,15 @@ ENDPOINTS: Sequence[Endpoint] = (
         json_of(schema_of(ModelReport), 201),
         body=("application/json", schema_of(ModelMetadata)),
         errors={400: "not a spec", 409: "this version was uploaded with another spec"},
+        scope="models:write",
     ),
-    _get(
+    Endpoint(
+        "GET",
         "/model/",
         "list_models",
         "Uploaded models, and the files that each lacks.",
         json_of(list_of(ModelReport)),
+        scope="models:read",
     ),
     Endpoint(
         "PUT",
@@ -126,6 +132,7 @@ ENDPOINTS: Sequence[Endpoint] = (
             413: "larger than weights and files of the spec together",
             507: "too little free disk space, or memory to train it",
         },
+        scope="models:write",
     ),
     _get(
         "/capabilities",
@@ -133,7 +140,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         "Capabilities of this machine.",
         json_of(schema_of(Capabilities)),
     ),
-    Endpoint("GET", "/format", "data_format", "Format of this agent's data.", json_of(ANYTHING)),
+    _get("/format", "data_format", "Format of this agent's data.", json_of(ANYTHING)),
     *PAGES,
 )
 

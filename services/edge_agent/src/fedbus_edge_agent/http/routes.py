@@ -5,8 +5,9 @@ from pathlib import Path
 
 from aiohttp import web
 
-from fedbus.http_api.responses import ApiError, error_response
-from fedbus.http_api.routes import routes_of
+from fedbus.http_api.access import Access
+from fedbus.http_api.responses import ApiError
+from fedbus.http_api.routes import TOKENS_FILE, api_off, routes_of
 from fedbus.http_api.scopes import Scope
 from fedbus.runtime.http import HttpApi
 from fedbus_edge_agent.core import AgentCore
@@ -43,13 +44,13 @@ class AgentAccess:
 
 def metrics_only(core: AgentCore, home: Path) -> HttpApi:
     """Return the API of an agent without a token: its metrics, and 404 for other paths."""
-    metrics = AgentMetrics(core, home)
-    return HttpApi((web.route("*", "/{tail:.*}", _off),), (metrics,), work_is_secret=True)
+    metrics, off = AgentMetrics(core, home), api_off(f"FEDBUS_HTTP_TOKEN_FILE or {TOKENS_FILE}")
+    return HttpApi(off.routes, (metrics,), work_is_secret=True)
 
 
-def agent_api(handlers: Handlers, auth: TokenAuth, home: Path) -> HttpApi:
-    """Return the API of an agent; metrics that name jobs need the token as well."""
-    access, core = AgentAccess(auth), handlers.core
+def agent_api(handlers: Handlers, access: Access, home: Path) -> HttpApi:
+    """Return the API of an agent; metrics that name jobs need a token as well."""
+    core = handlers.core
     return HttpApi(
         routes_of(description(), handlers, access),
         (AgentMetrics(core, home),),
@@ -57,7 +58,3 @@ def agent_api(handlers: Handlers, auth: TokenAuth, home: Path) -> HttpApi:
         access.admits,
         work_is_secret=True,
     )
-
-
-async def _off(_: web.Request) -> web.Response:
-    return error_response(ApiError(404, "this agent's API is off; set FEDBUS_HTTP_TOKEN_FILE"))

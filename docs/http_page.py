@@ -1,0 +1,208 @@
+"""Generator of `docs/http.md` from the endpoint tables of the services."""
+
+from collections.abc import Iterator, Sequence
+
+from fedbus.http_api.endpoints import ApiDescription, Endpoint
+from fedbus.http_api.failed_logins import FAILED_LOGINS_SECONDS, MAX_FAILED_LOGINS
+from fedbus.http_api.request_bodies import STALLED_BODY_SECONDS
+from fedbus.http_api.scopes import SCOPE_MEANINGS
+from fedbus.runtime.http_connections import FIRST_REQUEST_SECONDS, MAX_HTTP_CONNECTIONS
+from fedbus_controller.http.endpoints import description as controller
+from fedbus_controller.http.handlers import ANSWER_SECONDS, NO_MEANING
+from fedbus_edge_agent.http.endpoints import description as agent
+from fedbus_inference.http.inference_endpoints import description as inference
+from fedbus_repository.http.endpoints import description as repository
+from fedbus_repository.http.received_files import MAX_UPLOADS_AT_ONCE
+from fedbus_repository.stores.document_records import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS
+
+HEAD = f"""# HTTP beside the topics
+
+Generated from the endpoint tables of the services by `make docs`; do not edit.
+
+Whatever HTTP offers, the bus offers as well: HTTP is for programs without MQTT, and for clients of ASSIST-IoT and
+aerOS. It is off unless it is configured.
+
+| variable | |
+|---|---|
+| `FEDBUS_HTTP` | host:port; without it a service listens on no port. Alone it serves `/healthz` and `/metrics` only |
+| `FEDBUS_HTTP_TOKENS_FILE` | the tokens file: the API is on. Several services may share one file |
+| `FEDBUS_HTTP_CERT`, `FEDBUS_HTTP_KEY` | files of a certificate and its private key in PEM: TLS 1.2 or later, read at the start |
+
+Each service describes its API at `/openapi.json` (OpenAPI 3.1) and, where the package `swagger-ui-bundle` is installed
+(the extra `api-docs`; controller, repository and inference have it), at `/docs` with Swagger UI, in which requests can
+be sent: *Authorize* takes a token. Its files come from the package and the page's Content-Security-Policy allows no
+others, so a browser loads nothing from elsewhere. Without the package `/docs` is a plain page.
+
+## Tokens
+
+```
+fedbus tokens new ci models:read models:write jobs:read jobs:write --file tokens
+fedbus tokens list --file tokens
+fedbus tokens revoke ci --file tokens
+```
+
+`new` prints the token once. The file has a line for each token: its name, its scopes, and its SHA-256, never the token
+itself; a token is 256 random bits, so its digest needs no salt. Only the owner may read the file (mode 0600), else the
+service refuses it. A service looks for a change of the file at each request, so a new token works at once and a revoked
+one ends at once. While the file cannot be read, no token is accepted (503), and the log says why
+(`http_tokens_unreadable`).
+
+A request has the header `Authorization: Bearer TOKEN`. Without a valid token it is answered with 401, with one that
+lacks the scope with 403, both before its body is read. After {MAX_FAILED_LOGINS} wrong tokens in {FAILED_LOGINS_SECONDS:g} s
+an address gets 429 for further wrong ones; the right token of another client at that address still works. Tokens are
+compared in constant time.
+
+| scope | allows to |
+|---|---|
+"""
+
+EXAMPLES = f"""
+## Try it
+
+In an environment that has fedbus, a broker on this machine without access rules (`mosquitto -p 1883`), and in the root
+of the source:
+
+```
+fedbus tokens new me models:read models:write results:read results:write documents:read documents:write jobs:read jobs:write --file tokens > token
+export FEDBUS_HTTP_TOKENS_FILE=tokens
+FEDBUS_HTTP=127.0.0.1:9051 FEDBUS_DATA=data python -m fedbus_repository &
+FEDBUS_HTTP=127.0.0.1:9052 python -m fedbus_controller &
+```
+
+With `REPOSITORY=http://127.0.0.1:9051`, `CONTROLLER=http://127.0.0.1:9052`,
+`AUTH="Authorization: Bearer $(cat token)"` and `FOLDER=$(mktemp -d)`, a first version of the digits model, with weights
+that are all zero; the first line writes them:
+
+```
+$ python -c "import json, numpy as np; t = json.load(open('libs/fedbus/src/fedbus/demo_data/model.json'))['layout']; np.savez('$FOLDER/weights.npz', **{{x['name']: np.zeros(x['shape'], x['dtype']) for x in t}})"
+$ curl -fsS -H "$AUTH" $REPOSITORY/model --data-binary @libs/fedbus/src/fedbus/demo_data/model.json
+$ curl -fsS -H "$AUTH" -X PUT $REPOSITORY/model/digits/1 -F weights=@$FOLDER/weights.npz -F file=@libs/fedbus/src/fedbus/demo_data/digits.tflite
+$ curl -fsS -H "$AUTH" $REPOSITORY/model
+$ curl -fsS -H "$AUTH" $REPOSITORY/model/digits/latest -o $FOLDER/digits.blob
+$ curl -fsS -H "$AUTH" $REPOSITORY/model/digits/latest -r 0-99 | wc -c
+$ curl -fsS -H "$AUTH" $REPOSITORY/models/download/shell/model_digits_1 -o $FOLDER/digits.tflite
+```
+
+A job, its state, its file, its configuration; and an end to it:
+
+```
+$ curl -fsS -H "$AUTH" $CONTROLLER/job/config/digits-1 --data-binary @libs/fedbus/src/fedbus/demo_data/job.json
+$ curl -fsS -H "$AUTH" $CONTROLLER/job/status/digits-1
+$ curl -fsS -H "$AUTH" $CONTROLLER/job/file/digits-1
+$ curl -fsS -H "$AUTH" $CONTROLLER/configurations
+$ curl -fsS -H "$AUTH" -X POST $CONTROLLER/job/stop/digits-1
+$ curl -fsS -H "$AUTH" $CONTROLLER/job/result/digits-1
+```
+
+A transformation of another program, with its file:
+
+```
+$ curl -fsS -H "$AUTH" $REPOSITORY/transformation -d '{{"id": "scale", "parameter_types": {{"factor": "float"}}, "default_values": {{"factor": 2}}, "outputs": ["x"], "needs": {{"RAM": 0.1}}}}'
+$ curl -fsS -H "$AUTH" -X PUT $REPOSITORY/transformation/scale -F file=@README.md
+$ curl -fsS -H "$AUTH" $REPOSITORY/transformation/scale
+$ curl -fsS -H "$AUTH" -X DELETE $REPOSITORY/transformation/scale
+```
+
+## Downloads and uploads
+
+Both are streamed, for any size of file, with a few blocks in memory. A download has the BLAKE3 digest of its bytes as
+strong `ETag`, and takes one range (`Range: bytes=0-99`, `100-`, `-100`) with `If-Range`; a range that begins beyond the
+end is answered with 416 and the size in `Content-Range`. `HEAD`, `If-Match` and `If-None-Match` work as usual. So
+`curl -C -` continues a download.
+
+An upload needs a `Content-Length`, is a form with one file or the file itself as the body, and leaves nothing if it
+breaks off. Its space is reserved first: one that does not fit the disk is answered with 507 at once, before it is sent.
+With the header `Fedbus-Digest` (its BLAKE3 digest) it is written once, else twice, so that twice its size must be free;
+with `Content-Digest: sha-256=:BASE64:` (RFC 9530) that digest is checked. At most {MAX_UPLOADS_AT_ONCE} uploads are received
+at a time, further ones get 503 with `Retry-After`.
+
+**Files are never executed.** The files of strategies, transformations, collectors and results are stored and sent back
+byte for byte. No service of fedbus loads, unpickles or runs one, whatever a client claims that it is. A program that
+downloads such a file and unpickles it runs what its uploader wrote; use formats without code.
+
+A document (a strategy, a transformation, a collector, a result, a draft or the `meta` of a version) has at most
+{MAX_DOCUMENT_BYTES // 1024} KiB of JSON, a draft of a version a spec's size; there are at most {MAX_DOCUMENTS} of each kind.
+
+## Limits
+
+| what | limit |
+|---|---|
+| connections of a service | {MAX_HTTP_CONNECTIONS}; further ones are closed at once |
+| time from the connection to the end of the first request's headers | {FIRST_REQUEST_SECONDS:g} s |
+| time without a byte of a body | {STALLED_BODY_SECONDS:g} s, then 408 |
+| time that the controller waits for the repository | {ANSWER_SECONDS:g} s, then 504 |
+
+Every refusal is JSON, `{{"error": …, "faults": […]}}`, and states what was expected. What a private job hides from
+users of the bus is hidden here as well: reports of its versions and results have the ε, and no figure of its agents.
+
+"""
+SECTIONS: Sequence[tuple[str, ApiDescription, str]] = (
+    (
+        "Repository",
+        repository(),
+        """The paths and status codes of ASSIST-IoT's FL repository: 201 created, 204 changed or deleted, 400 for a
+duplicate, 404 for what is missing. A version of a model is a number here, which counts from 1; where one is read it may
+also be `latest`, an alias or a tag. `POST /model` takes a model spec, as `fedbus models push` reads it; `PUT` sends the
+weights (`.npz`, or a blob of the encoding `plain`) and the files of the spec, and is checked like a push.
+""",
+    ),
+    (
+        "Controller",
+        controller(),
+        """Jobs and configurations, with the paths of ASSIST-IoT's orchestrator and training collector. A job file is
+[that of fedbus](job-file.md), and takes the same way as one on the bus. With the header `Idempotency-Key`, equal
+requests are one job; so are equal files of one `training_id`. A controller without the lease answers 503. Statuses are
+`WAITING`, `TRAINING`, `FINISHED`, `INTERRUPTED` (failed or cancelled) and `INACTIVE` (not known).
+""",
+    ),
+    (
+        "Inference service",
+        inference(),
+        """Predictions: the Open Inference Protocol v2, TensorFlow Serving's JSON.
+""",
+    ),
+    (
+        "Agent",
+        agent(),
+        """Jobs without a controller, with aerOS's paths: see [agent.md](agent.md). An agent may have one token in
+place of a tokens file; it allows everything.
+""",
+    ),
+)
+
+
+def http_page() -> str:
+    """Return the page of all HTTP APIs."""
+    scopes = "".join(f"| `{scope}` | {what} |\n" for scope, what in SCOPE_MEANINGS.items())
+    parts = [HEAD, scopes, EXAMPLES]
+    for title, api, text in SECTIONS:
+        parts += [f"## {title}\n\n{text}\n", *_table(api)]
+        if title == "Controller":
+            parts += _without_meaning()
+    return "".join(parts).rstrip() + "\n"
+
+
+def _table(api: ApiDescription) -> Iterator[str]:
+    yield "| request | scope | meaning | answers |\n|---|---|---|---|\n"
+    for endpoint in api.endpoints:
+        if endpoint.handler != "no_meaning":
+            yield _row(endpoint)
+    yield "\n"
+
+
+def _row(endpoint: Endpoint) -> str:
+    scope = "none" if endpoint.public else f"`{endpoint.scope}`"
+    query = "".join(f"; `?{name}=`: {what}" for name, what in endpoint.query.items())
+    refusals = (f"{status}: {why}" for status, why in endpoint.errors.items())
+    answers = "; ".join([str(endpoint.response[0]), *refusals])
+    meaning = (endpoint.summary.rstrip(".") + query).replace("|", "\\|")
+    answers = answers.replace("|", "\\|")
+    return f"| `{endpoint.method} {endpoint.path}` | {scope} | {meaning} | {answers} |\n"
+
+
+def _without_meaning() -> Iterator[str]:
+    yield "These paths of ASSIST-IoT have no meaning in fedbus, and are answered with 501:\n\n"
+    yield "| path | why, and what to use instead |\n|---|---|\n"
+    for path, why in NO_MEANING.items():
+        yield f"| `{path}` | {why} |\n"
+    yield "\n"
