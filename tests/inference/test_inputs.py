@@ -160,3 +160,56 @@ def test_inputs_that_a_spec_states_wrongly_are_refused(named: object, sentence: 
     """At the push already, which reads them alike."""
     with pytest.raises(WireError, match=sentence):
         read_input_specs({"inputs": named}, MAX_ELEMENTS)
+
+
+RANGED = {"inputs": InputSpec((2,), range=(0, 16))}
+WARNED = {"inputs": InputSpec((2,), range=(0, 16), warns=True)}
+
+
+def test_numbers_outside_the_range_of_training_are_refused() -> None:
+    """Named and counted; rounding is forgiven."""
+    sentence = "; this model takes numbers from 0 to 16, as in training"
+    for value, place in (
+        ([[1, 17]], "inputs[0][1] is 17"),
+        ([-1, 2], "inputs[0] is -1"),
+        ([[17, 1], [1, 18]], "inputs[0][0] is 17, and 1 more such number"),
+        ([[17, 17], [1, 18]], "inputs[0][0] is 17, and 2 more such numbers"),
+        (raw(np.array([[1, 17]], "<f4")), "inputs[0][1] is 17"),
+    ):
+        with pytest.raises(WireError) as caught:
+            parse_inputs(value, RANGED, MAX_ELEMENTS)
+        assert str(caught.value) == place + sentence
+    assert parse_inputs([[0, 16.000001]], RANGED, MAX_ELEMENTS).rows == 1
+    assert "[2] (float32, from 0 to 16)" in expected_inputs(RANGED)
+
+
+def test_or_answered_with_a_warning() -> None:
+    """As the model says."""
+    found = parse_inputs([[1, 17]], WARNED, MAX_ELEMENTS)
+    assert found.warnings == (
+        "inputs[0][1] is 17; in training all were from 0 to 16, so the answer may be wrong",
+    )
+    assert parse_inputs([[1, 16]], WARNED, MAX_ELEMENTS).warnings == ()
+    specs = {**TWO, "age": InputSpec((), "int32", range=(0, 130), warns=True)}
+    (warning,) = parse_inputs({"image": [1, 2], "age": [200]}, specs, MAX_ELEMENTS).warnings
+    assert warning.startswith("inputs.age[0] is 200; in training")
+    stated = {"shape": [2], "range": [0, 16], "out_of_range": "warn"}
+    assert read_input_specs(stated, MAX_ELEMENTS) == WARNED
+
+
+@pytest.mark.parametrize(
+    ("stated", "sentence"),
+    [
+        ({"range": 3}, "input.range is 3; expected the lowest and the highest number"),
+        ({"range": [0]}, "input.range is"),
+        ({"range": [1, 1]}, "input.range is"),
+        ({"range": ["0", "1"]}, "input.range is"),
+        ({"range": [0, float("inf")]}, "input.range is"),
+        ({"out_of_range": "ignore"}, "input.out_of_range is 'ignore'; expected refuse or warn"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(stated: dict[str, Any], sentence: str) -> None:
+    """At the push."""
+    with pytest.raises(WireError) as caught:
+        read_input_specs(stated, MAX_ELEMENTS)
+    assert sentence in str(caught.value)

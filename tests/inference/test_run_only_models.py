@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from fedbus.client.model_inputs import InputTerms
 from fedbus.client.model_source import prepare_model
 from fedbus.core.actions import Reply
 from fedbus.data.digits import digits
@@ -30,9 +31,9 @@ ROWS, _ = digits()
 OPENERS = {"tflite": open_runtime, "onnx": OnnxRuntime}
 
 
-def served(name: str) -> ServedVersion:
+def served(name: str, inputs: InputTerms | None = None) -> ServedVersion:
     """Push a file, and load it as the service does."""
-    packed = prepare_model(FOLDER / name)
+    packed = prepare_model(FOLDER / name, inputs=inputs)
     push, blobs = packed.push, packed.blobs
     latest = ModelLatest(
         model=push.model,
@@ -87,3 +88,58 @@ def test_named_inputs_and_outputs_of_a_file(kind: str) -> None:
     found = answer(made, {"image": [[1, 2, 3, 4], [0, 0, 0, 1]], "extra": [[1, 1], [5, 0]]})
     assert found["outputs"] == {"total": [12, 6], "twice": [[2, 4, 6, 8], [0, 0, 0, 2]]}
     assert "'extra' is missing" in str(answer(made, {"image": [[1, 2, 3, 4]]})["error"])
+
+
+STEPS = json.dumps(
+    [
+        {"id": "normalize", "parameters": {"high": 16}},
+        {"id": "one-hot", "parameters": {"classes": 10}},
+    ]
+)
+
+
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_raw_readings_are_answered_as_prepared_ones(kind: str) -> None:
+    """Pixels of 0 to 16, by the model's own transforms; other numbers as the model says."""
+    said = InputTerms(preprocessing=STEPS, range=(0, 16), out_of_range="warn")
+    made = served(f"plain.{kind}", said)
+    pixels = np.rint(ROWS[:7] * 16)
+    found, wanted = (
+        answer(made, pixels.tolist()),
+        answer(served(f"plain.{kind}"), ROWS[:7].tolist()),
+    )
+    np.testing.assert_allclose(np.array(found["outputs"]), np.array(wanted["outputs"]), atol=1e-6)
+    assert "warnings" not in found
+    far = answer(made, (pixels * -1).tolist())
+    assert "in training all were from 0 to 16" in str(far["warnings"])
+    refusing = served(f"plain.{kind}", InputTerms(preprocessing=STEPS, range=(0, 16)))
+    assert "this model takes numbers from 0 to 16" in str(answer(refusing, (pixels * 2).tolist()))
+
+
+def test_rows_that_a_transform_refuses_are_the_requests_fault() -> None:
+    """Not a failure of the model; those that wait beside it are answered."""
+    made = served("plain.tflite", InputTerms(preprocessing=STEPS))
+    pixels = np.rint(ROWS[:1] * 16)
+    payloads = [json.dumps({"inputs": (pixels * n).tolist()}).encode() for n in (1, 2)]
+    requests = [PredictionRequest(each, Encoding.JSON, REPLY) for each in payloads]
+    result = answer_requests(made, requests, 10_000)
+    assert (result.refused, result.failure) == (1, "")
+    good, bad = (json.loads(reply.payload) for reply in result.replies if isinstance(reply, Reply))
+    assert "outputs" in good
+    assert bad["error"].startswith(
+        "the model's preprocessing: transform 1 (normalize): x holds 1.875"
+    )
+
+
+def test_rows_that_grow_too_large_between_steps_are_refused() -> None:
+    """The memory is bounded before it is taken."""
+    steps = [
+        {"id": "resize", "parameters": {"size": [4000, 4000]}},
+        {"id": "resize", "parameters": {"size": [8, 8]}},
+        {"id": "reshape", "parameters": {"size": [64]}},
+    ]
+    said = InputTerms(preprocessing=json.dumps(steps), raw_input='{"shape": [8, 8, 1]}')
+    made = served("plain.tflite", said)
+    rows = np.zeros((20, 8, 8, 1), np.float32)
+    found = answer(made, rows.tolist())
+    assert "in the model's preprocessing; at most 1073741824: send fewer" in str(found["error"])

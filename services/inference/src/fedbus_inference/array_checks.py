@@ -12,6 +12,9 @@ from fedbus.number_text import format_against
 _MAX_NORMALIZED = 1 + 1e-6
 """The tolerance of agents for normalized rows; see `fedbus.data.format.check_batch`."""
 
+_RANGE_TOLERANCE = 1e-6
+"""Part of a declared range by which rounding may lead out of it."""
+
 
 def element_path(index: int, shape: Sequence[int], where: str = "inputs") -> str:
     """Format the path of an element from its flat index: `inputs[0][3]`."""
@@ -57,3 +60,17 @@ def check_normalized(array: Array, where: str = "inputs") -> None:
             "this model takes numbers from -1 to 1, as in training: scale the inputs as the "
             "agents' data are scaled (for example, divide the bytes of an image by 255)"
         )
+
+
+def outside_range(array: Array, low: float, high: float, where: str = "inputs") -> str:
+    """Name the first element outside a range, and count the others; empty if there is none."""
+    slack = _RANGE_TOLERANCE * (high - low)
+    outside = (array < low - slack) | (array > high + slack)
+    if not outside.any():
+        return ""
+    index = int(outside.argmax())
+    value = float(array.flat[index])
+    shown = format_against(value, high if value > high else low)
+    more = int(outside.sum()) - 1
+    others = f", and {more} more such {'number' if more == 1 else 'numbers'}" if more else ""
+    return f"{element_path(index, array.shape, where)} is {shown}{others}"

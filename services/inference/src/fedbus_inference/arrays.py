@@ -20,6 +20,7 @@ from fedbus_inference.array_checks import (
     check_normalized,
     check_range,
     element_path,
+    outside_range,
 )
 from fedbus_inference.input_spec import InputSpec
 
@@ -81,6 +82,12 @@ def check_array(
 def _in_range(array: Array, input_spec: InputSpec, where: str) -> Array:
     if input_spec.normalized:
         check_normalized(array, where)
+    if input_spec.range is not None and not input_spec.warns:
+        low, high = input_spec.range
+        if outside := outside_range(array, low, high, where):
+            raise WireError(
+                f"{outside}; this model takes numbers from {low:g} to {high:g}, as in training"
+            )
     return array
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from fedbus.errors import WireError
 from fedbus.frameworks.outputs import derived_outputs
 from fedbus.wire.output_kinds import OutputKind
 from fedbus_inference.arrays import to_raw
@@ -64,11 +65,11 @@ class PredictionFailure:
 
     Attributes:
         sentence: For the caller.
-        reason: For the log.
+        reason: Of the model's failure, for the log; empty if the inputs are at fault.
     """
 
     sentence: str
-    reason: str
+    reason: str = ""
 
 
 PredictionResult: TypeAlias = PredictedOutputs | PredictionFailure
@@ -98,9 +99,8 @@ def _predict_together(
     served: ServedVersion, requests: Sequence[Inputs]
 ) -> Iterator[PredictionResult]:
     names = requests[0].arrays
-    found = served.predict(
-        {name: np.concatenate([request.arrays[name] for request in requests]) for name in names}
-    )
+    joined = {name: np.concatenate([each.arrays[name] for each in requests]) for name in names}
+    found = served.predict(served.prepare(joined))
     derived = _derive(served, found)
     first = 0
     for request in requests:
@@ -111,7 +111,11 @@ def _predict_together(
 
 def _predict_alone(served: ServedVersion, request: Inputs) -> PredictionResult:
     try:
-        found = served.predict(request.arrays)
+        prepared = served.prepare(request.arrays)
+    except WireError as error:
+        return PredictionFailure(str(error))
+    try:
+        found = served.predict(prepared)
         rows = slice(0, request.rows)
         return _prediction(served, found, _derive(served, found), rows, request.warnings)
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; callers get the message

@@ -19,11 +19,15 @@ class InputSpec:
     Attributes:
         shape: None where the model spec does not state it.
         normalized: All elements lie between -1 and 1, as in the training data.
+        range: Lowest and highest element in the training data; None where it is not stated.
+        warns: Elements outside the range are answered with a warning, not refused.
     """
 
     shape: tuple[int, ...] | None
     dtype: str = "float32"
     normalized: bool = False
+    range: tuple[float, float] | None = None
+    warns: bool = False
 
     @property
     def expected(self) -> str:
@@ -32,6 +36,8 @@ class InputSpec:
             return "a list of examples"
         batch = ", ".join(["n", *map(str, self.shape)])
         range_ = ", normalized to -1 to 1" if self.normalized else ""
+        if self.range is not None:
+            range_ += f", from {self.range[0]:g} to {self.range[1]:g}"
         return f"{list(self.shape)} ({self.dtype}{range_}), or [{batch}] for n examples"
 
     def batch_shape(self, shape: tuple[int, ...], where: str = "inputs") -> tuple[int, ...]:
@@ -50,14 +56,16 @@ def read_input_specs(stated: Mapping[str, Any], max_elements: int) -> dict[str, 
     Without a shape, any shape is accepted. Raise WireError as `read_inputs` does, or if one example
     has more than `max_elements` elements.
     """
-    found = {name: _spec_of(each) for name, each in read_inputs(stated).items()}
+    found = {name: spec_of(each) for name, each in read_inputs(stated).items()}
     total = sum(math.prod(spec.shape or ()) for spec in found.values())
     check_count((total,), max_elements)
     return found
 
 
-def _spec_of(found: ModelInput) -> InputSpec:
-    return InputSpec(None if found.row is None else found.row.size, found.dtype, found.normalized)
+def spec_of(found: ModelInput) -> InputSpec:
+    """Return the spec of an input that a model spec states."""
+    shape = None if found.row is None else found.row.size
+    return InputSpec(shape, found.dtype, found.normalized, found.range, found.warns)
 
 
 def _reshape_hint(found: tuple[int, ...], expected: tuple[int, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from fedbus.errors import WireError
 from fedbus.model.layout import Array
 from fedbus.text import listed
+from fedbus_inference.array_checks import outside_range
 from fedbus_inference.arrays import check_array, parse_array
 from fedbus_inference.input_spec import InputSpec
 from fedbus_inference.served_version import NamedArrays
@@ -67,7 +68,7 @@ def parse_inputs(value: object, specs: Mapping[str, InputSpec], max_elements: in
     if len(specs) > 1:
         raise WireError(f"inputs: expected a map with one array for each of {_takes(specs)}")
     ((name, spec),) = specs.items()
-    return _checked({name: parse_array(value, spec, max_elements)})
+    return _checked({name: parse_array(value, spec, max_elements)}, specs)
 
 
 def check_inputs(arrays: NamedArrays, specs: Mapping[str, InputSpec], max_elements: int) -> Inputs:
@@ -100,17 +101,29 @@ def _check_each(
         where = "inputs" if len(specs) == 1 else f"inputs.{name}"
         found[name] = check(given[name], spec, left, where)
         left -= found[name].size
-    return _checked(found)
+    return _checked(found, specs)
 
 
-def _checked(arrays: dict[str, Array]) -> Inputs:
+def _checked(arrays: dict[str, Array], specs: Mapping[str, InputSpec]) -> Inputs:
     rows = {name: len(array) for name, array in arrays.items()}
     if len({*rows.values()}) > 1:
         raise WireError(
             "inputs: expected as many examples in each input, got "
             + ", ".join(f"{count} in {name}" for name, count in rows.items())
         )
-    return Inputs(arrays)
+    count = len(specs)
+    warnings = (_range_warning(name, arrays[name], spec, count) for name, spec in specs.items())
+    return Inputs(arrays, tuple(filter(None, warnings)))
+
+
+def _range_warning(name: str, array: Array, spec: InputSpec, count: int) -> str:
+    if spec.range is None or not spec.warns:
+        return ""
+    low, high = spec.range
+    outside = outside_range(array, low, high, "inputs" if count == 1 else f"inputs.{name}")
+    return outside and (
+        f"{outside}; in training all were from {low:g} to {high:g}, so the answer may be wrong"
+    )
 
 
 def _is_raw_array(value: object) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from fedbus.datasource.preprocessing import Preprocessing, read_preprocessing
 from fedbus.digest import digest_of
 from fedbus.errors import PluginError, TrainingError, TransferError
 from fedbus.model.blob_header import Blob
@@ -15,7 +16,7 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelLatest, ModelSpec
 from fedbus_inference.encoding import Encoding, pack
-from fedbus_inference.input_spec import InputSpec, read_input_specs
+from fedbus_inference.input_spec import InputSpec, read_input_specs, spec_of
 from fedbus_inference.served_version import OutputSpec, Predictor, ServedVersion
 from fedbus_inference.settings import InferenceSettings
 
@@ -46,6 +47,14 @@ class OpenedSpec:
     inputs: Mapping[str, InputSpec]
     framework: str
     blob: BlobRef | None
+    preprocessing: Preprocessing | None = None
+
+    @property
+    def raw_inputs(self) -> Mapping[str, InputSpec]:
+        """Return what a request has: before the preprocessing."""
+        if self.preprocessing is None:
+            return self.inputs
+        return dict.fromkeys(self.inputs, spec_of(self.preprocessing.raw))
 
 
 def open_spec(
@@ -69,7 +78,10 @@ def open_spec(
     if blob:
         check_size("architecture", blob.size, settings.max_model_bytes)
     inputs = read_input_specs(spec.input, settings.max_input_elements)
-    return OpenedSpec(blob_ref.digest, spec, inputs, framework, blob)
+    preprocessing = read_preprocessing(
+        spec.preprocessing, spec.raw_input, spec.input, settings.plugins
+    )
+    return OpenedSpec(blob_ref.digest, spec, inputs, framework, blob, preprocessing)
 
 
 def load_version(  # noqa: PLR0913, PLR0917 - the parts of a version, and what loads them
@@ -99,22 +111,23 @@ def load_version(  # noqa: PLR0913, PLR0917 - the parts of a version, and what l
     served = ServedVersion(
         latest.model,
         latest.version,
-        opened.inputs,
+        opened.raw_inputs,
         predictor,
         spec.answers,
         spec.classes,
         spec_digest=opened.digest,
         weights_bytes=latest.size,
+        preprocessing=opened.preprocessing,
     )
-    served = replace(served, outputs=_predict_zeros(served))
+    served = replace(served, outputs=_predict_zeros(served, opened.inputs))
     save(latest)
     return served
 
 
-def _predict_zeros(served: ServedVersion) -> dict[str, OutputSpec]:
+def _predict_zeros(served: ServedVersion, inputs: Mapping[str, InputSpec]) -> dict[str, OutputSpec]:
     """Return the outputs for one row of zeros; none if the spec does not state what a row is."""
     zeros: dict[str, Array] = {}
-    for name, spec in served.inputs.items():
+    for name, spec in inputs.items():
         if spec.shape is None:
             return {}
         zeros[name] = np.zeros((1, *spec.shape), spec.dtype)
@@ -124,14 +137,14 @@ def _predict_zeros(served: ServedVersion) -> dict[str, OutputSpec]:
         raise  # a fault of this machine, so the version is tried again
     except Exception as error:
         raise TrainingError(
-            f"the model fails on a row of zeros of shape {_shapes(served)}: "
+            f"the model fails on a row of zeros of shape {_shapes(inputs)}: "
             f"{type(error).__name__}: {error}"
         ) from error
     return {name: OutputSpec(each.shape[1:], each.dtype.name) for name, each in found.items()}
 
 
-def _shapes(served: ServedVersion) -> str:
-    return ", ".join(str(spec.shape) for spec in served.inputs.values())
+def _shapes(inputs: Mapping[str, InputSpec]) -> str:
+    return ", ".join(str(spec.shape) for spec in inputs.values())
 
 
 def weights_ref(latest: ModelLatest) -> BlobRef:

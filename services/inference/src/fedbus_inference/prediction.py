@@ -133,7 +133,7 @@ def answer_requests(
             continue
         result = next(predicted)
         if isinstance(result, PredictionFailure):
-            failure = result.reason
+            failure = result.reason or failure
         results.append(_build_reply(served, one, result))
     return BatchResult(results, failure)
 

@@ -6,7 +6,8 @@ from typing import Final, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 
-from fedbus.errors import TrainingError
+from fedbus.datasource.preprocessing import Preprocessing
+from fedbus.errors import TrainingError, WireError
 from fedbus.frameworks.outputs import OutputActivation, to_probabilities
 from fedbus.model.layout import DTYPES, Array, dtype_name
 from fedbus.wire.output_kinds import OutputKind
@@ -14,6 +15,8 @@ from fedbus_inference.input_spec import InputSpec
 
 NamedArrays: TypeAlias = Mapping[str, Array]
 """Arrays by the name of the input or output, each of shape (rows, …)."""
+MAX_PREPARED_BYTES: Final = 2**30
+"""Of the rows of one batch between two steps of a preprocessing."""
 ONLY_OUTPUT: Final = "outputs"
 """Name of a model's output where the framework gives it none."""
 
@@ -64,12 +67,13 @@ class ServedVersion:
     """One version of a model, ready to answer.
 
     Attributes:
-        inputs: What one example consists of, by name.
+        inputs: What one example consists of, by name; before the preprocessing.
         outputs: What one example is answered with, by name; empty where it is not known.
         output_kind: What the outputs mean, where the model spec states it.
         classes: Names of the classes or labels; () means numbers.
         spec_digest: Digest of the model spec.
         weights_bytes: Size of the weights.
+        preprocessing: The model's own transforms, from what a device reads to the model's input.
     """
 
     model: str
@@ -81,14 +85,31 @@ class ServedVersion:
     spec_digest: str = ""
     weights_bytes: int = 0
     outputs: Mapping[str, OutputSpec] = field(default_factory=dict)
+    preprocessing: Preprocessing | None = None
 
     @property
     def output_activation(self) -> OutputActivation | None:
         """Return the model's last operation; None if the predictor does not state it."""
         return cast("OutputActivation | None", getattr(self.predictor, "output_activation", None))
 
+    def prepare(self, inputs: NamedArrays) -> NamedArrays:
+        """Return checked inputs as the model takes them; raise WireError if a transform cannot."""
+        if self.preprocessing is None:
+            return inputs
+        ((name, rows),) = inputs.items()
+        size = len(rows) * self.preprocessing.max_row_bytes
+        if size > MAX_PREPARED_BYTES:
+            raise WireError(
+                f"inputs: {len(rows)} examples have {size} bytes in the model's preprocessing; "
+                f"at most {MAX_PREPARED_BYTES}: send fewer examples"
+            )
+        try:
+            return {name: self.preprocessing.apply(rows)}
+        except TrainingError as error:
+            raise WireError(f"the model's preprocessing: {error}") from error
+
     def predict(self, inputs: NamedArrays) -> ModelOutputs:
-        """Return outputs for checked inputs of (rows, …).
+        """Return outputs for prepared inputs of (rows, …).
 
         Raises:
             TrainingError: There is not one output for each row, or the model takes one input only.

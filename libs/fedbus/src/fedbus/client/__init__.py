@@ -14,7 +14,8 @@ methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
     repository        requests to the repository, as cores of a node; pure
     session_node      runs such a core, with blobs, in a session
     model_source      a model to be pushed: read or made (packing, model_factory), tried
-                      (model_rehearsal, model_file_check), its outputs named (model_outputs)
+                      (model_rehearsal, model_file_check), its outputs named (model_outputs), its
+                      input described (model_inputs)
     job_files         job files, and their ids
     names             names of jobs and models, validated
     missing_services  what a job waits for outside of itself; pure
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fedbus.client.address import BrokerLogin
     from fedbus.client.asyncio_client import Client, connect
     from fedbus.client.failures import Failed, JobRefused, Refused, Unreachable
+    from fedbus.client.model_inputs import InputTerms
     from fedbus.client.model_source import prepare_model
     from fedbus.client.packing import PackedModel
     from fedbus.client.results import (
@@ -55,6 +57,7 @@ __all__ = [
     "Configuration",
     "Failed",
     "InferenceResult",
+    "InputTerms",
     "JobFault",
     "JobHistory",
     "JobOutcome",
@@ -102,6 +105,7 @@ _MODULES = {
     "NodeStatus": "fedbus.client.results",
     "PackedModel": "fedbus.client.packing",
     "InferenceResult": "fedbus.client.results",
+    "InputTerms": "fedbus.client.model_inputs",
     "PrivacyShown": "fedbus.wire.messages",
     "PrivacySpent": "fedbus.wire.privacy",
     "PulledModel": "fedbus.client.results",

@@ -30,6 +30,7 @@ from fedbus.client.derived_models import (
 )
 from fedbus.client.job_files import JobSource, job_content, job_payload
 from fedbus.client.job_requests import AWAY_SECONDS
+from fedbus.client.model_inputs import InputTerms
 from fedbus.client.model_names import PAGE_VERSIONS
 from fedbus.client.names import configuration_name, model_name, version_choice, version_name
 from fedbus.client.names import job_id as checked_job
@@ -502,6 +503,7 @@ class Client:
         answers: str | None = None,
         classes: tuple[str, ...] = (),
         local_terms: bool = False,
+        inputs: InputTerms | None = None,
         reset: bool = False,
         progress: Progress = lambda _: None,
     ) -> PushedModel:
@@ -525,6 +527,7 @@ class Client:
             classes: Names of the outputs, in their order; by default those of the version before.
             local_terms: Whether a factory's .tflite file can be trained by FedProx, SCAFFOLD and
                 FedDyn, which add terms to the loss; it is larger and needs more memory.
+            inputs: Preprocessing that inference applies to raw rows, and the range of numbers.
             reset: Whether to replace a version that was trained, if need be by an equal one; ε then
                 begins again at 0.
             progress: Called with the number of bytes that were just sent.
@@ -549,6 +552,7 @@ class Client:
                 answers=answers,
                 classes=classes,
                 local_terms=local_terms,
+                inputs=inputs,
             )
         return await stored_models.push(self.connection, packed, reset=reset, progress=progress)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from fedbus.client.model_factory import is_factory, make_model
 from fedbus.client.model_files import is_model_file, read_model_file
+from fedbus.client.model_inputs import NO_INPUT_TERMS, InputTerms, complete_input
 from fedbus.client.model_outputs import OutputOptions
 from fedbus.client.model_rehearsal import rehearse
 from fedbus.client.packing import PackedModel, read_model, read_weights
@@ -27,6 +28,7 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
     answers: str | None = None,
     classes: tuple[str, ...] = (),
     local_terms: bool = False,
+    inputs: InputTerms | None = None,
 ) -> PackedModel:
     """Read a spec file, or call a factory, and have the model train one step here.
 
@@ -43,6 +45,7 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
         answers: What the model's outputs mean; its loss and last layer say it by default.
         classes: Names of the outputs, in their order.
         local_terms: Whether a factory's .tflite file can be trained with a strategy's terms.
+        inputs: What inference does with inputs before the model: preprocessing, and their range.
 
     Returns:
         The model, with a warning for each framework with which it was not tried.
@@ -72,5 +75,6 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
         )
     else:
         made = read_model(path, own, said, name)
+    made = made.with_spec(complete_input(made.spec(), inputs or NO_INPUT_TERMS))
     told += [*made.warnings, *rehearse(made)]
     return replace(made, warnings=tuple(told))

@@ -71,8 +71,12 @@ class PackedModel:
 
     def with_classes(self, classes: tuple[str, ...]) -> "PackedModel":
         """Return the model with these names of classes in its spec."""
+        return self.with_spec(replace(self.spec(), classes=classes))
+
+    def with_spec(self, changed: ModelSpec) -> "PackedModel":
+        """Return the model with another spec."""
         blobs = {name: blob for name, blob in self.blobs.items() if name != self.push.spec.digest}
-        spec_blob = codec.to_json(replace(self.spec(), classes=classes))
+        spec_blob = codec.to_json(changed)
         spec = blob_ref_of(spec_blob)
         return replace(
             self, push=replace(self.push, spec=spec), blobs={**blobs, spec.digest: spec_blob}

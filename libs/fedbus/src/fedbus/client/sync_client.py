@@ -18,6 +18,7 @@ from fedbus.client.derived_models import LEAST_RELEASED_AGENTS
 from fedbus.client.job_files import JobSource
 from fedbus.client.job_requests import AWAY_SECONDS
 from fedbus.client.loop_thread import LoopThread
+from fedbus.client.model_inputs import InputTerms
 from fedbus.client.model_names import PAGE_VERSIONS
 from fedbus.client.packing import PackedModel
 from fedbus.client.results import (
@@ -233,6 +234,7 @@ class SyncClient:
         answers: str | None = None,
         classes: tuple[str, ...] = (),
         local_terms: bool = False,
+        inputs: InputTerms | None = None,
         reset: bool = False,
         progress: Progress = lambda _: None,
     ) -> PushedModel:
@@ -247,6 +249,7 @@ class SyncClient:
                 answers=answers,
                 classes=classes,
                 local_terms=local_terms,
+                inputs=inputs,
                 reset=reset,
                 progress=progress,
             )

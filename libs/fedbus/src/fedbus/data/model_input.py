@@ -3,8 +3,11 @@
 A spec states its rows as `{"shape": [64], "dtype": "float32"}` or in aerOS's notation,
 `{"data_types": {"numerical": {"size": [64]}}}`, either of them at the top or under `x`. A model
 with several inputs states each by its name: `{"inputs": {"image": {"shape": …}, "age": …}}`.
+Beside them, `"range": [0, 16]` is that of the numbers in the training data, and `"out_of_range":
+"warn"` has inference answer other numbers with a warning instead of a refusal.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +22,8 @@ from fedbus.text import listed
 ONLY_INPUT: Final = "inputs"
 """Name of a model's input where its spec gives it none."""
 MAX_INPUTS: Final = 64
+OUT_OF_RANGE: Final = ("refuse", "warn")
+"""What inference does with numbers outside the stated range; the first is the default."""
 _IMAGE_DIMENSIONS = 3
 _SHOWN_CHARACTERS = 60
 _NAME: Final = r"[!-~]{1,128}"
@@ -33,11 +38,15 @@ class ModelInput:
         row: Format of one row; None where the spec does not state it.
         dtype: The dtype of the arrays that the model takes, by numpy's name.
         normalized: Whether all numbers must lie between -1 and 1.
+        range: Lowest and highest number; None where the spec does not state it.
+        warns: Whether other numbers are answered with a warning, not refused.
     """
 
     row: Field | None = None
     dtype: str = "float32"
     normalized: bool = False
+    range: tuple[float, float] | None = None
+    warns: bool = False
 
 
 def read_inputs(stated: Mapping[str, Any]) -> dict[str, ModelInput]:
@@ -91,7 +100,13 @@ def read_input(stated: Mapping[str, Any]) -> ModelInput:
         size = _read_shape(half["shape"])
         kind: Kind = "image" if len(size) == _IMAGE_DIMENSIONS else "numerical"
         row = Field(kind=kind, size=size, dtype=dtype if "dtype" in half else "")
-    return ModelInput(row=row, dtype=dtype, normalized=normalized)
+    return ModelInput(
+        row=row,
+        dtype=dtype,
+        normalized=normalized,
+        range=_read_range(half["range"]) if "range" in half else None,
+        warns=_read_out_of_range(half.get("out_of_range", OUT_OF_RANGE[0])) == "warn",
+    )
 
 
 def _read_field(half: Mapping[str, Any]) -> Field:
@@ -109,6 +124,24 @@ def _read_shape(shape: object) -> tuple[int, ...]:
             "above 0"
         )
     return tuple(shape)
+
+
+def _read_range(stated: object) -> tuple[float, float]:
+    match stated:
+        case [int() | float() as low, int() | float() as high] if low < high:
+            if math.isfinite(low) and math.isfinite(high):
+                return float(low), float(high)
+    raise WireError(
+        f"input.range is {_shown(stated)}; expected the lowest and the highest number, as [0, 255]"
+    )
+
+
+def _read_out_of_range(stated: object) -> str:
+    if stated not in OUT_OF_RANGE:
+        raise WireError(
+            f"input.out_of_range is {_shown(stated)}; expected {' or '.join(OUT_OF_RANGE)}"
+        )
+    return str(stated)
 
 
 def _read_dtype(dtype: object) -> str:

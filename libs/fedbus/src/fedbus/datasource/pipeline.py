@@ -41,6 +41,11 @@ class PipelineStep:
         """Whether the transform is an augmentation, for training only."""
         return bool(getattr(self.transform, "augments", False))
 
+    @property
+    def targets_only(self) -> bool:
+        """Whether the transform changes y alone, which a request to inference does not have."""
+        return bool(getattr(self.transform, "targets_only", False))
+
 
 def read_steps(plain: object, allowed: Collection[str] | None = None) -> list[PipelineStep]:
     """Make the transforms of a list; `allowed` as for `fedbus.plugins.load`.

@@ -241,7 +241,8 @@ class Transform(Protocol):
     """A step of an agent's pipeline, between its loader and its trainer.
 
     Its entry point names a factory, called with the step's parameters: `Resize(size=[28, 28])`. A
-    transform with the attribute `augments = True` is applied in training and not in evaluation.
+    transform with the attribute `augments = True` is applied in training and not in evaluation, and
+    one with `targets_only = True` changes y alone: inference leaves it out.
     """
 
     def transform_data(self, batch: Batch, rng: np.random.Generator, /) -> Batch:

@@ -13,6 +13,7 @@ from fedbus.limits import (
     MAX_TENSOR_NAME_CHARACTERS,
     MAX_TENSORS,
     MAX_TEXT_CHARACTERS,
+    MAX_TRANSFORMS,
 )
 from fedbus.scalars import Bounds, Flag, Ident, Number, Strict, Text, Whole, Word
 from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef
@@ -244,6 +245,10 @@ class ModelSpec:
             `{"blob": blob_ref}` refers to a file that the repository serves. The adapter validates
             it, and never executes it.
         input: The input format, in aerOS's notation.
+        preprocessing: Transforms from what a device reads to `input`, in the notation of an agent's
+            pipeline; inference applies them.
+        raw_input: The format of what the transforms start from, as `input`; empty: its shape,
+            float32.
         answers: The meaning of the outputs; None: not stated.
         classes: Names of the classes (or labels) in the order of the outputs; empty: no names.
         least_batch: Rows that a batch must have to be trained on.
@@ -253,6 +258,8 @@ class ModelSpec:
     layout: Annotated[tuple[TensorSpec, ...], Bounds(max_length=MAX_TENSORS)]
     architectures: Annotated[dict[Ident, dict[str, Any]], Bounds(max_length=MAX_STRUCTURES)]
     input: dict[str, Any] = field(default_factory=dict)
+    preprocessing: Annotated[tuple[dict[str, Any], ...], Bounds(max_length=MAX_TRANSFORMS)] = ()
+    raw_input: dict[str, Any] = field(default_factory=dict)
     answers: OutputKind | None = None
     classes: Annotated[tuple[Word, ...], Bounds(max_length=MAX_CLASS_NAMES)] = ()
     least_batch: Annotated[int, Strict(ge=1, lt=2**31)] = 1

@@ -37,6 +37,8 @@ def check_statements(spec: ModelSpec) -> None:
     if times > 1:
         raise WireError(f"classes: expected each name once, got {name!r} {times} times")
     read_inputs(spec.input)
+    if spec.raw_input:
+        read_inputs(spec.raw_input)
 
 
 def check_finite(weights: BlobRef, layout: Layout, read: Read) -> None:

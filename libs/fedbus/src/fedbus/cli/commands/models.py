@@ -34,6 +34,7 @@ from fedbus.client import stored_models
 from fedbus.client.asyncio_client import Client
 from fedbus.client.derived_models import LEAST_RELEASED_AGENTS
 from fedbus.client.model_formats import STDOUT, SUFFIXES, choose_format, model_file, save_model
+from fedbus.client.model_inputs import InputTerms
 from fedbus.client.model_outputs import OutputOptions, describe_outputs
 from fedbus.client.names import version_choice
 from fedbus.client.results import PulledModel, PushedModel, StoredModel
@@ -248,6 +249,39 @@ def push(
             "larger, and agents need memory for two more copies of the weights.",
         ),
     ] = False,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(
+            "--preprocessing",
+            metavar="FILE|JSON",
+            help='Transforms that inference applies to raw rows: [{"id": "normalize", '
+            '"parameters": {"high": 16}}], as the pipeline of an agent.',
+        ),
+    ] = None,
+    raw_input: Annotated[
+        str | None,
+        typer.Option(
+            "--raw-input",
+            metavar="FILE|JSON",
+            help='Format of raw rows, where the transforms change it: {"shape": [28, 28, 3]}.',
+        ),
+    ] = None,
+    number_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--range",
+            metavar="MIN MAX",
+            help="Lowest and highest number of rows in training.",
+        ),
+    ] = None,
+    out_of_range: Annotated[
+        str | None,
+        typer.Option(
+            "--out-of-range",
+            metavar="refuse|warn",
+            help="What inference does with other numbers; refuse by default.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Store a version of a model: its spec, the files the spec names, its weights.
@@ -266,6 +300,12 @@ def push(
     and only if a job has used it since. Without --classes it keeps the class names of the version
     before, if layout and answers are the same.
     """
+    inputs = InputTerms(
+        preprocessing=preprocessing,
+        raw_input=raw_input,
+        range=number_range,
+        out_of_range=out_of_range,
+    )
     outputs = OutputOptions(answers=answers, classes=read_classes(classes))
     options = ModelOptions(
         weights=weights,
@@ -273,6 +313,7 @@ def push(
         config=config,
         shape=shape,
         outputs=outputs,
+        inputs=inputs,
         local_terms=local_terms,
     )
     packed = run_interruptible(lambda _: packed_model(what, options))

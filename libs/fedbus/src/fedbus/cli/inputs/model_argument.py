@@ -8,6 +8,7 @@ import typer
 
 from fedbus.cli.inputs.model_options import read_config, read_shape
 from fedbus.cli.output import display
+from fedbus.client.model_inputs import NO_INPUT_TERMS, InputTerms
 from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions
 from fedbus.client.model_source import prepare_model
 from fedbus.client.packing import PackedModel
@@ -62,6 +63,7 @@ class ModelOptions:
     shape: str | None = None
     outputs: OutputOptions = NO_OUTPUT_OPTIONS
     local_terms: bool = False
+    inputs: InputTerms = NO_INPUT_TERMS
 
 
 def packed_model(what: str, options: ModelOptions) -> PackedModel:
@@ -80,6 +82,7 @@ def packed_model(what: str, options: ModelOptions) -> PackedModel:
         answers=options.outputs.answers,
         classes=options.outputs.classes,
         local_terms=options.local_terms,
+        inputs=options.inputs,
     )
     for warning in made.warnings:
         display.warn(warning)

@@ -18,6 +18,8 @@ class ClassIds:
         nearest: Whether soft labels become the class of the greatest share.
     """
 
+    targets_only = True
+
     def __init__(self, first: int = 0, *, nearest: bool = False) -> None:
         if type(first) is not int:
             raise TrainingError(f"first is {first!r}: expected a whole number")

@@ -90,6 +90,11 @@ class OneHot:
             raise TrainingError(f"classes is {classes!r}: expected 2 to {MAX_ONE_HOT_CLASSES}")
         self._classes, self._of = classes, check_half(of)
 
+    @property
+    def targets_only(self) -> bool:
+        """Whether the transform changes y alone."""
+        return self._of == "y"
+
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
         """(rows,) or (rows, 1) whole numbers; returns (rows, classes)."""
         numbers = rows(batch, self._of).reshape(-1)
@@ -137,6 +142,11 @@ class Cast:
         if dtype not in DTYPES:
             raise TrainingError(f"dtype is {dtype!r}: expected {listed(DTYPES)}")
         self._dtype, self._of, self._rounded = np.dtype(dtype), check_half(of), rounded
+
+    @property
+    def targets_only(self) -> bool:
+        """Whether the transform changes y alone."""
+        return self._of == "y"
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
         """Any shape; returns the same."""

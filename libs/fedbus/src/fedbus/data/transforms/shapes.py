@@ -34,6 +34,11 @@ class Reshape:
         self._size = _whole("size", size, MAX_DIMENSIONS)
         self._of = check_half(of)
 
+    @property
+    def targets_only(self) -> bool:
+        """Whether the transform changes y alone."""
+        return self._of == "y"
+
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
         """(rows, …); returns (rows, *size)."""
         given = rows(batch, self._of)
