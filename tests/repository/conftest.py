@@ -16,11 +16,16 @@ from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.mongo.mongo_store import MongoStore
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.harness import AT, REPOSITORY, Harness
+from tests.repository.stores.certificates import make_authority
 from tests.repository.stores.mongo_faults import replace_in_gridfs
+from tests.repository.stores.mongo_proxy import MongoProxy
 from tests.repository.stores.mongo_server import MongoServer
 
 Open = Callable[[], Store]
+DatabaseOfName = Callable[[str], MongoSettings]
 ReplaceBlob = Callable[[BlobRef, bytes | None], None]
+
+PROXY_PASSWORD = "a password, with @:/?% in it"
 
 _databases = count(1)
 
@@ -42,20 +47,43 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite", "mongo"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """The URL of the MongoDB database that a store is in; empty: it is in a folder."""
-    return request.getfixturevalue("mongo_url") if request.param == "mongo" else ""
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test of a store on every kind of store.
+
+    Tests of handlers decide nothing that a store does not: two of their modules, which read most
+    of what is stored, run on MongoDB as well.
+    """
+    if "store_kind" not in metafunc.fixturenames:
+        return
+    module = metafunc.module.__name__
+    kinds = ["sqlite"]
+    if "handlers" not in module or module.endswith(("test_catalog", "test_commits")):
+        kinds.append("mongo")
+    if module.endswith("stores.test_base"):
+        kinds.append("mongo-tls")
+    metafunc.parametrize("store_kind", kinds)
 
 
 @pytest.fixture
-def reopen(database_url: str, tmp_path: Path, clock: Clock) -> Iterator[Open]:
+def database(request: pytest.FixtureRequest, store_kind: str) -> MongoSettings | None:
+    """The MongoDB database that a store is in, with TLS and a login or not; None: in a folder."""
+    if store_kind == "sqlite":
+        return None
+    url: str = request.getfixturevalue("mongo_url")
+    if store_kind == "mongo":
+        return MongoSettings(url)
+    behind_tls: DatabaseOfName = request.getfixturevalue("mongo_tls")
+    return behind_tls(url.rpartition("/")[2])
+
+
+@pytest.fixture
+def reopen(database: MongoSettings | None, tmp_path: Path, clock: Clock) -> Iterator[Open]:
     """Open the test's store, again after it was closed."""
     opened: list[Store] = []
 
-    def on_mongo() -> Store:
+    def on_mongo(database: MongoSettings) -> Store:
         return MongoStore(
-            MongoSettings(database_url),
+            database,
             lambda connection: GridFsBlobs(connection, tmp_path / "data"),
             keep=3,
             now=lambda: clock.now,
@@ -64,10 +92,10 @@ def reopen(database_url: str, tmp_path: Path, clock: Clock) -> Iterator[Open]:
     def open_it() -> Store:
         if opened:
             opened.pop().close()
-        if database_url:
-            opened.append(on_mongo())
-        else:
+        if database is None:
             opened.append(SqliteStore(tmp_path / "data", keep=3, now=lambda: clock.now))
+        else:
+            opened.append(on_mongo(database))
         return opened[-1]
 
     yield open_it
@@ -76,12 +104,12 @@ def reopen(database_url: str, tmp_path: Path, clock: Clock) -> Iterator[Open]:
 
 
 @pytest.fixture
-def replace_blob(database_url: str, tmp_path: Path) -> ReplaceBlob:
+def replace_blob(database: MongoSettings | None, tmp_path: Path) -> ReplaceBlob:
     """Put other content in the place of a blob, behind the store's back; None: remove it."""
 
     def replace_it(blob: BlobRef, content: bytes | None) -> None:
-        if database_url:
-            replace_in_gridfs(database_url, blob, content)
+        if database is not None:
+            replace_in_gridfs(database, blob, content)
             return
         path = blob_path(tmp_path / "data", blob.digest)
         path.unlink() if content is None else path.write_bytes(content)
@@ -110,6 +138,24 @@ def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServ
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def mongo_tls(
+    mongo_server: MongoServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DatabaseOfName]:
+    """Databases of the server behind TLS, which a user has to log in for."""
+    authority = make_authority(tmp_path_factory.mktemp("tls") / "ca")
+    context = authority.server("DNS:localhost", "IP:127.0.0.1")
+    with MongoProxy(mongo_server.port, tls=context, users={"fedbus": PROXY_PASSWORD}) as proxy:
+        base = f"mongodb://fedbus@localhost:{proxy.port}"
+        login = "authSource=admin&authMechanism=SCRAM-SHA-256"
+
+        def database_of_name(name: str) -> MongoSettings:
+            url = f"{base}/{name}?{login}"
+            return MongoSettings(url, password=PROXY_PASSWORD, ca_file=authority.ca_file)
+
+        yield database_of_name
 
 
 @pytest.fixture

@@ -53,11 +53,15 @@ class WriteFault:
 
 
 def open_store(
-    url: str, folder: Path, *, on_step: Callable[[str], None] = lambda _: None, keep: int = 3
+    database: str | MongoSettings,
+    folder: Path,
+    *,
+    on_step: Callable[[str], None] = lambda _: None,
+    keep: int = 3,
 ) -> MongoStore:
-    """Open a store whose jobs and versions are the same in each test."""
+    """Open a store, at a URL or by settings, whose secrets and times are always the same."""
     return MongoStore(
-        MongoSettings(url),
+        MongoSettings(database) if isinstance(database, str) else database,
         lambda connection: GridFsBlobs(connection, folder),
         keep=keep,
         on_step=on_step,
@@ -84,9 +88,9 @@ def digests_in_gridfs(url: str) -> set[str]:
     return {each["_id"] for each in found}
 
 
-def replace_in_gridfs(url: str, blob: BlobRef, content: bytes | None) -> None:
+def replace_in_gridfs(database: MongoSettings, blob: BlobRef, content: bytes | None) -> None:
     """Put other content in the place of a blob, as a faulty program would; None: remove it."""
-    connection = MongoConnection(MongoSettings(url))
+    connection = MongoConnection(database)
     name = {"_id": blob.digest}
     connection.run("a test", lambda db: db[FILES].delete_one(name))
     connection.run("a test", lambda db: db[CHUNKS].delete_many({"files_id": blob.digest}))

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from fedbus.errors import StoreError
+from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.mongo.mongo_store import MongoStore
+from tests.repository.conftest import DatabaseOfName
 from tests.repository.stores.mongo_faults import WriteFault, digests_in_gridfs, open_store
 from tests.repository.stores.mongo_server import MongoServer
 from tests.repository.stores.test_anchor_machine import AnchorMachine
@@ -25,6 +27,7 @@ class OnMongo(RuleBasedStateMachine):
     """What a machine does differently: its store."""
 
     server: MongoServer
+    over_tls: DatabaseOfName | None = None
     keep = 3
     database = ""
     fault: WriteFault
@@ -35,8 +38,8 @@ class OnMongo(RuleBasedStateMachine):
             self.database = f"machine_{next(_databases)}"
             self.fault = WriteFault()
         folder = Path(self.folder.name)  # type: ignore[attr-defined]  # of each machine
-        url = self.server.url(self.database)
-        return open_store(url, folder, on_step=self.fault, keep=self.keep)
+        where = self.over_tls or (lambda name: MongoSettings(self.server.url(name)))
+        return open_store(where(self.database), folder, on_step=self.fault, keep=self.keep)
 
     def digests(self) -> set[str]:
         """Return what the store has, from GridFS."""
@@ -71,9 +74,26 @@ def test_a_mongodb_store_stays_consistent(
 ) -> None:
     """Whatever requests arrive in whatever order, and whichever write fails."""
     anchors = machine is AnchorMachine
-    bases = (OnMongo if anchors else FailingOnMongo, machine)
-    fields = {"server": mongo_server, "keep": 2 if anchors else 3}
-    on_mongo = type(f"{machine.__name__}OnMongo", bases, fields)
+    run_machine(
+        machine,
+        OnMongo if anchors else FailingOnMongo,
+        {"server": mongo_server, "keep": 2 if anchors else 3},
+    )
+
+
+def test_a_mongodb_store_over_tls_with_a_login_stays_consistent(
+    mongo_server: MongoServer, mongo_tls: DatabaseOfName
+) -> None:
+    """As one without."""
+    over_tls = staticmethod(mongo_tls)
+    run_machine(StoreMachine, FailingOnMongo, {"server": mongo_server, "over_tls": over_tls})
+
+
+def run_machine(
+    machine: type[RuleBasedStateMachine], on: type[OnMongo], fields: dict[str, object]
+) -> None:
+    """Run a machine with what it does differently on MongoDB."""
+    on_mongo = type(f"{machine.__name__}OnMongo", (on, machine), fields)
     run_state_machine_as_test(
         on_mongo,
         settings=settings(
