@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
+from benchmarks.live_inference import LiveService, digits_repository, live_service
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus_inference.grpc_api.protocol.basic_inference_pb2 import (
     BasicInferenceRequest,
@@ -20,7 +21,6 @@ from fedbus_inference.grpc_api.protocol.basic_inference_pb2 import (
     Tensor32,
 )
 from fedbus_inference.grpc_api.tensor32 import read_tensor32, write_tensor32
-from tests.inference.live_service import LiveService, digits_repository, live_service
 
 pytestmark = pytest.mark.system
 

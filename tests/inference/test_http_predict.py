@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.inference.live_service import LiveService, digits_repository, live_service
+from benchmarks.live_inference import LiveService, digits_repository, live_service
 
 pytestmark = pytest.mark.system
 

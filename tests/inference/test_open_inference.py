@@ -11,10 +11,10 @@ import tritonclient.http as triton_http
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.live_inference import LiveService, digits_repository, live_service
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.mqtt.bus import BrokerAddress
-from tests.inference.live_service import LiveService, digits_repository, live_service
 
 pytestmark = pytest.mark.system
 

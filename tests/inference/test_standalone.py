@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import fedbus
+from benchmarks.live_inference import LiveService, live_service
 from fedbus.mqtt.bus import BrokerAddress
-from tests.inference.live_service import LiveService, live_service
 
 pytestmark = pytest.mark.system
 

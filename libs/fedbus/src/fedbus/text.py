@@ -1,10 +1,12 @@
-"""Lists and counts in sentences. Pure."""
+"""Lists, counts and similar names in sentences. Pure."""
 
+import difflib
 from collections.abc import Iterable
 from typing import Final
 
 MAX_LISTED_NAMES: Final = 12
 """Names that a sentence lists; it counts the rest."""
+_COMPARED_CHARACTERS: Final = 64
 
 
 def listed(names: Iterable[str]) -> str:
@@ -25,3 +27,9 @@ def counted(number: int, what: str) -> str:
         return f"{number} {what}"
     by_y = what.endswith("y") and what[-2:-1] not in set("aeiou")
     return f"{number} {what[:-1]}ies" if by_y else f"{number} {what}s"
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Return the choice with the most similar spelling; empty: none is similar."""
+    near = difflib.get_close_matches(name[:_COMPARED_CHARACTERS].lower(), list(choices), n=1)
+    return near[0] if near else ""

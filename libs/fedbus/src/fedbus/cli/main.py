@@ -39,8 +39,8 @@ from fedbus.cli.output import display
 from fedbus.cli.output.stdout import flush_stdout, open_stdout
 from fedbus.client.address import BrokerLogin, find_login
 from fedbus.errors import FedbusError
-from fedbus.jobs.faults import nearest
 from fedbus.runtime.setting_names import unknown_settings
+from fedbus.text import nearest
 
 MARKUP: Final[Literal["rich"] | None] = (
     "rich" if sys.__stdout__ and sys.__stdout__.isatty() else None

@@ -17,10 +17,9 @@ from fedbus.data.dataset import Batch
 from fedbus.data.format import Field, Format, check_batch, differences
 from fedbus.data.json_or_file import error_prefix, read_json_or_file
 from fedbus.errors import FedbusError, PluginError, TrainingError
-from fedbus.jobs.faults import nearest
 from fedbus.limits import MAX_TRANSFORMS
 from fedbus.plugins.protocols import Transform
-from fedbus.text import in_given_order
+from fedbus.text import in_given_order, nearest
 
 _NOT_NAMED: Final = {
     inspect.Parameter.POSITIONAL_ONLY,

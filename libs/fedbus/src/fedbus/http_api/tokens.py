@@ -16,8 +16,8 @@ from typing import Final
 
 from fedbus.errors import SettingsError
 from fedbus.http_api.scopes import SCOPES, Scope
-from fedbus.jobs.faults import nearest
 from fedbus.scalars import IDENT, IDENT_SAID
+from fedbus.text import nearest
 
 MAX_TOKENS_FILE_BYTES: Final = 256 * 1024
 MAX_HTTP_TOKENS: Final = 1000

@@ -10,10 +10,9 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from fedbus.jobs.faults import nearest
 from fedbus.jobs.field_types import NOT_A_FLAG, JobFileObject, Parameters
 from fedbus.limits import MAX_COMPRESSION_STEPS
-from fedbus.text import in_given_order
+from fedbus.text import in_given_order, nearest
 from fedbus.training.params import Argument
 
 Share = Annotated[float, Field(gt=0, lt=1), NOT_A_FLAG]

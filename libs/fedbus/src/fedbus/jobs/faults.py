@@ -1,6 +1,5 @@
 """Faults of a job file: error, text and JSON document, and the parts of their sentences."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -11,8 +10,6 @@ from fedbus.wire.json_reader import clip
 
 MAX_FAULTS = 100
 """Further faults are counted only, so that a hostile file cannot cause a huge reply."""
-
-_MAX_COMPARED_CHARACTERS = 64
 
 
 class JobFileError(WireError):
@@ -66,9 +63,3 @@ def show(value: object) -> str:
             return "an object"
         case _:
             return str(value)
-
-
-def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return the choice with the most similar spelling; empty: none is similar."""
-    near = difflib.get_close_matches(name[:_MAX_COMPARED_CHARACTERS].lower(), list(choices), n=1)
-    return near[0] if near else ""

@@ -11,13 +11,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fedbus.jobs.consistency import consistency_faults
-from fedbus.jobs.faults import MAX_FAULTS, JobFileError, nearest, show
+from fedbus.jobs.faults import MAX_FAULTS, JobFileError, show
 from fedbus.jobs.foreign_keys import FOREIGN_OBJECTS, translate
 from fedbus.jobs.framework_checks import argument_faults, valid_part_of
 from fedbus.jobs.json_tree import read
 from fedbus.jobs.privacy_consistency import ACCOUNTING, PRIVACY, privacy_faults
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS, JobFile
 from fedbus.scalars import IDENT_SAID
+from fedbus.text import nearest
 from fedbus.wire.documents import JobFault
 from fedbus.wire.json_reader import InvalidValue, Place, path_of, walk
 

@@ -9,7 +9,6 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Literal, TypeAlias, cast, get_args, overload
 
 from fedbus.errors import PluginError
-from fedbus.jobs.faults import nearest
 from fedbus.plugins.protocols import (
     Loader,
     ModelFactory,
@@ -25,7 +24,7 @@ from fedbus.plugins.strategy_protocols import (
     UpdateTransformFactory,
 )
 from fedbus.scalars import IDENT, IDENT_SAID
-from fedbus.text import listed
+from fedbus.text import listed, nearest
 from fedbus.training.options import extra_of
 
 Group = Literal[

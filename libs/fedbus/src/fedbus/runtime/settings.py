@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from fedbus.errors import SettingsError
-from fedbus.jobs.faults import nearest
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.runtime.heartbeat import HEARTBEAT_SECONDS
 from fedbus.runtime.node_name import node_name
 from fedbus.runtime.setting_names import PREFIX
 from fedbus.scalars import IDENT, IDENT_SAID
+from fedbus.text import nearest
 from fedbus.wire import topic_names, topics
 
 RepositoryNode: TypeAlias = Annotated[

@@ -9,12 +9,11 @@ from typing import Any, Final
 
 from fedbus.errors import PluginError
 from fedbus.jobs import JobFault
-from fedbus.jobs.faults import nearest
 from fedbus.plugins.isolation import CallTimeoutError
 from fedbus.strategies.factory_parameters import ANY_NAME, FactoryParameters, parameters_of
 from fedbus.strategies.part_factories import PartGroup, load_plugin, read_part
 from fedbus.strategies.strategy_names import installed_name, other_kind
-from fedbus.text import in_given_order
+from fedbus.text import in_given_order, nearest
 from fedbus.training.params import Argument, PluginChoice
 
 WHOLE: Final = "strategy"

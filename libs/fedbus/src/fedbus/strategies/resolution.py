@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from fedbus.errors import PluginError, SettingsError
 from fedbus.jobs import JobFault, JobFile, StrategyConfig, choice_of, training_params_of
-from fedbus.jobs.faults import nearest
 from fedbus.jobs.foreign_keys import ROUND_WORDS
 from fedbus.jobs.privacy_choice import MECHANISMS
 from fedbus.jobs.schema import ChoiceConfig
@@ -34,7 +33,7 @@ from fedbus.strategies.protection_terms import (
     protection_faults,
 )
 from fedbus.strategies.strategy_names import find_preset
-from fedbus.text import in_given_order, listed
+from fedbus.text import in_given_order, listed, nearest
 from fedbus.training.params import Argument, PluginChoice, TrainingParams
 from fedbus.wire.privacy import PrivacyTerms
 from fedbus.wire.strategies import Strategy

@@ -12,9 +12,9 @@ from typing import Final
 
 from fedbus import plugins
 from fedbus.errors import PluginError
-from fedbus.jobs.faults import nearest
 from fedbus.plugins import Group, Preset
 from fedbus.strategies.part_factories import load_plugin
+from fedbus.text import nearest
 from fedbus.training.params import PluginChoice
 
 _PREFIX: Final = "fed"

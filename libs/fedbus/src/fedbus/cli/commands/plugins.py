@@ -14,7 +14,6 @@ from fedbus.cli.output import display
 from fedbus.client.failures import Failed
 from fedbus.data import npz
 from fedbus.errors import FedbusError, PluginError, SettingsError
-from fedbus.jobs.faults import nearest
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
 from fedbus.plugins import Plugin
@@ -22,6 +21,7 @@ from fedbus.plugins.discovery import GROUPS, Group, find_all, installed_names
 from fedbus.plugins.inspection import Finding, inspect_all, inspect_one
 from fedbus.simulation.plugin_trial import TrialInputs, try_plugin
 from fedbus.strategies.plugin_description import describe_plugin
+from fedbus.text import nearest
 
 app = typer.Typer(help="List installed plug-ins and their faults; show or try one.")
 

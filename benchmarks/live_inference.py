@@ -74,7 +74,11 @@ class LiveService:
 
 @contextmanager
 def live_service(
-    folder: Path, broker: BrokerAddress | None = None, **settings: str
+    folder: Path,
+    broker: BrokerAddress | None = None,
+    *,
+    python: str = sys.executable,
+    **settings: str,
 ) -> Iterator[LiveService]:
     """Run a service in this block, by default open on loopback; without a broker, alone."""
     http, grpc = (f"127.0.0.1:{free_port()}" for _ in range(2))
@@ -90,7 +94,7 @@ def live_service(
     log = folder / "inference.log"
     with log.open("ab") as lines:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fedbus_inference"],
+            [python, "-m", "fedbus_inference"],
             env={name: value for name, value in environ.items() if value},
             stderr=lines,
         )
