@@ -53,7 +53,7 @@ def test_a_version_is_chosen_in_the_path_or_behind_the_name(service: LiveService
     status, body, _ = service.send(
         "/v1/models/digits/versions/9:predict", json.dumps({"instances": ROWS}).encode()
     )
-    assert (status, b"9" in body) == (404, True)
+    assert (status, b"9" in body) == (503, True)  # this repository does not say what it has
 
 
 def test_the_state_of_a_model_is_shown(service: LiveService) -> None:

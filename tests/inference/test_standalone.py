@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,27 @@ def test_changes_are_picked_up_while_the_service_runs(service: LiveService, mode
     shutil.copy(DEMO / "digits.tflite", torn / "digits.tflite")
     service.until_log('"version": 3, "event": "model_swapped"')
     assert predict(service)["version"] == 3
+
+
+def test_an_older_version_answers_when_it_is_asked_for(service: LiveService, models: Path) -> None:
+    """It is loaded then; until it is, the service says when to ask again."""
+    before = predict(service)
+    write_version(models, 2, scale=0.0)
+    service.until_log('"version": 2')
+    body, path = json.dumps({"instances": ROWS}).encode(), "/v1/models/digits/versions/{}:predict"
+    for _ in range(100):
+        status, answer, headers = service.send(path.format(1), body)
+        if status != 503:
+            break
+        time.sleep(float(headers["Retry-After"]) / 10)
+    assert (status, json.loads(answer)) == (200, before), service.log.read_text()
+    assert predict(service)["version"] == 2
+    for _ in range(100):
+        status, answer, headers = service.send(path.format(9), body)
+        if status != 503:
+            break
+        time.sleep(float(headers["Retry-After"]) / 10)
+    assert (status, b"no version 9; the folder has 1, 2" in answer) == (404, True), answer
 
 
 @pytest.mark.parametrize(

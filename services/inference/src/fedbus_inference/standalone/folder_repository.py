@@ -18,7 +18,7 @@ from fedbus.core.keys import Key
 from fedbus.text import listed
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelLatest
-from fedbus.wire.messages import ModelShown, RequestRefused, ShowModel
+from fedbus.wire.messages import KeptVersion, ModelShown, RequestRefused, ShowModel
 from fedbus.wire.topics import MODEL_LATEST
 from fedbus_inference.standalone.model_folders import Fingerprint, ScannedModels, VersionFiles
 from fedbus_inference.standalone.packed_versions import PackedVersion
@@ -237,7 +237,10 @@ class FolderRepository(Core):
             yield from self._pack_next()
 
     def _shown(self, sender: str, key: VersionPacking) -> Action:
-        push = self._models[key.model].packed[key.version].packed.push
+        model = self._models[key.model]
+        push = model.packed[key.version].packed.push
+        newest_first = sorted(model.files, reverse=True)
+        kept = tuple(KeptVersion(version=each, why="pushed") for each in newest_first)
         reference = ModelRef(
             model=key.model,
             version=key.version,
@@ -245,7 +248,8 @@ class FolderRepository(Core):
             spec=push.spec,
             source=self._name,
         )
-        return Send(sender, ModelShown(version=reference, history=()))
+        shown = ModelShown(version=reference, history=(), versions=len(kept), kept=kept[:1_000])
+        return Send(sender, shown)
 
     def _refused(self, sender: str, model: str, reason: str) -> Action:
         return Send(sender, RequestRefused(about=model, reason=reason))
