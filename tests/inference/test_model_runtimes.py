@@ -19,7 +19,9 @@ from fedbus.training.options import FRAMEWORKS, LIGHTEST_FIRST
 from fedbus.training.params import Architecture, TrainingParams, Update
 from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
+from fedbus_inference.input_spec import InputSpec
 from fedbus_inference.model_runtimes import load, runtime_for
+from fedbus_inference.served_version import ServedVersion
 from tests.fedbus.frameworks.alike import answers
 from tests.plugin_package import Install
 
@@ -167,12 +169,19 @@ class Fixed:
 
     def predict(self, inputs):
         return inputs * 0 + self.answer
+
+    def predict_named(self, inputs):
+        return {"all": sum(inputs.values()) + self.answer}
 """
     entries = "[fedbus.runtimes]\nfixed = acme_fixed:Fixed\n[fedbus.trainers]\nfixed = nothing:here"
     install("acme_fixed", entries, source)
     assert runtime_for("fixed").frameworks == ("fixed",)
     predictor = load("fixed", SPEC, {"answer": 4}, digits(1))
     assert answers(predictor, np.zeros((1, 2), np.float32)).tolist() == [[4.0, 4.0]]
+    specs = {"a": InputSpec((1,)), "b": InputSpec((1,))}
+    served = ServedVersion("own", 1, specs, predictor)
+    found = served.predict({"a": np.ones((2, 1)), "b": np.ones((2, 1))})
+    assert found.arrays["all"].tolist() == [[6.0], [6.0]]
 
 
 def test_a_spec_may_name_only_model_plug_ins_that_are_allowed(install: Install) -> None:

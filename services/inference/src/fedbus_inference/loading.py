@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from fedbus.datasource.preprocessing import Preprocessing, read_preprocessing
 from fedbus.digest import digest_of
 from fedbus.errors import PluginError, TrainingError, TransferError
 from fedbus.model.blob_header import Blob
@@ -21,6 +20,7 @@ from fedbus_inference.served_version import OutputSpec, Predictor, ServedVersion
 from fedbus_inference.settings import InferenceSettings
 
 if TYPE_CHECKING:
+    from fedbus.datasource.preprocessing import Preprocessing
     from fedbus.model.layout import Array
 
 Load: TypeAlias = Callable[[str, ModelSpec, Architecture, Blob, Predictor | None], Predictor]
@@ -47,7 +47,7 @@ class OpenedSpec:
     inputs: Mapping[str, InputSpec]
     framework: str
     blob: BlobRef | None
-    preprocessing: Preprocessing | None = None
+    preprocessing: "Preprocessing | None" = None
 
     @property
     def raw_inputs(self) -> Mapping[str, InputSpec]:
@@ -78,10 +78,17 @@ def open_spec(
     if blob:
         check_size("architecture", blob.size, settings.max_model_bytes)
     inputs = read_input_specs(spec.input, settings.max_input_elements)
-    preprocessing = read_preprocessing(
-        spec.preprocessing, spec.raw_input, spec.input, settings.plugins
-    )
+    preprocessing = _read_preprocessing(spec, settings)
     return OpenedSpec(blob_ref.digest, spec, inputs, framework, blob, preprocessing)
+
+
+def _read_preprocessing(spec: ModelSpec, settings: InferenceSettings) -> "Preprocessing | None":
+    if not spec.preprocessing and not spec.raw_input:
+        return None
+    # The code of pipelines is loaded for models that have one.
+    from fedbus.datasource.preprocessing import read_preprocessing  # noqa: PLC0415
+
+    return read_preprocessing(spec.preprocessing, spec.raw_input, spec.input, settings.plugins)
 
 
 def load_version(  # noqa: PLR0913, PLR0917 - the parts of a version, and what loads them

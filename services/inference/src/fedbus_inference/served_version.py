@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias, cast, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from fedbus.datasource.preprocessing import Preprocessing
 from fedbus.errors import TrainingError, WireError
 from fedbus.frameworks.outputs import OutputActivation, to_probabilities
 from fedbus.model.layout import DTYPES, Array, dtype_name
+from fedbus.plugins import PredictsNamed
 from fedbus.wire.output_kinds import OutputKind
 from fedbus_inference.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from fedbus.datasource.preprocessing import Preprocessing
 
 NamedArrays: TypeAlias = Mapping[str, Array]
 """Arrays by the name of the input or output, each of shape (rows, …)."""
@@ -29,15 +32,6 @@ class Predictor(Protocol):
 
     def predict(self, inputs: Array) -> Array | NamedArrays:
         """Return one output for each row, or several outputs by their names in the framework."""
-        ...
-
-
-@runtime_checkable
-class PredictsNamed(Protocol):
-    """A predictor of a model with several inputs."""
-
-    def predict_named(self, inputs: NamedArrays) -> Array | NamedArrays:
-        """Return one output for each row, or several; all inputs have as many rows."""
         ...
 
 
@@ -85,7 +79,7 @@ class ServedVersion:
     spec_digest: str = ""
     weights_bytes: int = 0
     outputs: Mapping[str, OutputSpec] = field(default_factory=dict)
-    preprocessing: Preprocessing | None = None
+    preprocessing: "Preprocessing | None" = None
 
     @property
     def output_activation(self) -> OutputActivation | None:

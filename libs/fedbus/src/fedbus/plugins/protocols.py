@@ -102,6 +102,22 @@ class Predicts(Protocol):
 
 
 @runtime_checkable
+class PredictsNamed(Protocol):
+    """A trainer or runtime that can predict for a model with several inputs."""
+
+    def predict_named(self, inputs: Mapping[str, Array], /) -> Array | Mapping[str, Array]:
+        """Compute the model's outputs, as `Predicts.predict` does.
+
+        Args:
+            inputs: Arrays of shape (rows, …), by the names in the spec's `input.inputs`.
+
+        Raises:
+            TrainingError: The inputs do not fit the model.
+        """
+        ...
+
+
+@runtime_checkable
 class DescribesRoles(Protocol):
     """A trainer that knows which of its model's tensors no gradient changes."""
 

@@ -199,6 +199,10 @@ def pull(
             + ("as --json does; choose one" if as_json else "which is a terminal; redirect it")
         )
     pulled = call(broker_of(ctx), partial(_pull, model, version, key))
+    if not pulled.spec.layout:
+        raise SettingsError(
+            f"{model}: the model only runs, and has no weights beside the file that was pushed"
+        )
     ref, arrays = pulled.ref, pulled.weights
     path = output or Path(f"{ref.model}-v{ref.version}{SUFFIXES[kind]}")
     if output == STDOUT:
