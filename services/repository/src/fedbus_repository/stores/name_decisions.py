@@ -116,7 +116,7 @@ class NameDecisions(JobDecisions):
                 target = found.target
                 if target is None or found.is_stored:
                     return _store(records, found)
-                kept = [each.version for each in records.with_weights(model)]
+                kept = () if target.kept else records.with_weights(model)
                 if fault := promotion_fault(target, kept, intact=intact.get(target.version, True)):
                     return StoreRefusal(fault)
                 if target.version in intact:

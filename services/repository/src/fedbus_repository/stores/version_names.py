@@ -176,12 +176,12 @@ def roll_back(
     )
 
 
-def promotion_fault(version: Version, kept: Iterable[int], *, intact: bool) -> str | None:
+def promotion_fault(version: Version, kept: Iterable[Version], *, intact: bool) -> str | None:
     """Return why an alias cannot name a version; None: it can.
 
     Args:
         version: The version.
-        kept: The versions of its model that have weights.
+        kept: The versions of its model that have weights; read only if it has none.
         intact: Its weights are in the store and have their digest.
     """
     what = f"version {version.version} of model {version.model!r}"
@@ -191,7 +191,8 @@ def promotion_fault(version: Version, kept: Iterable[int], *, intact: bool) -> s
             f"{version.model}@{version.version} --key FILE` makes a version that everyone can read"
         )
     if not version.kept:
-        numbers = in_given_order(str(each) for each in sorted(kept, reverse=True))
+        newest = sorted((each.version for each in kept), reverse=True)
+        numbers = in_given_order(map(str, newest))
         return f"the weights of {what} are deleted; versions with weights: {numbers}"
     if not intact:
         return (
