@@ -12,7 +12,7 @@ import pytest
 
 from fedbus.errors import StoreError
 from fedbus.simulation.oracle import check_records
-from fedbus.wire.messages import TagVersion
+from fedbus.wire.messages import PromoteVersion, RollBackAlias, TagVersion
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.mongo.mongo_history import MongoHistory
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
@@ -116,6 +116,11 @@ def push_again(store: Store) -> object:
     return store.push(message, ())
 
 
+def promote(store: Store, version: int) -> object:
+    """Make an alias name a version."""
+    return store.promote(PromoteVersion(model=MODEL, alias="production", version=version), USER)
+
+
 OPERATIONS = {
     "lease": Operation(
         lambda store: store.take_lease("controller.1", 1),
@@ -156,6 +161,16 @@ OPERATIONS = {
     ),
     "tag": Operation(
         push, lambda store: store.tag(TagVersion(model=MODEL, version=1, tag="paper"), USER)
+    ),
+    "promotion": Operation(
+        lambda store: (push(store), push_again(store), promote(store, 1)),
+        lambda store: promote(store, 2),
+    ),
+    "roll-back": Operation(
+        lambda store: (push(store), push_again(store), promote(store, 1), promote(store, 2)),
+        lambda store: store.roll_back(
+            RollBackAlias(model=MODEL, alias="production", expected=2), USER
+        ),
     ),
     "configuration": Operation(
         push, lambda store: isinstance(store.store_configuration(CONFIGURATION), ConfigurationEntry)

@@ -17,7 +17,8 @@ methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
                       (model_rehearsal, model_file_check), its outputs named (model_outputs), its
                       input described (model_inputs)
     job_files         job files, and their ids
-    names             names of jobs and models, validated
+    model_names       tags, aliases and lineage of versions
+    names             names of jobs, models and versions, validated
     missing_services  what a job waits for outside of itself; pure
 """
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgentFacts",
+    "AliasMoved",
     "Awaiting",
     "BrokerLogin",
     "Client",
@@ -67,6 +69,7 @@ __all__ = [
     "ModelHistory",
     "ModelRef",
     "ModelSpec",
+    "NameChange",
     "NodeStatus",
     "PackedModel",
     "PrivacyShown",
@@ -80,6 +83,8 @@ __all__ = [
     "Submission",
     "SyncClient",
     "Unreachable",
+    "VersionFacts",
+    "VersionTagged",
     "connect",
     "connect_sync",
     "prepare_model",
@@ -87,6 +92,7 @@ __all__ = [
 
 _MODULES = {
     "AgentFacts": "fedbus.wire.documents",
+    "AliasMoved": "fedbus.wire.messages",
     "Awaiting": "fedbus.client.results",
     "Client": "fedbus.client.asyncio_client",
     "BrokerLogin": "fedbus.client.address",
@@ -102,6 +108,7 @@ _MODULES = {
     "JobOutcome": "fedbus.client.results",
     "JobResult": "fedbus.wire.messages",
     "RoundOutcome": "fedbus.wire.messages",
+    "NameChange": "fedbus.wire.messages.model_trail",
     "NodeStatus": "fedbus.client.results",
     "PackedModel": "fedbus.client.packing",
     "InferenceResult": "fedbus.client.results",
@@ -116,6 +123,8 @@ _MODULES = {
     "Submission": "fedbus.client.results",
     "SyncClient": "fedbus.client.sync_client",
     "Unreachable": "fedbus.client.failures",
+    "VersionFacts": "fedbus.wire.messages",
+    "VersionTagged": "fedbus.wire.messages",
     "connect": "fedbus.client.asyncio_client",
     "connect_sync": "fedbus.client.sync_client",
     "prepare_model": "fedbus.client.model_source",
