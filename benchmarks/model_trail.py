@@ -226,6 +226,7 @@ def measured(store: Store, count: int, repetitions: int) -> dict[str, object]:
     requests: dict[str, Callable[[], int]] = {
         "history": lambda: listed(None),
         "history, middle": lambda: listed(middle_version),
+        "models": lambda: len(store.latest()),
         "by alias": lambda: listed(None, "alias-7"),
         "ancestors": lambda: relatives("ancestors", count - 1),
         "ancestors, 1000th": lambda: relatives("ancestors", count - 1, last),

@@ -67,7 +67,8 @@ def make_older(folder: Path, schema: int) -> None:
     db.execute("DROP TABLE documents")
     db.execute("DROP TABLE configurations")
     db.execute("DROP TABLE name_changes")
-    db.execute("DROP INDEX branches")
+    for index in ("branches", "kept_versions", "pushed_versions"):
+        db.execute(f"DROP INDEX {index}")
     db.execute("ALTER TABLE versions DROP COLUMN base")
     if schema < 6:
         remove_schema_6(db, schema)

@@ -23,6 +23,9 @@ _KEPT_BLOBS = """CREATE TABLE kept_blobs (
     PRIMARY KEY (digest, model, version)) WITHOUT ROWID"""
 _KEPT_OF_VERSIONS = "CREATE INDEX kept_of_versions ON kept_blobs (model, version)"
 _BRANCHES = "CREATE INDEX branches ON versions (model, version, base) WHERE base IS NOT version - 1"
+_KEPT_VERSIONS = "CREATE INDEX kept_versions ON versions (model, version) WHERE kept = 1"
+_PUSHED_VERSIONS = """CREATE INDEX pushed_versions ON versions (model, version)
+    WHERE job IS NULL AND derived IS NULL"""
 _NAME_CHANGES = """CREATE TABLE name_changes (
     model TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, change BLOB NOT NULL,
     PRIMARY KEY (model, number)) WITHOUT ROWID"""
@@ -68,6 +71,8 @@ TABLES = (
     _DOCUMENTS,
     _DOCUMENT_BLOBS,
     _BRANCHES,
+    _KEPT_VERSIONS,
+    _PUSHED_VERSIONS,
     _NAME_CHANGES,
     _NAMES,
     _CONFIGURATIONS,
@@ -121,6 +126,8 @@ UPGRADES: Mapping[int, tuple[str | Upgrade, ...]] = {
         "ALTER TABLE versions ADD COLUMN base INTEGER",
         fill_bases,
         _BRANCHES,
+        _KEPT_VERSIONS,
+        _PUSHED_VERSIONS,
         _NAME_CHANGES,
         _NAMES,
         _CONFIGURATIONS,
