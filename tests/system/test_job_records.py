@@ -90,3 +90,23 @@ def test_a_trained_model_is_exported_as_onnx(up: FedbusUp) -> None:
         x, y = shard["x"][:40].astype(np.float32), shard["y"][:40]
     up.write("x.json", {"inputs": x.tolist()})
     assert np.mean(onnx_file.run(file, x).argmax(axis=1) == y) > 0.5
+
+
+def test_an_empty_model_is_created_and_trained(up: FedbusUp) -> None:
+    """Of the same spec as another one; of an architecture; a name that is taken is refused."""
+    made = up.run_json("models", "create-empty", "second", "--like", "digits", "--init", "random")
+    assert (made["model"], made["version"]) == ("second", 1)
+    spec, other = (up.run_json("models", "show", name) for name in ("second", "digits"))
+    assert spec["answers"] == other["answers"]
+    job = up.write("trained.json", digits_job("trained", model_name="second"))
+    assert up.run("job", "submit", job, "--watch").returncode == OK
+    assert up.run_json("job", "result", "trained")["results"]["metrics"]["accuracy"] > 0.3
+    taken = up.run("models", "create-empty", "second", "--like", "digits")
+    assert taken.returncode == REFUSED
+    assert "model second exists" in taken.stderr
+    mlp = 'torch={"name": "mlp", "config": {"layers": [64, 32, 10]}}'
+    empty = up.run("models", "create-empty", "third", "--architecture", mlp, "--input", "64")
+    assert empty.returncode == OK, empty.stderr
+    assert "all weights are 0" in empty.stderr
+    for words in ((), ("--like", "digits", "--layout", "x"), ("--architecture", "torch=7")):
+        assert up.run("models", "create-empty", "fourth", *words).returncode == USAGE

@@ -51,6 +51,7 @@ from fedbus.client.stored_jobs import RECORDS
 from fedbus.client.stored_models import VERSIONS, Progress
 from fedbus.encryption.key_files import SecretKey
 from fedbus.errors import SettingsError
+from fedbus.model.first_weights import Init
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import (
@@ -555,6 +556,54 @@ class Client:
                 inputs=inputs,
             )
         return await stored_models.push(self.connection, packed, reset=reset, progress=progress)
+
+    async def create_empty(  # noqa: PLR0913 - where the spec comes from, and how it is filled
+        self,
+        name: str,
+        *,
+        like: str | None = None,
+        layout: str | Path | None = None,
+        architectures: Mapping[str, Mapping[str, Any]] | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        init: Init = "zeros",
+        seed: int = 0,
+    ) -> PushedModel:
+        """Store the first version of a model that has no weights yet.
+
+            made = await fed.create_empty("second", like="digits", init="random", seed=7)
+            mlp = {"torch": {"name": "mlp", "config": {"layers": [64, 32, 10]}}}
+            made = await fed.create_empty("third", architectures=mlp, init="framework")
+
+        Args:
+            name: The model's name; no model may have it.
+            like: A stored model, or `MODEL@VERSION`, whose spec the new one gets.
+            layout: A file with a JSON list of tensors, or a model spec.
+            architectures: By the framework's name, as in a spec.
+            input_shape: Of a row, beside architectures, which do not say it.
+            init: `zeros`; `random`, drawn from the seed, the same on every machine; or
+                `framework`, as the first framework does that is installed here.
+            seed: Of `random`.
+
+        Raises:
+            SettingsError: not exactly one of like, layout and architectures is given, or the
+                layout is not known here.
+            Refused: a model of this name exists, or there is none that it should be like.
+            Unreachable: the repository did not answer.
+        """
+        given = [each for each in (like, layout, architectures) if each is not None]
+        if len(given) != 1:
+            raise SettingsError("give one of like, layout and architectures")
+        from fedbus.client import empty_models
+
+        await empty_models.check_new(self.connection, model_name(name))
+        files: Mapping[str, bytes] = {}
+        plain: Mapping[str, Any] = empty_models.spec_of(architectures or {}, input_shape)
+        if like is not None:
+            plain, files = await empty_models.spec_like(self.connection, version_choice(like))
+        elif layout is not None:
+            plain, files = empty_models.spec_of_layout(Path(layout))
+        made = await asyncio.to_thread(empty_models.empty_model, name, plain, files, init, seed)
+        return await stored_models.push(self.connection, made)
 
     async def release(  # noqa: PLR0913 - each has a good default
         self,

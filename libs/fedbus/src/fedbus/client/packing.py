@@ -121,21 +121,10 @@ def pack(
     said: OutputOptions = NO_OUTPUT_OPTIONS,
 ) -> PackedModel:
     """Pack a spec as JSON has it, with files of a folder; `said` goes before the spec."""
-    architectures = plain.get("architectures") if isinstance(plain, dict) else None
-    if not isinstance(architectures, dict) or not all(
-        isinstance(s, dict) for s in architectures.values()
-    ):
-        raise SettingsError("a model spec is an object with model, layout and architectures")
-    files: dict[str, bytes] = {}
-    runs_only = plain.get("layout") == []
-    for name, architecture in architectures.items():
-        if "blob" in architecture:
-            architecture["blob"] = _file_of(
-                architecture["blob"], folder, files, f"architectures.{name}"
-            )
-    if runs_only:
+    files = with_files(plain, folder)
+    if plain.get("layout") == []:
         return _pack_runnable(plain, weights_file, files, said)
-    trainer, reasons = _trainer(architectures, files)
+    trainer, reasons = first_trainer(plain["architectures"], files)
     complete_spec(plain, probe_output(trainer, row_of(plain.get("input"))), said)
     weights = read_weights(weights_file) if weights_file else _initial(trainer, reasons)
     roles: Mapping[str, Role] = {}
@@ -144,6 +133,28 @@ def pack(
     if (least := getattr(trainer, "least_batch", 1)) > 1:
         plain.setdefault("least_batch", least)
     return packed(plain, weights, files, roles)
+
+
+def with_files(plain: Any, folder: Path) -> dict[str, bytes]:  # noqa: ANN401 - a spec as JSON gives it
+    """Read the files of a folder that a spec names, and write their digests into it.
+
+    Returns the files by digest.
+
+    Raises:
+        SettingsError: it is no spec, or a file is missing.
+    """
+    architectures = plain.get("architectures") if isinstance(plain, dict) else None
+    if not isinstance(architectures, dict) or not all(
+        isinstance(s, dict) for s in architectures.values()
+    ):
+        raise SettingsError("a model spec is an object with model, layout and architectures")
+    files: dict[str, bytes] = {}
+    for name, architecture in architectures.items():
+        if "blob" in architecture:
+            architecture["blob"] = _file_of(
+                architecture["blob"], folder, files, f"architectures.{name}"
+            )
+    return files
 
 
 def _pack_runnable(
@@ -250,7 +261,7 @@ def _others(folder: Path, where: str) -> str:
     return f"; {sizes}: it is truncated, changed, or another file" if found else ""
 
 
-def _trainer(
+def first_trainer(
     architectures: Mapping[str, Any], files: Mapping[str, bytes]
 ) -> tuple[Trainer | None, list[str]]:
     """Return a trainer of the first framework that is installed here, or the reasons for none."""

@@ -36,6 +36,7 @@ from fedbus.client.results import (
 from fedbus.client.stored_jobs import RECORDS
 from fedbus.client.stored_models import VERSIONS, Progress
 from fedbus.errors import BusError
+from fedbus.model.first_weights import Init
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import (
@@ -252,6 +253,30 @@ class SyncClient:
                 inputs=inputs,
                 reset=reset,
                 progress=progress,
+            )
+        )
+
+    def create_empty(  # noqa: PLR0913 - as `Client.create_empty`
+        self,
+        name: str,
+        *,
+        like: str | None = None,
+        layout: str | Path | None = None,
+        architectures: Mapping[str, Mapping[str, Any]] | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        init: Init = "zeros",
+        seed: int = 0,
+    ) -> PushedModel:
+        """Store the first version of a model; see `Client.create_empty`."""
+        return self._run(
+            self._client.create_empty(
+                name,
+                like=like,
+                layout=layout,
+                architectures=architectures,
+                input_shape=input_shape,
+                init=init,
+                seed=seed,
             )
         )
 

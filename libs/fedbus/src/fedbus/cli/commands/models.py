@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fedbus.cli import exit_codes
+from fedbus.cli.commands.empty_model import create_empty
 from fedbus.cli.context import AsJson, broker_of, call
 from fedbus.cli.inputs.model_argument import (
     Answers,
@@ -333,6 +334,9 @@ def push(
     display.show(f"{pushed.model} is stored as version {pushed.version}")
     display.show(f"it answers {describe_outputs(pushed.spec, derived=answers is None)}")
     display.show(memory_needed.format_memory_needed(pushed.spec))
+
+
+app.command("create-empty")(create_empty)
 
 
 @app.command()
