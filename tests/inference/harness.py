@@ -3,7 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,7 @@ class Harness:
     fetched: list[str] = field(default_factory=list)
     loaded: list[Sums] = field(default_factory=list)
     reloaded: int = 0
+    requests: int = 0
     last_good: LastGood | None = None
     clock: Callable[[], float] = lambda: 0.0
     now: float = 0.0
@@ -207,7 +208,10 @@ class Harness:
         content_type: str | None = None,
         reply: ReplyTo | None = REPLY,
     ) -> None:
-        """Publish a request."""
+        """Publish a request, by default with correlation data of its own."""
+        self.requests += 1
+        if reply is REPLY:
+            reply = replace(REPLY, correlation=b"%d" % self.requests)
         data = json.dumps({"inputs": inputs}).encode() if payload is None else payload
         self.handle(Requested(INFERENCE, {"model": model}, data, content_type, reply))
 

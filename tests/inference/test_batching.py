@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fedbus.core.events import Requested
+from fedbus.core.events import ReplyTo, Requested
 from fedbus.wire.topics import INFERENCE
 from fedbus_inference.keys import BatchWait, Prediction, RequestDeadline
 from fedbus_inference.local_requests import RefusalKind
@@ -15,7 +15,7 @@ from fedbus_inference.prediction_pace import (
     PredictionPace,
 )
 from fedbus_inference.settings import InferenceSettings
-from tests.inference.harness import REPLY, Harness
+from tests.inference.harness import Harness
 
 QUICK, SLOW = 1e-5, 0.2
 
@@ -36,8 +36,8 @@ def measured(seconds: float, settings: InferenceSettings | None = None) -> Harne
 def ask_within(harness: Harness, seconds: int) -> None:
     """Publish a request with a message expiry interval."""
     payload = json.dumps({"inputs": [1, 2, 3]}).encode()
-    levels = {"model": "sum"}
-    harness.handle(Requested(INFERENCE, levels, payload, None, REPLY, expiry=seconds))
+    reply = ReplyTo("fedbus/v1/replies/me", b"%d s" % seconds, None)
+    harness.handle(Requested(INFERENCE, {"model": "sum"}, payload, None, reply, expiry=seconds))
 
 
 # ── in the event loop, or in a thread ─────────────────────────────────────────────────────────────

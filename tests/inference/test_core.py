@@ -34,7 +34,7 @@ def test_a_request_is_answered_by_the_newest_version() -> None:
     harness.ask([[1, 2, 3], [0, 0, 0]])
     harness.settle()
     (reply,) = harness.replies
-    assert reply.to == ReplyTo("fedbus/v1/replies/me", b"7", None)
+    assert reply.to == ReplyTo("fedbus/v1/replies/me", b"1", None)
     assert harness.answer() == {"model": "sum", "version": 2, "outputs": [[8], [2]]}
     assert harness.core.counts["requests_answered"] == 1
 
@@ -59,8 +59,8 @@ def test_an_unknown_model_is_refused_with_those_that_are_known() -> None:
     harness.announce(1, model="digits")
     harness.ask(model="digit")
     assert harness.answers() == [
-        {"error": "no model 'digit' here; known: none yet", "model": "digit"},
-        {"error": "no model 'digit' here; known: digits, sum", "model": "digit"},
+        {"error": f"no model 'digit' here; known: {known}", "model": "digit", "kind": "not_found"}
+        for known in ("none yet", "digits, sum")
     ]
     assert harness.core.counts == {"requests_refused": 2}
 
@@ -293,7 +293,11 @@ def test_queued_requests_are_refused_when_the_process_stops() -> None:
     harness.announce(1)
     harness.ask()
     harness.handle(Stopping())
-    assert harness.answer() == {"error": "this replica is stopping; ask again", "model": "sum"}
+    stopping = {"error": "this replica is stopping; ask again", "model": "sum", "kind": "stopping"}
+    assert harness.answer() == stopping
+    harness.ask()
+    harness.ask(model="other")
+    assert harness.answers() == [stopping, stopping | {"model": "other"}]
 
 
 @pytest.mark.parametrize("inputs", [[[1, 2, 3]], [1, 2, 3]])

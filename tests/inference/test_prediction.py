@@ -119,7 +119,11 @@ def test_values_that_the_model_cannot_take_fail_alone() -> None:
     answers = answer_requests(served(Sums(0, {})), crowd, MAX_ELEMENTS)
     good, bad = map(said, answers.replies)
     assert good["outputs"] == [[3]]
-    assert bad == {"error": "version 4 could not answer: ValueError: thirteen", "model": "sum"}
+    assert bad == {
+        "error": "version 4 could not answer: ValueError: thirteen",
+        "model": "sum",
+        "kind": "failed",
+    }
     assert answers.refused == 1
     assert answers.failure == "ValueError: thirteen"
 

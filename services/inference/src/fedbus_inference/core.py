@@ -6,7 +6,7 @@ server of their model, which parses, predicts and replies in a thread.
 
 from collections.abc import Iterator, Mapping
 
-from fedbus.core.actions import Action
+from fedbus.core.actions import Action, Reply
 from fedbus.core.events import (
     Event,
     Fetched,
@@ -32,12 +32,11 @@ from fedbus_inference.keys import ModelKey
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.loading import Runtime
 from fedbus_inference.local_requests import LocalPrediction, RefusalKind
-from fedbus_inference.model_server import ModelServer, ServingContext
+from fedbus_inference.model_server import STOPPING, ModelServer
 from fedbus_inference.prediction import PredictionRequest, error_reply, refuse_request
-from fedbus_inference.serving_stats import ServingStats
+from fedbus_inference.serving_context import Clock, ServingContext
 from fedbus_inference.serving_status import ModelStatus
 from fedbus_inference.settings import InferenceSettings
-from fedbus_inference.version_server import Clock
 
 
 class InferenceCore(Core):
@@ -57,10 +56,11 @@ class InferenceCore(Core):
         last_good: LastGood | None = None,
         clock: Clock = lambda: 0.0,
     ) -> None:
-        self.stats = ServingStats()
         self._context = ServingContext(
-            runtime, settings or InferenceSettings(), self.stats, last_good or LastGood(), clock
+            runtime, settings or InferenceSettings(), last_good or LastGood(), clock
         )
+        self.stats = self._context.stats
+        self._is_stopping = False
         self._servers: dict[str, ModelServer] = {}
 
     @property
@@ -109,6 +109,7 @@ class InferenceCore(Core):
             ):
                 yield from self._servers[model].handle(event, now)
             case Stopping():
+                self._is_stopping = True
                 for server in self._servers.values():
                     yield from server.handle(event, now)
             case _:
@@ -124,29 +125,43 @@ class InferenceCore(Core):
             model = event.levels["model"][:64]
             yield from self.stats.ignored(model, event.unanswerable, now)
             return
-        model, encoding = event.levels["model"], Encoding.JSON
+        model, encoding, kind = event.levels["model"], Encoding.JSON, RefusalKind.INVALID
         try:
             encoding = encoding_of(event.content_type)
             model, choice = read_choice(model)
+            kind = RefusalKind.STOPPING if self._is_stopping else RefusalKind.NOT_FOUND
             server = self._find_server(model)
         except WireError as error:
-            self.stats.refused(model, RefusalKind.NOT_FOUND, str(error), 0.0)
-            yield error_reply(event.reply, encoding, model, str(error))
-        else:
-            request = PredictionRequest(event.payload, encoding, event.reply, event.expiry, choice)
-            yield from server.request(request, now)
+            self.stats.refused(model, kind, str(error), 0.0)
+            yield error_reply(event.reply, encoding, model, str(error), kind)
+            return
+        target = event.levels["model"]
+        match self._context.recent.begin(event.reply, target, event.payload, now):
+            case Reply() as again:
+                self.stats.counts["requests_repeated"] += 1
+                yield again
+            case True:
+                self.stats.counts["requests_repeated"] += 1
+            case _:
+                request = PredictionRequest(
+                    event.payload, encoding, event.reply, event.expiry, choice
+                )
+                yield from server.request(request, now)
 
     def _requested_here(self, request: LocalPrediction, now: float) -> Iterator[Action]:
+        kind = RefusalKind.STOPPING if self._is_stopping else RefusalKind.NOT_FOUND
         try:
             check_choice(request.model, request.choice)
             server = self._find_server(request.model)
         except WireError as error:
-            self.stats.refused(request.model, RefusalKind.NOT_FOUND, str(error), 0.0)
-            yield refuse_request(request, request.model, RefusalKind.NOT_FOUND, str(error))
+            self.stats.refused(request.model, kind, str(error), 0.0)
+            yield refuse_request(request, request.model, kind, str(error))
         else:
             yield from server.request(request, now)
 
     def _find_server(self, model: str) -> ModelServer:
+        if self._is_stopping:
+            raise WireError(STOPPING)
         server = self._servers.get(model)
         if server is None:
             known = listed(self._servers) or "none yet"

@@ -6,7 +6,6 @@ by the first request, which waits until its version is loaded; see `chosen_versi
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -19,32 +18,19 @@ from fedbus.wire.version_choice import LATEST
 from fedbus_inference.chosen_versions import ChosenVersions
 from fedbus_inference.keys import LookupTimeout, ModelKey
 from fedbus_inference.last_good import LastGood
-from fedbus_inference.loading import Runtime
 from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.model_updater import ModelUpdater, latest_of
 from fedbus_inference.prediction import Request
-from fedbus_inference.serving_stats import ServingStats
+from fedbus_inference.serving_context import ServingContext
 from fedbus_inference.serving_status import ModelStatus, VersionStatus
-from fedbus_inference.settings import InferenceSettings
 from fedbus_inference.version_lookup import FoundVersion
-from fedbus_inference.version_server import Clock, VersionServer
+from fedbus_inference.version_server import VersionServer
 
 if TYPE_CHECKING:
     from fedbus.wire.blobs import ModelRef
 
 DEFAULT_SLOT = ""
 STOPPING = "this replica is stopping; ask again"
-
-
-@dataclass(frozen=True, slots=True)
-class ServingContext:
-    """What the servers of all models of a process share."""
-
-    runtime: Runtime
-    settings: InferenceSettings
-    stats: ServingStats
-    last_good: LastGood
-    clock: Clock
 
 
 class ModelServer:
@@ -160,9 +146,7 @@ class ModelServer:
             name,
             may_go_back=bool(name or self._alias),
         )
-        return VersionServer(
-            self._model, name, updater, context.settings, context.stats, context.clock
-        )
+        return VersionServer(self._model, name, updater, context)
 
 
 def _is_ready(found: Mapping[int, VersionStatus], status: VersionStatus) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from fedbus.core.actions import Deliver, Reply
 from fedbus.core.events import ReplyTo
@@ -89,9 +89,19 @@ class _ParsedRequest:
     as_raw: bool
 
 
-def error_reply(reply: ReplyTo, encoding: Encoding, model: str, sentence: str) -> Reply:
-    """Build the reply to a request that is refused."""
-    return Reply(reply, pack(encoding, {"error": sentence, "model": model}), encoding)
+def error_reply(  # noqa: PLR0913, PLR0917 - what an error consists of
+    reply: ReplyTo,
+    encoding: Encoding,
+    model: str,
+    sentence: str,
+    kind: RefusalKind,
+    retry_after: float = 0.0,
+) -> Reply:
+    """Build the reply to a request that is refused; `retry_after`: in seconds, 0 if not known."""
+    stated: dict[str, Any] = {"error": sentence, "model": model, "kind": kind.value}
+    if retry_after:
+        stated["retry_after_ms"] = max(round(retry_after * 1000), 1)
+    return Reply(reply, pack(encoding, stated), encoding)
 
 
 def refuse_request(
@@ -99,7 +109,7 @@ def refuse_request(
 ) -> Answer:
     """Build the refusal of a request, in the form that its client reads."""
     if isinstance(request, PredictionRequest):
-        return error_reply(request.reply, request.encoding, model, sentence)
+        return error_reply(request.reply, request.encoding, model, sentence, kind, retry_after)
     outcome = PredictionOutcome(model, error=sentence, refusal=kind, retry_after=retry_after)
     return Deliver(request.deliver, outcome)
 

@@ -5,16 +5,17 @@ that arrive meanwhile form the next batch. A batch is answered by the version th
 with. Short batches are computed in the event loop, others in a thread (`prediction_pace.py`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
-from fedbus.core.actions import Action, Cancel, Note, Run, WakeAt
+from fedbus.core.actions import Action, Cancel, Note, Reply, Run, WakeAt
 from fedbus.core.events import Event, Ran, RunFailed, Woke
 from fedbus_inference import keys
 from fedbus_inference.local_requests import LocalPrediction, RefusalKind
 from fedbus_inference.model_updater import ModelUpdater
 from fedbus_inference.prediction import (
     BatchResult,
+    PredictionRequest,
     Request,
     answer_requests,
     refuse_request,
@@ -26,12 +27,8 @@ from fedbus_inference.prediction_pace import (
 )
 from fedbus_inference.prediction_queue import PredictionQueue, QueuedRequest
 from fedbus_inference.served_version import ServedVersion
-from fedbus_inference.serving_stats import ServingStats
+from fedbus_inference.serving_context import Clock, ServingContext
 from fedbus_inference.serving_status import VersionStatus
-from fedbus_inference.settings import InferenceSettings
-
-Clock = Callable[[], float]
-"""Measures durations, in seconds."""
 
 
 class Batch:
@@ -81,21 +78,16 @@ class VersionServer:
         updater: Loads the next version.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what all slots of a process share
-        self,
-        model: str,
-        slot: str,
-        updater: ModelUpdater,
-        settings: InferenceSettings,
-        stats: ServingStats,
-        clock: Clock,
+    def __init__(
+        self, model: str, slot: str, updater: ModelUpdater, context: ServingContext
     ) -> None:
         self.served: ServedVersion | None = None
         self.updater = updater
         self._model, self._slot = model, slot
-        self._settings = settings
-        self._stats = stats
-        self._clock = clock
+        self._settings = settings = context.settings
+        self._stats = context.stats
+        self._recent = context.recent
+        self._clock = context.clock
         self._old: ServedVersion | None = None  # may still compute the running batch
         self._queue = PredictionQueue(settings.max_queued_requests)
         self._running: Batch | None = None
@@ -178,6 +170,8 @@ class VersionServer:
     ) -> Action:
         """Count a request as refused, and return the reply."""
         self._stats.refused(self._model, kind, sentence, now - queued.arrived)
+        if isinstance(queued.request, PredictionRequest):
+            self._recent.refused(queued.request.reply)
         return refuse_request(queued.request, self._model, kind, sentence, retry_after)
 
     def _patience(self, request: Request) -> float:
@@ -235,6 +229,11 @@ class VersionServer:
                 self._stats.answered(self._model, version, seconds)
             else:
                 self._stats.refused(self._model, each.refusal, each.error, seconds)
+            if isinstance(each.answer, Reply):
+                if each.refusal is None:
+                    self._recent.answered(each.answer)
+                else:
+                    self._recent.refused(each.answer.to)
             yield each.answer
         if result.failure:
             yield from self._note_failure(version, result.failure)
@@ -266,6 +265,7 @@ class VersionServer:
         self._old, self.served = self.served, served
         if self._running is None:
             self._retire_old()
+        self._recent.versions_changed(self._model)
         yield Note("model_swapped", {"model": self._model, "version": served.version})
         yield from self.updater.loaded(served, now)
         yield from self._predict(now)

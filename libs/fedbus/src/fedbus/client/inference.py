@@ -1,6 +1,8 @@
 """Requests to the inference service: arrays and JSON, encoded and decoded."""
 
+import asyncio
 import json
+import random
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Failed, Refused
 from fedbus.client.names import model_name
 from fedbus.client.results import InferenceResult
+from fedbus.core import clock
 from fedbus.errors import SettingsError, WireError
 from fedbus.model.layout import Array
 from fedbus.wire.topics import INFERENCE
@@ -20,6 +23,8 @@ from fedbus.wire.version_choice import parse_version_choice
 JSON: Final = "application/json"
 MSGPACK: Final = "application/msgpack"
 SERVICE: Final = "the inference service"
+MAX_RETRIES: Final = 10
+STOPPING_PAUSE_SECONDS: Final = 0.05
 
 
 def encode(inputs: ArrayLike) -> bytes:
@@ -74,16 +79,41 @@ async def request(
         Refused: the service says why it has no answer.
         Unreachable: it does not answer.
     """
-    packet = await connection.requests.send(
-        connection.login.topic(INFERENCE, model=model),
-        payload,
-        of=SERVICE,
-        content_type=content_type,
-    )
-    answer = decode(packet.payload, content_type)
-    if "error" in answer:
-        raise Refused(f"{model}: {answer['error']}", answer)
-    return answer
+    until = clock.monotonic() + connection.answer_seconds
+    attempt = 0
+    while True:
+        packet = await connection.requests.send(
+            connection.login.topic(INFERENCE, model=model),
+            payload,
+            of=SERVICE,
+            content_type=content_type,
+            times=connection.requests.times_of(model),
+        )
+        answer = decode(packet.payload, content_type)
+        if "error" not in answer:
+            return answer
+        pause = pause_before_retry(answer, attempt)
+        if pause is None or clock.monotonic() + pause > until:
+            raise Refused(f"{model}: {answer['error']}", answer)
+        await asyncio.sleep(pause * random.uniform(1.0, 1.5))
+        attempt += 1
+
+
+def pause_before_retry(refusal: Mapping[str, Any], attempt: int) -> float | None:
+    """Return after how many seconds a refused request may succeed; None: it would not.
+
+    A replica that stops says so, and another one answers; one with a full queue says how long that
+    takes to answer.
+    """
+    if attempt >= MAX_RETRIES:
+        return None
+    match refusal:
+        case {"kind": "stopping"}:
+            return STOPPING_PAUSE_SECONDS
+        case {"kind": "overloaded", "retry_after_ms": int(milliseconds)}:
+            return max(milliseconds, 0) / 1000
+        case _:
+            return None
 
 
 def decode(payload: bytes, content_type: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol, TypeVar
 
 from fedbus.client.address import BrokerLogin
+from fedbus.client.answer_times import AnswerTimes
 from fedbus.client.failures import Unreachable
 from fedbus.client.missing_services import describe_missing
 from fedbus.core import clock
@@ -15,6 +16,7 @@ from fedbus.wire.topics import NODE_STATE, REPLIES
 REPEAT_SECONDS = 2.0
 REPORT_SECONDS = 3.0
 """Without an answer after this time, `tell` is called with what the request is waiting for."""
+MAX_MEASURED_MODELS = 64
 KEPT = "; nothing is lost: the broker keeps the request for it, once, whenever it leads again"
 
 R = TypeVar("R")
@@ -46,6 +48,15 @@ class RequestChannel:
         self._answers: dict[bytes, asyncio.Future[Packet]] = {}
         self._topic = login.topic(REPLIES, name=f"{login.node}-{secrets.token_hex(6)}")
         self._subscribed = False
+        self._times: dict[str, AnswerTimes] = {}
+
+    def times_of(self, model: str) -> AnswerTimes:
+        """Return how long requests to a model take; of models asked long ago it is forgotten."""
+        times = self._times.pop(model, None) or AnswerTimes()
+        self._times[model] = times
+        if len(self._times) > MAX_MEASURED_MODELS:
+            del self._times[next(iter(self._times))]
+        return times
 
     def filters(self) -> Iterator[str]:
         """Yield the response topic, once it is subscribed to."""
@@ -66,7 +77,7 @@ class RequestChannel:
             if not answer.done():
                 answer.set_exception(error)
 
-    async def send(
+    async def send(  # noqa: PLR0913 - a request, and what is known of its service
         self,
         topic: str,
         payload: bytes,
@@ -74,8 +85,11 @@ class RequestChannel:
         of: str,
         content_type: str | None = "application/json",
         kept: bool = False,
+        times: AnswerTimes | None = None,
     ) -> Packet:
         """Publish a request, and again every two seconds, until its answer arrives.
+
+        With `times`, it is published again after as long as answers take by measurement.
 
         A broker may lose any message, so a request must be one that a service may receive twice.
         One that is `kept` is published with QoS 1 the first time: the broker has it then, even if
@@ -87,6 +101,7 @@ class RequestChannel:
             of: The service, for the error message.
             content_type: Of the payload.
             kept: Whether the broker holds requests on this topic until a service acknowledges them.
+            times: How long this service takes, which this request adds to.
 
         Raises:
             BusError: the broker is unreachable, or refuses the message.
@@ -101,7 +116,7 @@ class RequestChannel:
             correlation=secrets.token_bytes(8),
         )
         answer, has_it = await self._connection.persistently(
-            lambda: self._ask(question, of, until, kept=kept)
+            lambda: self._ask(question, of, until, kept=kept, times=times)
         )
         if answer is not None:
             return answer
@@ -113,7 +128,13 @@ class RequestChannel:
         )
 
     async def _ask(
-        self, question: Packet, of: str, until: float, *, kept: bool
+        self,
+        question: Packet,
+        of: str,
+        until: float,
+        *,
+        kept: bool,
+        times: AnswerTimes | None = None,
     ) -> tuple[Packet | None, bool]:
         """Publish until an answer arrives; return it, if any, and whether the broker kept it."""
         bus = await self._connection.open()
@@ -125,12 +146,16 @@ class RequestChannel:
         self._answers[question.correlation] = answer
         told, has_it = not kept, kept
         publish = bus.deliver if kept else bus.publish
-        begun = clock.monotonic()
+        begun, attempt = clock.monotonic(), 0
         try:
             while (left := until - clock.monotonic()) > 0:
                 has_it = await publish(question) is not False and has_it
                 publish = bus.publish
-                if (await asyncio.wait({answer}, timeout=min(REPEAT_SECONDS, left)))[0]:
+                pause = times.repeat_after(attempt) if times else REPEAT_SECONDS
+                attempt += 1
+                if (await asyncio.wait({answer}, timeout=min(pause, left)))[0]:
+                    if times and attempt == 1:  # a repeated request has two possible causes
+                        times.measured(clock.monotonic() - begun)
                     return answer.result(), has_it
                 if not told and clock.monotonic() - begun > REPORT_SECONDS:
                     told = True
