@@ -11,7 +11,7 @@ from fedbus_repository.stores.mongo.connection import MongoConnection
 from fedbus_repository.stores.mongo.mongo_database import MongoRecordDatabase
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.mongo.ownership import OWNER, STATE, DatabaseInUseError, Ownership
-from tests.repository.harness import push
+from tests.repository.harness import begin, plan_next, push, put, record_of, weights
 from tests.repository.stores.mongo_faults import OWNER_SECONDS, kill, open_store
 
 
@@ -60,6 +60,30 @@ def test_a_repository_that_was_paused_writes_nothing_after_its_successor_began(
     left = connection.run("a test", lambda db: db[STATE].find_one(OWNER))
     assert left is not None
     assert left["token"] == "another"
+
+
+def test_a_repository_that_is_paused_before_a_write_does_not_write(
+    mongo_url: str, connection: MongoConnection, tmp_path: Path
+) -> None:
+    """Its successor may have decided otherwise meanwhile."""
+    taken = {"$set": {"token": "another", "beats": 1}}
+
+    def pause(step: str) -> None:
+        if step == pausing:
+            connection.run("a test", lambda db: db[STATE].update_one(OWNER, taken))
+            threading.Event().wait(OWNER_SECONDS)
+
+    pausing = ""
+    store = open_store(mongo_url, tmp_path, on_step=pause)
+    begin(store)
+    plan = plan_next(store)
+    blob = put(store, weights(1.0))
+    pausing = "record"
+    with pytest.raises(DatabaseInUseError, match="has taken the database"):
+        store.commit(record_of(plan), blob)
+    store.close()
+    versions = connection.run("a test", lambda db: db["versions"].count_documents({}))
+    assert versions == 1
 
 
 def test_of_two_that_begin_at_once_one_is_refused(connection: MongoConnection) -> None:

@@ -193,7 +193,7 @@ def plan_change(plan: Plan, entered: EntryFacts | None) -> dict[str, Any]:
     """Return the fields of a job that a plan sets; `owed` is what its ledger has to get."""
     change: dict[str, Any] = {"plan": codec.pack(plan), "task": plan.task}
     if entered is not None:
-        change["owed"] = _packed_facts(entered)
+        change["owed"] = _packed_facts(entered) | {"task": entered.entry.task}
     return change
 
 

@@ -9,12 +9,10 @@ between the two writes.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Final
 
 from fedbus_repository.stores.ledger_records import EntryFacts
 from fedbus_repository.stores.mongo.collections import Collections
-from fedbus_repository.stores.mongo.connection import DuplicateRecordError
 from fedbus_repository.stores.mongo.documents import (
     Document,
     facts_of,
@@ -73,6 +71,7 @@ class LedgerCollection:
         owed = owed_to(document)
         if owed is None:
             return
-        with suppress(DuplicateRecordError):  # it was copied before, and not yet removed here
+        job, task = owed.entry.job, owed.entry.task
+        if self.entry_of(job, task) is None:  # else it was copied before, and not yet removed here
             self.append_entry(owed)
-        self._collections.update(JOBS, {"_id": document["_id"]}, {"$unset": {"owed": ""}})
+        self._collections.update(JOBS, {"_id": job, "owed.task": task}, {"$unset": {"owed": ""}})

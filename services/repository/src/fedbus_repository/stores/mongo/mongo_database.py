@@ -62,7 +62,13 @@ class MongoRecordDatabase:
         """Read consistently: no other thread writes meanwhile."""
         with self.lock:
             self._owner.check(operation)
-            yield MongoRecords(Collections(self._connection, operation, self._on_step))
+
+            def on_step(step: str) -> None:
+                self._on_step(step)
+                if step == "record":  # this process may have been paused since the block began
+                    self._owner.check(operation)
+
+            yield MongoRecords(Collections(self._connection, operation, on_step))
 
     @contextmanager
     def writing(self, operation: str) -> Iterator[MongoRecords]:
