@@ -5,6 +5,7 @@ import hashlib
 import json
 import ssl
 import subprocess
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -20,7 +21,7 @@ pytest.importorskip("aiohttp")
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession
 
 from fedbus.digest import digest_of
-from fedbus.errors import SettingsError
+from fedbus.errors import SettingsError, StoreError
 from fedbus.http_api import blob_responses, request_bodies, swagger_ui
 from fedbus.http_api.token_file import change_tokens
 from fedbus.runtime import http, http_connections
@@ -232,6 +233,47 @@ async def test_a_body_is_streamed_to_a_sink(api: Served) -> None:
         headers["Content-Digest"] = wrong
         status, body, _ = await ask(api, "PUT", "/blob", data=data, headers=headers)
         assert (status, "Content-Digest: expected" in body["error"]) == (400, True)
+
+
+class SlowSink:
+    """A sink whose writes take a while, and which knows whether one is in progress."""
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.writing, self.written, self.fault = False, 0, fault
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        self.writing = True
+        time.sleep(0.2)
+        self.writing = False
+        if self.fault is not None:
+            raise self.fault
+        self.written = offset + len(data)
+
+
+async def blocks(count: int, pause: float = 0.0) -> AsyncIterator[bytes]:
+    """Yield blocks of a body."""
+    for _ in range(count):
+        yield bytes(request_bodies.UPLOAD_BLOCK_BYTES)
+        await asyncio.sleep(pause)
+
+
+async def test_no_thread_writes_after_an_upload_has_ended() -> None:
+    """Not after it was cancelled, several times, nor after an error: the file may be closed."""
+    sink = SlowSink()
+    task = asyncio.create_task(request_bodies.write_blocks(blocks(3, 0.01), sink))
+    await asyncio.sleep(0.05)
+    assert sink.writing
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0.01)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not sink.writing
+    assert sink.written == request_bodies.UPLOAD_BLOCK_BYTES
+    failing = SlowSink(StoreError("disk full"))
+    with pytest.raises(StoreError, match="disk full"):
+        await request_bodies.write_blocks(blocks(3), failing)
+    assert not failing.writing
 
 
 async def test_a_body_is_limited_before_it_is_read(api: Served) -> None:

@@ -1,5 +1,6 @@
 """Results of trainings over HTTP: ASSIST-IoT's paths and status codes."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,10 +8,22 @@ import pytest
 
 pytest.importorskip("aiohttp")
 
+from fedbus.digest import digest_of
+from tests.repository.harness import (
+    JOB,
+    MODEL,
+    PRIVATE,
+    begin,
+    commit_next,
+    commit_private,
+    push,
+    weights,
+)
 from tests.repository.http.repository_service import (
     RepositoryService,
     form_of,
     repository_service,
+    store_in,
 )
 
 RESULT = {
@@ -45,15 +58,65 @@ async def test_a_result_is_stored_with_its_weights_and_deleted(service: Reposito
     found = (await service.ask("GET", "/training-results/digits/base2"))[1]
     assert [each["training_id"] for each in found] == ["t-1", "t-2"]
     assert found[0]["results"] == RESULT["results"]
-    weights = "/training-results/weights/digits/base2/t-1"
-    assert (await service.ask("GET", weights))[0] == 404
+    place = "/training-results/weights/digits/base2/t-1"
+    assert (await service.ask("GET", place))[0] == 404
     status, body = await service.ask("PUT", f"{PLACE}/8", data=WEIGHTS)
     assert (status, "has the configuration 7, not 8" in body["error"]) == (404, True)
     assert (await service.ask("PUT", f"{PLACE}/7", data=form_of(file=WEIGHTS)))[0] == 204
-    assert await service.ask("GET", weights) == (200, WEIGHTS)
+    assert await service.ask("GET", place) == (200, WEIGHTS)
     assert (await service.ask("DELETE", PLACE))[0] == 204
     assert (await service.ask("DELETE", PLACE))[0] == 404
-    assert (await service.ask("GET", weights))[0] == 404
+    assert (await service.ask("GET", place))[0] == 404
+
+
+async def test_results_of_jobs_are_read_from_their_records(tmp_path: Path) -> None:
+    """They are listed beside the stored ones, and stay."""
+    store = store_in(tmp_path)
+    push(store, 0.0)
+    begin(store)
+    for value in (1.0, 2.0):
+        commit_next(store, value, metrics={"loss": value})
+    store.close()
+    async with repository_service(tmp_path) as service:
+        stored = {**RESULT, "model_name": MODEL, "model_version": "3"}
+        assert (await service.ask("POST", "/training-results", json=stored))[0] == 201
+        status, body = await service.ask(
+            "POST", "/training-results", json={**stored, "training_id": JOB}
+        )
+        assert (status, body["error"]) == (400, f"training_id: job {JOB} has a result of its own")
+        for path in ("/training-results", f"/training-results/{MODEL}/3"):
+            found = (await service.ask("GET", path))[1]
+            assert [each["training_id"] for each in found] == ["t-1", JOB]
+        assert (await service.ask("GET", f"/training-results/{MODEL}/2"))[1] == []
+        assert (await service.ask("GET", "/training-results/none/2"))[1] == []
+        place = f"{MODEL}/3/{JOB}"
+        status, body = await service.ask("GET", f"/training-results/meta/{place}")
+        assert (status, body["results"]["rounds"], body["results"]["final_loss"]) == (200, 2, 2.0)
+        assert body["weights_id"] == digest_of(weights(2.0))
+        assert await service.ask("GET", f"/training-results/weights/{place}") == (200, weights(2.0))
+        for method, path, data in (
+            ("DELETE", f"/training-results/{place}", None),
+            ("PUT", f"/training-results/{place}/7", WEIGHTS),
+            ("PUT", f"/training-results/meta/{place}", b"{}"),
+        ):
+            status, body = await service.ask(method, path, data=data)
+            assert (status, "is a record and stays" in body["error"]) == (409, True), path
+        assert (await service.ask("GET", f"/training-results/weights/{MODEL}/2/{JOB}"))[0] == 404
+
+
+async def test_results_of_private_jobs_name_no_agent(tmp_path: Path) -> None:
+    """They have the privacy that was spent, and neither energy nor contributors."""
+    store = store_in(tmp_path)
+    push(store, 0.0)
+    begin(store, strategy=PRIVATE)
+    commit_private(store, 1.0)
+    store.close()
+    async with repository_service(tmp_path) as service:
+        (found,) = (await service.ask("GET", "/training-results"))[1]
+        text = json.dumps(found)
+        assert "agent." not in text
+        assert found["results"]["privacy"]["epsilon"] > 0
+        assert found["results"]["energy"] is None
 
 
 async def test_names_are_checked(service: RepositoryService) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from fedbus.wire.blobs import EncryptedVersion, blob_ref_of
 from fedbus_repository.stores.records import Version
-from fedbus_repository.stores.retention import best, outdated, retained
+from fedbus_repository.stores.retention import best, needed_for, outdated, retained
 from tests.repository.harness import MODEL, spec, weights
 
 ENCRYPTED = EncryptedVersion(
@@ -130,3 +130,16 @@ def test_the_best_is_the_most_accurate_or_of_lowest_loss(
     """Held-out scores are believed before what agents say of themselves."""
     found = best(versions)
     assert (found.version if found else None) == expected
+
+
+def test_a_user_deletes_what_nothing_needs() -> None:
+    """Not the latest, not a named one, not the anchor of an encrypted one; the best, they may."""
+    kept = [version(1), version(2, accuracy=0.9), version(3), version(4, anchor=1), version(5)]
+    reasons = [needed_for(each, 5, kept, {3: "alias"}) for each in kept]
+    assert reasons == [
+        "encrypted version 4 is a distance from it",
+        "",
+        "its reason is 'alias': remove the tag, or promote another version",
+        "",
+        "it is the latest version, which is served and trained",
+    ]

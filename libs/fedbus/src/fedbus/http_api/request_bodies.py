@@ -8,7 +8,7 @@ import hashlib
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Final
 
 from aiohttp import BodyPartReader, ClientError, web
@@ -138,8 +138,9 @@ async def write_blocks(
 ) -> int:
     """Write blocks to a sink, in threads; return how many bytes they were.
 
-    While blocks are written, no further one is taken, so the connection's window fills and the
-    client waits: memory is bounded for any size.
+    One write is in progress while further blocks are taken, and the next one waits for it. So the
+    connection's window fills and the client waits: memory is bounded for any size. After an error,
+    and after a cancellation, no thread writes to the sink any more.
 
     Raises:
         ApiError: 400, they have another SHA-256 than the header Content-Digest says.
@@ -147,24 +148,56 @@ async def write_blocks(
     expected = read_content_digest(content_digest)
     hashed = None if expected is None else hashlib.sha256()
     offset, parts, waiting = 0, list[bytes](), 0
+    writing: asyncio.Future[None] | None = None
 
     def write(data: bytes, at: int) -> None:
         sink.write(at, data)
         if hashed is not None:
             hashed.update(data)
 
-    async for block in blocks:
-        parts.append(block)
-        waiting += len(block)
-        if waiting >= UPLOAD_BLOCK_BYTES:
-            await asyncio.to_thread(write, b"".join(parts), offset)
-            offset, waiting = offset + waiting, 0
-            parts.clear()
-    if waiting:
-        await asyncio.to_thread(write, b"".join(parts), offset)
+    try:
+        async for block in blocks:
+            parts.append(block)
+            waiting += len(block)
+            if waiting >= UPLOAD_BLOCK_BYTES:
+                if writing is not None:
+                    await _result_of(writing)
+                writing = _in_thread(write, b"".join(parts), offset)
+                offset, waiting = offset + waiting, 0
+                parts.clear()
+        if writing is not None:
+            await _result_of(writing)
+        if waiting:
+            writing = _in_thread(write, b"".join(parts), offset)
+            await _result_of(writing)
+    finally:
+        if writing is not None:
+            await _until_done(writing)
     if hashed is not None and hashed.digest() != expected:
         raise ApiError(400, "Content-Digest: the body has another SHA-256; send it again")
     return offset + waiting
+
+
+def _in_thread(write: Callable[[bytes, int], None], data: bytes, at: int) -> asyncio.Future[None]:
+    return asyncio.get_running_loop().run_in_executor(None, write, data, at)
+
+
+async def _result_of(writing: asyncio.Future[None]) -> None:
+    """Wait for a write and raise its error; a cancellation of this task leaves the write."""
+    await asyncio.wait((writing,))
+    writing.result()
+
+
+async def _until_done(writing: asyncio.Future[None]) -> None:
+    """Wait for the end of a write, through cancellations of this task."""
+    cancelled = False
+    while not writing.done():
+        try:
+            await asyncio.wait((writing,))
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 def read_content_digest(header: str | None) -> bytes | None:

@@ -26,6 +26,8 @@ from fedbus.runtime.http_connections import (
 if TYPE_CHECKING:
     from fedbus.runtime.shell import Shell
 
+READ_AHEAD_BYTES = 256 * 1024
+"""Bytes of a body that a connection takes before its handler reads them."""
 LAST_RESPONSES_SECONDS = 2.0
 """Time that a stopping process waits for responses that are being sent."""
 _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
@@ -177,7 +179,10 @@ async def start_http_server(
     host, _, port = where.address.rpartition(":")
     tls = where.tls()
     runner = web.AppRunner(
-        make_app(shell, api), access_log=None, shutdown_timeout=LAST_RESPONSES_SECONDS
+        make_app(shell, api),
+        access_log=None,
+        shutdown_timeout=LAST_RESPONSES_SECONDS,
+        read_bufsize=READ_AHEAD_BYTES,
     )
     await runner.setup()
     try:

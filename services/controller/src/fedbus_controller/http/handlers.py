@@ -15,6 +15,7 @@ from aiohttp import web
 from fedbus.core import clock
 from fedbus.http_api.request_bodies import read_body, read_name
 from fedbus.http_api.responses import ApiError, json_response
+from fedbus.http_api.result_reports import results_of
 from fedbus.jobs import JobFault, JobFileError, configuration_of
 from fedbus.jobs.faults import read_refusal
 from fedbus.jobs.json_tree import read
@@ -363,19 +364,12 @@ def _before(request: web.Request) -> int | None:
 
 def _result_report(shown: JobResultShown) -> ResultReport:
     result = shown.result
-    plain = codec.to_plain(shown)
-    own = plain["result"]
-    kept = {
-        name: own[name]
-        for name in ("phase", "reason", "strategy", "privacy", "energy", "submitted", "ended")
-    }
-    rounds = {"rounds": result.rounds, "final_loss": result.metrics.get("loss")}
     return ResultReport(
         model_name=result.model,
         model_version=result.version,
         training_id=result.job,
         configuration_id=result.configuration,
-        results={**rounds, "metrics": own["metrics"], **kept, "per_round": plain["rounds"]},
+        results=results_of(result, shown.rounds),
     )
 
 

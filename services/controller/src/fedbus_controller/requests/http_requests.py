@@ -7,7 +7,7 @@ passed on to the repository, which answers them as it answers users.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from fedbus.core.actions import Action, Ask, Cancel, Deliver, Reply
 from fedbus.core.events import ReplyTo, Requested
@@ -163,6 +163,8 @@ def _key_of_question(question: Question) -> RepositoryQuestion:
         case ListConfigurations(model=listed, before=before):
             about = listed or "configurations"
             return RepositoryQuestion("configurations", about, (listed, before))
+        case _:
+            assert_never(question)
 
 
 def _key_of_answer(
@@ -188,3 +190,5 @@ def _key_of_answer(
         case ConfigurationsListed(model=listed, before=before):
             about = listed or "configurations"
             return RepositoryQuestion("configurations", about, (listed, before))
+        case _:
+            assert_never(answer)

@@ -47,7 +47,11 @@ class DocumentHandlers:
 
     async def create(self, request: web.Request) -> web.Response:
         """Store a new document; 400 if there is one of this name."""
-        name, content = self._read(await read_body(request, MAX_DOCUMENT_BYTES))
+        return await self.store_new(await read_body(request, MAX_DOCUMENT_BYTES))
+
+    async def store_new(self, body: bytes) -> web.Response:
+        """Store the document of a body; 400 if there is one of this name."""
+        name, content = self._read(body)
         stored = await asyncio.to_thread(self.store.create_document, self.kind, name, content)
         if stored is None:
             raise ApiError(

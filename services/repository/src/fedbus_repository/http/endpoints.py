@@ -265,7 +265,7 @@ _RESULTS: Sequence[Endpoint] = (
         "GET",
         "/training-results/{model_name}/{model_version}",
         "results.of_version",
-        "Results of the trainings of one version.",
+        "Results of the trainings of one version, also those of jobs.",
         json_of(list_of(ResultDocument)),
         scope="results:read",
         query=PAGE_QUERY,

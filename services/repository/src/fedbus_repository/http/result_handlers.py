@@ -1,30 +1,71 @@
-"""Handlers for results of trainings: those that other programs store here. ASSIST-IoT's paths."""
+"""Handlers for results of trainings: of jobs, and what other programs store. ASSIST-IoT's paths.
+
+The result of a job is read from its records, in the form that users may read; it cannot be stored,
+changed or deleted here.
+"""
 
 import asyncio
 import json
+from typing import Any
 
 from aiohttp import web
 
-from fedbus.http_api.request_bodies import read_name
+from fedbus.http_api.blob_responses import BlobDownload
+from fedbus.http_api.request_bodies import read_body, read_name
 from fedbus.http_api.responses import ApiError
+from fedbus.http_api.result_reports import results_of
+from fedbus.wire import codec
+from fedbus_repository.handlers.job_records import job_result
 from fedbus_repository.http.document_handlers import DocumentHandlers
 from fedbus_repository.http.pages import read_page
+from fedbus_repository.stores.document_records import MAX_DOCUMENT_BYTES
+from fedbus_repository.stores.records import JobFacts, ModelView, StoreRefusal, Version
 
 
 class ResultHandlers(DocumentHandlers):
     """The handlers of results, each named by model, version and training."""
 
+    async def create(self, request: web.Request) -> web.Response:
+        """Store a result; 400 if there is one, or a job of this id."""
+        body = await read_body(request, MAX_DOCUMENT_BYTES)
+        job = codec.from_foreign_json(self.schema, body).training_id
+        if await asyncio.to_thread(self._facts, job) is not None:
+            raise ApiError(400, f"training_id: job {job} has a result of its own")
+        return await self.store_new(body)
+
+    async def list_all(self, request: web.Request) -> web.Response:
+        """Return stored results by name; those of each model's last jobs are on the first page."""
+        page = read_page(request)
+        found = await asyncio.to_thread(self.store.documents, self.kind, page.limit, "", page.after)
+        listed = [self.describe(each) for each in found]
+        if not page.after:
+            listed += await asyncio.to_thread(self._of_jobs, page.limit)
+        return web.json_response(listed)
+
     async def of_version(self, request: web.Request) -> web.Response:
         """Return the results of the trainings of one version."""
         page = read_page(request)
-        parts = [read_name(request, key) for key in self.keys[:2]]
+        model, version = (read_name(request, key) for key in self.keys[:2])
+        prefix = f"{model}/{version}/"
         found = await asyncio.to_thread(
-            self.store.documents, self.kind, page.limit, "/".join((*parts, "")), page.after
+            self.store.documents, self.kind, page.limit, prefix, page.after
         )
-        return web.json_response([self.describe(each) for each in found])
+        listed = [self.describe(each) for each in found]
+        if not page.after:
+            of_jobs = await asyncio.to_thread(self._of_model, model, page.limit)
+            listed += [each for each in of_jobs if each["model_version"] == version]
+        return web.json_response(listed)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Return a result without its weights."""
+        job = await self._job_of(request)
+        if job is None:
+            return await DocumentHandlers.show(self, request)
+        return web.json_response(self._described_job(job))
 
     async def upload_weights(self, request: web.Request) -> web.Response:
         """Store the weights of a result; the configuration must be that of the result."""
+        await self._refuse_job(request)
         name, configuration = self.name(request), request.match_info["configuration_id"]
         found = await asyncio.to_thread(self.store.document, self.kind, name)
         if found is not None:
@@ -34,3 +75,72 @@ class ResultHandlers(DocumentHandlers):
                     404, f"result {name} has the configuration {stated}, not {configuration:.80}"
                 )
         return await self.upload(request)
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Replace a result; that of a job does not change."""
+        await self._refuse_job(request)
+        return await DocumentHandlers.change(self, request)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Delete a result and its weights; that of a job is a record, which stays."""
+        await self._refuse_job(request)
+        return await DocumentHandlers.delete(self, request)
+
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        """Return the weights of a result: of a job, those of the version that it made."""
+        job = await self._job_of(request)
+        if job is None:
+            return await DocumentHandlers.download(self, request)
+        assert job.last is not None  # noqa: S101 - `_job_of` compares its number
+        version: Version = job.last
+        source = await asyncio.to_thread(self.store.open_blob, version.weights.digest)
+        if not version.kept or source is None:
+            raise ApiError(404, f"the weights of version {version.version} are deleted")
+        filename = f"{version.model}-{version.version}.blob"
+        return await BlobDownload(source, version.weights.digest, filename).send(request)
+
+    async def _refuse_job(self, request: web.Request) -> None:
+        if await self._job_of(request) is not None:
+            job = request.match_info["training_id"]
+            raise ApiError(409, f"this is the result of job {job}, which is a record and stays")
+
+    async def _job_of(self, request: web.Request) -> JobFacts | None:
+        """Return the job that a request names with its model and the version that it made last."""
+        model, version, job = (read_name(request, key) for key in self.keys)
+        facts = await asyncio.to_thread(self._facts, job)
+        if facts is None or facts.last is None:
+            return None
+        named = (facts.job.model, str(facts.last.version)) == (model, version)
+        return facts if named else None
+
+    def _facts(self, job: str) -> JobFacts | None:
+        found = self.store.job_facts(job)
+        return None if isinstance(found, StoreRefusal) else found
+
+    def _of_jobs(self, limit: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for latest in self.store.latest():
+            if len(found) >= limit:
+                break
+            found += self._of_model(latest.model, limit - len(found))
+        return found
+
+    def _of_model(self, model: str, limit: int) -> list[dict[str, Any]]:
+        if not isinstance(self.store.show(model, None, 0), ModelView):
+            return []
+        found = self.store.jobs_of_model(model, limit)
+        return [] if isinstance(found, StoreRefusal) else list(map(self._described_job, found))
+
+    def _described_job(self, facts: JobFacts) -> dict[str, Any]:
+        result, last = job_result(facts), facts.last
+        return {
+            "model_name": result.model,
+            "model_version": None if last is None else str(last.version),
+            "training_id": result.job,
+            "configuration_id": result.configuration,
+            "results": results_of(result),
+            self.file_key: None if last is None else last.weights.digest,
+            "file_size": None if last is None else last.weights.size,
+            "created": result.submitted,
+            "changed": result.ended or (None if last is None else last.at),
+        }
