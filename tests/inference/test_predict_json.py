@@ -93,7 +93,7 @@ def test_metadata_name_inputs_outputs_and_loaded_versions() -> None:
         "digits", 3, inputs, Sums(0, {}), outputs={"y": OutputSpec((10,), "float64")}
     )
     loading = VersionStatus(4, None, "loading")
-    status = ModelStatus("digits", 3, (VersionStatus(3, served), loading))
+    status = ModelStatus("digits", 3, (VersionStatus(3, served), loading), aliases={"live": 3})
     assert asdict(model_metadata(status, served)) == {
         "name": "digits",
         "versions": ["3"],
@@ -104,7 +104,7 @@ def test_metadata_name_inputs_outputs_and_loaded_versions() -> None:
         ],
         "outputs": [{"name": "y", "datatype": "FP64", "shape": [-1, 10]}],
     }
-    assert chosen_version(status, "") is chosen_version(status, "3") is served
+    assert all(chosen_version(status, choice) is served for choice in ("", "3", "live"))
     for choice in ("4", "9", "production"):
         assert chosen_version(status, choice) is None
     waiting = ModelStatus("other", None, (loading,))

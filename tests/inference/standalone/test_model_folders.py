@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import fedbus
+from fedbus.cli.inputs.local_models import raw_inputs
 from fedbus.errors import FedbusError, SettingsError
+from fedbus_inference.standalone.local_model import LocalModel
 from fedbus_inference.standalone.model_folders import MAX_FOLDER_FILES, scan_models
 from fedbus_inference.standalone.packed_versions import pack_local_model, pack_version
 
@@ -157,13 +159,19 @@ def test_assist_iot_s_configuration_is_read(tmp_path: Path) -> None:
         pack_local_model(folder)
 
 
-def test_steps_that_would_be_left_out_put_a_version_aside(tmp_path: Path) -> None:
-    """Its answers would be wrong without them."""
+def test_assist_iot_s_steps_before_the_model_are_applied(tmp_path: Path) -> None:
+    """Raw readings are answered as scaled rows are; an unknown step is refused, not left out."""
     folder = copy("plain.tflite", to=tmp_path / "base")
+    rows = np.arange(128, dtype=np.float32).reshape(2, 64) / 8
+    plain = LocalModel(folder).answer(raw_inputs(rows / 16))
     (folder / "model.json").write_text('{"library": "tflite"}')
+    steps = [{"id": "normalize", "parameters": {"high": 16}}]
+    (folder / "transformation_pipeline.json").write_text(json.dumps(steps))
+    answer = LocalModel(folder).answer(raw_inputs(rows))
+    np.testing.assert_allclose(answer["outputs"], plain["outputs"], rtol=1e-5)
     (folder / "transformation_pipeline.json").write_text('[{"id": "no-such-step"}]')
-    with pytest.raises(FedbusError):
-        pack_local_model(folder)
+    with pytest.raises(FedbusError, match="no-such-step"):
+        LocalModel(folder)
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -105,10 +105,11 @@ class ModelServer:
         for slot in chain(self._chosen.slots.values(), (self._default,)):
             found |= {each.version: each for each in slot.statuses() if not _is_ready(found, each)}
         versions = tuple(found[version] for version in sorted(found))
-        if self.version is not None:
-            return ModelStatus(self._model, self.version, versions)
-        reason = self._default.updater.problem or "the first version is being loaded"
-        return ModelStatus(self._model, None, versions, reason)
+        aliases = {name: named.version for name, named in self._aliases.items()}
+        reason = ""
+        if self.version is None:
+            reason = self._default.updater.problem or "the first version is being loaded"
+        return ModelStatus(self._model, self.version, versions, reason, aliases)
 
     def _choose(self, request: Request, choice: str, now: float) -> Iterator[Action]:
         known = self._aliases.get(choice)

@@ -1,6 +1,7 @@
 """Status of a model in this process: its versions, and whether each answers now. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from fedbus_inference.served_version import ServedVersion
 
@@ -32,12 +33,14 @@ class ModelStatus:
         default: The version that answers requests without a version choice; None: not ready.
         versions: Each version that is loaded or being loaded, ordered by number.
         reason: Why there is no default version yet; empty if there is one.
+        aliases: The version that each alias names.
     """
 
     model: str
     default: int | None
     versions: tuple[VersionStatus, ...]
     reason: str = ""
+    aliases: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

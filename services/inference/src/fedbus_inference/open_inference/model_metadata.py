@@ -49,8 +49,15 @@ def model_metadata(status: ModelStatus, served: ServedVersion) -> ServedMetadata
 
 
 def chosen_version(status: ModelStatus, choice: str) -> ServedVersion | None:
-    """Return the loaded version that a choice means, the default one for ""; None: not loaded."""
-    number = status.default if not choice else int(choice) if choice.isdecimal() else None
+    """Return the loaded version that a choice means, the default one for ""; None: not loaded.
+
+    A choice is a number or an alias.
+    """
+    number = status.aliases.get(choice)
+    if not choice:
+        number = status.default
+    elif choice.isdecimal():
+        number = int(choice)
     found = None if number is None else status.version(number)
     return None if found is None else found.served
 

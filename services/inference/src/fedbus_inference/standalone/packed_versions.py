@@ -1,13 +1,12 @@
 """Versions of local folders, packed as a push to a repository packs them. Called in a thread."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fedbus.client import model_files, packing
 from fedbus.client.packing import PackedModel
 from fedbus.errors import SettingsError
-from fedbus.wire.documents import ModelSpec
 from fedbus_inference.standalone.assist_iot_model import (
     MODEL_FILE,
     assist_iot_spec,
@@ -17,7 +16,6 @@ from fedbus_inference.standalone.assist_iot_model import (
 from fedbus_inference.standalone.model_folders import SINGLE_FILES, VersionFiles
 
 WEIGHT_SUFFIXES: Final = (".npz", ".safetensors")
-_NEWER_KEYS: Final = frozenset({"preprocessing"}) - {each.name for each in fields(ModelSpec)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,6 @@ def pack_local_model(path: Path, name: str | None = None) -> PackedModel:
     stated = read_small_json(spec)
     if is_assist_iot(stated):
         file, more = assist_iot_spec(path, stated)
-        _check_keys(more)
         own = name or _text(stated.get("model_name")) or path.name
         plain = model_files.spec_of_file(file.read_bytes(), file.name, own)
         return packing.pack(plain | more, path)
@@ -82,11 +79,6 @@ def _weights_file(folder: Path) -> Path | None:
             f"expected at most one file of weights, got {', '.join(each.name for each in found)}"
         )
     return found[0] if found else None
-
-
-def _check_keys(more: dict[str, Any]) -> None:
-    if unknown := _NEWER_KEYS & more.keys():
-        raise SettingsError(f"{', '.join(unknown)}: not supported; the model would answer wrongly")
 
 
 def _text(stated: object) -> str | None:

@@ -1,0 +1,117 @@
+"""Refusals of the core as statuses of HTTP and of gRPC."""
+
+from collections.abc import Mapping
+
+import grpc
+import numpy as np
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from fedbus.http_api.routes import routes_of
+from fedbus.model.layout import Array
+from fedbus_inference.grpc_api.call_status import CODES, CallError, check_answered
+from fedbus_inference.http.inference_api import LoopbackAccess
+from fedbus_inference.http.inference_endpoints import description
+from fedbus_inference.http.inference_handlers import STATUSES, InferenceHandlers
+from fedbus_inference.local_requests import PredictionOutcome, RefusalKind
+from fedbus_inference.prediction_gateway import PredictionGateway
+from fedbus_inference.serving_status import ModelStatus
+
+BODY = {"instances": [[1, 2]]}
+INFER = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}
+
+
+class Gateway(PredictionGateway):
+    """A gateway whose core always has the same outcome."""
+
+    def __init__(self, outcome: PredictionOutcome) -> None:
+        self.max_elements = 100
+        self.outcome = outcome
+        self.asked: list[tuple[str, str, float | None]] = []
+
+    async def predict(
+        self,
+        model: str,
+        choice: str,
+        inputs: Mapping[str, Array],  # noqa: ARG002 - it is not predicted
+        outputs: tuple[str, ...] = (),  # noqa: ARG002
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> PredictionOutcome:
+        self.asked.append((model, choice, timeout))
+        return self.outcome
+
+    def statuses(self) -> tuple[ModelStatus, ...]:
+        return (ModelStatus("digits", None, (), "being fetched"),)
+
+    def status(self, model: str) -> ModelStatus | None:
+        return self.statuses()[0] if model.partition("@")[0] == "digits" else None
+
+
+def client(outcome: PredictionOutcome) -> tuple[TestClient[web.Request, web.Application], Gateway]:
+    """Serve the HTTP API of a gateway."""
+    gateway = Gateway(outcome)
+    app = web.Application()
+    app.add_routes(routes_of(description(), InferenceHandlers(gateway, 1), LoopbackAccess()))
+    return TestClient(TestServer(app)), gateway
+
+
+@pytest.mark.parametrize("kind", RefusalKind)
+async def test_each_refusal_has_a_status(kind: RefusalKind) -> None:
+    """And where asking again helps, the seconds to wait."""
+    outcome = PredictionOutcome("digits", error="why", refusal=kind, retry_after=2.2)
+    asking, _ = client(outcome)
+    async with asking:
+        for path, body in (
+            ("/v1/models/digits:predict", BODY),
+            ("/v2/models/digits/infer", INFER),
+        ):
+            answer = await asking.post(path, json=body)
+            assert answer.status == STATUSES[kind]
+            assert (await answer.json())["error"] == "why"
+            again = kind in {RefusalKind.OVERLOADED, RefusalKind.LOADING, RefusalKind.STOPPING}
+            assert answer.headers.get("Retry-After") == ("3" if again else None)
+    with pytest.raises(CallError, match="why") as refused:
+        check_answered(outcome)
+    assert refused.value.code is CODES[kind]
+    assert CODES[kind] is not grpc.StatusCode.OK
+
+
+async def test_choices_and_deadlines_reach_the_core() -> None:
+    """From the path, from the name, from a header, and from Triton's parameter."""
+    asking, gateway = client(PredictionOutcome("digits", 3, {"outputs": np.zeros((1, 1))}))
+    async with asking:
+        for path in ("versions/3", "labels/live"):
+            answer = await asking.post(f"/v1/models/digits/{path}:predict", json=BODY)
+            assert answer.status == 200
+        await asking.post(
+            "/v1/models/digits@live:predict", json=BODY, headers={"Request-Timeout": "1.5"}
+        )
+        await asking.post(
+            "/v2/models/digits/versions/live/infer",
+            json=INFER | {"parameters": {"timeout": 2_000_000}},
+        )
+    assert gateway.asked == [
+        ("digits", "3", None),
+        ("digits", "live", None),
+        ("digits@live", "live", 1.5),
+        ("digits", "live", 2.0),
+    ]
+
+
+async def test_a_model_that_is_being_fetched_is_not_ready() -> None:
+    """It is known, so it is not 404 but 503, or 400 where the protocol says so."""
+    asking, _ = client(PredictionOutcome("digits"))
+    async with asking:
+        for path, status in (
+            ("/v2/health/live", 200),
+            ("/v2/health/ready", 400),
+            ("/v2/models/digits/ready", 400),
+            ("/v2/models/digits", 503),
+            ("/v2/models/digits/versions/3", 404),
+            ("/v1/models/digits", 200),
+            ("/v2/models/nothing/ready", 404),
+            ("/v2", 200),
+        ):
+            answer = await asking.get(path)
+            assert answer.status == status, path
