@@ -15,6 +15,7 @@ from fedbus import plugins
 from fedbus.client.model_outputs import row_of
 from fedbus.client.packing import PackedModel
 from fedbus.data import Dataset, from_arrays
+from fedbus.data.model_input import has_several_inputs
 from fedbus.errors import FedbusError, LayoutError, PluginError, TrainingError
 from fedbus.frameworks.tensorflow_logs import suppressed_logs
 from fedbus.model.blob import decode
@@ -50,6 +51,9 @@ def rehearse(packed: PackedModel) -> Iterator[str]:
     spec = packed.spec()
     if not spec.layout:
         return  # it only runs, and its file was tried when it was packed
+    if has_several_inputs(spec.input):
+        yield "it has several inputs: inference answers with it, and agents cannot train it"
+        return
     weights = decode(packed.blobs[packed.push.weights.digest], Layout.read(spec.layout), "plain")
     for framework, architecture in spec.architectures.items():
         if framework not in REHEARSED:

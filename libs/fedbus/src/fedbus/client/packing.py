@@ -25,6 +25,7 @@ from fedbus import plugins
 from fedbus.client.model_file_check import check_files
 from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions, complete_spec, row_of
 from fedbus.client.names import model_name
+from fedbus.data.model_input import has_several_inputs
 from fedbus.digest import digest_of
 from fedbus.errors import FedbusError, LayoutError, SettingsError, WireError
 from fedbus.frameworks.exported import probe_output
@@ -124,7 +125,8 @@ def pack(
     files = with_files(plain, folder)
     if plain.get("layout") == []:
         return _pack_runnable(plain, weights_file, files, said)
-    trainer, reasons = first_trainer(plain["architectures"], files)
+    several = has_several_inputs(plain.get("input"))
+    trainer, reasons = first_trainer(plain["architectures"], files, several=several)
     complete_spec(plain, probe_output(trainer, row_of(plain.get("input"))), said)
     weights = read_weights(weights_file) if weights_file else _initial(trainer, reasons)
     roles: Mapping[str, Role] = {}
@@ -262,11 +264,14 @@ def _others(folder: Path, where: str) -> str:
 
 
 def first_trainer(
-    architectures: Mapping[str, Any], files: Mapping[str, bytes]
+    architectures: Mapping[str, Any], files: Mapping[str, bytes], *, several: bool = False
 ) -> tuple[Trainer | None, list[str]]:
-    """Return a trainer of the first framework that is installed here, or the reasons for none."""
+    """Return a trainer of the first framework that is installed here, or the reasons for none.
+
+    A model with `several` inputs is built by its runtime, which makes initial weights as well.
+    """
     check_files(architectures, files)  # before native code of this process opens one
-    made, reasons = _built("trainers", architectures, files)
+    made, reasons = _built("runtimes" if several else "trainers", architectures, files)
     return cast("Trainer | None", made), reasons
 
 
@@ -283,7 +288,8 @@ def _built(
             for key, value in architecture.items()
         }
         try:
-            factory = cast("Callable[[Mapping[str, Any]], object]", plugins.load(group, name))
+            here = group if name in plugins.installed_names(group) else "trainers"
+            factory = cast("Callable[[Mapping[str, Any]], object]", plugins.load(here, name))
             return factory(ready), reasons
         except FedbusError as error:
             reasons.append(f"{name}: {error}")

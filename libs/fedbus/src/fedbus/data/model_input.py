@@ -81,6 +81,12 @@ def read_inputs(stated: Mapping[str, Any]) -> dict[str, ModelInput]:
     return found
 
 
+def has_several_inputs(stated: object) -> bool:
+    """Return whether a spec's `input` names several inputs, even if it is not valid."""
+    named = stated.get("inputs") if isinstance(stated, Mapping) else None
+    return isinstance(named, Mapping) and len(named) > 1
+
+
 def read_input(stated: Mapping[str, Any]) -> ModelInput:
     """Read the `input` of a spec with one input; what it leaves out is not checked.
 

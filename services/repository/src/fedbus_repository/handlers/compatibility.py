@@ -53,7 +53,7 @@ def incompatibilities(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, 
 def _runs_only_fault(job: JobFile, needs: ModelNeeds) -> JobFault:
     problem = (
         f"model {job.model_name} only runs: its {listed(needs.architectures)} file holds the "
-        "weights, and agents cannot train it"
+        "weights, or it has several inputs, and agents cannot train it"
     )
     hint = (
         "push a trainable one under another name: `fedbus models push package.module:factory`, or "

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from fedbus.compression import chain_of, compressed_bounds
 from fedbus.compression.compressed_header import read_compressed_header
+from fedbus.data.model_input import has_several_inputs
 from fedbus.digest import digest_of
 from fedbus.encryption.encrypted_blob import MAX_ENCRYPTED_HEADER_BYTES
 from fedbus.errors import FedbusError, LayoutError, PluginError, StoreError, TransferError
@@ -119,7 +120,7 @@ class SpecReader:
             classes=abbreviate_names(found.classes),
             least_batch=found.least_batch,
             answers=found.answers,
-            trains=bool(found.layout),
+            trains=bool(found.layout) and not has_several_inputs(found.input),
         )
         if len(codec.to_json(needs)) <= MAX_NEEDS_BYTES and len(found.input) <= MAX_INPUT_KEYS:
             return needs

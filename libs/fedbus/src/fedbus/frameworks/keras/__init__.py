@@ -9,6 +9,7 @@ term_variables.py  a strategy's terms in a compiled step
 optimizer_state.py their state as arrays
 devices.py         capabilities of the device
 trainer.py         the trainer
+runtime.py         models with several inputs or outputs, which only run
 model_export.py    a user's model exported for agents
 tflite_export.py   … and as a trainable `.tflite` file: tflite_network.py, tflite_layers.py,
                    window.py

@@ -1,6 +1,6 @@
 """A module as a trainer calls it: rows in, tensors out, and the loss of some rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -107,6 +107,26 @@ class CalledModel:
             why = f"the model cannot take x, {x.dtype} {x.shape}: {error}{mend}"
             raise TrainingError(why) from error
         return found
+
+    def run_named(self, inputs: Mapping[str, Array]) -> object:
+        """Return what the module returns for arguments by name; raise TrainingError if refused.
+
+        Real numbers get the module's dtype, whole ones become int64.
+        """
+        try:
+            rows = {name: self._typed(array) for name, array in inputs.items()}
+            found: object = self._called(**rows)
+        except (RuntimeError, TypeError, IndexError, ValueError) as error:
+            shapes = {name: array.shape for name, array in inputs.items()}
+            raise TrainingError(f"the model cannot take {shapes}: {error}") from error
+        return found
+
+    def _typed(self, array: Array) -> Tensor:
+        if array.dtype.kind == "f":
+            kind = np.float64 if self._dtype == torch.float64 else np.float32
+            return torch.from_numpy(array.astype(kind)).to(self._device, self._dtype)
+        whole = array if array.dtype == bool else array.astype(np.int64)
+        return torch.from_numpy(np.array(whole)).to(self._device)
 
     def inputs(self, x: Array) -> Tensor:
         """Return rows as the module takes them; raise TrainingError for a word that it lacks."""

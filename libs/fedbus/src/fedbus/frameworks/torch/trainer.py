@@ -169,10 +169,17 @@ class TorchTrainer(StatefulTrainer):
         """
         self._net.eval()
         with torch.inference_mode():
-            outputs = self._model.run(inputs)
-        if isinstance(outputs, Tensor):
-            return array_of(outputs, len(inputs))
-        return {name: array_of(each, len(inputs)) for name, each in tensors_of(outputs).items()}
+            return _arrays(self._model.run(inputs), len(inputs))
+
+    def predict_named(self, inputs: Mapping[str, Array]) -> Array | Mapping[str, Array]:
+        """Return outputs, as `predict` does, of a `forward` that takes several named arguments.
+
+        Raises:
+            TrainingError: The inputs do not fit the model, or it returns no tensor.
+        """
+        self._net.eval()
+        with torch.inference_mode():
+            return _arrays(self._model.run_named(inputs), len(next(iter(inputs.values()))))
 
     def _walk(
         self,
@@ -219,3 +226,9 @@ def _steps_in_epoch(data: Dataset, params: TrainingParams) -> int:
     if params.dp_sgd is None:
         return data.steps_in_epoch(params)
     return dp_sgd_steps(params, params.dp_sgd.least_examples).in_epoch
+
+
+def _arrays(outputs: object, rows: int) -> Array | Mapping[str, Array]:
+    if isinstance(outputs, Tensor):
+        return array_of(outputs, rows)
+    return {name: array_of(each, rows) for name, each in tensors_of(outputs).items()}
