@@ -88,8 +88,11 @@ def test_a_trained_model_is_exported_as_onnx(up: FedbusUp) -> None:
     assert about["job"] in {"first", "second"}
     with np.load(up.home / "data" / "held_out.npz", allow_pickle=False) as shard:
         x, y = shard["x"][:40].astype(np.float32), shard["y"][:40]
-    up.write("x.json", {"inputs": x.tolist()})
     assert np.mean(onnx_file.run(file, x).argmax(axis=1) == y) > 0.5
+    assert up.run("models", "push", "digits.onnx", "--name", "served").returncode == OK
+    again = up.run_json("models", "pull", "served")
+    assert again["file"] == "served-v1.onnx"
+    assert (up.folder / "served-v1.onnx").read_bytes() == file
 
 
 def test_an_empty_model_is_created_and_trained(up: FedbusUp) -> None:

@@ -149,6 +149,21 @@ def test_the_package_safetensors_reads_the_file_and_what_it_says_of_the_version(
     np.testing.assert_array_equal(read_weights(path)["w"], weights["w"])
 
 
+@pytest.mark.parametrize("form", ["npz", "safetensors", "tflite", "torch"])
+def test_a_model_that_only_runs_is_pulled_as_the_file_that_was_pushed(
+    form: str, tmp_path: Path
+) -> None:
+    """Its layout is empty, so there are no arrays to write."""
+    spec = ModelSpec(model="net", layout=(), architectures={"onnx": {"blob": {}}})
+    pulled = VersionContents(REF, spec, {}, file=b"an ONNX file")
+    assert pulled.own_format == "onnx"
+    save_model(tmp_path / "net.onnx", None, pulled)
+    assert (tmp_path / "net.onnx").read_bytes() == b"an ONNX file"
+    with pytest.raises(SettingsError, match=r"only runs: .* pull --format onnx"):
+        save_model(tmp_path / "net", form, pulled)
+    assert not (tmp_path / "net").exists()
+
+
 def test_a_pushed_version_names_no_job() -> None:
     """None made it."""
     assert "job" not in metadata_of(version())

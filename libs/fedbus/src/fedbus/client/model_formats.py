@@ -55,6 +55,7 @@ class VersionContents:
         weights: Arrays by name, of the layout's shapes and dtypes; `fedbus.load_into` takes them.
         updates: Updates in the sum of an encrypted version, as its header says; 0: it was plain.
         facts: The job, the round and the metrics of the version; None if it was fetched by its ref.
+        file: The file of a model that only runs, which holds its weights; None for any other.
     """
 
     ref: ModelRef
@@ -62,6 +63,14 @@ class VersionContents:
     weights: dict[str, Array]
     updates: int = 0
     facts: VersionFacts | None = None
+    file: bytes | None = None
+
+    @property
+    def own_format(self) -> str | None:
+        """The format of the file of a model that only runs; None for any other."""
+        if self.spec.layout:
+            return None
+        return next((name for name in self.spec.architectures if name in SUFFIXES), None)
 
 
 def choose_format(given: str | None, output: Path | None) -> str:
@@ -94,6 +103,8 @@ def model_file(form: str, pulled: VersionContents) -> bytes:
         SettingsError: the framework or the model's package is not installed, the spec has no
             architecture for it, or the model cannot be exported; says what works.
     """
+    if not pulled.spec.layout:
+        return _own_file(form, pulled)
     if form == "npz":
         file = io.BytesIO()
         write_npz_to(file, pulled.weights)
@@ -121,7 +132,7 @@ def save_model(path: Path, form: str | None, pulled: VersionContents) -> None:
     """
     chosen = choose_format(form, path)
     try:
-        if chosen == "npz":
+        if chosen == "npz" and pulled.spec.layout:
             write_npz(path, pulled.weights)  # array by array
         else:
             atomic_write(path, model_file(chosen, pulled))
@@ -144,6 +155,18 @@ def metadata_of(pulled: VersionContents) -> dict[str, str]:
     if facts is not None and facts.job is not None:
         about |= {"job": facts.job, "round": str(facts.round)}
     return about
+
+
+def _own_file(form: str, pulled: VersionContents) -> bytes:
+    """Return the file of a model that only runs, as it was pushed."""
+    own = pulled.own_format
+    if pulled.file is None or form != own:
+        works = "" if own is None else f"; pull --format {own}"
+        raise SettingsError(
+            f"--format {form}: model {pulled.spec.model} only runs: its weights are in the file "
+            f"that was pushed{works}"
+        )
+    return pulled.file
 
 
 def _framework_file(form: str, pulled: VersionContents) -> bytes:

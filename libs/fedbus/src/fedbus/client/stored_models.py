@@ -233,9 +233,24 @@ async def fetch(
             start = anchor.read(0, anchor.size)
             updates = read_encrypted_header(blob, len(blob), layout)[0].count
             blob = memoryview(readable_weights(blob, start, ref.encryption, layout, key))
-        return PulledModel(ref, spec, decode(blob, layout, "plain"), updates)
+        file = None if spec.layout else await _file_of(connection, ref, spec, progress)
+        return PulledModel(ref, spec, decode(blob, layout, "plain"), updates, file=file)
     except (EncryptionError, LayoutError, WireError) as error:
         raise Failed(f"{ref.model} version {ref.version}: {error}") from error
+
+
+async def _file_of(
+    connection: ClientConnection, ref: ModelRef, spec: ModelSpec, progress: Progress
+) -> bytes | None:
+    """Fetch the file of a model that only runs; None if its spec names none."""
+    named = [each["blob"] for each in spec.architectures.values() if "blob" in each]
+    if not named:
+        return None
+    blob = BlobRef(digest=named[0]["digest"], size=named[0]["size"])
+    request = Pull(ref.source, (blob,), Spools(IN_MEMORY_BYTES))
+    request.moved = progress
+    spool = (await run_request(connection, request))[blob.digest]
+    return bytes(spool.read(0, spool.size))
 
 
 def blobs_of(ref: ModelRef) -> tuple[BlobRef, ...]:

@@ -200,11 +200,9 @@ def pull(
             + ("as --json does; choose one" if as_json else "which is a terminal; redirect it")
         )
     pulled = call(broker_of(ctx), partial(_pull, model, version, key))
-    if not pulled.spec.layout:
-        raise SettingsError(
-            f"{model}: the model only runs, and has no weights beside the file that was pushed"
-        )
     ref, arrays = pulled.ref, pulled.weights
+    if form is None and output in {None, STDOUT}:
+        kind = pulled.own_format or kind
     path = output or Path(f"{ref.model}-v{ref.version}{SUFFIXES[kind]}")
     if output == STDOUT:
         sys.stdout.buffer.write(model_file(kind, pulled))
@@ -216,9 +214,10 @@ def pull(
         display.print_json({**codec.to_plain(ref), "file": str(path)})
         return
     numbers = sum(array.size for array in arrays.values())
-    display.show(
-        f"{path}: {ref.model} version {ref.version}, {len(arrays)} arrays, {numbers} numbers"
-    )
+    content = f"{len(arrays)} arrays, {numbers} numbers"
+    if pulled.file is not None:
+        content = f"its file, {display.format_size(len(pulled.file))}"
+    display.show(f"{path}: {ref.model} version {ref.version}, {content}")
 
 
 @app.command()
