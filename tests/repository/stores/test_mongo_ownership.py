@@ -11,7 +11,16 @@ from fedbus_repository.stores.mongo.connection import MongoConnection
 from fedbus_repository.stores.mongo.mongo_database import MongoRecordDatabase
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.mongo.ownership import OWNER, STATE, DatabaseInUseError, Ownership
-from tests.repository.harness import begin, plan_next, push, put, record_of, weights
+from tests.repository.harness import (
+    JOB,
+    begin,
+    plan_next,
+    plan_of,
+    push,
+    put,
+    record_of,
+    weights,
+)
 from tests.repository.stores.mongo_faults import OWNER_SECONDS, kill, open_store
 
 
@@ -84,6 +93,26 @@ def test_a_repository_that_is_paused_before_a_write_does_not_write(
     store.close()
     versions = connection.run("a test", lambda db: db["versions"].count_documents({}))
     assert versions == 1
+
+
+def test_a_plan_that_was_decided_by_an_earlier_one_is_not_stored(
+    mongo_url: str, connection: MongoConnection, tmp_path: Path
+) -> None:
+    """A write on its way during a pause names what it was decided by."""
+    later = {"$set": {"task": 7}}
+
+    def change(step: str) -> None:
+        if step == changing:
+            connection.run("a test", lambda db: db["jobs"].update_one({"_id": JOB}, later))
+
+    changing = ""
+    store = open_store(mongo_url, tmp_path, on_step=change)
+    plan = plan_of(begin(store))
+    changing = "record"
+    with pytest.raises(StoreError, match=r"a plan of job .+ the jobs .+ been changed by another"):
+        store.store_plan(0, plan)
+    assert store.planned(JOB) is None
+    store.close()
 
 
 def test_of_two_that_begin_at_once_one_is_refused(connection: MongoConnection) -> None:
