@@ -12,6 +12,7 @@ from pymongo import MongoClient, monitoring
 
 from fedbus.errors import StoreError, TransferError
 from fedbus.wire.blobs import BlobRef, blob_ref_of
+from fedbus_repository.stores.blob_storage import BlobStorage
 from fedbus_repository.stores.files import MissingBlobError
 from fedbus_repository.stores.mongo import blobs as blobs_module
 from fedbus_repository.stores.mongo.blobs import GridFsBlobs
@@ -24,7 +25,6 @@ from fedbus_repository.stores.mongo.gridfs_files import (
     UNFINISHED,
 )
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
-from fedbus_repository.stores.record_database import BlobStorage
 from tests.repository.stores.mongo_server import MongoServer
 
 Database: TypeAlias = pymongo.database.Database[dict[str, Any]]

@@ -14,10 +14,12 @@ from fedbus.wire.privacy import PrivacySpent
 from fedbus.wire.round_records import Plan
 from fedbus.wire.strategies import Strategy
 from fedbus_repository.stores import commit_rules, privacy_rules, rules
+from fedbus_repository.stores.blob_storage import BlobStorage
 from fedbus_repository.stores.job_configurations import (
     enter_configuration,
     readable_configuration,
 )
+from fedbus_repository.stores.job_lookup import find_job, find_submitted, stale_lease
 from fedbus_repository.stores.ledger_decisions import (
     Accountant,
     LedgerDecisions,
@@ -32,7 +34,7 @@ from fedbus_repository.stores.ledger_records import (
 )
 from fedbus_repository.stores.new_versions import evaluated_version
 from fedbus_repository.stores.protection_rules import encrypted_base_refusal
-from fedbus_repository.stores.record_database import BlobStorage, NewJob, RecordDatabase, Records
+from fedbus_repository.stores.record_database import NewJob, RecordDatabase, Records
 from fedbus_repository.stores.records import (
     JobAnswer,
     JobEnd,
@@ -92,7 +94,7 @@ class JobDecisions(LedgerDecisions):
     ) -> JobAnswer:
         configuration = readable_configuration(file)
         with self._database.writing(f"storing job {job}") as records:
-            found = _find_submitted(records, epoch, job, origin, self._now())
+            found = find_submitted(records, epoch, job, origin, self._now())
             if isinstance(found, StaleLease):
                 return found
             if isinstance(found, StoredJob):
@@ -120,7 +122,7 @@ class JobDecisions(LedgerDecisions):
             if configuration is not None:
                 enter_configuration(records, base.model, configuration, new.at)
             records.insert_job(new)
-            return _find_job(records, epoch, job)
+            return find_job(records, epoch, job)
 
     def store_plan(self, epoch: int, plan: Plan) -> PlanAnswer:
         checked, spent = None, None
@@ -140,7 +142,7 @@ class JobDecisions(LedgerDecisions):
             checked, spent = allowed, self._spent_after(allowed)
 
     def _plan_answer(self, records: Records, epoch: int, plan: Plan) -> PlanAnswer | AllowedPlan:
-        found = _find_job(records, epoch, plan.job)
+        found = find_job(records, epoch, plan.job)
         if not isinstance(found, StoredJob):
             return found
         if found.ended is not None:
@@ -189,7 +191,7 @@ class JobDecisions(LedgerDecisions):
         energy: EnergyUsed | None = None,
     ) -> Version | StoreRefusal | StaleLease | None:
         with self._database.writing(f"storing an evaluation of job {job}") as records:
-            found = _find_job(records, epoch, job)
+            found = find_job(records, epoch, job)
             if not isinstance(found, StoredJob):
                 return found
             made = records.committed_round(job, round)
@@ -207,7 +209,7 @@ class JobDecisions(LedgerDecisions):
         self, epoch: int, job: str, phase: EndPhase, reason: str
     ) -> JobEnd | StoreRefusal | StaleLease:
         with self._database.writing(f"ending job {job}") as records:
-            found = _find_job(records, epoch, job)
+            found = find_job(records, epoch, job)
             if not isinstance(found, StoredJob):
                 return found
             if found.ended is not None:
@@ -218,7 +220,7 @@ class JobDecisions(LedgerDecisions):
 
     def forget_job(self, epoch: int, job: str) -> JobAnswer:
         with self._database.writing(f"forgetting job {job}") as records:
-            found = _find_job(records, epoch, job)
+            found = find_job(records, epoch, job)
             if isinstance(found, StoredJob):
                 if found.ended is None:
                     return StoreRefusal(rules.still_running(job))
@@ -227,11 +229,11 @@ class JobDecisions(LedgerDecisions):
 
     def list_jobs(self, epoch: int) -> tuple[str, ...] | StaleLease:
         with self._database.reading("listing jobs") as records:
-            return _stale_lease(records, epoch) or records.list_jobs()
+            return stale_lease(records, epoch) or records.list_jobs()
 
     def load_job(self, epoch: int, job: str, origin: Origin | None = None) -> JobAnswer:
         with self._database.reading(f"loading job {job}") as records:
-            return _find_submitted(records, epoch, job, origin, self._now())
+            return find_submitted(records, epoch, job, origin, self._now())
 
 
 def _new_job_refusal(
@@ -260,28 +262,3 @@ def _entered(
 def _state_of(version: int, model: str) -> str:
     """Return what messages call a blob of the state that is stored with a version."""
     return f"the strategy's state of version {version} of model {model!r}"
-
-
-def _stale_lease(records: Records, epoch: int) -> StaleLease | None:
-    """Return the current lease's epoch if the sender's is lower."""
-    held = records.lease()
-    return StaleLease(held.epoch) if held is not None and epoch < held.epoch else None
-
-
-def _find_job(records: Records, epoch: int, name: str) -> JobAnswer:
-    return (
-        _stale_lease(records, epoch) or records.job(name) or StoreRefusal(rules.unknown_job(name))
-    )
-
-
-def _find_submitted(
-    records: Records, epoch: int, name: str, origin: Origin | None, now: Timestamp
-) -> JobAnswer:
-    """Return the job of an id, or the job that a submission of this origin has become already."""
-    found = _find_job(records, epoch, name)
-    if origin is None or not isinstance(found, StoreRefusal):
-        return found
-    earlier = records.newest_of_origin(origin.digest)
-    if earlier is None or not rules.repeats(earlier, origin, now):
-        return found
-    return _find_job(records, epoch, earlier.job)

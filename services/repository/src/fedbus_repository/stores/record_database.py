@@ -1,4 +1,4 @@
-"""Protocols of what a database offers to the decisions of a store: records, and the blobs beside.
+"""Protocols of what a database offers to the decisions of a store: the records.
 
 `LedgerDecisions`, `JobDecisions` and `RecordStore` decide what each method of a `Store` answers;
 SQLite and MongoDB only read and write. Every write of `Records` is one atomic change of one
@@ -11,13 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from fedbus.core.blob_io import BlobSource
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy
-from fedbus_repository.stores.base import Upload
 from fedbus_repository.stores.commit_rules import CountedUpdate
 from fedbus_repository.stores.document_records import DocumentRecords
 from fedbus_repository.stores.ledger_records import EntryFacts, JobOnModel
@@ -251,31 +249,3 @@ class RecordDatabase(Protocol):
 
     def close(self) -> None:
         """Release the database for another process; may be called twice."""
-
-
-class BlobStorage(Protocol):
-    """The blobs of a store, by their digest. Thread-safe. Faults raise StoreError."""
-
-    def upload(self, blob: BlobRef) -> Upload:
-        """Reserve space for a blob that is to be fetched."""
-
-    def holds(self, blob: BlobRef) -> bool:
-        """Return whether a blob exists and is intact; reads all of its content."""
-
-    def require(self, blob: BlobRef, what: str) -> None:
-        """Raise StoreError unless a blob exists in its size; `what` names it."""
-
-    def open(self, digest: str) -> BlobSource | None:
-        """Open a blob for reading; the last few stay open."""
-
-    def opened(self, digest: str) -> BlobSource | None:
-        """Return a blob that is open already and not deleted; never waits."""
-
-    def delete(self, digests: Iterable[str]) -> None:
-        """Delete blobs; those that cannot be deleted now are deleted at the next start."""
-
-    def sweep(self, referenced: Collection[str]) -> None:
-        """Delete all other blobs, which were kept for a commit that was never inserted."""
-
-    def close(self) -> None:
-        """Release all files and threads."""

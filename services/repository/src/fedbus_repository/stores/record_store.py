@@ -14,6 +14,7 @@ from fedbus.wire.messages import PushModel
 from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores import commit_rules, rules
 from fedbus_repository.stores.base import Upload
+from fedbus_repository.stores.blob_storage import BlobStorage
 from fedbus_repository.stores.derived_versions import derivation_fault, is_same_push
 from fedbus_repository.stores.document_decisions import DocumentDecisions
 from fedbus_repository.stores.ledger_decisions import Accountant, unknown_model
@@ -21,7 +22,7 @@ from fedbus_repository.stores.ledger_reading import entry_of_round, jobs_since_p
 from fedbus_repository.stores.model_epsilon import is_used
 from fedbus_repository.stores.name_decisions import NameDecisions, names_of
 from fedbus_repository.stores.new_versions import pushed_version, version_of_round
-from fedbus_repository.stores.record_database import BlobStorage, RecordDatabase, Records
+from fedbus_repository.stores.record_database import RecordDatabase, Records
 from fedbus_repository.stores.records import (
     HistoryEntry,
     ModelView,

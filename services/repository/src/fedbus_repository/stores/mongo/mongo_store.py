@@ -8,12 +8,12 @@ from fedbus.core import clock
 from fedbus.errors import StoreError
 from fedbus.privacy.budget import spent_of
 from fedbus.wire.identifiers import Timestamp
+from fedbus_repository.stores.blob_storage import BlobStorage
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.ledger_decisions import Accountant
 from fedbus_repository.stores.mongo.connection import MongoConnection
 from fedbus_repository.stores.mongo.mongo_database import OWNER_SECONDS, MongoRecordDatabase
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
-from fedbus_repository.stores.record_database import BlobStorage
 from fedbus_repository.stores.record_store import RecordStore
 
 OpenBlobs: TypeAlias = Callable[[MongoConnection], BlobStorage]
