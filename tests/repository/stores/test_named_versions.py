@@ -1,8 +1,9 @@
 """Tags, aliases and lineage, as every store has them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from fedbus.wire.blobs import blob_ref_of
+from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.messages import (
     ListNameChanges,
     ListRelatives,
@@ -14,6 +15,7 @@ from fedbus.wire.messages.model_requests import Derivation
 from fedbus.wire.messages.model_trail import Relation
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.files import blob_path
+from fedbus_repository.stores.record_store import RecordStore
 from fedbus_repository.stores.records import HistoryEntry, ModelView, StoreRefusal
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from fedbus_repository.stores.trail_answers import NameChangePage, NamedVersions, RelativePage
@@ -243,6 +245,48 @@ def test_a_damaged_version_is_not_promoted(tmp_path: Path) -> None:
     assert "are damaged or missing" in reason(promote(store, 1, alias="canary"))
     assert "are damaged or missing" in reason(roll_back(store, 2))
     assert shown(store).aliases == {PRODUCTION: 2}
+    store.close()
+
+
+def while_it_is_read(store: RecordStore, change: Callable[[], object]) -> None:
+    """Make something happen once, when the store reads a version that is to be promoted."""
+    blobs = store._blobs  # noqa: SLF001 - the only place between its two blocks
+    holds, left = blobs.holds, [change]
+
+    def then(blob: BlobRef) -> bool:
+        while left:
+            left.pop()()
+        return holds(blob)
+
+    blobs.holds = then  # type: ignore[method-assign]  # of this store
+
+
+def test_weights_that_are_deleted_while_they_are_read_are_not_promoted(tmp_path: Path) -> None:
+    """A commit may come between the reading of a large version and the change of the alias."""
+    store = SqliteStore(tmp_path, keep=3)
+    begin(store)
+    for value in range(1, 4):
+        commit_next(store, float(value))
+    while_it_is_read(store, lambda: [commit_next(store, float(value)) for value in range(4, 8)])
+    assert "the weights of version 2 of model 'digits' are deleted" in reason(promote(store, 2))
+    assert shown(store).aliases == {}
+    store.close()
+
+
+def test_of_two_that_move_an_alias_at_once_the_slower_is_refused(tmp_path: Path) -> None:
+    """It says what the alias names now; without a condition the last one wins."""
+    store = SqliteStore(tmp_path)
+    for value in range(5):
+        push(store, float(value))
+    promote(store, 1)
+    promote(store, 2)
+    while_it_is_read(store, lambda: promote(store, 3))
+    assert "names version 3 now, not version 2" in reason(roll_back(store, 2))
+    while_it_is_read(store, lambda: promote(store, 4))
+    assert "names version 4 now, not version 3" in reason(promote(store, 5, expected=3))
+    while_it_is_read(store, lambda: promote(store, 1))
+    assert aliases(promote(store, 5)) == {PRODUCTION: 5}
+    assert aliases(roll_back(store, 5)) == {PRODUCTION: 1}
     store.close()
 
 
