@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from tritonclient.utils import InferenceServerException
 
 import fedbus
 from benchmarks.live_inference import LiveService, live_service
@@ -17,7 +20,8 @@ from fedbus.mqtt.bus import BrokerAddress
 pytestmark = pytest.mark.system
 
 DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
-PLAIN = Path(__file__).parents[1] / "fedbus/frameworks/model_files/plain.tflite"
+FILES = Path(__file__).parents[1] / "fedbus/frameworks/model_files"
+IMAGE, EXTRA = np.arange(8, dtype="f4").reshape(2, 4), np.array([[1, 2], [3, 4]], "i4")
 ROWS: list[Any] = (np.random.default_rng(1).integers(0, 17, (3, 64)) / 16).tolist()
 
 
@@ -26,7 +30,8 @@ def models(tmp_path: Path) -> Path:
     """Make a folder of models: digits, version 1, and a plain file."""
     folder = tmp_path / "models"
     write_version(folder, 1)
-    shutil.copy(PLAIN, folder / "plain.tflite")
+    for file in ("plain.tflite", "two.onnx"):
+        shutil.copy(FILES / file, folder / file)
     return folder
 
 
@@ -70,6 +75,35 @@ def test_a_folder_of_models_is_served_without_a_broker(service: LiveService) -> 
     assert np.shape(predict(service, "plain")["predictions"]) == (3, 10)
     status, body = service.get("/healthz")
     assert (status, json.loads(body)["connected"]) == (200, True)
+
+
+def test_named_inputs_and_outputs_have_one_answer_over_each_protocol(service: LiveService) -> None:
+    """An ONNX file with two inputs, of two datatypes, and two outputs: clients of Triton, JSON."""
+    service.until_ready("two")
+    named = {"image": IMAGE.tolist(), "extra": EXTRA.tolist()}
+    status, body, _ = service.send("/v1/models/two:predict", json.dumps({"inputs": named}).encode())
+    assert status == 200, body
+    columns = json.loads(body)["outputs"]
+    assert set(columns) == {"total", "twice"}
+    rows = [{"image": IMAGE[i].tolist(), "extra": EXTRA[i].tolist()} for i in range(2)]
+    _, body, _ = service.send("/v1/models/two:predict", json.dumps({"instances": rows}).encode())
+    for index, row in enumerate(json.loads(body)["predictions"]):
+        assert row == {name: columns[name][index] for name in columns}
+    http = triton_http.InferenceServerClient(service.http)
+    grpc = triton_grpc.InferenceServerClient(service.grpc)
+    for client, module in ((http, triton_http), (grpc, triton_grpc)):
+        image = module.InferInput("image", [2, 4], "FP32")
+        extra = module.InferInput("extra", [2, 2], "INT32")
+        image.set_data_from_numpy(IMAGE)
+        extra.set_data_from_numpy(EXTRA)
+        answer = client.infer("two", [extra, image])
+        for name, expected in columns.items():
+            np.testing.assert_allclose(answer.as_numpy(name), expected, rtol=1e-6)
+        only = client.infer("two", [extra, image], outputs=[module.InferRequestedOutput("twice")])
+        assert only.as_numpy("total") is None
+        with pytest.raises(InferenceServerException, match="'extra' is missing"):
+            client.infer("two", [image])
+        client.close()
 
 
 def test_changes_are_picked_up_while_the_service_runs(service: LiveService, models: Path) -> None:

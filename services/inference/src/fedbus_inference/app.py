@@ -3,7 +3,6 @@
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from ipaddress import ip_address
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from fedbus.runtime.service import Built, Server
 from fedbus.runtime.shell import Shell
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
+from fedbus_inference.loopback_hosts import is_loopback
 from fedbus_inference.model_runtimes import runtime_for
 from fedbus_inference.prediction_gateway import PredictionGateway
 from fedbus_inference.settings import InferenceSettings
@@ -113,13 +113,3 @@ def check_access(settings: InferenceSettings) -> None:
                 f"FEDBUS_HTTP_OPEN=true: other machines can reach {name}={address}; listen on a "
                 "loopback address (127.0.0.1), or set FEDBUS_HTTP_TOKENS_FILE"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host's name or address is this machine's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -9,12 +9,11 @@ from fedbus.http_api.scopes import Scope
 from fedbus.runtime.http import HttpApi
 from fedbus_inference.http.inference_endpoints import description
 from fedbus_inference.http.inference_handlers import InferenceHandlers
+from fedbus_inference.loopback_hosts import is_loopback
 from fedbus_inference.metrics import InferenceMetrics
 from fedbus_inference.prediction_gateway import PredictionGateway
 from fedbus_inference.serving_stats import ServingStats
 from fedbus_inference.settings import InferenceSettings
-
-_LOOPBACK_HOSTS = frozenset({"127.0.0.1", "[::1]", "localhost"})
 
 
 class LoopbackAccess:
@@ -33,7 +32,7 @@ class LoopbackAccess:
         """Return whether a request is one of this machine's programs."""
         host = request.headers.get("Host", "")
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-        return "Origin" not in request.headers and name in _LOOPBACK_HOSTS
+        return "Origin" not in request.headers and is_loopback(name)
 
 
 def inference_api(
