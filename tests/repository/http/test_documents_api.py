@@ -223,8 +223,14 @@ async def test_documents_are_checked_and_listed_in_pages(service: RepositoryServ
     assert await names("") == ["a", "b", "c"]
     assert await names("?limit=2") == ["a", "b"]
     assert await names("?limit=2&after=b") == ["c"]
-    for limit in ("0", "201", "x", "-1", "9" * 30):
-        assert (await service.ask("GET", f"/strategy?limit={limit}"))[0] == 400
+    for query in ("limit=0", "limit=201", "limit=x", "limit=-1", "limit=" + "9" * 30):
+        assert (await service.ask("GET", f"/strategy?{query}"))[0] == 400
+    for odd in ("limit=0000000011111", "limit=%D9%A3", "after=%80", "after=%C3%A4", "after=%F0%9F"):
+        assert (await service.ask("GET", f"/strategy?{odd}"))[0] == 400, odd
+    for odd in ("after=%00", "after=%27%20OR%201=1", "after=" + "x" * 2000):
+        assert (await service.ask("GET", f"/strategy?{odd}"))[0] == 200, odd
+    for odd in ("model=..", "model=a&after=x", "model=a&after=" + "9" * 30, "trained=maybe"):
+        assert (await service.ask("GET", f"/model?{odd}"))[0] == 400, odd
     status, body = await service.ask("PUT", "/strategy/meta/a", json={"strategy_name": "b"})
     assert (status, body["error"]) == (400, "strategy_name: 'b' in the body, a in the path")
     assert (await service.ask("PUT", "/strategy/meta/a", json={"meta": {"x": 1}}))[0] == 204

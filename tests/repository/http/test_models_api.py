@@ -117,6 +117,7 @@ async def test_an_upload_that_does_not_fit_its_spec_is_refused(service: Reposito
         (form_of(weights=npz(1.0)), 400, "the form lacks files that the spec names: "),
         (form_of(file=FILE), 400, "the form has no file `weights`"),
         (form_of(weights=npz(1.0), file=b"other"), 400, "which the spec does not name; it names"),
+        (form_of(weights=npz(1.0), file=FILE, file2=FILE), 400, "more than 2 files in the form"),
         (form_of(weights=b"PK\3\4 damaged", file=FILE), 400, "not an .npz file"),
         (form_of(weights=b"what", file=FILE), 400, "the weights: "),
         (form_of(weights=nan, file=FILE), 400, "expected finite numbers, got nan"),

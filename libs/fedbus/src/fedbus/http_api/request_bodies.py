@@ -20,6 +20,7 @@ from fedbus.scalars import IDENT, IDENT_SAID
 STALLED_BODY_SECONDS: Final = 30.0
 """A client that sends nothing for this long gets 408, and its connection is closed."""
 UPLOAD_BLOCK_BYTES: Final = 1 << 20
+MAX_QUERY_DIGITS: Final = 15
 _CONTENT_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]{44}):")
 
 
@@ -29,6 +30,27 @@ def read_name(request: web.Request, what: str) -> str:
     if not re.fullmatch(IDENT, name):
         raise ApiError(400, f"{what}: not {IDENT_SAID}")
     return name
+
+
+def read_query_name(request: web.Request, what: str) -> str | None:
+    """Return a name from the query, None: there is none; raise ApiError 400 if it is not valid."""
+    name = request.query.get(what)
+    if name is not None and not re.fullmatch(IDENT, name):
+        raise ApiError(400, f"{what}: not {IDENT_SAID}")
+    return name
+
+
+def read_query_number(request: web.Request, what: str) -> int | None:
+    """Return a whole number from the query, None: it is not there; raise ApiError 400 for others.
+
+    Numbers of versions, rounds and configurations are below 2^53.
+    """
+    given = request.query.get(what)
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) <= MAX_QUERY_DIGITS):
+        raise ApiError(400, f"{what}: expected a whole number, got {given[:20]!a}")
+    return int(given)
 
 
 def checked_length(request: web.Request, max_bytes: int) -> int:

@@ -13,7 +13,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from fedbus.core import clock
-from fedbus.http_api.request_bodies import read_body, read_name
+from fedbus.http_api.request_bodies import (
+    read_body,
+    read_name,
+    read_query_name,
+    read_query_number,
+)
 from fedbus.http_api.responses import ApiError, json_response
 from fedbus.http_api.result_reports import results_of
 from fedbus.jobs import JobFault, JobFileError, configuration_of
@@ -184,14 +189,14 @@ class ControllerHandlers:
     async def job_result(self, request: web.Request) -> web.Response:
         """Return the result of a job, with its last rounds."""
         job = read_name(request, "training_id")
-        question = ShowJobResult(job=job, limit=PAGE, before=_before(request))
+        question = ShowJobResult(job=job, limit=PAGE, before=read_query_number(request, "before"))
         shown = await self._ask(question, JobResultShown)
         return json_response(_result_report(shown))
 
     async def results_of_model(self, request: web.Request) -> web.Response:
         """Return the results of a model's jobs, the newest first."""
         model = read_name(request, "model_name")
-        before = request.query.get("before")
+        before = read_query_name(request, "before")
         question = ListJobResults(model=model, limit=PAGE, before=before)
         listed = await self._ask(question, JobResultsListed)
         reports = [
@@ -210,8 +215,9 @@ class ControllerHandlers:
 
     async def list_configurations(self, request: web.Request) -> web.Response:
         """Return configurations, of one model or of all, the newest first."""
-        model = request.match_info.get("model_name") or request.query.get("model")
-        listed = await self._list(model, _before(request))
+        in_path = "model_name" in request.match_info
+        model = read_name(request, "model_name") if in_path else read_query_name(request, "model")
+        listed = await self._list(model, read_query_number(request, "before"))
         return web.json_response([codec.to_plain(each) for each in listed])
 
     async def show_configuration(self, request: web.Request) -> web.Response:
@@ -351,15 +357,6 @@ def _with_id(file: bytes, job: str) -> bytes:
     if "training_id" in tree:
         return file
     return json.dumps({**tree, "training_id": job}).encode()
-
-
-def _before(request: web.Request) -> int | None:
-    given = request.query.get("before")
-    if given is None:
-        return None
-    if not (given.isascii() and given.isdigit() and len(given) <= 15):  # noqa: PLR2004 - below 2^53
-        raise ApiError(400, f"before: expected a number, got {given[:20]!r}")
-    return int(given)
 
 
 def _result_report(shown: JobResultShown) -> ResultReport:

@@ -21,6 +21,8 @@ from fedbus.http_api.request_bodies import (
     part_blocks,
     read_body,
     read_name,
+    read_query_name,
+    read_query_number,
     write_blocks,
 )
 from fedbus.http_api.responses import ApiError, json_response
@@ -28,11 +30,11 @@ from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.runtime.shell import Shell
 from fedbus.wire import codec
 from fedbus.wire.json_reader import read_json
-from fedbus.wire.spec_files import named_files
+from fedbus.wire.spec_files import files_of, named_files
 from fedbus.wire.version_choice import parse_version_choice
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.http.pages import read_flag, read_page
-from fedbus_repository.http.received_files import UploadFolder
+from fedbus_repository.http.received_files import ReceivedFile, UploadFolder
 from fedbus_repository.http.schemas import ModelUpload, VersionReport
 from fedbus_repository.http.uploaded_versions import (
     UploadedVersion,
@@ -139,8 +141,12 @@ class ModelHandlers:
             content_digest = request.headers.get("Content-Digest")
             await write_blocks(body_blocks(request), weights, content_digest)
             return UploadedVersion(spec, weights)
-        given, files = None, []
+        given: ReceivedFile | None = None
+        files: list[ReceivedFile] = []
+        most = 1 + max(1, len(files_of(spec)))  # each is an open file until the version is stored
         async for part in form_files(request):
+            if len(files) + (given is not None) >= most:
+                raise ApiError(400, f"more than {most} files in the form; the spec names fewer")
             file = await received.enter_async_context(self.folder.receiving(0))
             await write_blocks(part_blocks(part), file)
             if part.name == WEIGHTS and given is not None:
@@ -197,7 +203,9 @@ class ModelHandlers:
     async def list_all(self, request: web.Request) -> web.Response:
         """Return the latest version and the drafts of each model, or the versions of one."""
         page, trained = read_page(request), read_flag(request, "trained")
-        model = request.query.get("model")
+        model = read_query_name(request, "model")
+        if model is not None:
+            read_query_number(request, "after")  # of a model's versions it is one of them
         found = await asyncio.to_thread(self._list_all, model, page.limit, page.after, trained)
         return web.json_response([codec.to_plain(each) for each in found])
 

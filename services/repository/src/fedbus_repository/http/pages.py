@@ -5,6 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
+from fedbus.http_api.request_bodies import read_query_number
 from fedbus.http_api.responses import ApiError
 
 MAX_PAGE_DOCUMENTS: Final = 200
@@ -24,15 +25,19 @@ class ListPage:
 
 def read_page(request: web.Request) -> ListPage:
     """Return the page that a request asks for; raise ApiError 400 if it cannot be read."""
-    given = request.query.get("limit", str(MAX_PAGE_DOCUMENTS))
-    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MAX_PAGE_DOCUMENTS):
-        raise ApiError(400, f"limit: expected 1 to {MAX_PAGE_DOCUMENTS}, got {given[:20]!r}")
-    return ListPage(int(given), request.query.get("after", "")[:256])
+    limit = read_query_number(request, "limit")
+    limit = MAX_PAGE_DOCUMENTS if limit is None else limit
+    if not 1 <= limit <= MAX_PAGE_DOCUMENTS:
+        raise ApiError(400, f"limit: expected 1 to {MAX_PAGE_DOCUMENTS}, got {limit}")
+    after = request.query.get("after", "")
+    if not after.isascii():
+        raise ApiError(400, f"after: expected the name of an entry, got {after[:40]!a}")
+    return ListPage(limit, after[:256])
 
 
 def read_flag(request: web.Request, name: str) -> bool:
     """Return a parameter that is true or false; raise ApiError 400 for anything else."""
     given = request.query.get(name, "false")
     if given not in {"true", "false"}:
-        raise ApiError(400, f"{name}: expected true or false, got {given[:20]!r}")
+        raise ApiError(400, f"{name}: expected true or false, got {given[:20]!a}")
     return given == "true"
