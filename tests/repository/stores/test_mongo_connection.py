@@ -1,15 +1,18 @@
 """Tests of the connection to MongoDB, on a server process and on ports where none is."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo.errors import BulkWriteError, OperationFailure, WTimeoutError
 
+import fedbus_repository
 from fedbus.errors import SettingsError, StoreError
 from fedbus.mqtt.mosquitto import free_port
 from fedbus_repository.stores.mongo.connection import (
@@ -112,6 +115,24 @@ def test_a_server_that_accepts_and_never_answers_times_out() -> None:
         )
         with pytest.raises(StoreError, match="connecting: MongoDB at"):
             MongoConnection(settings)
+
+
+def test_a_server_that_knows_no_logins_is_told_apart(mongo_url: str) -> None:
+    """The driver fails on the answer of a server that is not MongoDB."""
+    url = mongo_url.replace("://", "://user@")
+    with pytest.raises(StoreError, match="does not answer as MongoDB does"):
+        MongoConnection(MongoSettings(url, password="s3cret", connect_seconds=1))
+
+
+def test_one_file_imports_the_driver() -> None:
+    """Its successor changes one file."""
+    root = Path(fedbus_repository.__file__).parent
+    importing = [
+        str(path.relative_to(root))
+        for path in root.rglob("*.py")
+        if re.search(r"^\s*(import|from) motor", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert importing == ["stores/mongo/connection.py"]
 
 
 @pytest.mark.parametrize("option", ["authMechanism=NONE", "maxPoolSize=x", "madeUp=1", "odd"])

@@ -74,6 +74,12 @@ class MongoConnection:
                 lambda database: database.command("ping"),
                 timeout=settings.connect_seconds,
             )
+        except (KeyError, TypeError) as error:  # the driver reads fields that it relies on
+            self.close()
+            raise StoreError(
+                f"connecting: the server at {settings.address} does not answer as MongoDB does:"
+                f" {type(error).__name__} {error}; correct FEDBUS_STORE"
+            ) from error
         except BaseException:
             self.close()
             raise
