@@ -1,6 +1,8 @@
 # ruff: noqa: D102 - the methods are documented in Store
 """Answers about stored jobs: their files, results and configurations."""
 
+from dataclasses import replace
+
 from fedbus.energy.energy_sums import total_energy
 from fedbus.jobs import JobFileError, configuration_of, format_faults, parse
 from fedbus_repository.stores import rules
@@ -24,7 +26,7 @@ class JobRecordDecisions(JobDecisions):
     def job_facts(self, job: str) -> JobFacts | StoreRefusal:
         with self._database.reading(f"reading the result of job {job}") as records:
             found = _facts(records, job)
-            return StoreRefusal(rules.unknown_job(job)) if found is None else found
+        return StoreRefusal(rules.unknown_job(job)) if found is None else _configured(found)
 
     def rounds_of(self, job: str, limit: int, before: int | None = None) -> tuple[Version, ...]:
         with self._database.reading(f"reading the rounds of job {job}") as records:
@@ -40,8 +42,8 @@ class JobRecordDecisions(JobDecisions):
                 earlier = records.job(before)
                 if earlier is None or earlier.model != model:
                     return StoreRefusal(rules.unknown_job(before))
-            found = (_facts(records, name) for name in records.jobs_of(model, limit, before))
-            return tuple(each for each in found if each is not None)
+            found = [_facts(records, name) for name in records.jobs_of(model, limit, before)]
+        return tuple(_configured(each) for each in found if each is not None)
 
     def store_configuration(self, file: bytes) -> ConfigurationEntry | StoreRefusal:
         try:
@@ -67,13 +69,19 @@ class JobRecordDecisions(JobDecisions):
             return records.configurations(model, limit, before)
 
 
+def _configured(facts: JobFacts) -> JobFacts:
+    """Add the id of the configuration: job files take a while to parse, and others may go on."""
+    return replace(facts, configuration=id_of_file(facts.job.file))
+
+
 def _facts(records: Records, name: str) -> JobFacts | None:
+    """Read all but the configuration."""
     job = records.job(name)
     if job is None:
         return None
     return JobFacts(
         job=job,
-        configuration=id_of_file(job.file),
+        configuration=None,
         last=job.latest if job.rounds else None,
         spent=None if job.terms is None else spent_by(records, name),
         energy=total_energy(records.energy_of(name)),
