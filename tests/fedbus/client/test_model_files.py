@@ -11,7 +11,7 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.cli.output.memory_needed import format_memory_needed
-from fedbus.client.model_files import read_model_file, spec_of_file
+from fedbus.client.model_files import is_model_file, read_model_file, spec_of_file
 from fedbus.client.model_source import prepare_model
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.model.blob import decode
@@ -98,6 +98,17 @@ def test_a_trainable_file_is_not_pushed_with_an_empty_layout(tmp_path: Path) -> 
     (tmp_path / "d.tflite").write_bytes(demo_data.read("digits.tflite"))
     with pytest.raises(TrainingError, match="can be trained, and the spec has an empty layout"):
         prepare_model(path)
+
+
+def test_a_model_file_is_known_by_its_name_or_content(tmp_path: Path) -> None:
+    """A spec, a folder or nothing is none."""
+    renamed = tmp_path / "weights.bin"
+    renamed.write_bytes(model_file("plain.tflite"))
+    assert is_model_file(renamed)
+    assert is_model_file(FOLDER / "plain.onnx")
+    assert not is_model_file(stated(tmp_path))
+    assert not is_model_file(tmp_path)
+    assert not is_model_file(tmp_path / "none")
 
 
 def test_half_a_file_is_refused_by_name(tmp_path: Path) -> None:

@@ -108,6 +108,12 @@ def test_what_cannot_be_applied_is_refused_at_the_push(
     assert sentence.replace(" float32", "") in str(caught.value).replace(" float32", "")
 
 
+def test_a_model_that_states_no_input_takes_what_the_steps_make() -> None:
+    """Only the raw rows must have a shape."""
+    made = Preprocessing([NORMALIZE], {"shape": [4]}, {})
+    np.testing.assert_array_equal(made.apply(RAW), RAW / 16)
+
+
 def test_a_step_that_fails_on_rows_is_named() -> None:
     """The caller learns which numbers it gave."""
     with pytest.raises(TrainingError, match=r"transform 1 \(normalize\): x holds 2"):
