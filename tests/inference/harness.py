@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fedbus.core.actions import Action, Ask, Cancel, Deliver, Fetch, Note, Reply, Run, WakeAt
+from fedbus.core.actions import Action, Ask, Cancel, Deliver, Fetch, Note, Reply, Run, Send, WakeAt
 from fedbus.core.events import (
     Event,
     Fetched,
@@ -112,6 +112,7 @@ class Harness:
     runs: deque[Run] = field(default_factory=deque)
     fetches: dict[Key, Fetch] = field(default_factory=dict)
     timers: dict[Key, float] = field(default_factory=dict)
+    sent: list[Send] = field(default_factory=list)
     asks: dict[Key, Ask] = field(default_factory=dict)
     fetched: list[str] = field(default_factory=list)
     loaded: list[Sums] = field(default_factory=list)
@@ -286,6 +287,8 @@ class Harness:
         match action:
             case Reply():
                 self.replies.append(action)
+            case Send():
+                self.sent.append(action)
             case Ask():
                 self.asks[action.key] = action
             case Deliver(to, result):

@@ -64,6 +64,19 @@ class InferenceMetrics(Collector):
         for kind in RefusalKind:
             refusals.add_metric([kind.value], self._stats.refusals.get(kind, 0))
         yield refusals
+        shadow = CounterMetricFamily(
+            "fedbus_inference_shadow_comparisons",
+            "answers compared with those of the alias shadow; skipped: it was busy",
+            labels=["result"],
+        )
+        for result in ("agreed", "differed", "skipped"):
+            shadow.add_metric([result], self._stats.counts.get(f"shadow_{result}", 0))
+        yield shadow
+        yield CounterMetricFamily(
+            "fedbus_inference_canary_roll_backs",
+            "canaries that failed too often",
+            self._stats.counts.get("canary_roll_backs", 0),
+        )
 
 
 def buckets_of(histogram: Histogram) -> list[tuple[str, float]]:

@@ -6,6 +6,7 @@ by the first request, which waits until its version is loaded; see `chosen_versi
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,13 @@ from fedbus_inference.last_good import LastGood
 from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.model_updater import ModelUpdater, latest_of
 from fedbus_inference.prediction import Request
+from fedbus_inference.recent_replies import RecentReplies
 from fedbus_inference.serving_context import ServingContext
+from fedbus_inference.serving_stats import ServingStats
 from fedbus_inference.serving_status import ModelStatus, VersionStatus
 from fedbus_inference.version_lookup import FoundVersion
 from fedbus_inference.version_server import VersionServer
+from fedbus_inference.version_trials import SHADOW_SLOT, VersionTrials
 
 if TYPE_CHECKING:
     from fedbus.wire.blobs import ModelRef
@@ -51,6 +55,7 @@ class ModelServer:
                 f"--to {self._alias}`"
             )
         self._chosen = ChosenVersions(model, self._open, context.settings)
+        self._trials = VersionTrials(model, self._open, context)
 
     @property
     def version(self) -> int | None:
@@ -72,12 +77,17 @@ class ModelServer:
                 followed = latest_of(document.aliases[self._alias])
                 yield from self._default.updater.announced(followed, now)
             yield from self._chosen.aliases_moved(document.aliases, now)
+            yield from self._trials.aliases_moved(document.aliases, now)
+            self._default.keeps_answered = SHADOW_SLOT in self._trials.slots
 
     def request(self, request: Request, now: float) -> Iterator[Action]:
         """Answer a request, or refuse it with the reason."""
         choice = request.choice
         is_newest = choice == LATEST and not self._alias
-        if not choice or is_newest or choice == self._alias:
+        if not choice:
+            slot = self._trials.canary_for(request, self._default) or self._default
+            yield from slot.request(request, now)
+        elif is_newest or choice == self._alias:
             yield from self._default.request(request, now)
         elif choice.isdigit() and int(choice) == self.version:
             yield from self._default.request(request, now, version=self.version)
@@ -88,8 +98,10 @@ class ModelServer:
         """Handle an event of this model."""
         match event:
             case Stopping():
-                for slot in chain((self._default,), self._chosen.slots.values()):
-                    yield from slot.refuse_all(RefusalKind.STOPPING, STOPPING, now)
+                others = self._chosen.slots.values(), self._trials.slots.values()
+                for slot in chain((self._default,), *others):
+                    refused = slot.refuse_all(RefusalKind.STOPPING, STOPPING, now)
+                    yield from self._trials.compared(refused)
             case Received(_, ModelShown() as message):
                 yield from self._found(self._chosen.lookup.shown(message, now), now)
             case Received(_, RequestRefused() as message):
@@ -129,16 +141,26 @@ class ModelServer:
     def _handle_in_slot(self, event: Event, now: float) -> Iterator[Action]:
         key = getattr(event, "key", None)
         name = key.slot if isinstance(key, ModelKey) else DEFAULT_SLOT
+        if name in self._trials.slots:
+            yield from self._trials.handle(event, self._trials.slots[name], now)
+            yield from self._trials.judge(self._default)
+            return
         slot = self._default if name == DEFAULT_SLOT else self._chosen.slots.get(name)
         if slot is None:
             return  # it was closed
         yield from slot.handle(event, now)
+        if slot.answered:
+            answered, slot.answered = slot.answered, []
+            yield from self._trials.shadow(answered, now)
         for stray in slot.take_strays():
             # It was for the version before, which now needs a slot of its own.
             yield from self._choose(stray.request, str(stray.version), now)
 
     def _open(self, name: str) -> VersionServer:
         context = self._context
+        if is_shadow := name == SHADOW_SLOT:
+            # Its requests are copies: they are no requests of clients.
+            context = replace(context, stats=ServingStats(), recent=RecentReplies())
         updater = ModelUpdater(
             self._model,
             context.runtime,
@@ -147,7 +169,7 @@ class ModelServer:
             name,
             may_go_back=bool(name or self._alias),
         )
-        return VersionServer(self._model, name, updater, context)
+        return VersionServer(self._model, name, updater, context, may_be_brief=not is_shadow)
 
 
 def _is_ready(found: Mapping[int, VersionStatus], status: VersionStatus) -> bool:

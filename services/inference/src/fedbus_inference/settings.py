@@ -47,6 +47,30 @@ class InferenceSettings(ServiceSettings):
             "production; without it, the newest version does",
         ),
     ] = ""
+    canary_percent: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="requests without a choice, in percent, that the alias canary answers",
+        ),
+    ] = 0.0
+    canary_min_requests: Annotated[
+        int, Field(ge=1, le=10**9, description="requests of a canary before it may be rolled back")
+    ] = 100
+    canary_error_percent: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="how many percent of its requests more than the version beside it a canary "
+            "may fail at",
+        ),
+    ] = 5.0
+    shadow: Annotated[
+        bool,
+        Field(description="compare answers, once they are sent, with those of the alias shadow"),
+    ] = False
     max_chosen_versions: Annotated[
         int,
         Field(

@@ -11,9 +11,11 @@ from functools import partial
 from fedbus.core.actions import Action, Cancel, Note, Reply, Run, WakeAt
 from fedbus.core.events import Event, Ran, RunFailed, Woke
 from fedbus_inference import keys
+from fedbus_inference.canary import Tally
 from fedbus_inference.local_requests import LocalPrediction, RefusalKind
 from fedbus_inference.model_updater import ModelUpdater
 from fedbus_inference.prediction import (
+    Answer,
     BatchResult,
     PredictionRequest,
     Request,
@@ -76,13 +78,25 @@ class VersionServer:
     Attributes:
         served: The version that answers; None until the first is loaded.
         updater: Loads the next version.
+        tally: Requests that the version which answers has answered, or failed at.
+        answered: Requests and answers of the last batch, if `keeps_answered`.
     """
 
     def __init__(
-        self, model: str, slot: str, updater: ModelUpdater, context: ServingContext
+        self,
+        model: str,
+        slot: str,
+        updater: ModelUpdater,
+        context: ServingContext,
+        *,
+        may_be_brief: bool = True,
     ) -> None:
         self.served: ServedVersion | None = None
         self.updater = updater
+        self.tally = Tally()
+        self.answered: list[tuple[Request, Answer]] = []
+        self.keeps_answered = False
+        self._may_be_brief = may_be_brief
         self._model, self._slot = model, slot
         self._settings = settings = context.settings
         self._stats = context.stats
@@ -195,9 +209,11 @@ class VersionServer:
         if not self._queue:
             return
         settings = self._settings
-        brief_requests = min(self._pace.brief_requests(), settings.max_batch_rows)
+        brief_requests = 0
+        if self._may_be_brief:
+            brief_requests = min(self._pace.brief_requests(), settings.max_batch_rows)
         count = settings.max_batch_rows
-        if brief_requests >= min(MIN_BRIEF_REQUESTS, len(self._queue)):
+        if brief_requests and brief_requests >= min(MIN_BRIEF_REQUESTS, len(self._queue)):
             count = brief_requests
         taken = self._queue.take(count)
         batch = Batch(self.served, taken, brief_requests=brief_requests)
@@ -225,6 +241,9 @@ class VersionServer:
         self._stats.batch(self._model, len(result.results))
         for queued, each in zip(batch.queued, result.results, strict=True):
             seconds = now - queued.arrived
+            self._count(batch.served, each.refusal)
+            if self.keeps_answered and each.refusal is None:
+                self.answered.append((queued.request, each.answer))
             if each.refusal is None:
                 self._stats.answered(self._model, version, seconds)
             else:
@@ -243,10 +262,17 @@ class VersionServer:
         batch = self._end_batch()
         failure = f"{type(error).__name__}: {error}"
         for queued in batch.queued:
+            self._count(batch.served, RefusalKind.FAILED)
             sentence = f"the prediction failed: {failure}"
             yield self.refuse(queued, RefusalKind.FAILED, sentence, now)
         yield from self._note_failure(batch.served.version, failure)
         yield from self._predict(now)
+
+    def _count(self, served: ServedVersion, refusal: RefusalKind | None) -> None:
+        if served is self.served and refusal is None:
+            self.tally.answered += 1
+        elif served is self.served and refusal is RefusalKind.FAILED:
+            self.tally.failed += 1
 
     def _end_batch(self) -> Batch:
         batch, self._running = self._running, None
@@ -262,7 +288,7 @@ class VersionServer:
             yield Note("prediction_failed", facts)
 
     def _swap(self, served: ServedVersion, now: float) -> Iterator[Action]:
-        self._old, self.served = self.served, served
+        self._old, self.served, self.tally = self.served, served, Tally()
         if self._running is None:
             self._retire_old()
         self._recent.versions_changed(self._model)
