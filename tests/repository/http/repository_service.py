@@ -53,9 +53,12 @@ class RepositoryService:
 
 @asynccontextmanager
 async def repository_service(
-    folder: Path, tokens: dict[str, tuple[Scope, ...]] | None = None
+    folder: Path, tokens: dict[str, tuple[Scope, ...]] | None = None, store: str = ""
 ) -> AsyncIterator[RepositoryService]:
-    """Serve a repository's API on a free port; the client has a token for everything."""
+    """Serve a repository's API on a free port; the client has a token for everything.
+
+    `store` is the URL of a database, by default the folder.
+    """
     file = folder / "tokens"
     entries = [HttpToken.of("admin", SCOPES, ADMIN)]
     for name, scopes in (tokens or {}).items():
@@ -65,6 +68,7 @@ async def repository_service(
         "FEDBUS_DATA": str(folder / "data"),
         "FEDBUS_HTTP": "127.0.0.1:0",
         "FEDBUS_HTTP_TOKENS_FILE": str(file),
+        "FEDBUS_STORE": store,
     }
     identity = Identity(name="repository.1", incarnation=1)
     built = build(settings_from(environ, RepositorySettings), identity)
