@@ -10,6 +10,7 @@ from typing import Any
 
 from fedbus.blobs.transfer.chunk import read_chunk
 from fedbus.blobs.transfer.uploads import SendChunk
+from fedbus.core.actions import Serve
 from fedbus.core.events import Connected
 from fedbus.errors import StoreError
 from fedbus.mqtt.bus import Packet
@@ -191,6 +192,26 @@ async def test_a_database_that_hangs_does_not_stop_the_event_loop() -> None:
     hang.set()
     await until(lambda: sent() == [bytes(quick.content), bytes(stored.content)])
     assert {name.partition("_")[0] for name in opened} == {"read"}
+    serving.cancel()
+    await asyncio.wait([serving])
+    shell.close()
+
+
+async def test_a_chunk_that_cannot_be_read_is_counted() -> None:
+    """A damaged blob shows in the node's metrics, and the node goes on."""
+    source = Slow(bytes(CHUNK_BYTES), broken=True)
+    core = Fake(answer=lambda event: [Serve("e" * 64, source)] if event == Connected() else [])
+    node = Node(Identity(name="repository.1", incarnation=1), core, random.Random(1))
+    shell, bus = Shell(node, 1), Recorded()
+    serving = asyncio.create_task(shell.serve(bus))  # type: ignore[arg-type]  # enough of a bus
+    await until(lambda: core.told == [Connected()])
+    want = ChunkRequest(digest="e" * 64, serial=1, indices=(0,))
+    bus.arriving.put_nowait(link("agent.a", "repository.1", want))
+    await until(lambda: shell.counts.get("chunk_unreadable") == 1)
+    source.broken = False
+    bus.arriving.put_nowait(link("agent.a", "repository.1", want))
+    topic = topic_names.unicast_topic(ROOT, "repository.1", "agent.a")
+    await until(lambda: topic in {packet.topic for packet in bus.published})
     serving.cancel()
     await asyncio.wait([serving])
     shell.close()

@@ -151,6 +151,7 @@ class Shell:
 
     def _chunk_unreadable(self, chunk: PublishChunk, error: Exception) -> None:
         # The receiver requests the chunk again; a bad sector must not end the service.
+        self.counts["chunk_unreadable"] = self.counts.get("chunk_unreadable", 0) + 1
         self._log.warning("chunk_unreadable", topic=chunk.topic, reason=str(error))
 
     async def _send_control(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
