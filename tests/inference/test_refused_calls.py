@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from fedbus.http_api.routes import routes_of
 from fedbus.model.layout import Array
+from fedbus_inference.grpc_api.call_access import address_of
 from fedbus_inference.grpc_api.call_status import CODES, CallError, check_answered
 from fedbus_inference.http.inference_api import LoopbackAccess
 from fedbus_inference.http.inference_endpoints import description
@@ -115,3 +116,9 @@ async def test_a_model_that_is_being_fetched_is_not_ready() -> None:
         ):
             answer = await asking.get(path)
             assert answer.status == status, path
+
+
+def test_the_address_of_a_peer_counts_without_its_port() -> None:
+    """As grpc names it."""
+    assert address_of("ipv4:127.0.0.1:5000") == "127.0.0.1"
+    assert address_of("ipv6:%5B::1%5D:5000") == address_of("ipv6:[::1]:5000") == "::1"
