@@ -92,9 +92,8 @@ def job_record_answer(store: Store, message: JobRecordRequest) -> object:
             return _either(store.store_configuration(file), _configuration_stored)
         case ShowConfiguration(configuration=name):
             return _either(store.configuration(name), _configuration_shown)
-        case ListConfigurations(model=model, limit=limit, before=before):
-            listed = store.configurations(model, limit + 1, before)
-            return _either(listed, partial(_configurations_page, message))
+    listed = store.configurations(message.model, message.limit + 1, message.before)
+    return _either(listed, partial(_configurations_page, message))
 
 
 def job_file(facts: JobFacts) -> JobFileShown:
@@ -228,5 +227,4 @@ def _subject(message: JobRecordRequest) -> tuple[str, tuple[str | int | None, ..
             return "configuration", (digest_of(file),)
         case ShowConfiguration(configuration=name):
             return name, (name,)
-        case ListConfigurations(model=model, limit=limit, before=before):
-            return model or "configurations", (model, limit, before)
+    return message.model or "configurations", (message.model, message.limit, message.before)
