@@ -4,11 +4,23 @@ import pytest
 
 pytest.importorskip("prometheus_client")
 
+import time
+from pathlib import Path
+from urllib.error import URLError
+
 from prometheus_client import CollectorRegistry, generate_latest
 
+from benchmarks.live_inference import (
+    PATIENCE_SECONDS,
+    POLL_SECONDS,
+    LiveService,
+    live_service,
+)
 from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.metrics import InferenceMetrics
 from fedbus_inference.serving_stats import MAX_VERSIONS, ServingStats
+from fedbus_inference.settings import InferenceSettings
+from tests.inference.harness import Harness
 
 
 def text_of(stats: ServingStats) -> str:
@@ -56,6 +68,24 @@ def test_the_sizes_of_batches_are_a_histogram() -> None:
     assert 'fedbus_inference_batch_requests_sum{model="sum"} 17.0' in text
 
 
+def test_the_length_of_a_queue_is_a_gauge_until_its_slot_is_closed() -> None:
+    """Of the default version and of chosen ones."""
+    harness = Harness(settings=InferenceSettings(max_chosen_versions=1))
+    harness.announce(1)
+    harness.ask()
+    harness.ask()
+    name = "fedbus_inference_queued_requests"
+    assert f'{name}{{model="sum",slot=""}} 2.0' in text_of(harness.core.stats)
+    harness.settle()
+    assert f'{name}{{model="sum",slot=""}} 0.0' in text_of(harness.core.stats)
+    for version in (7, 8):
+        harness.ask(model=f"sum@{version}")
+        harness.show(version)
+        harness.settle()
+    assert 'slot="7"' not in text_of(harness.core.stats)
+    assert f'{name}{{model="sum",slot="8"}} 0.0' in text_of(harness.core.stats)
+
+
 def test_only_the_last_versions_have_times() -> None:
     """A model that gets a version each minute does not fill the memory."""
     stats = ServingStats()
@@ -72,3 +102,26 @@ def test_names_of_unknown_models_make_no_series() -> None:
     stats.refused("nonsense", RefusalKind.NOT_FOUND, "no such model", 0.0)
     assert list(stats.latencies()) == []
     assert stats.refusals[RefusalKind.NOT_FOUND] == 1
+
+
+def first_answer(service: LiveService) -> tuple[int, bytes]:
+    """Get `/` once the service listens."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return service.get("/")
+        except URLError:
+            assert time.monotonic() < until, service.log.read_text()
+            time.sleep(POLL_SECONDS)
+
+
+@pytest.mark.system
+def test_a_service_has_its_metrics_at_the_root_as_well(tmp_path: Path) -> None:
+    """Where ASSIST-IoT reads them."""
+    models = tmp_path / "models"
+    models.mkdir()
+    with live_service(tmp_path, models=str(models)) as service:
+        status, body = first_answer(service)
+        assert status == 200
+        assert b"fedbus_inference_requests_total" in body
+        assert service.get("/metrics")[0] == 200

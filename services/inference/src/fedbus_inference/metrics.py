@@ -5,6 +5,7 @@ from itertools import accumulate
 
 from prometheus_client.core import (
     CounterMetricFamily,
+    GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
     SummaryMetricFamily,
@@ -27,6 +28,7 @@ class InferenceMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, named `fedbus_inference_<noun>`."""
         yield from self._counters()
+        yield from self._queues()
         summary = SummaryMetricFamily(
             "fedbus_inference_latency_seconds",
             "from a request's arrival to its answer",
@@ -50,6 +52,16 @@ class InferenceMetrics(Collector):
         for model, sizes in list(self._stats.batches.items()):
             batches.add_metric([model], buckets_of(sizes), sizes.sum)
         yield batches
+
+    def _queues(self) -> Iterator[Metric]:
+        queued = GaugeMetricFamily(
+            "fedbus_inference_queued_requests",
+            "requests that wait now; slot: a chosen version, empty for the default",
+            labels=["model", "slot"],
+        )
+        for (model, slot), count in list(self._stats.queued.items()):
+            queued.add_metric([model, slot], count)
+        yield queued
 
     def _counters(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(

@@ -59,6 +59,7 @@ class ServingStats:
         counts: requests_answered, requests_refused, requests_ignored (no usable response topic).
         refusals: Number of refused requests by kind.
         batches: Requests of one run, by model.
+        queued: Requests that wait now, by model and slot.
     """
 
     def __init__(self) -> None:
@@ -66,6 +67,7 @@ class ServingStats:
         self.refusals: Counter[RefusalKind] = Counter()
         self._latencies: dict[tuple[str, str], dict[int | None, Histogram]] = {}
         self.batches: dict[str, Histogram] = {}
+        self.queued: dict[tuple[str, str], int] = {}
         self._log = UnansweredLog()
         self._unlogged: list[tuple[str, RefusalKind, str]] = []
 

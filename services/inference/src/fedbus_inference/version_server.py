@@ -116,6 +116,7 @@ class VersionServer:
 
     def close(self) -> Iterator[Action]:
         """End timers and fetches of an idle slot, which is not used any more."""
+        self._stats.queued.pop((self._model, self._slot), None)
         yield from self.updater.close()
         for kind in (keys.RequestDeadline, keys.BatchWait):
             yield Cancel(kind(self._model, self._slot))
@@ -138,6 +139,7 @@ class VersionServer:
             self._queue.add(queued)
             yield from self._predict(now)
             yield from self._set_timer()
+            self._count_queue()
 
     def statuses(self) -> list[VersionStatus]:
         """Return the version that answers, and the one that is being loaded."""
@@ -168,6 +170,7 @@ class VersionServer:
                 yield from self._predict(now)
             case _:
                 yield from self.updater.handle(event, now)
+        self._count_queue()
 
     def refuse_all(self, kind: RefusalKind, sentence: str, now: float) -> Iterator[Action]:
         """Refuse what is queued: this slot ends."""
@@ -273,6 +276,9 @@ class VersionServer:
             self.tally.answered += 1
         elif served is self.served and refusal is RefusalKind.FAILED:
             self.tally.failed += 1
+
+    def _count_queue(self) -> None:
+        self._stats.queued[self._model, self._slot] = len(self._queue)
 
     def _end_batch(self) -> Batch:
         batch, self._running = self._running, None

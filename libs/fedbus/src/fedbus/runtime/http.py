@@ -39,6 +39,7 @@ class HttpApi:
 
     `private_collectors` are for authorized requests only, and if the service's `work_is_secret`
     also what tells when it works: events, traffic, and the time and memory of its process.
+    `metrics_at_root`: they are at `/` as well, where ASSIST-IoT's Prometheus reads them.
     """
 
     routes: Sequence[web.AbstractRouteDef] = ()
@@ -46,6 +47,7 @@ class HttpApi:
     private_collectors: Sequence[Collector] = ()
     is_authorized: Callable[[web.Request], bool] = lambda _: False
     work_is_secret: bool = False
+    metrics_at_root: bool = False
 
 
 class ShellMetrics:
@@ -133,6 +135,8 @@ def make_app(shell: "Shell", api: HttpApi = HttpApi()) -> web.Application:
 
     app = web.Application(middlewares=[_with_newline])
     app.add_routes([web.get("/healthz", healthz), web.get("/metrics", metrics)])
+    if api.metrics_at_root:
+        app.add_routes([web.get("/", metrics)])
     app.add_routes(api.routes)
     return app
 

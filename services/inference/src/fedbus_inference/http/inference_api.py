@@ -45,13 +45,13 @@ def inference_api(
     """
     metrics = InferenceMetrics(stats)
     if settings.http_tokens_file is None and not settings.http_open:
-        return HttpApi((web.route("*", "/{tail:.*}", _off),), (metrics,))
+        return HttpApi((web.route("*", "/{tail:.*}", _off),), (metrics,), metrics_at_root=True)
     access: Access = LoopbackAccess()
     if settings.http_tokens_file is not None:
         access = TokenFileAccess(settings.http_tokens_file)
     handlers = InferenceHandlers(gateway, settings.max_request_mb)
     routes = routes_of(description(), handlers, access)
-    return HttpApi(routes, (metrics,), is_authorized=access.admits)
+    return HttpApi(routes, (metrics,), is_authorized=access.admits, metrics_at_root=True)
 
 
 async def _off(_: web.Request) -> web.Response:
