@@ -1,9 +1,11 @@
 """A full disk, a broken one, one that can only be read: nothing half done, nothing lost."""
 
 import errno
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +17,13 @@ from fedbus.wire.messages import Commit, Committed
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.keys import AnnouncementTimer
 from fedbus_repository.stores.files import BlobFolder
+from fedbus_repository.stores.sqlite.database_faults import DamagedDatabaseError
 from fedbus_repository.stores.sqlite.store import SqliteStore
+from fedbus_repository.stores.sqlite.tables import SCHEMA
 from tests.repository.faults import STEPS, Disk, small_disk
 from tests.repository.harness import (
     COLLECTOR,
+    FILE,
     REPOSITORY,
     Harness,
     begin,
@@ -28,6 +33,7 @@ from tests.repository.harness import (
     push,
     put,
     record_of,
+    spec,
     weights,
 )
 
@@ -140,7 +146,7 @@ def test_a_blob_that_finds_no_room_is_refused_at_any_byte(
     folder = BlobFolder(tmp_path)
     with small_disk(size), pytest.raises(StoreError, match="File too large"):
         folder.upload(blob_ref_of(content))
-    monkeypatch.setattr("fedbus_repository.stores.upload._reserve", lambda _fd, _size: None)
+    monkeypatch.setattr("fedbus_repository.stores.upload.reserve_space", lambda _fd, _size: None)
     with small_disk(size):
         upload = folder.upload(blob_ref_of(content))
         for start in range(0, len(content), 300_000):
@@ -192,22 +198,75 @@ def test_a_damaged_database_is_named(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path)
     push(store)
     store.close()
+    content = bytearray((tmp_path / "repository.db").read_bytes())
     (tmp_path / "repository.db").write_bytes(b"not a database, but as long as one" * 100)
-    with pytest.raises(StoreError, match="file is not a database"):
+    with pytest.raises(DamagedDatabaseError, match="file is not a database; `fedbus store check`"):
         SqliteStore(tmp_path)
+    for page in range(1, len(content) // 4096):
+        damaged = content[: 4096 * page] + b"\xff" * 4096 + content[4096 * (page + 1) :]
+        (tmp_path / "repository.db").write_bytes(damaged)
+        with pytest.raises(DamagedDatabaseError, match="`fedbus store restore` makes a new store"):
+            SqliteStore(tmp_path)
     assert len(list(tmp_path.glob("blobs/*/*"))) == 3
+    (tmp_path / "repository.db").write_bytes(content)
+    SqliteStore(tmp_path).close()
 
 
-def test_a_lost_database_does_not_cost_the_blobs(tmp_path: Path) -> None:
-    """They may be all that is left to restore from."""
+@pytest.mark.parametrize("left", [None, b"", "no tables"])
+def test_no_new_database_takes_the_place_of_a_lost_one(tmp_path: Path, left: Any) -> None:  # noqa: ANN401 - what the file has
+    """The blobs may be all that is left, and a new store would hide that records are gone."""
     store = SqliteStore(tmp_path)
     push(store)
     store.close()
-    (tmp_path / "repository.db").unlink()
-    again = SqliteStore(tmp_path)
-    assert again.latest() == ()
+    path = tmp_path / "repository.db"
+    path.unlink()
+    if left == "no tables":
+        other = sqlite3.connect(path)
+        other.execute("PRAGMA journal_mode = WAL")
+        other.close()
+    elif left is not None:
+        path.write_bytes(left)
+    with pytest.raises(DamagedDatabaseError, match=r"blobs of its store.*set FEDBUS_DATA"):
+        SqliteStore(tmp_path)
+    assert path.exists() is (left is not None)
     assert len(list(tmp_path.glob("blobs/*/*"))) == 3
-    again.close()
+
+
+def test_a_store_that_loses_its_blobs_goes_on(store: SqliteStore, disk: Disk) -> None:
+    """What is open can still be read, no new version names what is gone, and pushes refill it."""
+    version = commit_next(store, 1.0).version
+    assert store.open_blob(version.weights.digest) is not None
+    shutil.rmtree(store.folder / "blobs")
+    shutil.rmtree(store.folder / "uploads")
+    served = store.open_blob(version.weights.digest)
+    assert served is not None
+    assert served.read(0, 2**20) == weights(1.0)
+    assert not store.holds(version.weights)
+    plan = plan_next(store)
+    with pytest.raises(StoreError, match=r"is missing: restore .*push the same content again"):
+        store.commit(record_of(plan), version.weights)
+    disk.step, disk.number = "sync_folder", errno.EIO
+    with pytest.raises(StoreError, match=r"Input/output error; the disk is failing"):
+        put(store, weights(2.0))
+    store.commit(record_of(plan), put(store, weights(2.0)))
+    for content in (weights(0.0), weights(1.0), spec(), FILE):
+        put(store, content)
+    assert check_records(store).versions == 3
+    assert all(store.holds(blob) for each in store.history() for blob in each.version.blobs)
+
+
+def test_nothing_is_written_to_a_database_that_was_deleted(store: SqliteStore) -> None:
+    """It would be answered, and be gone at the next start."""
+    plan = plan_next(store)
+    path, kept = store.folder / "repository.db", store.folder / "kept"
+    path.rename(kept)
+    blob = put(store, weights(1.0))
+    with pytest.raises(StoreError, match="was deleted or replaced while the repository uses it"):
+        store.commit(record_of(plan), blob)
+    assert load(store).rounds == 0
+    kept.rename(path)
+    store.commit(record_of(plan), blob)
+    assert check_records(store).rounds == 1
 
 
 def test_a_newer_stores_tables_are_refused(tmp_path: Path) -> None:
@@ -216,7 +275,7 @@ def test_a_newer_stores_tables_are_refused(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "repository.db")
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="expected tables of schema 6, got 99"):
+    with pytest.raises(StoreError, match=f"expected tables of schema {SCHEMA}, got 99"):
         SqliteStore(tmp_path)
 
 

@@ -390,7 +390,7 @@ def test_a_commit_needs_its_weights(store: Store) -> None:
     """A version whose weights are not here cannot become the truth."""
     begin(store)
     record = record_of(plan_next(store))
-    with pytest.raises(StoreError, match="is missing from the store"):
+    with pytest.raises(StoreError, match="is missing: restore"):
         store.commit(record, blob_ref_of(weights(1)))
     assert load(store).rounds == 0
 
@@ -492,7 +492,7 @@ def test_a_commit_needs_the_arrays_of_its_state(store: Store) -> None:
     begin(store)
     record = record_of(plan_next(store), strategy=FEDAVGM, state=state_after(1, momentum(1.0)))
     blob = put(store, weights(1.0))
-    with pytest.raises(StoreError, match="is missing from the store"):
+    with pytest.raises(StoreError, match="is missing: restore"):
         store.commit(record, blob)
     assert load(store).rounds == 0
     put(store, momentum(1.0))

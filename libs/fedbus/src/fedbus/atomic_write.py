@@ -4,6 +4,7 @@ The content is written to a hidden file in the same folder, which is then rename
 killed while it writes leaves that hidden file; the next write of the same file removes it.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,12 @@ PRIVATE: Final = 0o600
 """Mode of a file that only its owner can read, such as one with a password."""
 _PUBLIC: Final = 0o666
 """Mode of any other file, less the process's umask."""
+_REMEDIES: Final = {
+    errno.ENOSPC: "; free space on this disk",
+    errno.EDQUOT: "; free space, or ask for a larger quota",
+    errno.EROFS: "; mount its disk with write access",
+    errno.EIO: "; the disk is failing: read the kernel's log, and replace it",
+}
 
 
 def temporary_path(path: Path, *, shared: bool = False) -> Path:
@@ -87,9 +94,10 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def os_errors_as_store_errors(path: Path, operation: str = "") -> Iterator[None]:
-    """Raise StoreError for OSError in the block, with the operation, the path and the reason."""
+    """Raise StoreError for OSError in the block: the operation, the path, the reason, a remedy."""
     try:
         yield
     except OSError as error:
         what = f"{operation}: {path}" if operation else f"{path}"
-        raise StoreError(f"{what}: {error.strerror or error}") from error
+        remedy = _REMEDIES.get(error.errno or 0, "")
+        raise StoreError(f"{what}: {error.strerror or error}{remedy}") from error

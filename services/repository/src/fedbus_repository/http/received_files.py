@@ -32,6 +32,7 @@ from fedbus.http_api.responses import ApiError
 from fedbus.limits import MAX_BLOB_BYTES
 from fedbus.wire.blobs import BlobRef
 from fedbus_repository.stores.base import Store, Upload
+from fedbus_repository.stores.disk import reserve_space
 
 MAX_UPLOADS_AT_ONCE: Final = 8
 """Uploads that are received at a time; further ones are told to come back."""
@@ -53,12 +54,11 @@ class ReceivedFile:
         self._hash = hasher()
         with os_errors_as_store_errors(path.parent, f"reserving {reserved} bytes"):
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            if reserved and hasattr(os, "posix_fallocate"):  # macOS cannot reserve space
-                try:
-                    os.posix_fallocate(self._fd, 0, reserved)
-                except OSError:
-                    self.close()
-                    raise
+            try:
+                reserve_space(self._fd, reserved)
+            except OSError:
+                self.close()
+                raise
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write the bytes that follow those before."""

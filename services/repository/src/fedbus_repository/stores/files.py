@@ -64,22 +64,31 @@ class BlobFolder:
         path = self._uploads / f"{blob.digest}.{next(self._numbers)}"
         with os_errors_as_store_errors(path, f"reserving {blob.size} bytes"):
             self._on_step("reserve")
+            self._uploads.mkdir(exist_ok=True)  # an operator may have deleted it
             return FileUpload(path, blob, self._context)
 
     def holds(self, blob: BlobRef) -> bool:
-        """Return whether a blob exists and is intact; reads all of its content."""
+        """Return whether a blob is on the disk and intact; reads all of its content."""
+        if not self._is_stored(blob):
+            return False
         source = self.open(blob.digest)
         return source is not None and source.size == blob.size and source.digest() == blob.digest
 
     def require(self, blob: BlobRef, what: str) -> None:
-        """Raise MissingBlobError unless a blob exists in its size; `what` names it."""
-        source = self.open(blob.digest)
-        if source is None or source.size != blob.size:
+        """Raise MissingBlobError unless a blob is on the disk in its size; `what` names it."""
+        if not self._is_stored(blob):
             path = blob_path(self._folder, blob.digest)
             raise MissingBlobError(
-                f"{what} is missing: restore {path} ({blob.size} bytes) from a backup; its content"
-                f" has the BLAKE3 digest that is its name"
+                f"{what} is missing: restore {path} ({blob.size} bytes) from a backup, or push the"
+                " same content again; it has the BLAKE3 digest that is its name"
             )
+
+    def _is_stored(self, blob: BlobRef) -> bool:
+        # A file that is open can be read although it was deleted.
+        try:
+            return blob_path(self._folder, blob.digest).stat().st_size == blob.size
+        except OSError:
+            return False
 
     def opened(self, digest: str) -> FileBlob | None:
         """Return a blob that is open already and not deleted; never waits."""
@@ -142,14 +151,20 @@ class BlobFolder:
 
     def _move(self, upload: FileUpload) -> None:
         target = blob_path(self._folder, upload.blob_ref.digest)
-        if not target.parent.exists():
-            target.parent.mkdir(exist_ok=True)
-            self._sync_entry(target.parent, new=True)
+        self._make_folder(target.parent)
         existed = target.exists()
         self._on_step("rename")
         upload.path.replace(target)
         self._forget(target.name)  # a damaged file that this one replaces
         self._sync_entry(target, new=not existed)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Create a folder durably, and `blobs` again if it was deleted."""
+        if not folder.exists():
+            if folder.parent != self._folder:
+                self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+            self._sync_entry(folder, new=True)
 
     def _forget(self, digest: str) -> None:
         with self._lock:

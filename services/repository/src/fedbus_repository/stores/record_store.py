@@ -7,7 +7,6 @@ Slow work (hashing and storing a blob) is done before a `writing` block, so that
 from collections.abc import Callable, Iterable
 
 from fedbus.core.blob_io import BlobSource
-from fedbus.errors import StoreError
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages import PushModel
@@ -84,7 +83,7 @@ class RecordStore(NameDecisions, DocumentDecisions):
                 if answer is not None:
                     return answer
                 for blob in blobs_of(weights, record):
-                    self._require(blob)
+                    self._blobs.require(blob, f"blob {blob.digest[:12]}")
                 made = version_of_round(record, weights, self._now())
                 records.insert_version(made, record, ())
                 named = names_of(records, made.model).kept()
@@ -120,7 +119,7 @@ class RecordStore(NameDecisions, DocumentDecisions):
                 return answer
             spec_files = (message.spec, *files)
             for blob in (message.weights, *spec_files):
-                self._require(blob)
+                self._blobs.require(blob, f"blob {blob.digest[:12]}")
             model, derived = message.model, message.derived
             source = None if derived is None else records.version(model, derived.version)
             made = pushed_version(message, records.latest(model), source, self._now())
@@ -207,11 +206,6 @@ class RecordStore(NameDecisions, DocumentDecisions):
 
     def opened_blob(self, digest: str, /) -> BlobSource | None:
         return self._blobs.opened(digest)
-
-    def _require(self, blob: BlobRef) -> None:
-        source = self._blobs.open(blob.digest)
-        if source is None or source.size != blob.size:
-            raise StoreError(f"blob {blob.digest[:12]} is missing from the store; push it again")
 
 
 def _commit_answer(records: Records, record: RoundRecord) -> HistoryEntry | StoreRefusal | None:

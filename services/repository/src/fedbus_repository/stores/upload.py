@@ -13,7 +13,7 @@ from pathlib import Path
 from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.digest import digest_of_file, hasher
 from fedbus.wire.blobs import BlobRef
-from fedbus_repository.stores.disk import OnStep
+from fedbus_repository.stores.disk import OnStep, reserve_space
 
 HASH_BLOCK_BYTES = 1024 * 1024
 """Bytes hashed at a time; a smaller blob is hashed at its end."""
@@ -43,7 +43,7 @@ class FileUpload:
         self._hashing: Future[None] | None = None
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            _reserve(self.fd, blob_ref.size)
+            reserve_space(self.fd, blob_ref.size)
         except OSError:
             self.discard()
             raise
@@ -127,11 +127,3 @@ class FileUpload:
         if self._hashing is not None:
             wait((self._hashing,))
             self._hashing = None
-
-
-def _reserve(fd: int, size: int) -> None:
-    # macOS cannot reserve space; there a full disk fails a write.
-    if size and hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size)
-    else:
-        os.ftruncate(fd, size)

@@ -15,6 +15,13 @@ from pathlib import Path
 from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.errors import StoreError
 from fedbus_repository.stores.disk import OnStep
+from fedbus_repository.stores.sqlite.database_faults import (
+    check_not_lost,
+    damaged_database,
+    error_of_sqlite,
+    has_blobs,
+    lost_database,
+)
 from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
 from fedbus_repository.stores.sqlite.tables import SCHEMA, TABLES, UPGRADES
 
@@ -47,9 +54,12 @@ class Database:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_fd = lock_folder(folder / "lock") if owns_folder else -1
         try:
-            self.is_new = not self._path.exists()
             with self._errors_as_store_errors("opening the store"):
+                if owns_folder:
+                    check_not_lost(self._path)
+                self.is_new = not self._path.exists()
                 self._db = _open(self._path, durable=durable)
+                self._file = _identity(self._path)
             self._create_tables()
             self._on_step = on_step
         except StoreError:
@@ -78,6 +88,7 @@ class Database:
         A StoreError (the disk is full, broken or read-only) means that nothing has changed.
         """
         with self.lock, self._errors_as_store_errors(operation):
+            self._check_in_place()
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield SqliteRecords(self._db)
@@ -93,6 +104,8 @@ class Database:
             db = self._db
             (found,) = db.execute("PRAGMA user_version").fetchone()
             if found == 0:
+                if self._lock_fd >= 0 and has_blobs(self.folder):
+                    raise lost_database(self._path, "has no tables")
                 for table in TABLES:
                     db.execute(table)
             elif found in UPGRADES:
@@ -112,7 +125,15 @@ class Database:
             with os_errors_as_store_errors(self.folder, operation):
                 yield
         except sqlite3.Error as error:
-            raise StoreError(f"{operation}: {self._path}: {error}") from error
+            raise error_of_sqlite(operation, self._path, error) from error
+
+    def _check_in_place(self) -> None:
+        """Raise StoreError if the file was deleted or replaced: nothing written would stay."""
+        if _identity(self._path) != self._file:
+            raise StoreError(
+                f"{self._path} was deleted or replaced while the repository uses it; stop the"
+                " repository, and put the file back or use `fedbus store restore`"
+            )
 
 
 def lock_folder(path: Path) -> int:
@@ -129,12 +150,25 @@ def lock_folder(path: Path) -> int:
     return fd
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of its name; None: it does not exist."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _open(path: Path, *, durable: bool) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
-    except sqlite3.Error:
+        for (found,) in db.execute("PRAGMA quick_check(1)"):
+            if found != "ok":
+                # What is read of it decides which blobs are deleted.
+                raise damaged_database(path, found)
+    except (sqlite3.Error, StoreError):
         db.close()
         raise
     return db

@@ -22,10 +22,10 @@ from fedbus_repository.stores.files import BlobFolder
 from fedbus_repository.stores.ledger_records import EntryFacts
 from fedbus_repository.stores.records import HistoryEntry, Lease, StoredConfiguration
 from fedbus_repository.stores.sqlite.database import DATABASE, Database, lock_folder
+from fedbus_repository.stores.sqlite.database_faults import COPY_NOTE
 from fedbus_repository.stores.sqlite.sqlite_reader import SqliteReader
 from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
 
-SOURCE: Final = "copied-from"
 UNFINISHED: Final = f"{DATABASE}.unfinished"
 _BLOCK_BYTES = 1024 * 1024
 
@@ -52,7 +52,7 @@ class SqliteWriter:
 
     def _check_source(self, of: str) -> None:
         """Continue only a copy of the same source: other blobs here are not its own."""
-        note = self._folder / SOURCE
+        note = self._folder / COPY_NOTE
         with os_errors_as_store_errors(self._folder, "preparing the new store"):
             if note.exists():
                 found = note.read_text(encoding="utf-8")
@@ -98,7 +98,7 @@ class SqliteWriter:
         with os_errors_as_store_errors(self._folder, "finishing the new store"):
             (self._folder / UNFINISHED).replace(self._folder / DATABASE)
             sync_folder(self._folder)
-            (self._folder / SOURCE).unlink()
+            (self._folder / COPY_NOTE).unlink()
 
     def close(self) -> None:
         self._blobs.close()
