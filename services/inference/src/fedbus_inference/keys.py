@@ -16,8 +16,11 @@ class ModelKey(Key):
     slot: str = ""
 
 
+@dataclass(frozen=True, slots=True)
 class Prediction(ModelKey):
-    """Run that answers the queued requests."""
+    """Run that answers the queued requests; the number tells runs of a slot apart."""
+
+    number: int = 0
 
 
 class RequestDeadline(ModelKey):

@@ -28,7 +28,7 @@ from fedbus_inference.serving_stats import ServingStats
 from fedbus_inference.serving_status import ModelStatus, VersionStatus
 from fedbus_inference.version_lookup import FoundVersion
 from fedbus_inference.version_server import VersionServer
-from fedbus_inference.version_trials import SHADOW_SLOT, VersionTrials
+from fedbus_inference.version_trials import CANARY_SLOT, SHADOW_SLOT, VersionTrials
 
 if TYPE_CHECKING:
     from fedbus.wire.blobs import ModelRef
@@ -158,7 +158,7 @@ class ModelServer:
 
     def _open(self, name: str) -> VersionServer:
         context = self._context
-        if is_shadow := name == SHADOW_SLOT:
+        if name == SHADOW_SLOT:
             # Its requests are copies: they are no requests of clients.
             context = replace(context, stats=ServingStats(), recent=RecentReplies())
         updater = ModelUpdater(
@@ -169,7 +169,8 @@ class ModelServer:
             name,
             may_go_back=bool(name or self._alias),
         )
-        return VersionServer(self._model, name, updater, context, may_be_brief=not is_shadow)
+        is_trial = name in {CANARY_SLOT, SHADOW_SLOT}
+        return VersionServer(self._model, name, updater, context, is_trial=is_trial)
 
 
 def _is_ready(found: Mapping[int, VersionStatus], status: VersionStatus) -> bool:

@@ -27,7 +27,8 @@ ONLY_OUTPUT: Final = "outputs"
 class Predictor(Protocol):
     """A model with its weights; used by one thread at a time.
 
-    It may have an attribute `output_activation`, a `fedbus.frameworks.outputs.OutputActivation`.
+    It may have an attribute `output_activation`, a `fedbus.frameworks.outputs.OutputActivation`,
+    and `is_steady`: whether the numbers in its inputs do not decide how long a prediction takes.
     """
 
     def predict(self, inputs: Array) -> Array | NamedArrays:
@@ -85,6 +86,11 @@ class ServedVersion:
     def output_activation(self) -> OutputActivation | None:
         """Return the model's last operation; None if the predictor does not state it."""
         return cast("OutputActivation | None", getattr(self.predictor, "output_activation", None))
+
+    @property
+    def is_steady(self) -> bool:
+        """Return whether rows of one shape always take about the same time."""
+        return bool(getattr(self.predictor, "is_steady", True))
 
     def prepare(self, inputs: NamedArrays) -> NamedArrays:
         """Return checked inputs as the model takes them; raise WireError if a transform cannot."""

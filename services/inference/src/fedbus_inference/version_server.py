@@ -3,6 +3,9 @@
 One prediction runs at a time, since a framework's model is used by one thread at a time; requests
 that arrive meanwhile form the next batch. A batch is answered by the version that it was started
 with. Short batches are computed in the event loop, others in a thread (`prediction_pace.py`).
+
+A request is refused at its deadline, also while a thread computes its batch. A version that is
+replaced while none of its batch's clients wait any more hangs: its thread is left to itself.
 """
 
 from collections.abc import Iterator
@@ -19,57 +22,14 @@ from fedbus_inference.prediction import (
     BatchResult,
     PredictionRequest,
     Request,
-    answer_requests,
     refuse_request,
 )
-from fedbus_inference.prediction_pace import (
-    MAX_BRIEF_BYTES,
-    MIN_BRIEF_REQUESTS,
-    PredictionPace,
-)
+from fedbus_inference.prediction_pace import MIN_BRIEF_REQUESTS, PredictionPace
 from fedbus_inference.prediction_queue import PredictionQueue, QueuedRequest
 from fedbus_inference.served_version import ServedVersion
-from fedbus_inference.serving_context import Clock, ServingContext
+from fedbus_inference.serving_context import ServingContext
 from fedbus_inference.serving_status import VersionStatus
-
-
-class Batch:
-    """Requests of one run. Others may join one that runs in the event loop until it begins."""
-
-    def __init__(
-        self, served: ServedVersion, queued: list[QueuedRequest], *, brief_requests: int
-    ) -> None:
-        self.served = served
-        self.queued = queued
-        self.size = sum(each.request.size for each in queued)
-        self._most = brief_requests
-        self.is_open = len(queued) <= brief_requests and self.size <= MAX_BRIEF_BYTES
-
-    def may_join(self, queued: QueuedRequest) -> bool:
-        """Return whether the batch has not begun, and stays brief with this request."""
-        return (
-            self.is_open
-            and len(self.queued) < self._most
-            and self.size + queued.request.size <= MAX_BRIEF_BYTES
-            and queued.version in {None, self.served.version}
-        )
-
-    def join(self, queued: QueuedRequest) -> None:
-        """Add a request."""
-        self.queued.append(queued)
-        self.size += queued.request.size
-
-    def begin(self) -> list[Request]:
-        """Close the batch, and return its requests."""
-        self.is_open = False
-        return [each.request for each in self.queued]
-
-
-def answer_batch(batch: Batch, max_elements: int, max_rows: int, clock: Clock) -> BatchResult:
-    """Answer the requests of a batch, and measure how long that takes."""
-    began = clock()
-    result = answer_requests(batch.served, batch.begin(), max_elements, max_rows)
-    return BatchResult(result.results, result.failure, clock() - began)
+from fedbus_inference.version_batch import Batch, answer_batch
 
 
 class VersionServer:
@@ -89,14 +49,14 @@ class VersionServer:
         updater: ModelUpdater,
         context: ServingContext,
         *,
-        may_be_brief: bool = True,
+        is_trial: bool = False,
     ) -> None:
         self.served: ServedVersion | None = None
         self.updater = updater
         self.tally = Tally()
         self.answered: list[tuple[Request, Answer]] = []
         self.keeps_answered = False
-        self._may_be_brief = may_be_brief
+        self._is_trial = is_trial
         self._model, self._slot = model, slot
         self._settings = settings = context.settings
         self._stats = context.stats
@@ -105,6 +65,8 @@ class VersionServer:
         self._old: ServedVersion | None = None  # may still compute the running batch
         self._queue = PredictionQueue(settings.max_queued_requests)
         self._running: Batch | None = None
+        self._batches = 0
+        self._apart = is_trial
         self._pace = PredictionPace()
         self._expiry: float | None = None
         self._failed_version = -1
@@ -158,10 +120,12 @@ class VersionServer:
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Handle an event of this slot."""
         match event:
-            case Ran(keys.Prediction(), BatchResult() as result):
-                yield from self._predicted(result, now)
-            case RunFailed(keys.Prediction(), error):
-                yield from self._prediction_failed(error, now)
+            case Ran(keys.Prediction(number=number), BatchResult() as result):
+                if batch := self._end_batch(number):
+                    yield from self._predicted(batch, result, now)
+            case RunFailed(keys.Prediction(number=number), error):
+                if batch := self._end_batch(number):
+                    yield from self._prediction_failed(batch, error, now)
             case Ran(keys.VersionLoading(), ServedVersion() as served):
                 yield from self._swap(served, now)
             case Woke(keys.RequestDeadline()):
@@ -213,13 +177,14 @@ class VersionServer:
             return
         settings = self._settings
         brief_requests = 0
-        if self._may_be_brief:
+        if not self._is_trial and self.served.is_steady:
             brief_requests = min(self._pace.brief_requests(), settings.max_batch_rows)
         count = settings.max_batch_rows
         if brief_requests and brief_requests >= min(MIN_BRIEF_REQUESTS, len(self._queue)):
             count = brief_requests
         taken = self._queue.take(count)
-        batch = Batch(self.served, taken, brief_requests=brief_requests)
+        self._batches += 1
+        batch = Batch(self._batches, self.served, taken, brief_requests=brief_requests)
         self._running = batch
         call = partial(
             answer_batch,
@@ -228,7 +193,9 @@ class VersionServer:
             settings.max_batch_rows,
             self._clock,
         )
-        yield Run(keys.Prediction(self._model, self._slot), call, batch.is_open)
+        key = keys.Prediction(self._model, self._slot, batch.number)
+        yield Run(key, call, batch.is_open, self._apart)
+        yield from self._set_timer()
 
     def _start_of_batch(self) -> float:
         """Return when the next batch starts at the latest."""
@@ -237,12 +204,13 @@ class VersionServer:
             return 0.0
         return oldest + wait
 
-    def _predicted(self, result: BatchResult, now: float) -> Iterator[Action]:
-        batch = self._end_batch()
+    def _predicted(self, batch: Batch, result: BatchResult, now: float) -> Iterator[Action]:
         version = batch.served.version
         self._pace.measured(result.seconds, len(result.results))
         self._stats.batch(self._model, len(result.results))
         for queued, each in zip(batch.queued, result.results, strict=True):
+            if batch.is_refused(queued):
+                continue
             seconds = now - queued.arrived
             self._count(batch.served, each.refusal)
             if self.keeps_answered and each.refusal is None:
@@ -261,10 +229,9 @@ class VersionServer:
             yield from self._note_failure(version, result.failure)
         yield from self._predict(now)
 
-    def _prediction_failed(self, error: Exception, now: float) -> Iterator[Action]:
-        batch = self._end_batch()
+    def _prediction_failed(self, batch: Batch, error: Exception, now: float) -> Iterator[Action]:
         failure = f"{type(error).__name__}: {error}"
-        for queued in batch.queued:
+        for queued in batch.waiting():
             self._count(batch.served, RefusalKind.FAILED)
             sentence = f"the prediction failed: {failure}"
             yield self.refuse(queued, RefusalKind.FAILED, sentence, now)
@@ -280,11 +247,27 @@ class VersionServer:
     def _count_queue(self) -> None:
         self._stats.queued[self._model, self._slot] = len(self._queue)
 
-    def _end_batch(self) -> Batch:
-        batch, self._running = self._running, None
-        assert batch is not None  # noqa: S101 - a prediction ends once
+    def _end_batch(self, number: int) -> Batch | None:
+        """End the running batch; None: this is one that was given up."""
+        batch = self._running
+        if batch is None or batch.number != number:
+            return None
+        self._running = None
         self._retire_old()
         return batch
+
+    def _give_up_hung(self) -> Iterator[Action]:
+        """Leave a batch of a replaced version to its thread, once no client waits for it."""
+        batch = self._running
+        if batch is None or batch.served is self.served or any(batch.waiting()):
+            return
+        self._running = None
+        if self._old is batch.served:
+            self._old = None  # its thread still uses it
+        self._retire_old()
+        self._apart = True  # that thread is lost to the others
+        facts = {"model": self._model, "version": batch.served.version}
+        yield Note("prediction_given_up", facts)
 
     def _note_failure(self, version: int, failure: str) -> Iterator[Action]:
         # Once for each version: a client could otherwise fill the log.
@@ -299,6 +282,7 @@ class VersionServer:
             self._retire_old()
         self._recent.versions_changed(self._model)
         yield Note("model_swapped", {"model": self._model, "version": served.version})
+        yield from self._give_up_hung()
         yield from self.updater.loaded(served, now)
         yield from self._predict(now)
 
@@ -308,7 +292,9 @@ class VersionServer:
             self.updater.retired(old)
 
     def _set_timer(self) -> Iterator[Action]:
-        at = self._queue.next_deadline()
+        running = None if self._running is None else self._running.next_deadline()
+        known = [each for each in (self._queue.next_deadline(), running) if each is not None]
+        at = min(known, default=None)
         if at is not None and (self._expiry is None or at < self._expiry):
             self._expiry = at
             yield WakeAt(keys.RequestDeadline(self._model, self._slot), at)
@@ -317,15 +303,21 @@ class VersionServer:
         self._expiry = None
         for queued in self._queue.take_expired(now):
             yield self._refuse_late(queued, now)
+        for queued in self._running.refuse_expired(now) if self._running else ():
+            yield self._refuse_late(queued, now)
+        yield from self._give_up_hung()
+        yield from self._predict(now)
         yield from self._set_timer()
 
     def _refuse_late(self, queued: QueuedRequest, now: float) -> Action:
+        self.tally.failed += self.served is not None
         why = self.updater.problem or "the model is still loading, or busy"
         seconds = f"{queued.deadline - queued.arrived:g} s"
         sentence = f"no answer within {seconds}: {why}; ask again"
         return self.refuse(queued, RefusalKind.DEADLINE, sentence, now)
 
     def _refuse_overload(self, queued: QueuedRequest, now: float) -> Action:
+        self.tally.failed += self.served is not None
         wait = self._pace.wait(len(self._queue) + 1)
         sentence = (
             f"overloaded: requests that wait for this model: {len(self._queue)}; "

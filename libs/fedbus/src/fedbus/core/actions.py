@@ -140,12 +140,14 @@ class WakeAt:
 class Run:
     """Call in a thread; `Ran` or `RunFailed` follows. A long call reads a flag of its core.
 
-    A `brief` call ends sooner than a thread would start it, and is made between two events.
+    A `brief` call ends sooner than a thread would start it, and is made between two events. One
+    `apart` gets a thread of its own: it may hang, and no other call waits for it.
     """
 
     key: Key
     call: Callable[[], Any]
     brief: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

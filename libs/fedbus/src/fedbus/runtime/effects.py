@@ -72,13 +72,15 @@ class Unsubscribe:
 class StartRun:
     """Call in a thread, or, if `brief`, in the event loop; pass the result to the node.
 
-    With `reads`, the thread is one that reads blobs: no long call of the core delays it.
+    With `reads`, the thread is one that reads blobs: no long call of the core delays it. With
+    `apart`, it is started for this call.
     """
 
     key: Key
     call: Callable[[], Any]
     brief: bool = False
     reads: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

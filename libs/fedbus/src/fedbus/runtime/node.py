@@ -268,7 +268,8 @@ class Node:
             case WakeAt():
                 self._timers.set(action.key, action.at)
             case Run():
-                self._effects.append(StartRun(action.key, action.call, action.brief))
+                brief, apart = action.brief, action.apart
+                self._effects.append(StartRun(action.key, action.call, brief, apart=apart))
             case Follow() | Unfollow():
                 self._effects.extend(self._followed.perform(action))
             case Introduce() | Trouble() | AnnounceNoiseKey() | AnnounceEncryptionKey():

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from threading import Thread
 from typing import Any, TypeVar
 
 from fedbus.core.keys import Key
@@ -26,10 +27,15 @@ class RunThreads:
         self._ran = ran
         self._running: set[Future[Any]] = set()
 
-    def start(self, key: Key, call: Callable[[], Any], *, reads: bool = False) -> None:
-        """Call in a thread; with `reads`, in one that reads blobs."""
+    def start(
+        self, key: Key, call: Callable[[], Any], *, reads: bool = False, apart: bool = False
+    ) -> None:
+        """Call in a thread; with `reads`, in one that reads blobs, `apart`, in one of its own."""
         loop = asyncio.get_running_loop()
-        running = (self._readers if reads else self._pool).submit(call)
+        if apart:
+            running = _start_thread(call)
+        else:
+            running = (self._readers if reads else self._pool).submit(call)
         self._running.add(running)
         running.add_done_callback(partial(self._report, loop, key))
 
@@ -72,3 +78,17 @@ class RunThreads:
         except Exception as error:  # noqa: BLE001 - `ran` handles it, as it does a thread's
             done.set_exception(error)
         self._ran(key, done)
+
+
+def _start_thread(call: Callable[[], T]) -> "Future[T]":
+    """Call in a new thread, which does not keep the process from ending."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - as a pool's thread does
+            done.set_exception(error)
+
+    Thread(target=run, name="apart", daemon=True).start()
+    return done

@@ -205,8 +205,8 @@ class Shell:
                 if not self._brief and not self._reading:
                     asyncio.get_running_loop().call_soon(self._run_brief)
                 self._brief.append(effect)
-            case StartRun(key, call, reads=reads):
-                self._threads.start(key, call, reads=reads)
+            case StartRun(key, call, reads=reads, apart=apart):
+                self._threads.start(key, call, reads=reads, apart=apart)
             case Quit(code, reason):
                 self._log.error("service_quits", code=code, reason=reason)
                 self.code = code

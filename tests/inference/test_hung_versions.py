@@ -1,0 +1,129 @@
+"""Versions that hang: a prediction that never ends delays no other version, and no refusal."""
+
+import pytest
+
+from fedbus.core.actions import Run
+from fedbus.core.events import Ran
+from fedbus.wire.messages import RollBackAlias
+from fedbus_inference.keys import ModelKey, Prediction
+from fedbus_inference.settings import InferenceSettings
+from tests.inference.harness import Harness
+
+QUICK = InferenceSettings(request_timeout_seconds=1)
+
+
+def hang(harness: Harness, slot: str = "") -> Run:
+    """Take the running prediction of a slot out of the harness, so that it does not end."""
+    (run,) = [each for each in harness.runs if each.key == Prediction("sum", slot, _number(each))]
+    harness.runs.remove(run)
+    return run
+
+
+def _number(run: Run) -> int:
+    return run.key.number if isinstance(run.key, Prediction) else 0
+
+
+def test_a_request_whose_prediction_hangs_is_refused_at_its_deadline() -> None:
+    """Also the one that is being computed; its answer is dropped if it comes after all."""
+    harness = Harness(settings=QUICK)
+    harness.serve(1)
+    harness.ask()
+    harness.predict(timeout=0.5, payload=b'{"inputs": [1, 2, 3]}')
+    run = hang(harness)
+    harness.wait(0.6)
+    assert [outcome.refusal for outcome in harness.outcomes] == ["deadline"]
+    harness.wait(0.5)
+    assert harness.answer()["kind"] == "deadline"
+    harness.handle(Ran(run.key, run.call()))
+    assert harness.answers() == []
+    assert harness.core.counts.get("requests_answered", 0) == 0
+    harness.ask()
+    harness.settle()
+    assert harness.answer()["version"] == 1
+
+
+def test_another_version_replaces_one_that_hangs() -> None:
+    """A new version, or the one of a roll-back; the late answer changes nothing."""
+    harness = Harness(settings=QUICK)
+    harness.serve(1)
+    harness.ask()
+    run = hang(harness)
+    harness.announce(2)
+    harness.settle()
+    harness.ask()
+    assert not [each for each in harness.runs if isinstance(each.key, Prediction)]  # 1 may answer
+    harness.wait(1.1)
+    assert {answer["kind"] for answer in harness.answers()} == {"deadline"}
+    (given_up,) = harness.noted("prediction_given_up")
+    assert given_up == {"model": "sum", "version": 1}
+    harness.ask()
+    (next_run,) = [each for each in harness.runs if isinstance(each.key, Prediction)]
+    assert next_run.apart  # the thread of the other is lost
+    harness.settle()
+    assert harness.answer()["version"] == 2
+    harness.handle(Ran(run.key, run.call()))
+    assert harness.answers() == []
+    harness.serve(3)
+    assert harness.reloaded == 0  # 1 belongs to its thread
+    harness.serve(4)
+    assert harness.reloaded == 1
+
+
+def test_a_version_that_is_loaded_after_the_deadline_answers_at_once() -> None:
+    """Its predecessor is given up when it is loaded."""
+    harness = Harness(settings=QUICK)
+    harness.serve(1)
+    harness.ask()
+    hang(harness)
+    harness.wait(1.1)
+    harness.serve(2)
+    harness.answers()
+    harness.ask()
+    harness.settle()
+    assert harness.answer()["version"] == 2
+
+
+@pytest.mark.parametrize("most", [256, 3])
+def test_a_canary_that_hangs_is_rolled_back(most: int) -> None:
+    """Requests without an answer in time, and those that find a full queue, are failures."""
+    harness = Harness(
+        settings=InferenceSettings(
+            canary_percent=100,
+            canary_min_requests=10,
+            request_timeout_seconds=1,
+            max_queued_requests=most,
+        )
+    )
+    harness.serve(1)
+    harness.alias(1, canary=2)
+    harness.settle()
+    harness.ask()
+    run = hang(harness, "+canary")
+    assert run.apart
+    assert not run.brief
+    for _ in range(12):
+        harness.ask()
+    harness.wait(1.1)
+    harness.answers()
+    (sent,) = harness.sent
+    assert isinstance(sent.message, RollBackAlias)
+    harness.ask()
+    harness.settle()
+    assert harness.answer()["version"] == 1
+
+
+def test_trials_have_threads_of_their_own() -> None:
+    """A canary and a shadow that hang leave those of the stable version free, however slow."""
+    harness = Harness(settings=InferenceSettings(canary_percent=50, shadow=True))
+    harness.serve(1)
+    harness.alias(1, canary=2, shadow=3)
+    harness.settle()
+    apart: dict[str, bool] = {}
+    for _ in range(40):
+        harness.ask()
+        while harness.runs:
+            for run in harness.runs:
+                if isinstance(run.key, ModelKey):
+                    apart[run.key.slot] = run.apart
+            harness.run()
+    assert apart == {"": False, "+canary": True, "+shadow": True}
