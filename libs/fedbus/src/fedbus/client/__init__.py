@@ -3,7 +3,8 @@
 `fedbus.connect` and `fedbus.connect_sync` make a client; this package has the types of what its
 methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
 
-    asyncio_client    `connect` and `Client`
+    asyncio_client    `connect` and `Client`, whose methods are in job_methods, model_methods and
+                      version_name_methods
     sync_client       the same methods without `await`: `connect_sync` and `SyncClient`
     address           which broker, and which account
     session           the login, shared by the clients of one account in an event loop

@@ -1,10 +1,16 @@
 """Protocols of a store that is copied or checked as a whole, beside its repository."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from fedbus.core.blob_io import BlobSource
+from fedbus.errors import StoreError, TransferError
+from fedbus.wire.blobs import BlobRef
+from fedbus_repository.stores.blob_storage import BlobStorage
 from fedbus_repository.stores.dumped_records import DumpedRecord, UnreadableRecord
+
+COPY_BYTES: Final = 4 * 2**20
+"""Bytes of a blob that are copied at a time."""
 
 
 class StoreReader(Protocol):
@@ -56,3 +62,16 @@ class StoreWriter(Protocol):
 
     def close(self) -> None:
         """Release the store; unfinished, it continues with the next copy of the same source."""
+
+
+def copy_blob(digest: str, source: BlobSource, blobs: BlobStorage) -> None:
+    """Copy a blob into a store's blobs; raise StoreError if its content has another digest."""
+    upload = blobs.upload(BlobRef(digest=digest, size=source.size))
+    try:
+        for offset in range(0, source.size, COPY_BYTES):
+            upload.write(offset, source.read(offset, COPY_BYTES))
+        upload.keep()
+    except TransferError as error:
+        raise StoreError(f"blob {digest} is damaged: {error}") from error
+    finally:
+        upload.discard()

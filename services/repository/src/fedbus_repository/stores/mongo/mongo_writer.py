@@ -47,12 +47,12 @@ from fedbus_repository.stores.mongo.name_collection import NAME_CHANGES, name_ch
 from fedbus_repository.stores.mongo.ownership import STATE, Ownership
 from fedbus_repository.stores.mongo.version_collection import VERSIONS
 from fedbus_repository.stores.records import HistoryEntry, Lease, StoredConfiguration
+from fedbus_repository.stores.store_reader import copy_blob
 
 COLLECTIONS: Final = (JOBS, NAME_CHANGES, VERSIONS, LEDGER, CONFIGURATIONS, DOCUMENTS)
 INSERT_DOCUMENTS: Final = 50
 """Documents of one insertion; a round's record has up to 16 MiB, so a larger one goes alone."""
 MAX_INSERT_BYTES: Final = 16 * 2**20
-_BLOCK_BYTES = 4 * 2**20
 
 
 class MongoWriter:
@@ -122,13 +122,7 @@ class MongoWriter:
         return found is not None and found.size == size
 
     def add_blob(self, digest: str, source: BlobSource) -> None:
-        upload = self._blobs.upload(BlobRef(digest=digest, size=source.size))
-        try:
-            for offset in range(0, source.size, _BLOCK_BYTES):
-                upload.write(offset, source.read(offset, _BLOCK_BYTES))
-            upload.keep()
-        finally:
-            upload.discard()
+        copy_blob(digest, source, self._blobs)
 
     def reader(self) -> MongoReader:
         return MongoReader(self._settings, unfinished=True)

@@ -14,7 +14,6 @@ from typing import Final
 from fedbus.atomic_write import atomic_write, os_errors_as_store_errors, sync_folder
 from fedbus.core.blob_io import BlobSource
 from fedbus.errors import StoreError
-from fedbus.wire.blobs import BlobRef
 from fedbus.wire.messages.model_trail import NameChange
 from fedbus_repository.stores.document_records import StoredDocument
 from fedbus_repository.stores.dumped_records import DumpedFile, DumpedJob, DumpedRecord
@@ -25,9 +24,9 @@ from fedbus_repository.stores.sqlite.database import DATABASE, Database, lock_fo
 from fedbus_repository.stores.sqlite.database_faults import COPY_NOTE
 from fedbus_repository.stores.sqlite.sqlite_reader import SqliteReader
 from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
+from fedbus_repository.stores.store_reader import copy_blob
 
 UNFINISHED: Final = f"{DATABASE}.unfinished"
-_BLOCK_BYTES = 1024 * 1024
 
 
 class SqliteWriter:
@@ -83,13 +82,7 @@ class SqliteWriter:
         return source is not None and source.size == size
 
     def add_blob(self, digest: str, source: BlobSource) -> None:
-        upload = self._blobs.upload(BlobRef(digest=digest, size=source.size))
-        try:
-            for offset in range(0, source.size, _BLOCK_BYTES):
-                upload.write(offset, source.read(offset, _BLOCK_BYTES))
-            upload.keep()
-        finally:
-            upload.discard()
+        copy_blob(digest, source, self._blobs)
 
     def reader(self) -> SqliteReader:
         return SqliteReader(self._folder, name=UNFINISHED)
