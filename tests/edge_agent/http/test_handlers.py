@@ -35,7 +35,10 @@ from tests.edge_agent.harness import CONTROLLER, train
 from tests.edge_agent.training.test_local_trainer import FILE, learnable_data, needs_tflite
 
 TOKEN = "0123456789abcdef"
-OF_WORK = ("fedbus_events", "fedbus_packets", "fedbus_bytes", "process_cpu_seconds")
+OF_WORK = (
+    *("fedbus_events", "fedbus_packets", "fedbus_bytes", "process_cpu_seconds"),
+    "fedbus_http_requests",
+)
 """Metrics that tell when an agent trains, in private jobs, too."""
 JOB = {
     "training_id": "solo-1",

@@ -22,6 +22,7 @@ from fedbus.runtime.http_connections import (
     TLS_HANDSHAKE_SECONDS,
     LimitedConnections,
 )
+from fedbus.runtime.http_metrics import HttpRequestMetrics
 
 if TYPE_CHECKING:
     from fedbus.runtime.shell import Shell
@@ -38,7 +39,8 @@ class HttpApi:
     """Routes of a service beside `/healthz` and `/metrics`, and its own metrics.
 
     `private_collectors` are for authorized requests only, and if the service's `work_is_secret`
-    also what tells when it works: events, traffic, and the time and memory of its process.
+    also what tells when it works: events, traffic, HTTP requests, and the time and memory of its
+    process.
     `metrics_at_root`: they are at `/` as well, where ASSIST-IoT's Prometheus reads them.
     """
 
@@ -116,6 +118,8 @@ def make_app(shell: "Shell", api: HttpApi = HttpApi()) -> web.Application:
     work = private if api.work_is_secret else registry
     work.register(WorkMetrics(shell))
     ProcessCollector(registry=work)
+    requests = HttpRequestMetrics()
+    work.register(requests)
     for collector in api.private_collectors:
         private.register(collector)
 
@@ -133,7 +137,7 @@ def make_app(shell: "Shell", api: HttpApi = HttpApi()) -> web.Application:
             body += generate_latest(private)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app = web.Application(middlewares=[_with_newline])
+    app = web.Application(middlewares=[requests.middleware(), _with_newline])
     app.add_routes([web.get("/healthz", healthz), web.get("/metrics", metrics)])
     if api.metrics_at_root:
         app.add_routes([web.get("/", metrics)])
