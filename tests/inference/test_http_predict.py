@@ -170,6 +170,11 @@ def test_the_description_names_every_endpoint(service: LiveService) -> None:
     assert "/v1/models/{model}:predict" in paths
     assert "/v2/models/{model}/versions/{version}/infer" in paths
     assert service.get("/docs")[0] == 200
+    operations = [
+        each for methods in json.loads(body)["paths"].values() for each in methods.values()
+    ]
+    ids = [each["operationId"] for each in operations]
+    assert len(ids) == len(set(ids)), "those of /v1 and /v2 differ by a digit alone"
 
 
 def test_without_tokens_predictions_are_off(tmp_path: Path) -> None:

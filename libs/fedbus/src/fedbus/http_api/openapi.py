@@ -6,7 +6,7 @@ from typing import Any
 
 from fedbus.http_api.endpoints import ApiDescription, Endpoint, Problem, schema_of
 
-_NOT_IN_IDS = re.compile(r"[^a-z_]+")
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_]+")
 
 
 def document(api: ApiDescription, version: str) -> dict[str, Any]:
