@@ -132,10 +132,10 @@ A document (a strategy, a transformation, a collector, a result, a draft or the 
 | time without a byte of a body | {STALLED_BODY_SECONDS:g} s, then 408 |
 | time that the controller waits for the repository | {ANSWER_SECONDS:g} s, then 504 |
 
-`/metrics` has `fedbus_http_requests_total` by route, method and status, and the histogram `fedbus_http_request_seconds`,
-from the headers of a request to the end of its response. A route is a template, such as `/model/{{name}}/{{version}}`:
-no names of models or jobs are in metrics. Paths that are no endpoint are counted as `other`, and clients that closed
-their connection before the end with the status 499.
+`/metrics` has `fedbus_http_requests_total` by route, method and status, and the histogram
+`fedbus_http_request_seconds`, from the headers of a request to the end of its response. A route is a template, such as
+`/model/{{name}}/{{version}}`: no names of models or jobs are in metrics. Paths that are no endpoint are counted as
+`other`, and clients that closed their connection before the end with the status 499.
 
 Every refusal is JSON, `{{"error": …, "faults": […]}}`, and states what was expected. What a private job hides from
 users of the bus is hidden here as well: reports of its versions and results have the ε, and no figure of its agents.
