@@ -68,10 +68,11 @@ class Sums:
         self.bias = bias
         self.architecture = architecture
         self.batches: list[int] = []
+        self.fault = FAULTY
 
     def predict(self, inputs: Array) -> Array:
         self.batches.append(len(inputs))
-        if (inputs[:, 0] == FAULTY).any():
+        if (inputs[:, 0] == self.fault).any():
             raise ValueError("thirteen")
         totals: Array = inputs.sum(axis=1, keepdims=True)
         return totals + np.float32(self.bias)
@@ -174,19 +175,21 @@ class Harness:
         self.handle(Received("", latest))
         return latest
 
-    def version(self, number: int, *, model: str = "sum") -> ModelRef:
+    def version(
+        self, number: int, *, model: str = "sum", stated: BlobRef | None = None
+    ) -> ModelRef:
         """Store a version, and return it as the repository names it."""
         return ModelRef(
             model=model,
             version=number,
             weights=self.store(weights(number)),
-            spec=self.store(spec()),
+            spec=stated or self.store(spec()),
             source="repository.1",
         )
 
-    def alias(self, changes: int = 1, **aliases: int) -> None:
+    def alias(self, changes: int = 1, stated: BlobRef | None = None, **aliases: int) -> None:
         """Announce the aliases of a model."""
-        named = {alias: self.version(number) for alias, number in aliases.items()}
+        named = {alias: self.version(number, stated=stated) for alias, number in aliases.items()}
         self.handle(Received("", ModelAliases(model="sum", aliases=named, changes=changes)))
 
     def show(self, number: int, *, kept: bool = True, **tags: int) -> None:

@@ -14,7 +14,7 @@ from fedbus_inference.encoding import Encoding
 from fedbus_inference.local_requests import LocalPrediction, PredictionOutcome
 from fedbus_inference.prediction import PredictionRequest, Request
 from fedbus_inference.settings import InferenceSettings
-from tests.inference.harness import FAULTY, Harness, Sums
+from tests.inference.harness import FAULTY, Harness, Sums, spec
 
 HALF = InferenceSettings(canary_percent=50, canary_min_requests=10)
 ALL = InferenceSettings(canary_percent=100, canary_min_requests=10)
@@ -26,7 +26,7 @@ def trial(settings: InferenceSettings, alias: str = "canary", version: int = 2) 
     """Serve version 1 by default, and another one on trial."""
     harness = Harness(settings=settings)
     harness.serve(1)
-    harness.alias(1, **{alias: version})
+    harness.alias(1, None, **{alias: version})
     harness.settle()
     return harness
 
@@ -83,7 +83,7 @@ def test_a_canary_that_fails_too_often_stops_answering() -> None:
     """It is logged and counted, and the repository is asked to roll the alias back."""
     harness = trial(ALL)
     assert answered(harness, 5) == [2] * 5
-    assert answered(harness, 5, [FAULTY, 0, 0]) == [0] * 5
+    assert answered(harness, 5, [FAULTY, 0, 0]) == [0] * 5  # the version beside it fails as well
     assert answered(harness, 5) == [1] * 5
     (noted,) = harness.noted("canary_rolled_back")
     assert noted["reason"] == ("failed at 5 of 10 requests, the version beside it at 0 of 0")
@@ -92,6 +92,58 @@ def test_a_canary_that_fails_too_often_stops_answering() -> None:
     assert isinstance(sent.message, RollBackAlias)
     assert (sent.message.alias, sent.message.expected) == ("canary", 2)
     assert harness.core.counts["canary_roll_backs"] == 1
+
+
+def test_what_fails_on_the_canary_is_answered_by_the_stable_version() -> None:
+    """Once, over each protocol; it counts as the canary's failure, and is no refused request."""
+    harness = trial(ALL)
+    harness.loaded[-1].fault = 1.0
+    assert answered(harness, 4) == [1] * 4
+    harness.predict({"x": np.ones((1, 3), np.float32)})
+    harness.settle()
+    assert [outcome.version for outcome in harness.outcomes] == [1]
+    assert harness.core.counts["canary_handed_over"] == 5
+    assert harness.core.counts["requests_answered"] == 5
+    assert harness.core.counts["requests_refused"] == 0
+    assert answered(harness, 6) == [1] * 6
+    (noted,) = harness.noted("canary_rolled_back")
+    assert noted["reason"] == "failed at 10 of 10 requests, the version beside it at 0 of 0"
+    harness.loaded[-1].fault = FAULTY
+    assert answered(harness) == [1]
+    assert len(harness.sent) == 1
+
+
+def test_a_canary_that_refuses_what_the_stable_version_takes_is_rolled_back() -> None:
+    """Its input may have another shape; a request that both refuse is no failure of it."""
+    harness = Harness(settings=ALL)
+    harness.serve(1)
+    shape = harness.store(spec(input={"shape": [4], "dtype": "float32"}))
+    harness.alias(1, shape, canary=2)
+    harness.settle()
+    assert answered(harness, 20, [1, 2]) == [0] * 20
+    assert not harness.noted("canary_rolled_back")
+    assert answered(harness, 3) == [1] * 3
+    assert answered(harness, 7, [1, 2, 3, 4]) == [2] * 7
+    assert harness.noted("canary_rolled_back")
+
+
+def test_a_canary_whose_run_breaks_hands_its_requests_over() -> None:
+    """As one whose model fails; those that wait for the stable version keep their deadlines."""
+    harness = trial(ALL)
+    harness.ask()
+    (run,) = harness.runs
+    harness.runs.clear()
+    harness.fail(run.key, MemoryError("no memory"))
+    harness.settle()
+    assert harness.answer()["version"] == 1
+    assert harness.core.counts["canary_handed_over"] == 1
+    harness.ask()
+    harness.wait(InferenceSettings().request_timeout_seconds + 1)
+    (run,) = harness.runs
+    harness.runs.clear()
+    harness.fail(run.key, MemoryError("no memory"))
+    harness.settle()
+    assert harness.answer()["kind"] == "deadline"
 
 
 def test_the_next_canary_begins_at_zero() -> None:

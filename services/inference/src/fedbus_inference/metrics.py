@@ -85,6 +85,11 @@ class InferenceMetrics(Collector):
             shadow.add_metric([result], self._stats.counts.get(f"shadow_{result}", 0))
         yield shadow
         yield CounterMetricFamily(
+            "fedbus_inference_canary_handed_over",
+            "requests that the canary did not answer and the version beside it was asked",
+            self._stats.counts.get("canary_handed_over", 0),
+        )
+        yield CounterMetricFamily(
             "fedbus_inference_canary_roll_backs",
             "canaries that failed too often",
             self._stats.counts.get("canary_roll_backs", 0),

@@ -142,13 +142,20 @@ class ModelServer:
         key = getattr(event, "key", None)
         name = key.slot if isinstance(key, ModelKey) else DEFAULT_SLOT
         if name in self._trials.slots:
-            yield from self._trials.handle(event, self._trials.slots[name], now)
+            tried = self._trials.slots[name]
+            yield from self._trials.handle(event, tried, now)
+            failed, tried.failed = tried.failed, []
+            for queued in failed:
+                self._context.stats.counts["canary_handed_over"] += 1
+                yield from self._default.request_again(queued, now)
             yield from self._trials.judge(self._default)
             return
         slot = self._default if name == DEFAULT_SLOT else self._chosen.slots.get(name)
         if slot is None:
             return  # it was closed
         yield from slot.handle(event, now)
+        if self._trials.slots:  # what the default slot answers may prove that the canary failed
+            yield from self._trials.judge(self._default)
         if slot.answered:
             answered, slot.answered = slot.answered, []
             yield from self._trials.shadow(answered, now)
@@ -170,7 +177,9 @@ class ModelServer:
             may_go_back=bool(name or self._alias),
         )
         is_trial = name in {CANARY_SLOT, SHADOW_SLOT}
-        return VersionServer(self._model, name, updater, context, is_trial=is_trial)
+        slot = VersionServer(self._model, name, updater, context, is_trial=is_trial)
+        slot.hands_over = name == CANARY_SLOT
+        return slot
 
 
 def _is_ready(found: Mapping[int, VersionStatus], status: VersionStatus) -> bool:

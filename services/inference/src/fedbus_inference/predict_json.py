@@ -19,6 +19,7 @@ from fedbus.wire.json_reader import read_json
 from fedbus_inference.arrays import parse_array
 from fedbus_inference.input_spec import InputSpec
 from fedbus_inference.local_requests import PredictionOutcome
+from fedbus_inference.payload_version import refuse_version
 
 ONLY_ARRAY: Final = "inputs"
 """Name of an array that is sent without one."""
@@ -49,6 +50,7 @@ def read_predict_request(body: bytes, max_elements: int) -> PredictRequest:
     stated = read_json(body, max_bytes=len(body))
     if not isinstance(stated, dict) or len({"instances", "inputs"} & stated.keys()) != 1:
         raise WireError('expected an object with "instances" (rows) or "inputs" (columns)')
+    refuse_version(stated)
     if (signature := stated.get("signature_name", _SIGNATURE)) != _SIGNATURE:
         raise WireError(f"signature_name: expected {_SIGNATURE!r}, got {signature!r:.60}")
     if "inputs" in stated:

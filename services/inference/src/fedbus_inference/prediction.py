@@ -18,6 +18,7 @@ from fedbus_inference.batch_prediction import (
 from fedbus_inference.encoding import Encoding, pack, unpack
 from fedbus_inference.inputs import Inputs, check_inputs, expected_inputs, is_raw, parse_inputs
 from fedbus_inference.local_requests import LocalPrediction, PredictionOutcome, RefusalKind
+from fedbus_inference.payload_version import refuse_version
 from fedbus_inference.served_version import ServedVersion
 
 MAX_ROWS = 2**20
@@ -168,7 +169,8 @@ def _parse(request: Request, served: ServedVersion, max_elements: int) -> _Parse
             f"expected a request of at most {MAX_MESSAGE_BYTES} bytes, got {len(request.payload)}"
         )
     match unpack(request.encoding, request.payload) if request.payload else None:
-        case {"inputs": stated}:
+        case {"inputs": stated, **others}:
+            refuse_version(others, served.model)
             inputs = parse_inputs(stated, served.inputs, max_elements)
             return _ParsedRequest(request, inputs, as_raw=is_raw(stated))
     got = "another value" if request.payload else "an empty request"

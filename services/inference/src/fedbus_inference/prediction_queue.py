@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from fedbus_inference.canary import Tally
 from fedbus_inference.prediction import Request
 
 MAX_QUEUED_BYTES: Final = 32 * 2**20
@@ -15,13 +16,15 @@ MAX_QUEUED_BYTES: Final = 32 * 2**20
 class QueuedRequest:
     """A request, when it arrived, and until when its client waits, in seconds of the core's clock.
 
-    `version` is the only version that may answer it; None: whichever serves.
+    `version` is the only version that may answer it; None: whichever serves. `failed_at`: of the
+    canary that did not answer it.
     """
 
     request: Request
     arrived: float
     deadline: float
     version: int | None = None
+    failed_at: Tally | None = None
 
 
 class PredictionQueue:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from fedbus_inference.canary import Tally
+from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.prediction import BatchResult, Request, answer_requests
 from fedbus_inference.prediction_pace import MAX_BRIEF_BYTES
 from fedbus_inference.prediction_queue import QueuedRequest
@@ -15,6 +17,7 @@ class Batch:
     Attributes:
         number: Of the run, among those of its slot.
         served: The version that answers.
+        tally: Of that version.
         queued: The requests, in order.
         size: Bytes that they hold.
         is_open: Whether others may join.
@@ -24,12 +27,14 @@ class Batch:
         self,
         number: int,
         served: ServedVersion,
+        tally: Tally,
         queued: list[QueuedRequest],
         *,
         brief_requests: int,
     ) -> None:
         self.number = number
         self.served = served
+        self.tally = tally
         self.queued = queued
         self.size = sum(each.request.size for each in queued)
         self._refused: set[int] = set()  # by their ids: requests with arrays have no equality
@@ -55,6 +60,19 @@ class Batch:
         """Close the batch, and return its requests."""
         self.is_open = False
         return [each.request for each in self.queued]
+
+    def count(self, queued: QueuedRequest, refusal: RefusalKind | None) -> None:
+        """Count a request for the version that was asked first.
+
+        A canary has failed at what the version beside it answers, or fails at as well. A request
+        that both refuse as wrong is wrong.
+        """
+        if queued.failed_at is not None:
+            queued.failed_at.failed += refusal is not RefusalKind.INVALID
+        elif refusal is None:
+            self.tally.answered += 1
+        elif refusal is RefusalKind.FAILED:
+            self.tally.failed += 1
 
     def waiting(self) -> Iterator[QueuedRequest]:
         """Yield the requests that were not refused meanwhile."""

@@ -9,6 +9,7 @@ replaced while none of its batch's clients wait any more hangs: its thread is le
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from fedbus.core.actions import Action, Cancel, Note, Reply, Run, WakeAt
@@ -40,6 +41,8 @@ class VersionServer:
         updater: Loads the next version.
         tally: Requests that the version which answers has answered, or failed at.
         answered: Requests and answers of the last batch, if `keeps_answered`.
+        failed: Requests of the last batch that were not answered, if `hands_over`: another slot
+            answers them.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class VersionServer:
         self.tally = Tally()
         self.answered: list[tuple[Request, Answer]] = []
         self.keeps_answered = False
+        self.failed: list[QueuedRequest] = []
+        self.hands_over = False
         self._is_trial = is_trial
         self._model, self._slot = model, slot
         self._settings = settings = context.settings
@@ -86,6 +91,10 @@ class VersionServer:
     def request(self, request: Request, now: float, version: int | None = None) -> Iterator[Action]:
         """Queue a request, or refuse it with the reason; `version`: no other one may answer it."""
         queued = QueuedRequest(request, now, now + self._patience(request), version)
+        yield from self.request_again(queued, now)
+
+    def request_again(self, queued: QueuedRequest, now: float) -> Iterator[Action]:
+        """Queue a request that has waited in another slot, or refuse it with the reason."""
         expects = self.updater.incoming is not None or self.updater.awaits_version
         if self.served is None and not expects:
             sentence = f"no version could be loaded yet: {self.updater.problem}"
@@ -95,7 +104,7 @@ class VersionServer:
             yield self.refuse(queued, RefusalKind.DEADLINE, sentence, now)
         elif self._running and not self._queue and self._running.may_join(queued):
             self._running.join(queued)
-        elif not self._queue.has_room(request.size):
+        elif not self._queue.has_room(queued.request.size):
             yield self._refuse_overload(queued, now)
         else:
             self._queue.add(queued)
@@ -184,7 +193,7 @@ class VersionServer:
             count = brief_requests
         taken = self._queue.take(count)
         self._batches += 1
-        batch = Batch(self._batches, self.served, taken, brief_requests=brief_requests)
+        batch = Batch(self._batches, self.served, self.tally, taken, brief_requests=brief_requests)
         self._running = batch
         call = partial(
             answer_batch,
@@ -211,8 +220,11 @@ class VersionServer:
         for queued, each in zip(batch.queued, result.results, strict=True):
             if batch.is_refused(queued):
                 continue
+            if self.hands_over and each.refusal is not None:
+                self.failed.append(replace(queued, failed_at=batch.tally))
+                continue
             seconds = now - queued.arrived
-            self._count(batch.served, each.refusal)
+            batch.count(queued, each.refusal)
             if self.keeps_answered and each.refusal is None:
                 self.answered.append((queued.request, each.answer))
             if each.refusal is None:
@@ -232,17 +244,14 @@ class VersionServer:
     def _prediction_failed(self, batch: Batch, error: Exception, now: float) -> Iterator[Action]:
         failure = f"{type(error).__name__}: {error}"
         for queued in batch.waiting():
-            self._count(batch.served, RefusalKind.FAILED)
+            if self.hands_over:
+                self.failed.append(replace(queued, failed_at=batch.tally))
+                continue
+            batch.count(queued, RefusalKind.FAILED)
             sentence = f"the prediction failed: {failure}"
             yield self.refuse(queued, RefusalKind.FAILED, sentence, now)
         yield from self._note_failure(batch.served.version, failure)
         yield from self._predict(now)
-
-    def _count(self, served: ServedVersion, refusal: RefusalKind | None) -> None:
-        if served is self.served and refusal is None:
-            self.tally.answered += 1
-        elif served is self.served and refusal is RefusalKind.FAILED:
-            self.tally.failed += 1
 
     def _count_queue(self) -> None:
         self._stats.queued[self._model, self._slot] = len(self._queue)
@@ -310,14 +319,14 @@ class VersionServer:
         yield from self._set_timer()
 
     def _refuse_late(self, queued: QueuedRequest, now: float) -> Action:
-        self.tally.failed += self.served is not None
+        (queued.failed_at or self.tally).failed += self.served is not None
         why = self.updater.problem or "the model is still loading, or busy"
         seconds = f"{queued.deadline - queued.arrived:g} s"
         sentence = f"no answer within {seconds}: {why}; ask again"
         return self.refuse(queued, RefusalKind.DEADLINE, sentence, now)
 
     def _refuse_overload(self, queued: QueuedRequest, now: float) -> Action:
-        self.tally.failed += self.served is not None
+        (queued.failed_at or self.tally).failed += self.served is not None
         wait = self._pace.wait(len(self._queue) + 1)
         sentence = (
             f"overloaded: requests that wait for this model: {len(self._queue)}; "

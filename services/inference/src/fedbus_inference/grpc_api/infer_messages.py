@@ -31,6 +31,7 @@ from fedbus_inference.open_inference.tensors import (
     read_name,
     read_shape,
 )
+from fedbus_inference.payload_version import refuse_version
 
 _CONTENTS: Final = {
     "bool": "bool_contents",
@@ -82,6 +83,7 @@ def read_infer_message(message: ModelInferRequest, max_elements: int) -> InferRe
         for number, wanted in enumerate(message.outputs)
     }
     parameters = {name: _plain(each) for name, each in message.parameters.items()}
+    refuse_version(parameters)
     return InferRequest(inputs, outputs, bool(raw), message.id, parameters)
 
 

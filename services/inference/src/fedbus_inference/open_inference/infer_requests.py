@@ -19,6 +19,7 @@ from fedbus_inference.open_inference.tensors import (
     read_name,
     read_shape,
 )
+from fedbus_inference.payload_version import refuse_version
 
 MAX_NAMED_TENSORS: Final = 64
 """Inputs, or wanted outputs, of one request."""
@@ -58,7 +59,9 @@ def read_infer_request(body: bytes, json_bytes: int | None, max_elements: int) -
     stated = read_json(body[:length], max_bytes=len(body))
     if not isinstance(stated, dict):
         raise WireError(f'expected an object with "inputs", got {shown(stated)}')
+    refuse_version(stated)
     parameters = _map("parameters", stated.get("parameters"))
+    refuse_version(parameters)
     binary = _truth("parameters.binary_data_output", parameters.get("binary_data_output", False))
     return InferRequest(
         _inputs(_objects("inputs", stated.get("inputs")), memoryview(body)[length:], max_elements),
