@@ -111,7 +111,7 @@ end is answered with 416 and the size in `Content-Range`. `HEAD`, `If-Match` and
 `curl -C -` continues a download.
 
 An upload needs a `Content-Length`, is a form with one file or the file itself as the body, and leaves nothing if it
-breaks off. Its space is reserved first: one that does not fit the disk is answered with 507 at once, before it is sent.
+breaks off. A compressed body (`Content-Encoding`) is refused with 415. Its space is reserved first: one that does not fit the disk is answered with 507 at once, before it is sent.
 With the header `Fedbus-Digest` (its BLAKE3 digest) it is written once, else twice, so that twice its size must be free;
 with `Content-Digest: sha-256=:BASE64:` (RFC 9530) that digest is checked. At most {MAX_UPLOADS_AT_ONCE} uploads are received
 at a time, further ones get 503 with `Retry-After`.

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 from aiohttp import ClientSession, web
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from fedbus.core.actions import Action
 from fedbus.core.events import Event
@@ -45,7 +46,8 @@ class MemorySource:
     def __init__(self, data: bytes) -> None:
         self.data, self.reads = data, 0
         self.threads: set[str] = set()
-        self.fault: OSError | None = None
+        self.fault: Exception | None = None
+        self.sound_bytes = 1
 
     @property
     def size(self) -> int:
@@ -54,7 +56,7 @@ class MemorySource:
     def read(self, offset: int, length: int) -> memoryview:
         self.reads += 1
         self.threads.add(threading.current_thread().name)
-        if self.fault is not None and offset:
+        if self.fault is not None and offset >= self.sound_bytes:
             raise self.fault
         return memoryview(self.data)[offset : offset + length]
 
@@ -126,6 +128,13 @@ class Served:
     tokens: Path
 
 
+class PrivateCollector:
+    """A metric for authorized requests."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("fedbus_private", "a private number", 1.0)
+
+
 class IdleCore(Core):
     """A core that decides nothing."""
 
@@ -138,6 +147,8 @@ async def served(
     tmp_path: Path,
     data: bytes = b"0123456789",
     where: HttpAddress | None = None,
+    *,
+    private_metrics: bool = False,
 ) -> AsyncIterator[Served]:
     """Serve the API on a free port."""
     tokens = tmp_path / "tokens"
@@ -147,7 +158,8 @@ async def served(
     handlers = BlobHandlers(MemorySource(data))
     access = TokenFileAccess(tokens)
     shell = Shell(Node(Identity(name="agent.a", incarnation=1), IdleCore(), Random(1)), 1)
-    api = HttpApi(routes_of(API, handlers, access), (), (), access.admits)
+    private = (PrivateCollector(),) if private_metrics else ()
+    api = HttpApi(routes_of(API, handlers, access), (), private, access.admits)
     runner = await start_http_server(shell, where or HttpAddress("127.0.0.1:0"), api)
     port = runner.addresses[0][1]
     headers = {"Authorization": f"Bearer {READER}"}

@@ -63,11 +63,13 @@ def test_a_range_counts_for_the_bytes_it_was_made_for() -> None:
 
 
 def test_tags_are_compared() -> None:
-    """Of a list, of any strength, and `*`."""
-    assert not names_etag(None, '"a"')
-    assert names_etag("*", '"a"')
-    assert names_etag('"b", W/"a"', '"a"')
-    assert not names_etag('"b"', '"a"')
+    """Of a list, of any strength where the header allows it, and `*`."""
+    for weak in (True, False):
+        assert not names_etag(None, '"a"', weak=weak)
+        assert names_etag("*", '"a"', weak=weak)
+        assert names_etag('"b", "a"', '"a"', weak=weak)
+        assert not names_etag('"b"', '"a"', weak=weak)
+        assert names_etag('"b", W/"a"', '"a"', weak=weak) is weak
 
 
 def test_a_part_is_named_in_content_range() -> None:

@@ -1,6 +1,7 @@
 """An API on a real server: access, downloads and ranges, uploads, descriptions, attacks."""
 
 import asyncio
+import gzip
 import hashlib
 import json
 import ssl
@@ -24,6 +25,7 @@ from fedbus.digest import digest_of
 from fedbus.errors import SettingsError, StoreError
 from fedbus.http_api import blob_responses, request_bodies, swagger_ui
 from fedbus.http_api.token_file import change_tokens
+from fedbus.http_api.tokens import HttpToken
 from fedbus.runtime import http, http_connections
 from fedbus.runtime.http import HttpAddress
 from tests.fedbus.http_api.served_api import READER, WRITER, Served, served
@@ -192,15 +194,58 @@ async def test_a_large_blob_is_read_in_threads_and_only_as_fast_as_it_is_taken(
     assert "MainThread" not in source.threads
 
 
-async def test_a_disk_that_fails_ends_the_download_early(api: Served) -> None:
-    """The client sees that bytes are missing; the service serves on."""
+@pytest.mark.parametrize("fault", [OSError(5, "Input/output error"), StoreError("damaged")])
+async def test_a_disk_that_fails_ends_the_download_early(api: Served, fault: Exception) -> None:
+    """The client sees that bytes are missing, and no second response; the service serves on."""
     source = api.handlers.source
     source.data = bytes(4 << 20)
-    source.fault = OSError(5, "Input/output error")
+    source.fault = fault
     with pytest.raises(ClientPayloadError):
         await ask(api, "GET", "/blob")
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(
+        f"GET /blob HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {READER}\r\n\r\n".encode()
+    )
+    sent = bytearray()
+    async with asyncio.timeout(5):
+        with suppress(ConnectionError):
+            while block := await reader.read(1 << 16):
+                sent += block
+    await end(writer)
+    assert sent.partition(b"\r\n\r\n")[2].strip(b"\0") == b""
     source.fault = None
     assert (await ask(api, "GET", "/blob"))[0] == 200
+
+
+async def test_a_blob_whose_beginning_cannot_be_read_is_an_error(api: Served) -> None:
+    """With a sentence: nothing is sent yet."""
+    api.handlers.source.fault, api.handlers.source.sound_bytes = StoreError("damaged"), 0
+    status, body, _ = await ask(api, "GET", "/blob")
+    assert (status, body["error"]) == (507, "damaged")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "GZIP", "identity, gzip"])
+async def test_a_compressed_body_is_refused(api: Served, coding: str) -> None:
+    """A few bytes may be gigabytes, and its length is not that of what would be stored."""
+    data = gzip.compress(bytes(100_000))
+    for method, path, token in (("PUT", "/blob", WRITER), ("POST", "/echo/a", READER)):
+        headers = {"Authorization": f"Bearer {token}", "Content-Encoding": coding}
+        status, body, _ = await ask(api, method, path, data=data, headers=headers)
+        assert (status, "send the bytes as they are" in body["error"]) == (415, True)
+    assert api.handlers.sink.parts == {}
+    headers = {"Content-Encoding": "Identity"}
+    assert (await ask(api, "POST", "/echo/a", data=b"x", headers=headers))[:2] == (200, b"x")
+
+
+async def test_a_revoked_token_no_longer_reads_private_metrics(tmp_path: Path) -> None:
+    """Also where nothing but the metrics is asked for."""
+    async with served(tmp_path, DATA, private_metrics=True) as api:
+        assert b"fedbus_private" in (await ask(api, "GET", "/metrics"))[1]
+        await asyncio.to_thread(change_tokens, api.tokens, lambda found: found[1:])
+        assert b"fedbus_private" not in (await ask(api, "GET", "/metrics"))[1]
+        added = HttpToken.of("new", ["models:read"], READER)
+        await asyncio.to_thread(change_tokens, api.tokens, lambda found: (*found, added))
+        assert b"fedbus_private" in (await ask(api, "GET", "/metrics"))[1]
 
 
 async def test_a_client_that_takes_nothing_is_disconnected(

@@ -115,6 +115,19 @@ async def test_a_file_is_uploaded_in_each_way(service: RepositoryService) -> Non
     assert (await service.ask("PUT", "/strategy/fedx", data=data, headers=again))[0] == 204
 
 
+async def test_who_knows_only_a_digest_does_not_get_its_blob(service: RepositoryService) -> None:
+    """A token that may not read models would else read them as the file of its strategy."""
+    await service.ask("POST", "/collector", json={"name": "ours", "version": "2"})
+    await service.ask("PUT", "/collector/ours/2", data=FILE)
+    await service.ask("POST", "/strategy", json={"strategy_name": "fedx"})
+    stated = {"Fedbus-Digest": digest_of(FILE)}
+    status, body = await service.ask("PUT", "/strategy/fedx", data=bytes(len(FILE)), headers=stated)
+    assert (status, "the file has the digest" in body["error"]) == (400, True)
+    assert (await service.ask("GET", "/strategy/fedx"))[0] == 404
+    assert (await service.ask("PUT", "/strategy/fedx", data=FILE, headers=stated))[0] == 204
+    assert await service.ask("GET", "/strategy/fedx") == (200, FILE)
+
+
 async def test_a_file_that_is_not_what_it_should_be_is_refused(
     service: RepositoryService,
 ) -> None:

@@ -26,8 +26,8 @@ class Access(Protocol):
     async def refusal(self, request: web.Request, scope: Scope | None) -> ApiError | None:
         """Return why a request is refused, or None; `scope` is what its endpoint needs."""
 
-    def admits(self, request: web.Request) -> bool:
-        """Return whether a request has a valid token of any scope, without waiting."""
+    async def admits(self, request: web.Request) -> bool:
+        """Return whether a request has a valid token of any scope."""
 
 
 def bearer_token(request: web.Request) -> str | None:
@@ -55,8 +55,7 @@ class TokenFileAccess:
 
         503: the file cannot be read; then no token is accepted.
         """
-        if not self._file.is_current():
-            await self._read_again()
+        await self._read_changed()
         try:
             found = self._find(request)
         except SettingsError:
@@ -67,8 +66,9 @@ class TokenFileAccess:
             return ApiError(403, f"token {found.name} does not have the scope {scope}")
         return None
 
-    def admits(self, request: web.Request) -> bool:
-        """Return whether a request has a token of the file as it was read last."""
+    async def admits(self, request: web.Request) -> bool:
+        """Return whether a request has a token of the file; while it cannot be read, none has."""
+        await self._read_changed()
         try:
             return self._find(request) is not None
         except SettingsError:
@@ -104,7 +104,9 @@ class TokenFileAccess:
             WWW_Authenticate='Bearer error="invalid_token"',
         )
 
-    async def _read_again(self) -> None:
+    async def _read_changed(self) -> None:
+        if self._file.is_current():
+            return
         async with self._reading:
             if self._file.is_current():
                 return

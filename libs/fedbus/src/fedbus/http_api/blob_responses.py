@@ -11,8 +11,12 @@ from typing import Final
 from aiohttp import web
 
 from fedbus.core.blob_io import BlobSource
+from fedbus.errors import FedbusError, StoreError
 from fedbus.http_api.byte_ranges import BytePart, Selection, names_etag, range_applies, select_bytes
 from fedbus.http_api.responses import ApiError
+from fedbus.runtime.small_structlog import structlog
+
+log = structlog.get_logger()
 
 DOWNLOAD_BLOCK_BYTES: Final = 512 * 1024
 STALLED_READER_SECONDS: Final = 60.0
@@ -40,13 +44,15 @@ class BlobDownload:
 
         Raises:
             ApiError: 416, the range begins beyond the end, or 412, If-Match names other bytes.
+            StoreError: The first bytes cannot be read. Where later ones cannot, and where a client
+                stalls, the connection ends early: a second response would be taken for content.
         """
         etag = f'"{self.digest}"'
         headers = {"ETag": etag, "Accept-Ranges": "bytes"}
         if_match = request.headers.get("If-Match")
-        if if_match is not None and not names_etag(if_match, etag):
+        if if_match is not None and not names_etag(if_match, etag, weak=False):
             raise ApiError(412, f"the blob has the tag {etag}", ETag=etag)
-        if names_etag(request.headers.get("If-None-Match"), etag):
+        if names_etag(request.headers.get("If-None-Match"), etag, weak=True):
             return web.Response(status=304, headers=headers)
         part = self._part(request, etag)
         headers |= {
@@ -62,10 +68,19 @@ class BlobDownload:
         response = web.StreamResponse(status=status, headers=headers)
         response.content_type = self.content_type
         response.content_length = part.end - part.start
+        if request.method == "HEAD":
+            part = BytePart(part.start, part.start)
+        ahead = self._read_ahead(part.start, part.end)
+        await ahead  # so that an error of the disk or the database is a response of its own
         await response.prepare(request)
-        if request.method != "HEAD":
-            await self._stream(response, part)
-        await response.write_eof()
+        try:
+            await self._stream(response, part, ahead)
+            await response.write_eof()
+        except (FedbusError, OSError) as error:
+            if not isinstance(error, ConnectionError):  # else the client has gone
+                log.warning("http_download_broke_off", path=request.path[:200], reason=str(error))
+            if request.transport is not None:
+                request.transport.abort()
         return response
 
     def _part(self, request: web.Request, etag: str) -> BytePart | None:
@@ -84,10 +99,11 @@ class BlobDownload:
                 )
         return None
 
-    async def _stream(self, response: web.StreamResponse, part: BytePart) -> None:
+    async def _stream(
+        self, response: web.StreamResponse, part: BytePart, ahead: "asyncio.Future[bytes]"
+    ) -> None:
         """Send the bytes; an error of the disk or a client that stalls ends the connection."""
         at = part.start
-        ahead = self._read_ahead(at, part.end)
         try:
             while at < part.end:
                 block = await ahead
@@ -111,5 +127,8 @@ class BlobDownload:
         if isinstance(view, memoryview):
             view.release()
         if len(block) != length:
-            raise OSError(f"blob {self.digest[:12]}: {len(block)} bytes at {at}, not {length}")
+            raise StoreError(
+                f"blob {self.digest[:12]} has {len(block)} bytes at {at}, not {length}; restore it"
+                " from a backup, or push the same content again"
+            )
         return block

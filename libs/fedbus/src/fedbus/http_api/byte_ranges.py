@@ -60,9 +60,13 @@ def range_applies(if_range: str | None, etag: str) -> bool:
     return if_range is None or if_range.strip() == etag
 
 
-def names_etag(header: str | None, etag: str) -> bool:
-    """Return whether a header If-None-Match or If-Match names a strong tag, or is `*`."""
+def names_etag(header: str | None, etag: str, *, weak: bool) -> bool:
+    """Return whether a header names a strong tag, or is `*`.
+
+    If-None-Match takes a `weak` tag for the strong one, If-Match does not (RFC 9110, section
+    8.8.3).
+    """
     if header is None:
         return False
-    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    tags = [tag.strip().removeprefix("W/" if weak else "") for tag in header.split(",")]
     return "*" in tags or etag in tags

@@ -53,6 +53,17 @@ def read_query_number(request: web.Request, what: str) -> int | None:
     return int(given)
 
 
+def refuse_coding(request: web.Request) -> None:
+    """Raise ApiError 415 if a body is compressed: its length says nothing of its content's."""
+    coding = request.headers.get("Content-Encoding", "identity")
+    if coding.strip().lower() != "identity":
+        raise ApiError(
+            415,
+            f"Content-Encoding: {coding[:60]} is not taken; send the bytes as they are",
+            Connection="close",
+        )
+
+
 def checked_length(request: web.Request, max_bytes: int) -> int:
     """Return the length of a body, before it is read.
 

@@ -13,6 +13,7 @@ from fedbus.http_api import openapi, swagger_ui
 from fedbus.http_api.access import Access
 from fedbus.http_api.endpoints import PAGES, ApiDescription, Endpoint
 from fedbus.http_api.plain_page import PLAIN_PAGE_POLICY, plain_page
+from fedbus.http_api.request_bodies import refuse_coding
 from fedbus.http_api.responses import ApiError, error_response, response_of
 from fedbus.http_api.scopes import Scope
 from fedbus.runtime.http import HttpApi
@@ -64,6 +65,7 @@ def guard(handle: Handler, access: Access | None, scope: Scope | None = None) ->
         if access is not None and (refused := await access.refusal(request, scope)):
             return error_response(refused)
         try:
+            refuse_coding(request)
             return await handle(request)
         except HTTPException:
             raise

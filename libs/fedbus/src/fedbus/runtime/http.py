@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,10 @@ LAST_RESPONSES_SECONDS = 2.0
 _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 
 
+async def _not_authorized(_: web.Request) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class HttpApi:
     """Routes of a service beside `/healthz` and `/metrics`, and its own metrics.
@@ -47,7 +51,7 @@ class HttpApi:
     routes: Sequence[web.AbstractRouteDef] = ()
     collectors: Sequence[Collector] = ()
     private_collectors: Sequence[Collector] = ()
-    is_authorized: Callable[[web.Request], bool] = lambda _: False
+    is_authorized: Callable[[web.Request], Awaitable[bool]] = _not_authorized
     work_is_secret: bool = False
     metrics_at_root: bool = False
 
@@ -133,7 +137,7 @@ def make_app(shell: "Shell", api: HttpApi = HttpApi()) -> web.Application:
 
     async def metrics(request: web.Request) -> web.Response:
         body = generate_latest(registry)
-        if api.is_authorized(request):
+        if await api.is_authorized(request):
             body += generate_latest(private)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -191,6 +195,7 @@ async def start_http_server(
         access_log=None,
         shutdown_timeout=LAST_RESPONSES_SECONDS,
         read_bufsize=READ_AHEAD_BYTES,
+        auto_decompress=False,  # a few bytes may become gigabytes; bodies are limited as sent
     )
     await runner.setup()
     try:

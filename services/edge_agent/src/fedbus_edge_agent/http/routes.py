@@ -32,7 +32,7 @@ class AgentAccess:
             return ApiError(403, reason)
         return ApiError(401, reason, WWW_Authenticate="Bearer")
 
-    def admits(self, request: web.Request) -> bool:
+    async def admits(self, request: web.Request) -> bool:
         """Return whether a request is allowed."""
         return self._reason(request) is None
 

@@ -24,11 +24,11 @@ class LoopbackAccess:
 
     async def refusal(self, request: web.Request, _: Scope | None) -> ApiError | None:
         """Return 403 for a request that may come from a web page."""
-        if self.admits(request):
+        if await self.admits(request):
             return None
         return ApiError(403, "web pages may not ask without a token; set FEDBUS_HTTP_TOKENS_FILE")
 
-    def admits(self, request: web.Request) -> bool:
+    async def admits(self, request: web.Request) -> bool:
         """Return whether a request is one of this machine's programs."""
         host = request.headers.get("Host", "")
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host

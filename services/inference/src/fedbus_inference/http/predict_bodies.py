@@ -26,14 +26,12 @@ async def read_predict_body(request: web.Request, max_bytes: int) -> bytes:
     """Read a body, with its length or in chunks.
 
     Raises:
-        ApiError: 413, too large; 415, of another type, or compressed; 400 or 408, it broke off.
+        ApiError: 413, too large; 415, of another type; 400 or 408, it broke off.
     """
     if request.content_type not in TAKEN_TYPES:
         raise ApiError(
             415, f"Content-Type: expected {TAKEN_TYPES[0]}, got {request.content_type[:60]}"
         )
-    if (coding := request.headers.get("Content-Encoding", "identity")) != "identity":
-        raise ApiError(415, f"Content-Encoding: {coding[:60]} is not taken; send plain bytes")
     if request.content_length is not None:
         return await read_body(request, max_bytes)
     body = bytearray()
