@@ -111,10 +111,11 @@ end is answered with 416 and the size in `Content-Range`. `HEAD`, `If-Match` and
 `curl -C -` continues a download.
 
 An upload needs a `Content-Length`, is a form with one file or the file itself as the body, and leaves nothing if it
-breaks off. A compressed body (`Content-Encoding`) is refused with 415. Its space is reserved first: one that does not fit the disk is answered with 507 at once, before it is sent.
-With the header `Fedbus-Digest` (its BLAKE3 digest) it is written once, else twice, so that twice its size must be free;
-with `Content-Digest: sha-256=:BASE64:` (RFC 9530) that digest is checked. At most {MAX_UPLOADS_AT_ONCE} uploads are received
-at a time, further ones get 503 with `Retry-After`.
+breaks off. A compressed body (`Content-Encoding`) is refused with 415. Its space is reserved first: one that does not
+fit the disk is answered with 507 at once, before it is sent. With the header `Fedbus-Digest` (its BLAKE3 digest) it is
+written once, else twice, so that twice its size must be free; with `Content-Digest: sha-256=:BASE64:` (RFC 9530) that
+digest is checked. At most {MAX_UPLOADS_AT_ONCE} uploads are received at a time, further ones get 503 with
+`Retry-After`.
 
 **Files are never executed.** The files of strategies, transformations, collectors and results are stored and sent back
 byte for byte. No service of fedbus loads, unpickles or runs one, whatever a client claims that it is. A program that

@@ -99,6 +99,78 @@ async def test_a_version_is_created_uploaded_and_fetched(service: RepositoryServ
     assert service.files() == []
 
 
+async def test_a_draft_gives_way_to_a_version_that_another_program_made(tmp_path: Path) -> None:
+    """It is neither shown nor changed in place of the version, nor stored as a later one."""
+    async with repository_service(tmp_path) as service:
+        await add(service, 1.0)
+        assert (await service.ask("POST", "/model", json=stated(meta={"by": "me"})))[0] == 201
+    store = store_in(tmp_path)
+    for value in (5.0, 6.0):
+        push(store, value)
+    store.close()
+    async with repository_service(tmp_path) as service:
+        place = f"/model/meta/{MODEL}/2"
+        status, body = await service.ask("GET", place)
+        assert (status, body["model_id"], body["meta"]) == (200, digest_of(weights(5.0)), {})
+        assert (await service.ask("PUT", place, json={"meta": {"a": 1}}))[0] == 204
+        assert (await service.ask("GET", place))[1]["meta"] == {"a": 1}
+        listed = (await service.ask("GET", "/model"))[1]
+        assert [each["model_version"] for each in listed] == ["3"]
+        form = form_of(weights=npz(9.0), file=FILE)
+        status, body = await service.ask("PUT", f"/model/{MODEL}/2", data=form)
+        assert (status, "has other versions by now; the next is 4" in body["error"]) == (409, True)
+        assert (await service.ask("GET", f"/model/meta/{MODEL}/4"))[0] == 404
+        status, body = await service.ask("DELETE", f"/model/{MODEL}/2")
+        assert (status, "another DELETE deletes the weights" in body["error"]) == (409, True)
+        assert (await service.ask("GET", f"/model/{MODEL}/2")) == (200, weights(5.0))
+        assert (await service.ask("DELETE", f"/model/{MODEL}/2"))[0] == 204
+        assert (await service.ask("GET", f"/model/{MODEL}/2"))[0] == 404
+
+
+async def test_an_upload_is_repeated_although_its_version_exists(
+    service: RepositoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no room for its `meta`: the draft stays, and no acknowledged one is lost."""
+    monkeypatch.setattr("fedbus_repository.stores.document_decisions.MAX_DOCUMENTS", 1)
+    await add(service, 1.0, meta={"a": 1})
+    assert (await service.ask("POST", "/model", json=stated(meta={"b": 2})))[0] == 201
+    status, body = await service.ask("POST", "/model", json={**stated(), "model": "other"})
+    assert (status, "documents of the kind model-draft" in body["error"]) == (507, True)
+    form = {"weights": npz(2.0), "file": FILE}
+    for _ in range(2):
+        status, body = await service.ask("PUT", f"/model/{MODEL}/2", data=form_of(**form))
+        assert (status, "the version is stored without it" in body["error"]) == (507, True)
+    status, body = await service.ask("PUT", f"/model/meta/{MODEL}/2", json={"c": 3})
+    assert (status, "documents of the kind model-meta" in body["error"]) == (507, True)
+    status, body = await service.ask("GET", f"/model/meta/{MODEL}/2")
+    assert (status, body["model_id"], body["meta"]) == (200, digest_of(weights(2.0)), {})
+    monkeypatch.setattr("fedbus_repository.stores.document_decisions.MAX_DOCUMENTS", 2)
+    status, body = await service.ask("PUT", f"/model/{MODEL}/2", data=form_of(**form))
+    assert (status, body) == (204, b"")
+    assert (await service.ask("GET", f"/model/meta/{MODEL}/2"))[1]["meta"] == {"b": 2}
+    assert (await service.ask("GET", f"/model/meta/{MODEL}/latest"))[1]["model_version"] == "2"
+
+
+async def test_every_file_is_on_one_page_of_those_that_can_be_fetched(
+    service: RepositoryService,
+) -> None:
+    """Also those of a model with more versions than a page has."""
+    for number, value in enumerate((1.0, 2.0, 3.0), 1):
+        await add(service, value, number)
+    assert (await service.ask("POST", "/model", json={**stated(), "model": "more"}))[0] == 201
+    form = form_of(weights=npz(4.0), file=FILE)
+    assert (await service.ask("PUT", "/model/more/1", data=form))[0] == 204
+    found: list[str] = []
+    for _ in range(4):
+        after = found[-1] if found else ""
+        page = (await service.ask("GET", f"/models/available?limit=1&after={after}"))[1]
+        found += [each["filename"] for each in page]
+    assert found == ["model/digits/1", "model/digits/2", "model/digits/3", "model/more/1"]
+    assert (await service.ask("GET", f"/models/available?after={found[-1]}"))[1] == []
+    last = (await service.ask("GET", f"/models/available?after={MODEL}"))[1]
+    assert [each["filename"] for each in last] == ["model/more/1"]
+
+
 async def test_weights_are_uploaded_in_the_plain_encoding(service: RepositoryService) -> None:
     """In a form, or as the body where the store has all other files."""
     await service.ask("POST", "/model", json=stated())

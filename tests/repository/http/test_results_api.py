@@ -87,7 +87,10 @@ async def test_results_of_jobs_are_read_from_their_records(tmp_path: Path) -> No
         for path in ("/training-results", f"/training-results/{MODEL}/3"):
             found = (await service.ask("GET", path))[1]
             assert [each["training_id"] for each in found] == ["t-1", JOB]
-        assert (await service.ask("GET", f"/training-results/{MODEL}/2"))[1] == []
+        found = (await service.ask("GET", f"/training-results/{MODEL}/3?limit=1"))[1]
+        assert [each["training_id"] for each in found] == ["t-1", JOB]
+        for other in ("2", "1", "4", "0", "9" * 30):
+            assert (await service.ask("GET", f"/training-results/{MODEL}/{other}"))[1] == []
         assert (await service.ask("GET", "/training-results/none/2"))[1] == []
         place = f"{MODEL}/3/{JOB}"
         status, body = await service.ask("GET", f"/training-results/meta/{place}")

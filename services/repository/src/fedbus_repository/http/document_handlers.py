@@ -27,6 +27,12 @@ from fedbus_repository.stores.document_records import (
 )
 
 
+def too_many(kind: DocumentKind, consequence: str = "") -> ApiError:
+    """Return the refusal of one more document."""
+    said = f"there are {MAX_DOCUMENTS} documents of the kind {kind}; delete some"
+    return ApiError(507, f"{said}; {consequence}" if consequence else said)
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentHandlers:
     """The handlers of one kind of documents.
@@ -54,9 +60,7 @@ class DocumentHandlers:
         name, content = self._read(body)
         stored = await asyncio.to_thread(self.store.create_document, self.kind, name, content)
         if stored is None:
-            raise ApiError(
-                507, f"there are {MAX_DOCUMENTS} documents of the kind {self.kind}; delete some"
-            )
+            raise too_many(self.kind)
         if not stored:
             raise ApiError(
                 400, f"{self.kind} {name} is stored already; PUT changes it, DELETE removes it"

@@ -139,7 +139,7 @@ _MODELS: Sequence[Endpoint] = (
     _models_read(
         "/models/available",
         "models.available",
-        "The weights that can be fetched, by their date.",
+        "The weights that can be fetched, by model and version.",
         json_of(list_of(AvailableFile)),
         query=PAGE_QUERY,
     ),

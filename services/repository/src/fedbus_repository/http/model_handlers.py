@@ -33,6 +33,7 @@ from fedbus.wire.json_reader import read_json
 from fedbus.wire.spec_files import files_of, named_files
 from fedbus.wire.version_choice import parse_version_choice
 from fedbus_repository.handlers.model_specs import SpecReader
+from fedbus_repository.http.document_handlers import too_many
 from fedbus_repository.http.pages import read_flag, read_page
 from fedbus_repository.http.received_files import ReceivedFile, UploadFolder
 from fedbus_repository.http.schemas import ModelUpload, VersionReport
@@ -51,7 +52,7 @@ from fedbus_repository.http.version_reports import (
 )
 from fedbus_repository.keys import StoredOverHttp
 from fedbus_repository.stores.base import Store
-from fedbus_repository.stores.document_records import MAX_DOCUMENT_BYTES
+from fedbus_repository.stores.document_records import MAX_DOCUMENT_BYTES, StoredDocument
 from fedbus_repository.stores.records import ModelView, StoreRefusal, Version
 
 WEIGHTS = "weights"
@@ -90,7 +91,10 @@ class ModelHandlers:
         content = codec.to_json(upload)
         if len(content) > MAX_SPEC_BYTES:
             raise ApiError(413, f"a spec of {len(content)} bytes, at most {MAX_SPEC_BYTES}")
-        if not self.store.create_document("model-draft", draft, content):
+        stored = self.store.create_document("model-draft", draft, content)
+        if stored is None:
+            raise too_many("model-draft")
+        if not stored:
             raise ApiError(
                 400,
                 f"version {number} of model {model} was created before; PUT /model/{model}/"
@@ -102,8 +106,21 @@ class ModelHandlers:
         found = self.store.show(model, None, 0)
         return found.versions + 1 if isinstance(found, ModelView) else 1
 
-    def _draft_report(self, model: str, number: str) -> VersionReport:
+    def _draft(self, model: str, number: str) -> StoredDocument | None:
+        """Return the draft of a version; None once that version exists, made by whatever program.
+
+        Such a draft is left where a job or a push made the version of its number meanwhile, or
+        where the process was killed between the insertion and the deletion of the draft.
+        """
         found = self.store.document("model-draft", draft_name(model, number))
+        return found if found is not None and self._is_awaited(found) else None
+
+    def _is_awaited(self, draft: StoredDocument) -> bool:
+        model, _, number = draft.name.partition("/")
+        return int(number) >= self._next_number(model)
+
+    def _draft_report(self, model: str, number: str) -> VersionReport:
+        found = self._draft(model, number)
         if found is None:
             raise ApiError(404, f"there is no model {model} of version {number}")
         upload = read_draft(found)
@@ -161,21 +178,37 @@ class ModelHandlers:
 
     def _insert(self, uploaded: UploadedVersion, number: str, reset: bool) -> Version:  # noqa: FBT001 - called in a thread
         model = uploaded.spec.model
-        if number not in {str(self._next_number(model)), str(self._next_number(model) - 1)}:
+        next_number = self._next_number(model)
+        if number != str(next_number) and not self._is_stored(uploaded, number):
             raise ApiError(
                 409,
-                f"model {model} has other versions by now; the next is {self._next_number(model)}",
+                f"model {model} has other versions by now; the next is {next_number}, and POST"
+                " /model creates its draft",
             )
         made = uploaded.store(self.store, self.specs, reset=reset)
         if str(made.version) != number:
             raise ApiError(409, f"this is stored as version {made.version} of model {model}")
         return made
 
+    def _is_stored(self, uploaded: UploadedVersion, number: str) -> bool:
+        """Return whether an earlier upload of the same has become the latest version."""
+        found = self.store.show(uploaded.spec.model, int(number), 0)
+        if not isinstance(found, ModelView) or found.version.version != found.versions:
+            return False
+        return uploaded.is_content_of(found.version)
+
     def _finish_draft(self, model: str, number: str, meta: bytes) -> None:
         name = draft_name(model, number)
-        if meta != b"{}" and not self.store.create_document("model-meta", name, meta):
-            self.store.change_document("model-meta", name, meta)
+        if meta != b"{}":
+            self._put_meta(name, meta)
         self.store.delete_document("model-draft", name)
+
+    def _put_meta(self, name: str, meta: bytes) -> None:
+        """Store the `meta` of a version; raise ApiError 507 if there are too many."""
+        if self.store.change_document("model-meta", name, meta):
+            return
+        if self.store.create_document("model-meta", name, meta) is None:
+            raise too_many("model-meta", "the version is stored without it")
 
     async def change_meta(self, request: web.Request) -> web.Response:
         """Replace the `meta` of a version or a draft."""
@@ -190,15 +223,13 @@ class ModelHandlers:
     def _change_meta(self, model: str, number: str, meta: object) -> None:
         if not isinstance(meta, dict):
             raise ApiError(400, "meta: expected a JSON object")
-        found = self.store.document("model-draft", draft_name(model, number))
+        found = self._draft(model, number)
         if found is not None:
             content = json.dumps({**json.loads(found.content), "meta": meta}).encode()
             self.store.change_document("model-draft", found.name, content)
             return
         name = draft_name(model, str(self._view(model, number).version.version))
-        content = json.dumps(meta).encode()
-        if not self.store.create_document("model-meta", name, content):
-            self.store.change_document("model-meta", name, content)
+        self._put_meta(name, json.dumps(meta).encode())
 
     async def list_all(self, request: web.Request) -> web.Response:
         """Return the latest version and the drafts of each model, or the versions of one."""
@@ -226,7 +257,8 @@ class ModelHandlers:
         else:
             every = [each for each in self.store.latest() if each.model > after]
             versions = tuple(every[:limit])
-            drafts = [] if after else list(self.store.documents("model-draft", limit))
+            stored = () if after else self.store.documents("model-draft", limit)
+            drafts = list(filter(self._is_awaited, stored))
         reports = [
             version_report(self.store, each)
             for each in versions
@@ -247,7 +279,7 @@ class ModelHandlers:
 
     def _show_meta(self, model: str, number: str) -> VersionReport:
         _check_choice(model, number)
-        if self.store.document("model-draft", draft_name(model, number)) is not None:
+        if self._draft(model, number) is not None:
             return self._draft_report(model, number)
         version = self._view(model, number).version
         return version_report(self.store, version, self.specs.read(version.spec))
@@ -268,8 +300,15 @@ class ModelHandlers:
 
     def _delete(self, model: str, number: str) -> None:
         _check_choice(model, number)
+        awaited = self._draft(model, number) is not None
         if self.store.delete_document("model-draft", draft_name(model, number)):
-            return
+            if awaited:
+                return
+            raise ApiError(
+                409,
+                f"version {number} of model {model} exists by now; its draft is deleted, and"
+                " another DELETE deletes the weights of the version",
+            )
         version = self._view(model, number).version
         if not version.kept:
             raise ApiError(404, f"the weights of {model} version {version.version} are deleted")

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from fedbus.http_api.blob_responses import BlobDownload
-from fedbus.http_api.request_bodies import read_body, read_name
+from fedbus.http_api.request_bodies import MAX_QUERY_DIGITS, read_body, read_name
 from fedbus.http_api.responses import ApiError
 from fedbus.http_api.result_reports import results_of
 from fedbus.wire import codec
@@ -52,8 +52,7 @@ class ResultHandlers(DocumentHandlers):
         )
         listed = [self.describe(each) for each in found]
         if not page.after:
-            of_jobs = await asyncio.to_thread(self._of_model, model, page.limit)
-            listed += [each for each in of_jobs if each["model_version"] == version]
+            listed += await asyncio.to_thread(self._of_version, model, version)
         return web.json_response(listed)
 
     async def show(self, request: web.Request) -> web.Response:
@@ -130,6 +129,17 @@ class ResultHandlers(DocumentHandlers):
             return []
         found = self.store.jobs_of_model(model, limit)
         return [] if isinstance(found, StoreRefusal) else list(map(self._described_job, found))
+
+    def _of_version(self, model: str, version: str) -> list[dict[str, Any]]:
+        """Return the result of the job whose last version this is, if it is one."""
+        if not (version.isascii() and version.isdigit() and len(version) <= MAX_QUERY_DIGITS):
+            return []
+        view = self.store.show(model, int(version), 0)
+        job = view.version.job if isinstance(view, ModelView) else None
+        facts = None if job is None else self._facts(job)
+        if facts is None or facts.last is None or str(facts.last.version) != version:
+            return []
+        return [self._described_job(facts)]
 
     def _described_job(self, facts: JobFacts) -> dict[str, Any]:
         result, last = job_result(facts), facts.last

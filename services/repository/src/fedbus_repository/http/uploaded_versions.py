@@ -124,6 +124,11 @@ class UploadedVersion:
             raise ApiError(400, answer.reason)
         return answer
 
+    def is_content_of(self, version: Version) -> bool:
+        """Return whether a version has this spec and these weights."""
+        spec, weights = blob_ref_of(codec.to_json(self.spec)), self._weights()[0]
+        return (spec, weights) == (version.spec, version.weights)
+
     def _weights(self) -> tuple[BlobRef, BlobSource]:
         """Return the weights in the encoding `plain`; an .npz file is converted."""
         stated = self.weights.finish()

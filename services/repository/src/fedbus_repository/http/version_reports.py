@@ -5,6 +5,7 @@ They go through the functions that remove what users may not read of private rou
 
 import json
 from collections.abc import Iterable
+from typing import Final
 
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
@@ -20,6 +21,8 @@ from fedbus_repository.http.uploaded_versions import spec_of
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.document_records import StoredDocument
 from fedbus_repository.stores.records import ModelView, Version
+
+FILE_PREFIX: Final = "model/"
 
 
 def draft_name(model: str, number: str) -> str:
@@ -73,23 +76,30 @@ def version_report(store: Store, version: Version, spec: ModelSpec | None = None
 
 
 def available_files(store: Store, limit: int, after: str) -> list[AvailableFile]:
-    """Return the weights that can be fetched, of models behind `after`, by their date."""
+    """Return the weights that can be fetched, by model and version, behind the file name `after`.
+
+    A model's name is taken as `after` as well: then no version of it is returned.
+    """
+    parts = after.removeprefix(FILE_PREFIX).split("/")
+    after_model, last = parts[0], int(parts[1]) if parts[1:] and parts[1].isdigit() else None
     found: list[AvailableFile] = []
-    for latest in store.latest():
-        if latest.model <= after or len(found) >= limit:
+    for model in sorted(each.model for each in store.latest() if each.model >= after_model):
+        if len(found) >= limit or (model == after_model and last is None):
             continue
-        view = store.show(latest.model, None, 0)
-        kept = [number for number, _ in view.kept] if isinstance(view, ModelView) else []
+        view = store.show(model, None, 0)
+        kept = sorted(number for number, _ in view.kept) if isinstance(view, ModelView) else []
+        if model == after_model and last is not None:
+            kept = [number for number in kept if number > last]
         for number in kept[: limit - len(found)]:
-            shown = store.show(latest.model, number, 0)
+            shown = store.show(model, number, 0)
             if isinstance(shown, ModelView):
                 found.append(_available(shown.version))
-    return sorted(found, key=lambda each: each.upload_date or "")
+    return found
 
 
 def _available(version: Version) -> AvailableFile:
     return AvailableFile(
-        filename=f"model/{version.model}/{version.version}",
+        filename=f"{FILE_PREFIX}{version.model}/{version.version}",
         length=version.weights.size,
         upload_date=version.at,
         digest=version.weights.digest,
