@@ -216,6 +216,19 @@ def test_an_unknown_model_is_refused_by_each_service(up: FedbusUp) -> None:
     assert "no model 'nope' here; known: digits" in refused.stderr
 
 
+def test_a_version_is_asked_by_number_alias_and_tag(up: FedbusUp) -> None:
+    """The command takes the notation of `fedbus models show`; a wrong one is a sentence."""
+    inputs = up.write("chosen.json", [[0.0] * 64])
+    assert up.run("models", "promote", "digits@1", "--to", "chosen").returncode == OK
+    assert up.run("models", "tag", "digits@1", "first").returncode == OK
+    for choice in ("1", "chosen", "first"):
+        assert up.run_json("infer", f"digits@{choice}", inputs)["version"] == 1
+    missing = up.run("infer", "digits@99", inputs)
+    assert missing.returncode == REFUSED
+    assert "no 99" in missing.stderr
+    assert up.run("infer", "digits@", inputs).returncode == USAGE
+
+
 def test_arrays_and_json_get_the_same_answer(up: FedbusUp) -> None:
     """An array crosses as bytes, JSON as text."""
     x, _ = held_out(up)

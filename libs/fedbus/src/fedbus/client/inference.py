@@ -94,7 +94,9 @@ async def request(
             return answer
         pause = pause_before_retry(answer, attempt)
         if pause is None or clock.monotonic() + pause > until:
-            raise Refused(f"{model}: {answer['error']}", answer)
+            said = str(answer["error"])
+            named = said if said.startswith(f"{model}:") else f"{model}: {said}"
+            raise Refused(named, answer)
         await asyncio.sleep(pause * random.uniform(1.0, 1.5))
         attempt += 1
 

@@ -26,8 +26,7 @@ from fedbus.cli.output.encryption_text import format_unserved
 from fedbus.client import stored_models
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
-from fedbus.client.inference import JSON, MSGPACK, encode
-from fedbus.client.names import model_name
+from fedbus.client.inference import JSON, MSGPACK, encode, target_of
 from fedbus.errors import SettingsError
 from fedbus.model.layout import Array
 from fedbus.number_text import format_percent
@@ -41,7 +40,12 @@ NUMBERS = 12
 def infer(
     ctx: typer.Context,
     model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="The model's name; not with --local.")
+        str | None,
+        typer.Argument(
+            metavar="MODEL[@VERSION]",
+            help="The model's name, or one of its versions by number, alias or tag: digits@3, "
+            "digits@production; not with --local.",
+        ),
     ] = None,
     files: Annotated[
         list[Path] | None,
@@ -79,7 +83,9 @@ def infer(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send inputs to the inference service and print the predictions of the newest version.
+    """Send inputs to the inference service and print the predictions of a model.
+
+    MODEL is answered by its newest version, or by the alias that the service serves.
 
     Images are converted to the rows of the model's spec: size, grey or colour, channels first or
     last, values from 0 to 1 if the spec has normalized rows. Arrays and tables are sent unchanged.
@@ -90,6 +96,8 @@ def infer(
     are those of the service.
 
     fedbus infer digits x.npy
+
+    fedbus infer digits@production x.npy
 
     fedbus infer --local digits.tflite --input x.npy
     """
@@ -103,7 +111,7 @@ def infer(
             "expected MODEL and FILE; or --local PATH and --input FILE, to run a model here"
         )
     else:
-        answer = ask_service(broker_of(ctx), model_name(model), given, options)
+        answer = ask_service(broker_of(ctx), target_of(model), given, options)
     if as_json:
         display.print_json(answer)
     else:
@@ -137,13 +145,18 @@ class InputOptions:
 def ask_service(
     here: BrokerLogin, model: str, files: Sequence[Path], options: InputOptions
 ) -> dict[str, Any]:
-    """Return the answer of the inference service, with a note if it is an older version's."""
+    """Return the answer of the inference service to a request for `MODEL` or `MODEL@VERSION`.
+
+    A note says why an older version answers than the newest one, unless the request chose it.
+    """
     if options.has_images(files):
         spec = call(here, lambda fed: fed.model(model, limit=1)).spec
         payload, kind = encode(options.read_images(files, spec)), MSGPACK
     else:
         payload, kind = encode_file(only_file(files), options.key)
     answer = asyncio.run(predict(here, model, payload, kind))
+    if "@" in model:
+        return answer
     latest = call(here, lambda fed: stored_models.latest(fed.connection, model))
     if latest is not None and (unserved := format_unserved(latest, answer["version"])):
         display.note(unserved)
