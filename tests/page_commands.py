@@ -1,4 +1,4 @@
-"""Shell commands in the pages of `docs/`, run as they are printed."""
+"""Shell commands and blocks of code in the pages of `docs/`, run as they are printed."""
 
 import os
 import re
@@ -31,3 +31,9 @@ def commands_of(page: str, section: str = "") -> list[str]:
     if section:
         text = text.split(f"## {section}\n")[1].split("\n## ")[0]
     return re.findall(r"^\$ (.+)$", text, re.MULTILINE)
+
+
+def blocks_of(page: str, language: str) -> list[str]:
+    """List the blocks of code of a page."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.+?)```", text, re.DOTALL)

@@ -19,7 +19,7 @@ import pytest
 from fedbus.core import actions, events
 from fedbus.jobs import parse
 from fedbus.plugins.discovery import Group
-from tests.page_commands import ROOT, commands_of, run_line
+from tests.page_commands import ROOT, blocks_of, commands_of, run_line
 
 
 def test_the_generated_pages_are_what_the_code_says() -> None:
@@ -150,12 +150,6 @@ def test_the_page_of_plug_ins_runs_as_printed(tmp_path: Path) -> None:
     (tmp_path / "middle.py").write_text(script, encoding="utf-8")
     mean = np.random.default_rng(0).normal(5, 1, (300, 2)).mean(axis=0).round(1)
     assert run_as_printed(f"python {tmp_path / 'middle.py'}", tmp_path) == f"finished {mean}\n"
-
-
-def blocks_of(page: str, language: str) -> list[str]:
-    """List the blocks of code of a page."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.+?)```", text, re.DOTALL)
 
 
 STRATEGY_PARTS = ("nearest", "root", "momentum", "tether", "noise", "calm")
