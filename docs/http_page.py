@@ -81,6 +81,10 @@ $ curl -fsS -H "$AUTH" $REPOSITORY/model
 $ curl -fsS -H "$AUTH" $REPOSITORY/model/digits/latest -o $FOLDER/digits.blob
 $ curl -fsS -H "$AUTH" $REPOSITORY/model/digits/latest -r 0-99 | wc -c
 $ curl -fsS -H "$AUTH" $REPOSITORY/models/download/shell/model_digits_1 -o $FOLDER/digits.tflite
+$ curl -fsS -H "$AUTH" -X PUT $REPOSITORY/models/digits/tags/first -d '{{"version": 1, "note": "the zeros"}}'
+$ curl -fsS -H "$AUTH" -X PUT $REPOSITORY/models/digits/aliases/production -d '{{"version": 1, "expected": 0}}'
+$ curl -fsS -H "$AUTH" $REPOSITORY/models/digits/names/changes
+$ curl -fsS -H "$AUTH" $REPOSITORY/models/digits/lineage?relation=leaves
 ```
 
 A job, its state, its file, its configuration; and an end to it:
@@ -150,6 +154,10 @@ SECTIONS: Sequence[tuple[str, ApiDescription, str]] = (
 duplicate, 404 for what is missing. A version of a model is a number here, which counts from 1; where one is read it may
 also be `latest`, an alias or a tag. `POST /model` takes a model spec, as `fedbus models push` reads it; `PUT` sends the
 weights (`.npz`, or a blob of the encoding `plain`) and the files of the spec, and is checked like a push.
+
+Tags and aliases are changed by the rules of the bus, and announced there. The author of a change is the name of its
+token, as `http.NAME`. With `expected` an alias is moved only if it names this version now (0: none), else the answer is
+409; a repeated request changes nothing.
 """,
     ),
     (

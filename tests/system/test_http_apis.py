@@ -188,6 +188,14 @@ async def upload_a_version(cluster: ProcessCluster, user: ApiUser) -> None:
     assert json.loads(bytes(packet.payload))["version"] == 1
     status, blob = await user.ask(REPOSITORY, "GET", "/model/uploaded/latest")
     assert (status, blob[:4]) == (200, b"FBW1")
+    moved = {"version": 1, "expected": 0}
+    alias = "/models/uploaded/aliases/production"
+    status, names = await user.ask(REPOSITORY, "PUT", alias, json=moved)
+    assert (status, names["aliases"]) == (200, {"production": 1})
+    async with cluster.subscribed("models/uploaded/aliases") as bus:
+        async with asyncio.timeout(10):
+            (packet,) = await bus.receive()
+    assert json.loads(bytes(packet.payload))["aliases"]["production"]["version"] == 1
     _, models = await user.ask(REPOSITORY, "GET", "/model")
     assert [each["model_name"] for each in models] == [MODEL, "uploaded"]
 
@@ -227,10 +235,18 @@ async def test_the_page_of_http_runs_as_printed(tmp_path: Path) -> None:
     assert (tmp_path / "digits.blob").read_bytes().startswith(b"FBW1")
     assert int(said[5]) == 100
     assert (tmp_path / "digits.tflite").read_bytes() == demo_data.read("digits.tflite")
-    assert json.loads(said[7])["training_id"] == "digits-1"
-    assert json.loads(said[8])["status"] in {"TRAINING", "WAITING"}
-    assert json.loads(said[9]) == json.loads(demo_data.read("job.json"))
-    assert [each["model_name"] for each in json.loads(said[10])] == ["digits"]
-    assert json.loads(said[11])["status"] == "INTERRUPTED"
-    assert json.loads(said[12])["results"]["phase"] == "cancelled"
-    assert said[15] == await asyncio.to_thread((ROOT / "README.md").read_text, encoding="utf-8")
+    assert json.loads(said[7])["tags"] == {"first": 1}
+    assert json.loads(said[8])["aliases"] == {"production": 1}
+    changes = json.loads(said[9])["changes"]
+    assert [(each["kind"], each["by"]) for each in changes] == [
+        ("promotion", "http.me"),
+        ("tag", "http.me"),
+    ]
+    assert [each["model_version"] for each in json.loads(said[10])["versions"]] == ["1"]
+    assert json.loads(said[11])["training_id"] == "digits-1"
+    assert json.loads(said[12])["status"] in {"TRAINING", "WAITING"}
+    assert json.loads(said[13]) == json.loads(demo_data.read("job.json"))
+    assert [each["model_name"] for each in json.loads(said[14])] == ["digits"]
+    assert json.loads(said[15])["status"] == "INTERRUPTED"
+    assert json.loads(said[16])["results"]["phase"] == "cancelled"
+    assert said[19] == await asyncio.to_thread((ROOT / "README.md").read_text, encoding="utf-8")

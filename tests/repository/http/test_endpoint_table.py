@@ -13,10 +13,12 @@ from fedbus_repository.http.api import RepositoryHandlers
 from fedbus_repository.http.document_handlers import DocumentHandlers
 from fedbus_repository.http.endpoints import ENDPOINTS, description
 from fedbus_repository.http.model_handlers import ModelHandlers
+from fedbus_repository.http.name_handlers import NameHandlers
 from fedbus_repository.http.result_handlers import ResultHandlers
 
 CLASSES = {
     "models": ModelHandlers,
+    "names": NameHandlers,
     "results": ResultHandlers,
     "strategies": DocumentHandlers,
     "transformations": DocumentHandlers,

@@ -42,6 +42,7 @@ from fedbus_repository.handlers.pushes import PushHandler
 from fedbus_repository.handlers.trail import TrailHandler, TrailRequest
 from fedbus_repository.keys import (
     AnnouncementTimer,
+    NamedOverHttp,
     RequestRun,
     StoredOverHttp,
     UploadFetch,
@@ -93,6 +94,8 @@ class RepositoryCore(Core):
                 yield from self._received(sender, message, now)
             case Local(StoredOverHttp(version)):
                 yield from self._catalog.stored(version)
+            case Local(NamedOverHttp(named)):
+                yield from self._catalog.named(named)
             case Ran(RequestRun() as key, result):
                 yield from self._requests.ran(key, result)
             case RunFailed(RequestRun() as key, error):

@@ -5,6 +5,7 @@ from typing import Self
 
 from fedbus.core.keys import Key
 from fedbus_repository.stores.records import Version
+from fedbus_repository.stores.trail_answers import NamedVersions
 
 
 class AnnouncementTimer(Key):
@@ -48,3 +49,10 @@ class StoredOverHttp:
     """A version that this process's HTTP API has stored: the core announces it."""
 
     version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class NamedOverHttp:
+    """Names of versions that this process's HTTP API has changed: the core announces them."""
+
+    named: NamedVersions

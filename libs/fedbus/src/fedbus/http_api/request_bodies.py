@@ -9,7 +9,7 @@ import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import BodyPartReader, ClientError, web
 
@@ -21,6 +21,7 @@ STALLED_BODY_SECONDS: Final = 30.0
 """A client that sends nothing for this long gets 408, and its connection is closed."""
 UPLOAD_BLOCK_BYTES: Final = 1 << 20
 MAX_QUERY_DIGITS: Final = 15
+T = TypeVar("T", bound=str)
 _CONTENT_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]{44}):")
 
 
@@ -62,6 +63,15 @@ def refuse_coding(request: web.Request) -> None:
             f"Content-Encoding: {coding[:60]} is not taken; send the bytes as they are",
             Connection="close",
         )
+
+
+def read_query_choice(request: web.Request, what: str, choices: tuple[T, ...]) -> T:
+    """Return one of some words from the query, by default the first; raise ApiError 400."""
+    given = request.query.get(what, choices[0])
+    for choice in choices:
+        if choice == given:
+            return choice
+    raise ApiError(400, f"{what}: expected one of {', '.join(choices)}; got {given[:20]!a}")
 
 
 def checked_length(request: web.Request, max_bytes: int) -> int:

@@ -18,7 +18,7 @@ SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 SCOPE_MEANINGS: Final[Mapping[Scope, str]] = {
     "models:read": "list models, read their versions, download weights and files",
-    "models:write": "upload versions, delete the weights of earlier ones",
+    "models:write": "upload versions, tag and promote them, delete the weights of earlier ones",
     "results:read": "read results of jobs and the weights that they led to",
     "results:write": "store, change and delete results of other programs",
     "documents:read": "read strategies, transformations and collectors with their files",

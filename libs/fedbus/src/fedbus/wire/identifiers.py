@@ -13,6 +13,11 @@ ROLES = ("agent", "collector", "controller", "inference", "repository", "user")
 _NODE = re.compile(rf"(?:{'|'.join(ROLES)})\.{IDENT}")
 
 NodeName = Annotated[str, Strict(pattern=rf"^(?:{'|'.join(ROLES)})\.{IDENT}$")]
+HTTP_AUTHOR = "http."
+ChangeAuthor = Annotated[
+    str, Strict(pattern=rf"^(?:{'|'.join((*ROLES, HTTP_AUTHOR[:-1]))})\.{IDENT}$")
+]
+"""A node, or a token of the HTTP API, as `http.TOKEN`: no node has such a name."""
 Digest = Annotated[str, Strict(pattern=r"^[0-9a-f]{64}$")]
 TaskNumber = Annotated[int, Strict(ge=1, lt=2**31)]
 Timestamp = Annotated[

@@ -11,6 +11,7 @@ from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.http.document_handlers import DocumentHandlers
 from fedbus_repository.http.endpoints import description
 from fedbus_repository.http.model_handlers import ModelHandlers
+from fedbus_repository.http.name_handlers import NameHandlers
 from fedbus_repository.http.received_files import UploadFolder
 from fedbus_repository.http.result_handlers import ResultHandlers
 from fedbus_repository.http.schemas import (
@@ -29,6 +30,7 @@ class RepositoryHandlers:
     """All handlers, by the names that the endpoint table uses."""
 
     models: ModelHandlers
+    names: NameHandlers
     results: ResultHandlers
     strategies: DocumentHandlers
     transformations: DocumentHandlers
@@ -44,9 +46,10 @@ def repository_api(
         SettingsError: The tokens cannot be read.
         StoreError: The folder of uploads, in `data`, cannot be used.
     """
-    folder = UploadFolder(data / UPLOADS)
+    access, folder = TokenFileAccess(tokens), UploadFolder(data / UPLOADS)
     handlers = RepositoryHandlers(
         ModelHandlers(store, specs, folder, shell),
+        NameHandlers(store, access, shell),
         ResultHandlers(
             store,
             folder,
@@ -65,5 +68,4 @@ def repository_api(
             store, folder, "collector", CollectorDocument, ("name", "version"), "collector_id"
         ),
     )
-    access = TokenFileAccess(tokens)
     return HttpApi(routes_of(description(), handlers, access), is_authorized=access.admits)

@@ -16,13 +16,20 @@ from fedbus.http_api.endpoints import (
     schemas_of,
 )
 from fedbus.http_api.scopes import Scope
+from fedbus_repository.http.name_endpoints import NAME_ENDPOINTS
 from fedbus_repository.http.pages import PAGE_QUERY
 from fedbus_repository.http.schemas import (
     AvailableFile,
+    ChangePage,
     CollectorDocument,
     ModelUpload,
+    NamesReport,
+    Promotion,
+    RelativesReport,
     ResultDocument,
+    RollBack,
     StrategyDocument,
+    Tagging,
     TransformationDocument,
     VersionReport,
 )
@@ -284,6 +291,7 @@ _RESULTS: Sequence[Endpoint] = (
 
 ENDPOINTS: Sequence[Endpoint] = (
     *_MODELS,
+    *NAME_ENDPOINTS,
     *_RESULTS,
     *_with_files("strategies", "/strategy", "/{strategy_name}", StrategyDocument, "strategy"),
     *_with_files(
@@ -298,6 +306,7 @@ def description() -> ApiDescription:
     """Return the description of the repository's API."""
     kinds = (
         *(ModelUpload, VersionReport, AvailableFile, ResultDocument),
+        *(NamesReport, ChangePage, RelativesReport, Tagging, Promotion, RollBack),
         *(StrategyDocument, TransformationDocument, CollectorDocument),
     )
     return ApiDescription("fedbus repository", ENDPOINTS, schemas_of(kinds))

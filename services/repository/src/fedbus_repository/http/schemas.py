@@ -1,11 +1,13 @@
 """Schemas of the repository's HTTP API, with the names of ASSIST-IoT's FL repository. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fedbus.limits import MAX_CLASS_NAMES, MAX_STRUCTURES, MAX_TENSORS
 from fedbus.scalars import Bounds, Flag, Ident, Strict, Text, Whole, Word
 from fedbus.wire.documents import TensorSpec
+from fedbus.wire.messages.model_trail import NameChange, Relation
 from fedbus.wire.output_kinds import OutputKind
 
 MAX_LISTED_OUTPUTS = 256
@@ -50,6 +52,8 @@ class VersionReport:
         missing: Files that a draft's spec names and that the repository does not have.
         training_id: The job whose round made it; null: it was uploaded.
         kept: Whether its weights can be fetched.
+        parent: The latest version when it was stored.
+        base: The version that it was made from; null: its weights were pushed.
         spec: The model spec; not in lists.
     """
 
@@ -66,6 +70,7 @@ class VersionReport:
     epsilon: float | None = None
     encrypted: Flag = False
     parent: Whole | None = None
+    base: Whole | None = None
     upload_date: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     spec: dict[str, Any] | None = None
@@ -132,3 +137,60 @@ class ResultDocument:
     training_id: Ident
     configuration_id: Word | None = None
     results: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagging:
+    """The version that a tag names from now on, and why."""
+
+    version: Whole
+    note: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """The version that an alias names from now on, and why.
+
+    Attributes:
+        expected: The version that it must name now, 0: none; null: whichever.
+    """
+
+    version: Whole
+    expected: Whole | None = None
+    note: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollBack:
+    """The version that an alias must name now, so that a repeated request goes back once."""
+
+    expected: Whole
+    note: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamesReport:
+    """The version that each alias and each tag of a model names."""
+
+    model_name: Ident
+    aliases: Mapping[str, Whole]
+    tags: Mapping[str, Whole]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePage:
+    """Changes of a model's names, newest first; `more`: older ones follow."""
+
+    changes: tuple[NameChange, ...]
+    more: Flag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelativesReport:
+    """Relatives of a version; null as `model_version`: the leaves of all. `more` follow."""
+
+    model_name: Ident
+    model_version: Ident | None
+    relation: Relation
+    versions: tuple[VersionReport, ...]
+    more: Flag

@@ -69,6 +69,7 @@ def version_report(store: Store, version: Version, spec: ModelSpec | None = None
         epsilon=None if facts.privacy is None else facts.privacy.epsilon,
         encrypted=facts.encryption is not None,
         parent=facts.parent,
+        base=facts.base,
         upload_date=facts.at,
         meta={} if meta is None else json.loads(meta.content),
         spec=None if spec is None else codec.to_plain(spec),

@@ -94,7 +94,7 @@ class NameDecisions(JobDecisions):
             if latest is None:
                 return unknown_model(records, model)
             if request.version is not None and not 1 <= request.version <= latest.version:
-                return StoreRefusal(rules.unknown_version(latest, request.version))
+                return StoreRefusal(rules.unknown_version(latest, request.version), kind="unknown")
             lineage = Lineage(records.branches(model), latest.version)
             version = request.version
             if version is None and request.relation != "leaves":
@@ -142,7 +142,7 @@ def _decided(records: Records, model: str, decide: Decide) -> _Decision | StoreR
         return _Decision(names, change, None)
     target = records.version(model, change.version)
     if target is None:
-        return StoreRefusal(rules.unknown_version(latest, change.version))
+        return StoreRefusal(rules.unknown_version(latest, change.version), kind="unknown")
     return _Decision(names, change, target)
 
 

@@ -15,6 +15,8 @@ from fedbus.wire.strategies import Strategy, StrategyState
 
 Verdict: TypeAlias = Literal["stored", "drop", "unknown"]
 """What became of an update; `drop`: its agent may delete it."""
+RefusalKind: TypeAlias = Literal["invalid", "unknown", "conflict"]
+"""What to correct: the request itself, the name of what it is about, or the state of the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +255,7 @@ class StoreRefusal:
 
     reason: str
     key: str = ""
+    kind: RefusalKind = field(default="conflict", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

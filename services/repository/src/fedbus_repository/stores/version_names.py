@@ -61,7 +61,8 @@ class ModelNames:
         if found is None or found.version is None:
             return StoreRefusal(
                 f"model {self.model!r} has no alias or tag {name!r}; aliases: "
-                f"{listed(self.aliases) or 'none'}; tags: {listed(self.tags) or 'none'}"
+                f"{listed(self.aliases) or 'none'}; tags: {listed(self.tags) or 'none'}",
+                kind="unknown",
             )
         return found.version
 
@@ -89,7 +90,7 @@ def tag_change(names: ModelNames, request: TagVersion, naming: Naming) -> NameCh
     """
     tag, version, last = request.tag, request.version, names.last.get(request.tag)
     if fault := version_name_fault(tag):
-        return StoreRefusal(fault)
+        return StoreRefusal(fault, kind="invalid")
     if tag in names.aliases:
         return StoreRefusal(
             f"{tag!r} is an alias of model {names.model!r}; move it with `fedbus models promote`"
@@ -98,7 +99,8 @@ def tag_change(names: ModelNames, request: TagVersion, naming: Naming) -> NameCh
         return last
     if version is None and last is None:
         return StoreRefusal(
-            f"model {names.model!r} has no tag {tag!r}; tags: {listed(names.tags) or 'none'}"
+            f"model {names.model!r} has no tag {tag!r}; tags: {listed(names.tags) or 'none'}",
+            kind="unknown",
         )
     if version is not None and tag not in names.tags and len(names.tags) >= MAX_TAGS:
         return StoreRefusal(f"model {names.model!r} has {MAX_TAGS} tags; remove one before")
@@ -123,8 +125,8 @@ def promotion(
     The version must be one that `promotion_fault` does not refuse.
     """
     alias, version = request.alias, request.version
-    if fault := _alias_fault(names, request):
-        return StoreRefusal(fault)
+    if refused := _alias_refusal(names, request):
+        return refused
     now, last = names.aliases.get(alias), names.last.get(alias)
     if last is not None and now == version:
         return last
@@ -152,7 +154,7 @@ def roll_back(
     alias = request.alias
     now, last = names.aliases.get(alias), names.last.get(alias)
     if last is None or now is None:
-        return StoreRefusal(_unknown_alias(names, alias))
+        return _unknown_alias(names, alias)
     if now != request.expected:
         if last.kind == "roll-back" and last.replaced == request.expected:
             return last
@@ -202,23 +204,23 @@ def promotion_fault(version: Version, kept: Iterable[Version], *, intact: bool) 
     return None
 
 
-def _alias_fault(names: ModelNames, request: PromoteVersion) -> str | None:
+def _alias_refusal(names: ModelNames, request: PromoteVersion) -> StoreRefusal | None:
     alias, version, expected = request.alias, request.version, request.expected
     if fault := version_name_fault(alias):
-        return fault
+        return StoreRefusal(fault, kind="invalid")
     if alias in names.tags:
-        return (
+        return StoreRefusal(
             f"{alias!r} is a tag of model {names.model!r}; remove it with `fedbus models untag`, or"
             " choose another alias"
         )
     now, last = names.aliases.get(alias), names.last.get(alias)
     repeated = last is not None and now == version and (last.replaced or 0) == expected
     if expected is not None and expected != (now or 0) and not repeated:
-        return _moved(alias, now, expected)
+        return StoreRefusal(_moved(alias, now, expected))
     if version is None and last is None:
         return _unknown_alias(names, alias)
     if version is not None and now is None and len(names.aliases) >= MAX_ALIASES:
-        return f"model {names.model!r} has {MAX_ALIASES} aliases; remove one before"
+        return StoreRefusal(f"model {names.model!r} has {MAX_ALIASES} aliases; remove one before")
     return None
 
 
@@ -233,8 +235,9 @@ def _moved(alias: str, now: int | None, expected: int) -> str:
     return f"alias {alias!r} names {found} now, not {wanted}; it was moved meanwhile, ask again"
 
 
-def _unknown_alias(names: ModelNames, alias: str) -> str:
-    return (
+def _unknown_alias(names: ModelNames, alias: str) -> StoreRefusal:
+    return StoreRefusal(
         f"model {names.model!r} has no alias {alias!r}; aliases: {listed(names.aliases) or 'none'};"
-        f" `fedbus models promote {names.model}@VERSION --to {alias}` makes it"
+        f" `fedbus models promote {names.model}@VERSION --to {alias}` makes it",
+        kind="unknown",
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fedbus.limits import MAX_ROLL_BACKS, MAX_TAGS
 from fedbus.scalars import Bounds, Flag, Ident, Strict, Text, Whole
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.identifiers import NodeName, Timestamp
+from fedbus.wire.identifiers import ChangeAuthor, Timestamp
 from fedbus.wire.messages.model_requests import VersionFacts
 
 MAX_PAGE_VERSIONS = 1_000
@@ -22,7 +22,8 @@ class NameChange:
 
     `number` counts the changes of all names of the model, from 1. `version` is the one that the
     name stands for since then, `replaced` the one before; null: none. `earlier` are the versions
-    that roll-backs of the alias return to, the nearest first. `by` is the node that asked for it.
+    that roll-backs of the alias return to, the nearest first. `by` is the node that asked for it,
+    or the token of an HTTP request, as `http.TOKEN`.
     """
 
     model: Ident
@@ -31,7 +32,7 @@ class NameChange:
     kind: Literal["tag", "untag", "promotion", "roll-back", "removal"]
     version: Whole | None
     replaced: Whole | None
-    by: NodeName
+    by: ChangeAuthor
     note: Text = ""
     earlier: Annotated[tuple[Whole, ...], Bounds(max_length=MAX_ROLL_BACKS)] = ()
     at: Timestamp | None = None

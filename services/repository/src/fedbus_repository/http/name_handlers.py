@@ -1,0 +1,177 @@
+"""Handlers for names of versions and their lineage: tags, aliases, promotions, roll-backs.
+
+The store decides, as for a request on the bus; the core announces what has changed. The author of a
+change is the token of its request, as `http.TOKEN`.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar, get_args
+
+from aiohttp import web
+
+from fedbus.http_api.access import TokenFileAccess
+from fedbus.http_api.request_bodies import (
+    read_body,
+    read_name,
+    read_query_choice,
+    read_query_name,
+    read_query_number,
+)
+from fedbus.http_api.responses import ApiError, json_response
+from fedbus.runtime.shell import Shell
+from fedbus.wire import codec
+from fedbus.wire.identifiers import HTTP_AUTHOR
+from fedbus.wire.messages import (
+    ListNameChanges,
+    ListRelatives,
+    PromoteVersion,
+    RollBackAlias,
+    TagVersion,
+)
+from fedbus.wire.messages.model_trail import Relation
+from fedbus_repository.http.pages import read_page
+from fedbus_repository.http.schemas import (
+    ChangePage,
+    NamesReport,
+    Promotion,
+    RelativesReport,
+    RollBack,
+    Tagging,
+)
+from fedbus_repository.http.version_reports import version_report
+from fedbus_repository.keys import NamedOverHttp
+from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.records import RefusalKind, StoreRefusal
+from fedbus_repository.stores.trail_answers import NamedVersions
+
+T = TypeVar("T")
+MAX_CHANGE_BYTES: Final = 64 * 1024
+_STATUS: Final[Mapping[RefusalKind, int]] = {"invalid": 400, "unknown": 404, "conflict": 409}
+
+
+@dataclass(frozen=True, slots=True)
+class NameHandlers:
+    """The handlers of tags, aliases and lineage."""
+
+    store: Store
+    access: TokenFileAccess
+    shell: Shell
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Return the tags and aliases of a model."""
+        model = read_name(request, "model")
+        view = accepted(await asyncio.to_thread(self.store.show, model, None, 0))
+        return json_response(NamesReport(model_name=model, aliases=view.aliases, tags=view.tags))
+
+    async def changes(self, request: web.Request) -> web.Response:
+        """Return a page of the changes of a model's names, newest first."""
+        question = ListNameChanges(
+            model=read_name(request, "model"),
+            name=read_query_name(request, "name"),
+            limit=read_page(request).limit,
+            before=read_query_number(request, "before"),
+        )
+        found = accepted(await asyncio.to_thread(self.store.name_changes, question))
+        return json_response(ChangePage(changes=found.changes, more=found.more))
+
+    async def lineage(self, request: web.Request) -> web.Response:
+        """Return a page of the ancestors, descendants or leaves of a version."""
+        question = ListRelatives(
+            model=read_name(request, "model"),
+            version=read_query_number(request, "version"),
+            relation=read_query_choice(request, "relation", get_args(Relation)),
+            limit=read_page(request).limit,
+            after=read_query_number(request, "after"),
+        )
+        return json_response(await asyncio.to_thread(self._relatives, question))
+
+    def _relatives(self, question: ListRelatives) -> RelativesReport:
+        found = accepted(self.store.relatives(question))
+        return RelativesReport(
+            model_name=question.model,
+            model_version=None if found.version is None else str(found.version),
+            relation=question.relation,
+            versions=tuple(version_report(self.store, each) for each in found.versions),
+            more=found.more,
+        )
+
+    async def tag(self, request: web.Request) -> web.Response:
+        """Make a tag name a version."""
+        by, read = self._author(request), await _read(Tagging, request)
+        change = TagVersion(
+            model=read_name(request, "model"),
+            tag=read_name(request, "tag"),
+            version=read.version,
+            note=read.note,
+        )
+        return await self._changed(partial(self.store.tag, change, by))
+
+    async def untag(self, request: web.Request) -> web.Response:
+        """Remove a tag."""
+        by = self._author(request)
+        change = TagVersion(
+            model=read_name(request, "model"), tag=read_name(request, "tag"), version=None
+        )
+        return await self._changed(partial(self.store.tag, change, by))
+
+    async def promote(self, request: web.Request) -> web.Response:
+        """Make an alias name a version."""
+        by, read = self._author(request), await _read(Promotion, request)
+        change = PromoteVersion(
+            model=read_name(request, "model"),
+            alias=read_name(request, "alias"),
+            version=read.version,
+            expected=read.expected,
+            note=read.note,
+        )
+        return await self._changed(partial(self.store.promote, change, by))
+
+    async def remove_alias(self, request: web.Request) -> web.Response:
+        """Remove an alias."""
+        by = self._author(request)
+        change = PromoteVersion(
+            model=read_name(request, "model"),
+            alias=read_name(request, "alias"),
+            version=None,
+            expected=read_query_number(request, "expected"),
+        )
+        return await self._changed(partial(self.store.promote, change, by))
+
+    async def roll_back(self, request: web.Request) -> web.Response:
+        """Make an alias name the version before."""
+        by, read = self._author(request), await _read(RollBack, request)
+        change = RollBackAlias(
+            model=read_name(request, "model"),
+            alias=read_name(request, "alias"),
+            expected=read.expected,
+            note=read.note,
+        )
+        return await self._changed(partial(self.store.roll_back, change, by))
+
+    def _author(self, request: web.Request) -> str:
+        """Return who asks for a change; called before any wait, while the token is as checked."""
+        if not (name := self.access.name_of(request)):
+            raise ApiError(401, "this token is no longer valid", WWW_Authenticate="Bearer")
+        return HTTP_AUTHOR + name
+
+    async def _changed(self, change: Callable[[], NamedVersions | StoreRefusal]) -> web.Response:
+        found = accepted(await asyncio.to_thread(change))
+        self.shell.receive_local(NamedOverHttp(found))
+        names = found.names
+        return json_response(
+            NamesReport(model_name=names.model, aliases=names.aliases, tags=names.tags)
+        )
+
+
+def accepted(answer: T | StoreRefusal) -> T:
+    """Return an answer of the store; raise ApiError 400, 404 or 409 if it is a refusal."""
+    if isinstance(answer, StoreRefusal):
+        raise ApiError(_STATUS[answer.kind], answer.reason)
+    return answer
+
+
+async def _read(kind: type[T], request: web.Request) -> T:
+    return codec.from_foreign_json(kind, await read_body(request, MAX_CHANGE_BYTES))
