@@ -110,3 +110,30 @@ def test_metadata_name_inputs_outputs_and_loaded_versions() -> None:
     waiting = ModelStatus("other", None, (loading,))
     assert chosen_version(waiting, "") is None
     assert (all_ready([]), all_ready([status]), all_ready([status, waiting])) == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "dtype"),
+    [
+        ([2**53 + 1, -(2**63)], "int64"),
+        ([2**64 - 1, 0], "uint64"),
+        ([2**53 + 1, -1, 0.5], "float64"),
+        ([1e300, 1], "float64"),
+        ([2**53 - 1, 1], "float64"),
+    ],
+)
+def test_large_whole_numbers_stay_exact(numbers: list[float], dtype: str) -> None:
+    """An identifier in an int64 input is not rounded to its neighbour."""
+    request = read_predict_request(json.dumps({"instances": [numbers]}).encode(), 100)
+    (array,) = request.inputs.values()
+    assert array.dtype == dtype
+    assert array.tolist() == [[np.dtype(dtype).type(number) for number in numbers]]
+
+
+@pytest.mark.parametrize("choice", ["9" * 5000, "\u0661", "\u00b2", "9" * 16])
+def test_what_is_no_version_is_not_loaded(choice: str) -> None:
+    """Digits of another script are no version 1; more of them than a version has are no fault."""
+    first = VersionStatus(1, ServedVersion("digits", 1, {}, Sums(0, {})))
+    status = ModelStatus("digits", 1, (first,))
+    assert chosen_version(status, "1") is not None
+    assert chosen_version(status, choice) is None

@@ -11,11 +11,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from fedbus.http_api.routes import routes_of
 from fedbus.model.layout import Array
 from fedbus_inference.grpc_api.call_access import address_of
-from fedbus_inference.grpc_api.call_status import CODES, CallError, check_answered
+from fedbus_inference.grpc_api.call_status import CODES, CallError, check_answered, seconds_left
 from fedbus_inference.http.inference_api import LoopbackAccess
 from fedbus_inference.http.inference_endpoints import description
 from fedbus_inference.http.inference_handlers import STATUSES, InferenceHandlers
-from fedbus_inference.local_requests import PredictionOutcome, RefusalKind
+from fedbus_inference.local_requests import LONGEST_TIMEOUT, PredictionOutcome, RefusalKind
 from fedbus_inference.prediction_gateway import PredictionGateway
 from fedbus_inference.serving_status import ModelStatus
 
@@ -98,6 +98,37 @@ async def test_choices_and_deadlines_reach_the_core() -> None:
         ("digits@live", "live", 1.5),
         ("digits", "live", 2.0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("stated", "seconds"),
+    [(0, None), (10**31, LONGEST_TIMEOUT), (-1, ""), (1.5, ""), (True, ""), ("x", "")],
+)
+async def test_no_client_waits_longer_than_any_may(stated: object, seconds: object) -> None:
+    """Whatever Triton's parameter says; what is no number of microseconds is refused."""
+    asking, gateway = client(PredictionOutcome("digits", 3, {"outputs": np.zeros((1, 1))}))
+    async with asking:
+        body = INFER | {"parameters": {"timeout": stated}}
+        answer = await asking.post("/v2/models/digits/infer", json=body)
+    if seconds == "":
+        assert answer.status == 400
+        assert gateway.asked == []
+    else:
+        assert gateway.asked == [("digits", "", seconds)]
+
+
+def test_a_grpc_deadline_in_the_past_or_far_away_is_bounded() -> None:
+    """The core waits neither for nothing nor for years."""
+
+    class Call:
+        def __init__(self, left: float | None) -> None:
+            self.left = left
+
+        def time_remaining(self) -> float | None:
+            return self.left
+
+    found = [seconds_left(Call(left)) for left in (None, -5.0, 2.0, 1e12)]
+    assert found == [None, 0.001, 2.0, LONGEST_TIMEOUT]
 
 
 async def test_a_model_that_is_being_fetched_is_not_ready() -> None:

@@ -7,10 +7,13 @@ action, with which the shell calls `deliver` once, in the event loop, with a `Pr
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from fedbus.model.layout import Array
 from fedbus_inference.encoding import Encoding
+
+LONGEST_TIMEOUT: Final = 300.0
+"""Seconds for which a request over HTTP or gRPC may wait, whatever its client states."""
 
 
 class RefusalKind(StrEnum):

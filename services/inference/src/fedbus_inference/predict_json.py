@@ -7,6 +7,7 @@ topic.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ from fedbus_inference.payload_version import refuse_version
 ONLY_ARRAY: Final = "inputs"
 """Name of an array that is sent without one."""
 _SIGNATURE: Final = "serving_default"
+_EXACT: Final = 2**53
+"""Below it, a float64 has each whole number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class PredictRequest:
 def read_predict_request(body: bytes, max_elements: int) -> PredictRequest:
     """Read the body of a request.
 
-    Numbers are read as float64, so whole ones are exact up to 2^53.
+    Numbers are read as float64, or, where they are whole and one does not fit, as integers.
 
     Raises:
         WireError: It is not such an object, or has no arrays of numbers.
@@ -113,4 +116,9 @@ def _array(stated: object, where: str, max_elements: int) -> Array:
     while isinstance(leaf, list) and leaf:
         leaf = leaf[0]
     dtype = "bool" if isinstance(leaf, bool) else "float64"
-    return parse_array(stated, InputSpec(None, dtype), max_elements, where)
+    array = parse_array(stated, InputSpec(None, dtype), max_elements, where)
+    if dtype == "float64" and np.abs(array).max() >= _EXACT:
+        for whole in ("int64", "uint64"):
+            with suppress(WireError):  # a fraction, or too large
+                return parse_array(stated, InputSpec(None, whole), max_elements, where)
+    return array

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import grpc
 
-from fedbus_inference.local_requests import PredictionOutcome, RefusalKind
+from fedbus_inference.local_requests import LONGEST_TIMEOUT, PredictionOutcome, RefusalKind
 
 CODES: Final[Mapping[RefusalKind, grpc.StatusCode]] = {
     RefusalKind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -36,4 +36,4 @@ def check_answered(outcome: PredictionOutcome) -> int:
 def seconds_left(context: Any) -> float | None:  # noqa: ANN401 - grpc has no types
     """Return the seconds until the caller's deadline; None: the caller has none."""
     left: float | None = context.time_remaining()
-    return None if left is None else max(left, 0.001)
+    return None if left is None else min(max(left, 0.001), LONGEST_TIMEOUT)

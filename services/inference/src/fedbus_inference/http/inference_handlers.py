@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from fedbus.errors import WireError
 from fedbus.http_api.responses import ApiError
 from fedbus_inference.http.predict_bodies import (
     json_length,
@@ -17,7 +18,8 @@ from fedbus_inference.http.predict_bodies import (
     read_predict_body,
     request_timeout,
 )
-from fedbus_inference.local_requests import PredictionOutcome, RefusalKind
+from fedbus_inference.local_requests import LONGEST_TIMEOUT, PredictionOutcome, RefusalKind
+from fedbus_inference.open_inference.datatypes import shown
 from fedbus_inference.open_inference.infer_answers import write_infer_answer
 from fedbus_inference.open_inference.infer_requests import read_infer_request
 from fedbus_inference.open_inference.model_metadata import (
@@ -161,9 +163,17 @@ def _answered(outcome: PredictionOutcome) -> int:
 
 
 def _timeout(parameters: Mapping[str, Any]) -> float | None:
-    """Return the seconds of Triton's parameter `timeout`, which is in microseconds."""
-    stated = parameters.get("timeout")
-    return stated / 1e6 if type(stated) is int and stated > 0 else None
+    """Return the seconds of Triton's parameter `timeout`, which is in microseconds; 0: none.
+
+    Raises:
+        WireError: It is no whole number from 0.
+    """
+    stated = parameters.get("timeout", 0)
+    if type(stated) is not int or stated < 0:
+        raise WireError(
+            f"parameters.timeout: expected microseconds, a whole number, got {shown(stated)}"
+        )
+    return min(stated / 1e6, LONGEST_TIMEOUT) if stated else None
 
 
 def _not_ready(status: ModelStatus, choice: str) -> ApiError:

@@ -9,6 +9,7 @@ from aiohttp import ClientError, web
 from fedbus.errors import WireError
 from fedbus.http_api.request_bodies import STALLED_BODY_SECONDS, read_body
 from fedbus.http_api.responses import ApiError
+from fedbus_inference.local_requests import LONGEST_TIMEOUT
 
 TAKEN_TYPES: Final = (
     "application/json",
@@ -18,7 +19,6 @@ TAKEN_TYPES: Final = (
 _READ_BYTES: Final = 1 << 18
 _PARSED_IN_LOOP_BYTES: Final = 1 << 15
 """A body up to this size is parsed in less time than a thread is started in."""
-_LONGEST_TIMEOUT: Final = 300.0
 T = TypeVar("T")
 
 
@@ -83,9 +83,9 @@ def request_timeout(request: web.Request) -> float | None:
         seconds = float(stated)
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= _LONGEST_TIMEOUT:
+    if not 0 < seconds <= LONGEST_TIMEOUT:
         raise WireError(
-            f"Request-Timeout: expected seconds above 0, at most {_LONGEST_TIMEOUT:g}, "
+            f"Request-Timeout: expected seconds above 0, at most {LONGEST_TIMEOUT:g}, "
             f"got {stated[:60]!r}"
         )
     return seconds

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fedbus.wire.version_choice import MAX_VERSION_DIGITS
 from fedbus_inference.open_inference.datatypes import datatype_of
 from fedbus_inference.served_version import ServedVersion
 from fedbus_inference.serving_status import ModelStatus
@@ -56,7 +57,7 @@ def chosen_version(status: ModelStatus, choice: str) -> ServedVersion | None:
     number = status.aliases.get(choice)
     if not choice:
         number = status.default
-    elif choice.isdecimal():
+    elif choice.isascii() and choice.isdigit() and len(choice) <= MAX_VERSION_DIGITS:
         number = int(choice)
     found = None if number is None else status.version(number)
     return None if found is None else found.served

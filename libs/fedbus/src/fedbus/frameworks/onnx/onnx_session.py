@@ -1,8 +1,11 @@
 """Sessions of onnxruntime: on the CPU, in one thread, without an arena of memory."""
 
+from collections.abc import Mapping, Sequence
+from threading import Timer
 from typing import Any
 
 from fedbus.errors import PluginError, TrainingError
+from fedbus.model.layout import Array
 
 _FATAL = 4
 
@@ -29,3 +32,30 @@ def open_session(file: bytes) -> Any:  # noqa: ANN401 - a class without types
         return runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes, which derive from Exception alone
         raise TrainingError(f"onnxruntime refuses the file: {error}") from error
+
+
+def run_session(
+    session: Any,  # noqa: ANN401 - a class without types
+    outputs: Sequence[str],
+    inputs: Mapping[str, Array],
+    seconds: float | None = None,
+) -> list[Any]:
+    """Compute outputs; raise TimeoutError if that takes longer than `seconds`, if they are given.
+
+    onnxruntime looks between two operators, and in each turn of a loop, whether it is to end.
+    """
+    if seconds is None:
+        return list(session.run(outputs, inputs))
+    options = find_onnxruntime().RunOptions()
+    options.log_severity_level = _FATAL
+    timer = Timer(seconds, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        return list(session.run(outputs, inputs, options))
+    except Exception as error:
+        if options.terminate:
+            raise TimeoutError from error
+        raise
+    finally:
+        timer.cancel()

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from fedbus.errors import LayoutError, TrainingError
-from fedbus.frameworks.onnx.onnx_session import open_session
+from fedbus.frameworks.onnx.onnx_session import open_session, run_session
 from fedbus.frameworks.onnx.verify import OnnxValue, verify
 from fedbus.frameworks.outputs import OutputActivation
 from fedbus.frameworks.row_parts import compute_in_parts
@@ -17,6 +17,8 @@ from fedbus.model.layout import Array, Weights
 from fedbus.text import listed
 from fedbus.training.params import Architecture
 
+MAX_RUN_SECONDS: Final = 30.0
+"""A model with loops is ended after this time: its inputs may make it compute forever."""
 ROWS_AT_ONCE: Final = 1024
 """Rows computed at once, which bounds the memory of what is between the layers."""
 
@@ -42,6 +44,11 @@ class OnnxRuntime:
     def output_activation(self) -> OutputActivation | None:
         """The last operation of the model."""
         return self._facts.output_activation
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the numbers in the inputs do not decide how long the model computes."""
+        return self._facts.is_steady
 
     def load(self, weights: Weights) -> None:
         """Accept that a version has no weights beside its file; raise LayoutError if it has."""
@@ -79,7 +86,10 @@ class OnnxRuntime:
     def _compute(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         names = list(self._facts.outputs)
         try:
-            found: list[Any] = self._session.run(names, dict(inputs))
+            seconds = None if self._facts.is_steady else MAX_RUN_SECONDS
+            found: list[Any] = run_session(self._session, names, dict(inputs), seconds)
+        except TimeoutError as error:
+            raise TrainingError(f"the model computed for more than {seconds:g} s") from error
         except Exception as error:  # its own classes, which derive from Exception alone
             shapes = {name: array.shape for name, array in inputs.items()}
             raise TrainingError(f"the model cannot take {shapes}: {error}") from error

@@ -64,6 +64,13 @@ _PASSED_OVER: Final = frozenset(
     {"Cast", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze"}
 )
 """Operators behind which the last operation of a model is looked for: the numbers stay."""
+_UNSTEADY: Final = frozenset({
+    "AffineGrid", "BeamSearch", "BlackmanWindow", "CenterCropPad", "Col2Im", "ConstantOfShape",
+    "CropAndResize", "DFT", "Expand", "GreedySearch", "HammingWindow", "HannWindow", "If", "Loop",
+    "MaxUnpool", "MelWeightMatrix", "OneHot", "Pad", "Range", "Resize", "STFT", "Sampling", "Scan",
+    "SequenceMap", "Tile", "Upsample", "WhisperBeamSearch",
+})  # fmt: skip
+"""Operators whose time or output's size may depend on the numbers that they get."""
 _NAME: Final = r"[!-~]{1,128}"
 MAX_CONSTANT_BYTES: Final = 2**31 - 1
 """Of one tensor: protobuf itself ends there."""
@@ -84,12 +91,14 @@ class OnnxFacts:
     Attributes:
         operators: The operator that computes each output; "" for none.
         bytes: Size of all constants.
+        is_steady: No operator's time depends on the numbers in the inputs.
     """
 
     inputs: Mapping[str, OnnxValue]
     outputs: Mapping[str, OnnxValue]
     operators: Mapping[str, str]
     bytes: int
+    is_steady: bool = True
 
     @property
     def rows(self) -> int:
@@ -123,9 +132,10 @@ def _facts(model: Message) -> OnnxFacts:
     (graph,) = graphs
     functions = model.get("functions", [])
     domains = _BUILT_IN | {_last(function, "domain") for function in functions}
-    size = 0
+    size, is_steady = 0, True
     for place, each in _graphs("graph", [graph, *functions]):
         for node in each.get("node", []):
+            is_steady = is_steady and _last(node, "op_type") not in _UNSTEADY
             if (domain := _last(node, "domain")) not in domains:
                 raise WireError(
                     f"{place}: operator {_last(node, 'op_type')[:64]!r} of {domain[:64]!r}; only "
@@ -139,7 +149,7 @@ def _facts(model: Message) -> OnnxFacts:
     if len({value.shape[0] for value in inputs.values()}) > 1:
         raise WireError("its inputs differ in their first dimension, which must be the rows of all")
     operators = {name: _operator_behind(graph, name) for name in outputs}
-    return OnnxFacts(inputs, outputs, operators, size)
+    return OnnxFacts(inputs, outputs, operators, size, is_steady)
 
 
 def _graphs(place: str, graphs: Iterable[Message]) -> Iterator[tuple[str, Message]]:

@@ -36,6 +36,14 @@ CALLEE: Final = "callee"
 CALLING: Final = {118: "IfOptions", 119: "WhileOptions", 129: "CallOnceOptions"}
 """Builtin operators that call subgraphs, and the options that name these; required."""
 
+UNSTEADY: Final = frozenset({
+    CUSTOM, 23, 34, 60, 67, 68, 69, 85, 94, 96, 97, 100, 118, 119, 122, 130, 131, 192,
+})  # fmt: skip
+"""Builtin operators whose time or output's size may depend on the numbers that they get: calls of
+subgraphs, and those that have a shape or a count among their inputs (RESIZE_BILINEAR, PAD, PADV2,
+TRANSPOSE_CONV, SPARSE_TO_DENSE, TILE, ONE_HOT, FILL, RANGE, RESIZE_NEAREST_NEIGHBOR, MIRROR_PAD,
+IF, WHILE, SCATTER_ND, BROADCAST_TO, RFFT2D, STABLEHLO_WHILE), and custom ones."""
+
 # Type number, name, kinds of fields; the kind `@` is the number of a subgraph, `[@` several.
 _OPTIONS: Final = """
 1 Conv2DOptions b i i b i i b

@@ -107,7 +107,7 @@ class Subgraph:
         number = operator.get("opcode_index", 0)
         within(where, number, self._file.codes, "operator codes")
         code = self._file.codes[number]
-        builtin = max(code.get("deprecated_builtin_code", 0), code.get("builtin_code", 0))
+        builtin = builtin_of(code)
         if builtin == CUSTOM and "custom_code" not in code:
             raise WireError(f"{where}: a custom operator without a name")
         if builtin < 0:
@@ -236,6 +236,11 @@ def _check_quantization(where: str, quantization: Record, shape: Sequence[int]) 
         raise WireError(f"{where}: {len(scales)} scales and {len(zeros)} zero points")
 
 
+def builtin_of(code: Record) -> int:
+    """Return the number of the builtin operator that an operator code means."""
+    return int(max(code.get("deprecated_builtin_code", 0), code.get("builtin_code", 0)))
+
+
 def operator_behind(graph: Record, index: int, codes: Sequence[Record]) -> int:
     """Return the builtin operator that computes a tensor of a checked subgraph; -1: none does.
 
@@ -245,7 +250,7 @@ def operator_behind(graph: Record, index: int, codes: Sequence[Record]) -> int:
         if index not in map(int, operator.get("outputs", ())):
             continue
         code = codes[operator.get("opcode_index", 0)]
-        builtin = int(max(code.get("deprecated_builtin_code", 0), code.get("builtin_code", 0)))
+        builtin = builtin_of(code)
         inputs = operator.get("inputs", ())
         if builtin not in PASSED_OVER or not len(inputs):
             return builtin

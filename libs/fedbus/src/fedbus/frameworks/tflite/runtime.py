@@ -64,6 +64,11 @@ class TfliteRuntime:
         """The last operation of the file."""
         return self._run.output_activation
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether the numbers in the inputs do not decide how long the file computes."""
+        return self._run.function.is_steady
+
     def load(self, weights: Weights) -> None:
         """Accept that a version has no weights beside its file; raise LayoutError if it has."""
         if weights:

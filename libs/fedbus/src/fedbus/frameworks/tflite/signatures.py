@@ -49,10 +49,15 @@ class TensorFacts:
 
 @dataclass(frozen=True, slots=True)
 class SignatureFacts:
-    """Inputs and outputs of a signature, by name."""
+    """Inputs and outputs of a signature, by name.
+
+    Attributes:
+        is_steady: No operator's time depends on the numbers in the inputs.
+    """
 
     inputs: Mapping[str, TensorFacts]
     outputs: Mapping[str, TensorFacts]
+    is_steady: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ class TfliteTrainer(StatefulTrainer):
         self._binary = counts_correct and not self._by_class
         answered = self._infer.get_output_details()
         self._scores = "probabilities" in answered
+        self._is_steady = facts.signatures["infer"].is_steady
         self._classes = int(answered["outputs"]["shape"][-1])
 
     @property
@@ -108,6 +109,11 @@ class TfliteTrainer(StatefulTrainer):
         if self._scores or not (self._by_class or self._binary):
             return "scores"
         return "softmax" if self._by_class else "sigmoid"
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the numbers in the inputs do not decide how long `infer` computes."""
+        return self._is_steady
 
     @property
     def declared_loss(self) -> str:

@@ -16,8 +16,23 @@ from typing import Final
 
 from fedbus.errors import TrainingError, WireError
 from fedbus.frameworks.tflite.flatbuffer import Reader, Record
-from fedbus.frameworks.tflite.flatbuffer_schema import DTYPES, IDENTIFIER, SCHEMA, UNIONS, VERSION
-from fedbus.frameworks.tflite.graph import File, Subgraph, operator_behind, size_of, text, within
+from fedbus.frameworks.tflite.flatbuffer_schema import (
+    DTYPES,
+    IDENTIFIER,
+    SCHEMA,
+    UNIONS,
+    UNSTEADY,
+    VERSION,
+)
+from fedbus.frameworks.tflite.graph import (
+    File,
+    Subgraph,
+    builtin_of,
+    operator_behind,
+    size_of,
+    text,
+    within,
+)
 from fedbus.frameworks.tflite.signatures import SignatureFacts, TensorFacts, TfliteFacts
 
 _NAME: Final = r"[!-~]{1,128}"
@@ -41,6 +56,7 @@ class _Model:
         self._model = model = reader.root(IDENTIFIER, "model")
         self._file = File(model, reader.size)
         self._graphs: list[Record] = model.get("subgraphs", [])
+        self._calls: list[list[int]] = []
 
     def facts(self) -> TfliteFacts:
         version = self._model.get("version", 0)
@@ -52,11 +68,11 @@ class _Model:
                 f"{MAX_SUBGRAPHS} subgraphs and at least one buffer belong there"
             )
         self._check_buffers()
-        calls = [
+        self._calls = [
             [*Subgraph(f"subgraph {n}", graph, self._file).check()]
             for n, graph in enumerate(self._graphs)
         ]
-        _check_calls(calls)
+        _check_calls(self._calls)
         custom = {
             text(c["custom_code"], "custom_code") for c in self._file.codes if "custom_code" in c
         }
@@ -80,11 +96,24 @@ class _Model:
     def _main(self) -> SignatureFacts:
         graph = self._graphs[0]
         self._file.spend("subgraph 0", len(graph.get("inputs", ())) + len(graph.get("outputs", ())))
-        sides = (
+        inputs, outputs = (
             {name: self._tensor(graph, index) for name, index in _tensor_names(graph, side)}
             for side in ("inputs", "outputs")
         )
-        return SignatureFacts(*sides)
+        return SignatureFacts(inputs, outputs, self._is_steady(0))
+
+    def _is_steady(self, number: int) -> bool:
+        """Return whether no operator of a checked subgraph, or one that it calls, is unsteady."""
+        left, seen = [number], set[int]()
+        while left:
+            if (at := left.pop()) in seen:
+                continue
+            seen.add(at)
+            left += self._calls[at]
+            used = {each.get("opcode_index", 0) for each in self._graphs[at].get("operators", [])}
+            if any(builtin_of(self._file.codes[index]) in UNSTEADY for index in used):
+                return False
+        return True
 
     def _tensor(self, graph: Record, index: int) -> TensorFacts:
         tensor = graph["tensors"][index]
@@ -111,11 +140,11 @@ class _Model:
             number = signature.get("subgraph_index", 0)
             within(where, number, self._graphs, "subgraphs")
             where, graph = f"signature {key!r}", self._graphs[number]
-            sides = (
+            inputs, outputs = (
                 dict(self._named(f"{where}, {side}", signature.get(side, []), graph, side))
                 for side in ("inputs", "outputs")
             )
-            found[key] = SignatureFacts(*sides)
+            found[key] = SignatureFacts(inputs, outputs, self._is_steady(number))
         return found
 
     def _named(
