@@ -23,7 +23,8 @@ from fedbus_repository.stores.opening import database_of, open_store
 from fedbus_repository.stores.records import StoredJob
 from fedbus_repository.stores.sqlite.database import DATABASE
 from fedbus_repository.stores.sqlite.store import SqliteStore
-from tests.repository.harness import JOB, begin, commit_next, commit_private
+from tests.page_commands import commands_of, run_line
+from tests.repository.harness import AT, JOB, begin, commit_next, commit_private
 from tests.repository.operations.seeded_store import PRIVATE_JOB, seeded_store
 
 Damage = Callable[[Path], None]
@@ -56,7 +57,7 @@ def test_an_intact_store_is_reported_as_such(folder: Path) -> None:
     assert found["records"] == {
         "lease": 1,
         "job": 2,
-        "change of a name": 1,
+        "name change": 1,
         "version": 6,
         "file": 3,
         "ledger entry": 1,
@@ -65,7 +66,27 @@ def test_an_intact_store_is_reported_as_such(folder: Path) -> None:
     }
     assert found["blobs"] == len(list((folder / "blobs").glob("??/*")))
     assert found["unneeded_blobs"] == 0
-    assert "is intact" in run("check", folder).stdout
+    said = run("check", folder).stdout
+    assert "2 jobs, 1 name change, 6 versions" in said
+    assert "is intact" in said
+
+
+def test_the_page_of_stores_runs_as_printed(tmp_path: Path) -> None:
+    """Each line of its section, on a store that no repository uses."""
+    data = tmp_path / "data"
+    store = SqliteStore(data, durable=False, now=lambda: AT)
+    begin(store)
+    commit_next(store, 1.0)
+    store.close()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    said = [
+        run_line(line, DATA=str(data), FOLDER=str(tmp_path), PATH=path)
+        for line in commands_of("stores.md", "Check, back up, restore, move")
+    ]
+    assert f"{data} is intact" in said[0]
+    assert f"{tmp_path / 'backup'} is intact" in said[2]
+    assert said[3].startswith(f"restored {tmp_path / 'backup'} to {tmp_path / 'restored'}: ")
+    assert said[4].startswith(f"migrated {tmp_path / 'restored'} to {tmp_path / 'moved'}: ")
 
 
 def _overwrite_page(folder: Path) -> None:

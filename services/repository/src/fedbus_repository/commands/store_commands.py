@@ -14,6 +14,7 @@ from fedbus.cli.context import AsJson
 from fedbus.cli.output import display
 from fedbus.core import clock
 from fedbus.errors import SettingsError
+from fedbus.text import counted
 from fedbus_repository.operations.backup_folder import BackupReader, BackupWriter, is_backup
 from fedbus_repository.operations.restored_records import (
     ledger_warning,
@@ -176,13 +177,12 @@ def _report(result: CopyResult, done: str, *, as_json: bool) -> None:
     size, new = display.format_size(result.blob_bytes), result.copied_blobs
     display.show(f"{result.blobs} blobs of {size}, {new} of them copied now; all are verified")
     for kind, digest in result.digests.items():
-        display.show(
-            f"  {kind}: {result.counts[kind]} records of digest {digest[:16]} on both sides"
-        )
+        records = counted(result.counts[kind], "record")
+        display.show(f"  {kind}: {records} of digest {digest[:16]} on both sides")
 
 
 def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {kind}{'s' * (count != 1)}" for kind, count in counts.items())
+    return ", ".join(counted(count, kind) for kind, count in counts.items())
 
 
 class _Progress:

@@ -77,7 +77,7 @@ KINDS: Final[dict[str, type[Any]]] = {
     "ledger entry": EntryFacts,
     "configuration": StoredConfiguration,
     "document": StoredDocument,
-    "change of a name": NameChange,
+    "name change": NameChange,
 }
 _NAMES: Final = {kind: name for name, kind in KINDS.items()}
 
