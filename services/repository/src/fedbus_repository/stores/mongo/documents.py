@@ -16,6 +16,7 @@ from fedbus.wire.messages.model_requests import Derivation
 from fedbus.wire.privacy import LedgerEntry, PrivacySpent
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy, StrategyState
+from fedbus_repository.stores.damaged_records import number_of, of_type
 from fedbus_repository.stores.ledger_records import EntryFacts
 from fedbus_repository.stores.record_database import NewJob
 from fedbus_repository.stores.records import HistoryEntry, JobEnd, Lease, StoredJob, Version
@@ -81,15 +82,18 @@ def version_document(
 def version_of(document: Document) -> Version:
     """Return the version of a document."""
     return Version(
-        model=document["model"],
-        version=document["version"],
+        model=of_type(str, document["model"], "model"),
+        version=of_type(int, document["version"], "version"),
         parent=document["parent"],
-        weights=BlobRef(**document["weights"]),
-        spec=BlobRef(**document["spec"]),
+        weights=_blob_ref(document, "weights"),
+        spec=_blob_ref(document, "spec"),
         job=document.get("job"),
         round=document.get("round", 0),
-        contributors=document["contributors"],
-        metrics={each["name"]: each["value"] for each in document["metrics"]},
+        contributors=of_type(int, document["contributors"], "contributors"),
+        metrics={
+            of_type(str, each["name"], "metrics"): number_of(each["value"], "metrics")
+            for each in document["metrics"]
+        },
         evaluated=bool(document["evaluated"]),
         pinned=bool(document["pinned"]),
         kept=bool(document["kept"]),
@@ -156,8 +160,8 @@ def stored_job_of(document: Document, base: Version, last: Version | None) -> St
     return StoredJob(
         job=document["_id"],
         model=document["model"],
-        file=document["file"],
-        secret=document["secret"],
+        file=of_type(bytes, document["file"], "file"),
+        secret=of_type(bytes, document["secret"], "secret"),
         ended=end_of(document),
         base=base,
         latest=last or base,
@@ -223,6 +227,13 @@ def facts_of(document: Document) -> EntryFacts:
 
 def _packed_facts(facts: EntryFacts) -> dict[str, Any]:
     return {"entry": codec.pack(facts.entry), "spent": codec.pack(facts.spent)}
+
+
+def _blob_ref(document: Document, name: str) -> BlobRef:
+    stated = document[name]
+    return BlobRef(
+        digest=of_type(str, stated["digest"], name), size=of_type(int, stated["size"], name)
+    )
 
 
 def _listed(metrics: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -45,7 +45,9 @@ class JobCollection(VersionCollection, LedgerCollection):
             return None
         self._settle(found)
         base = self.version(found["model"], found["base"])
-        assert base is not None  # noqa: S101 - versions are never deleted
+        if base is None:  # versions are never deleted
+            model, number = found["model"], found["base"]
+            raise LookupError(f"job {name}: version {number} of model {model} is missing")
         return stored_job_of(found, base, self.last_of_job(name))
 
     def newest_of_origin(self, digest: str) -> EarlierSubmission | None:

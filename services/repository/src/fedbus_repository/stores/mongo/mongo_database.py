@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from fedbus.digest import digest_of
 from fedbus.errors import StoreError
+from fedbus_repository.stores.damaged_records import damage_as_store_errors
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.mongo.collections import Collections
 from fedbus_repository.stores.mongo.connection import MongoConnection
@@ -49,6 +50,8 @@ class MongoRecordDatabase:
     ) -> None:
         self.lock = threading.RLock()
         self._connection, self._on_step = connection, on_step
+        settings = connection.settings
+        self._place = f"the database {settings.database_name} at {settings.address}"
         self._owner = Ownership(connection, owner_seconds)
         self._owner.take()
         try:
@@ -60,7 +63,7 @@ class MongoRecordDatabase:
     @contextmanager
     def reading(self, operation: str) -> Iterator[MongoRecords]:
         """Read consistently: no other thread writes meanwhile."""
-        with self.lock:
+        with self.lock, damage_as_store_errors(operation, self._place):
             self._owner.check(operation)
 
             def on_step(step: str) -> None:
@@ -129,11 +132,11 @@ def read_documents_version(connection: MongoConnection) -> Mapping[str, Any] | N
         StoreError: It is not the version that this process reads and writes.
     """
     found = connection.run("opening the store", lambda db: db[STATE].find_one(VERSION_OF_DOCUMENTS))
-    if found is not None and found["version"] != DOCUMENTS:
+    if found is not None and found.get("version") != DOCUMENTS:
         settings = connection.settings
         raise StoreError(
             f"MongoDB at {settings.address}: the documents of database {settings.database_name} are"
-            f" of version {found['version']}, not {DOCUMENTS}; run the fedbus version that wrote"
-            " them"
+            f" of version {found.get('version')}, not {DOCUMENTS}; run the fedbus version that"
+            " wrote them"
         )
     return found

@@ -139,7 +139,7 @@ class Ownership:
             found = self._find()
             if found is None:
                 return
-            if (found["token"], found["beats"]) != (other["token"], other["beats"]):
+            if any(found.get(name) != other.get(name) for name in ("token", "beats")):
                 raise self._in_use(found)
 
     def _find(self) -> dict[str, Any] | None:

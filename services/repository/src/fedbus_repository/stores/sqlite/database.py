@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.errors import StoreError
+from fedbus_repository.stores.damaged_records import damage_as_store_errors
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.sqlite.database_faults import (
     check_not_lost,
@@ -122,7 +123,10 @@ class Database:
     @contextmanager
     def _errors_as_store_errors(self, operation: str) -> Iterator[None]:
         try:
-            with os_errors_as_store_errors(self.folder, operation):
+            with (
+                os_errors_as_store_errors(self.folder, operation),
+                damage_as_store_errors(operation, str(self._path)),
+            ):
                 yield
         except sqlite3.Error as error:
             raise error_of_sqlite(operation, self._path, error) from error

@@ -42,7 +42,8 @@ class JobRows(VersionRows, LedgerRows):
         continues, forgotten, strategy, noise_key = rest
         end = None if phase == "running" else JobEnd(job=name, phase=phase, reason=reason, at=ended)
         base = self.version(model, base_version)
-        assert base is not None  # noqa: S101 - version rows are never deleted
+        if base is None:  # version rows are never deleted
+            raise LookupError(f"job {name}: version {base_version} of model {model} is missing")
         last = self.last_of_job(name)
         return StoredJob(
             job=name,
