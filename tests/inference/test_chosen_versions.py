@@ -7,6 +7,7 @@ from fedbus.wire.documents import ModelAliases
 from fedbus.wire.messages import RequestRefused, ShowModel
 from fedbus_inference.keys import LookupTimeout, Prediction, VersionQuestion
 from fedbus_inference.local_requests import RefusalKind
+from fedbus_inference.open_inference.model_metadata import chosen_version
 from fedbus_inference.prediction_queue import PredictionQueue
 from fedbus_inference.settings import InferenceSettings
 from fedbus_inference.version_lookup import LOOKUP_SECONDS, MAX_LOOKUPS
@@ -172,6 +173,16 @@ def test_an_alias_answers_and_is_followed_in_both_directions() -> None:
         harness.ask(model="sum@production")
         harness.settle()
         assert versions(harness) == [version]
+
+
+def test_the_status_knows_the_newest_version_by_its_word() -> None:
+    """`digits@latest/ready` of HTTP and gRPC says what a request to `digits@latest` gets."""
+    harness = Harness()
+    harness.serve(3)
+    status = harness.core.status("sum")
+    assert status is not None
+    assert chosen_version(status, "latest") is chosen_version(status, "3")
+    assert chosen_version(status, "latest") is not None
 
 
 def test_an_older_document_of_aliases_changes_nothing() -> None:

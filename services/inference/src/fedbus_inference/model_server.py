@@ -118,6 +118,8 @@ class ModelServer:
             found |= {each.version: each for each in slot.statuses() if not _is_ready(found, each)}
         versions = tuple(found[version] for version in sorted(found))
         aliases = {name: named.version for name, named in self._aliases.items()}
+        if self._latest is not None:
+            aliases[LATEST] = self._latest.version
         reason = ""
         if self.version is None:
             reason = self._default.updater.problem or "the first version is being loaded"

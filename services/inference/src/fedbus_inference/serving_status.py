@@ -33,7 +33,7 @@ class ModelStatus:
         default: The version that answers requests without a version choice; None: not ready.
         versions: Each version that is loaded or being loaded, ordered by number.
         reason: Why there is no default version yet; empty if there is one.
-        aliases: The version that each alias names.
+        aliases: The version that each alias names, and `latest` the newest one.
     """
 
     model: str
