@@ -172,7 +172,9 @@ requests are one job; so are equal files of one `training_id`. A controller with
     (
         "Inference service",
         inference(),
-        """Predictions: the Open Inference Protocol v2, TensorFlow Serving's JSON.
+        """Predictions: the Open Inference Protocol v2, TensorFlow Serving's JSON. `{model}` may name a version, as
+`digits@production`; without tokens the API can be open on a loopback address (`FEDBUS_HTTP_OPEN=true`). Requests,
+answers, gRPC and examples: [inference.md](inference.md).
 """,
     ),
     (
