@@ -124,3 +124,32 @@ values = st.recursive(
 def test_what_json_wrote_is_read_as_it_was(value: object) -> None:
     """Strict does not mean picky."""
     assert read_json(json.dumps(value, ensure_ascii=True).encode()) == value
+
+
+written = st.lists(
+    st.sampled_from(
+        [*'[]{},:"01e+-. ', "9" * 16, "null", "NaN", "a", "\\u00", "\\ud800", "\\", "\0"]
+    ),
+    max_size=12,
+).map("".join)
+
+
+@given(
+    written
+    | st.lists(st.floats() | st.integers()).map(lambda numbers: json.dumps({"x": numbers}))
+    | st.from_regex(r"\A\[-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?\]\Z")
+)
+def test_numbers_are_read_the_same_by_both_parsers(text: str) -> None:
+    """The one in Rust reads what is short and plain; a second name is beyond it."""
+    outcomes: list[list[object]] = []
+    for data in (text.encode(), f'[{text}, "", ""]'.encode()):
+        try:
+            outcomes.append([read_json(data)])
+        except WireError:
+            outcomes.append([])
+    plain, careful = outcomes
+    match careful:
+        case [[value, "", ""]]:
+            assert repr(plain) == repr([value])
+        case _:
+            assert not plain

@@ -15,8 +15,8 @@ from fedbus.limits import MAX_DIMENSIONS
 from fedbus.model.layout import DTYPES, Array, dtype_name
 from fedbus.text import listed
 from fedbus_inference.array_checks import (
+    cast_floats,
     check_count,
-    check_finite,
     check_normalized,
     check_range,
     element_path,
@@ -136,13 +136,13 @@ def _check_level(level: list[Any], shape: list[int], where: str) -> None:
 
 
 def _array_of(numbers: list[Any], shape: tuple[int, ...], dtype: str, where: str) -> Array:
-    if np.dtype(dtype).kind == "f":
+    target = np.dtype(dtype)
+    if target.kind == "f":
         try:
-            with np.errstate(over="ignore"):  # check_finite names the element
-                array = np.array(numbers, dtype)
+            array = np.array(numbers, np.float64).reshape(shape)
         except OverflowError as error:
             raise WireError(f"{where} contain a whole number too large for {dtype}") from error
-        return check_finite(array.reshape(shape), where)
+        return cast_floats(array, target, where)
     whole = [_whole(number, at, shape, dtype, where) for at, number in enumerate(numbers)]
     check_range(min(whole), max(whole), dtype, where)
     return np.array(whole, dtype).reshape(shape)
@@ -171,11 +171,8 @@ def _raw_array(dtype: object, stated: object, data: bytes, max_elements: int, wh
 
 def _cast(array: Array, dtype: str, where: str) -> Array:
     target = np.dtype(dtype)
-    if array.dtype == target and target.kind == "f":
-        return check_finite(array, where)
     if target.kind == "f":
-        with np.errstate(over="ignore"):  # check_finite names the element
-            return check_finite(array.astype(target, copy=False), where)
+        return cast_floats(array, target, where)
     if array.dtype.kind == "f":
         broken = ~np.isfinite(array) | (array != np.trunc(array))
         if broken.any():

@@ -3,14 +3,21 @@
 The reader is strict where JSON is vague, so that the same bytes have one meaning everywhere: UTF-8
 (with or without a byte order mark), no key twice, no NaN, no overlong or infinite number, no deep
 nesting, one value. Limits are checked before any value is built.
+
+Most requests for a prediction are long lists of numbers with a single name. Where a count of their
+brackets and quotation marks shows that they break no limit, a parser in Rust reads them ten times
+as fast as Python's; what it refuses is read again here, which says where the fault is.
 """
 
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic_core import from_json
 
 from fedbus.errors import WireError
 from fedbus.limits import MAX_MESSAGE_BYTES
@@ -23,8 +30,10 @@ Place = tuple[str | int, ...]
 
 # An unclosed string extends to the end of the text, which keeps the scan linear.
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
-# Numbers that may exceed a limit; all others are parsed by json itself, which is faster.
-_LONG_NUMBER = re.compile(rb"[0-9]{%d}|[eE]\+?[0-9]{3}" % (MAX_DIGITS + 1))
+# Numbers that may exceed a limit, once their digits are zeros. All others are left to the parser,
+# which is faster.
+_ZEROS = bytes.maketrans(b"123456789E", b"000000000e")
+_LONG_NUMBERS = (b"0" * (MAX_DIGITS + 1), b"e000", b"e+000")
 _OTHER_ENCODINGS = (
     (b"\xff\xfe\0\0", "UTF-32"),
     (b"\0\0\xfe\xff", "UTF-32"),
@@ -33,6 +42,8 @@ _OTHER_ENCODINGS = (
 )
 _WIDE = 2
 """Leading bytes to test: in UTF-16 without a byte order mark one of them is zero."""
+_ONE_STRING = 2
+"""Quotation marks of a text in which no name can be given twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +61,13 @@ def read_tree(data: bytes, max_bytes: int = MAX_MESSAGE_BYTES) -> tuple[object, 
     """
     if len(data) > max_bytes:
         raise WireError(f"expected at most {max_bytes} bytes, got {len(data)}")
+    careful = _may_have_long_numbers(data)
+    if not careful and _is_plain(data):
+        with suppress(ValueError):
+            return from_json(data, allow_inf_nan=False), False
     text = _decoded(data)
     if _deeper_than(MAX_DEPTH, text):
         raise WireError(f"expected at most {MAX_DEPTH} levels of nesting, got more")
-    careful = _LONG_NUMBER.search(data) is not None
     values = _Values()
     try:
         tree: object = json.loads(
@@ -112,6 +126,16 @@ def _decoded(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise WireError(f"expected UTF-8, got another byte at {error.start}") from error
+
+
+def _may_have_long_numbers(data: bytes) -> bool:
+    zeros = data.translate(_ZEROS)
+    return any(number in zeros for number in _LONG_NUMBERS)
+
+
+def _is_plain(data: bytes) -> bool:
+    """Return whether a text has too few brackets and names to break a limit with them."""
+    return data.count(b"[") + data.count(b"{") <= MAX_DEPTH and data.count(b'"') <= _ONE_STRING
 
 
 def _deeper_than(limit: int, text: str) -> bool:
