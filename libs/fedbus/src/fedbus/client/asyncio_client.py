@@ -141,7 +141,8 @@ class Client(JobMethods, ModelMethods, VersionNameMethods):
             before = await fed.infer("digits@3", x[:8])
 
         Args:
-            model: The model's name; with `@3`, `@production` or `@TAG` the version that answers.
+            model: The model's name; with `@3`, `@production` or `@TAG` the version that answers,
+                with `@latest` the newest one where the service follows an alias.
             inputs: One row or a batch, as the agents' pipelines make them; at most 1 MiB in all.
 
         Raises:

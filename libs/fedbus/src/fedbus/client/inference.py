@@ -44,13 +44,18 @@ def encode(inputs: ArrayLike) -> bytes:
 def target_of(model: str) -> str:
     """Return the level of the request's topic for `MODEL`, `MODEL@3` or `MODEL@ALIAS`.
 
+    `MODEL@latest` stays as it is: what a model's name alone means is for the service to say.
+
     Raises:
         SettingsError: it is none of these.
     """
     try:
-        return str(parse_version_choice(model)) if "@" in str(model) else model_name(model)
+        if "@" not in str(model):
+            return model_name(model)
+        parse_version_choice(model)
     except WireError as error:
         raise SettingsError(str(error)) from error
+    return model
 
 
 async def infer(connection: ClientConnection, model: str, inputs: ArrayLike) -> InferenceResult:
