@@ -13,7 +13,7 @@ from fedbus.number_text import format_against
 _MAX_NORMALIZED = 1 + 1e-6
 """The tolerance of agents for normalized rows; see `fedbus.data.format.check_batch`."""
 
-_MOST = {np.dtype(name).char: float(np.finfo(name).max) for name in ("f2", "f4", "f8")}
+_GREATEST = {np.dtype(name).char: float(np.finfo(name).max) for name in ("f2", "f4", "f8")}
 """The greatest number of each floating-point dtype."""
 
 _RANGE_TOLERANCE = 1e-6
@@ -45,7 +45,7 @@ def cast_floats(array: Array, target: np.dtype[Any], where: str = "inputs") -> A
     It is not copied if it has that dtype.
     """
     low, high = bounds_of(array)
-    most = _MOST[target.char]
+    most = _GREATEST[target.char]
     if -most <= low and high <= most:  # neither is NaN
         return array.astype(target, copy=False)
     with np.errstate(over="ignore"):  # a number just above the bound may be rounded down to it
