@@ -1,11 +1,12 @@
 """Backup of a store: a folder with a manifest, one file of records, and blobs by their digest.
 
-    manifest.json    what it is, when it was made, counts and digests
-    records.dump     all records in their canonical encoding, one after the other
+    manifest.json    what it is, when it was made, its file of records, counts and digests
+    records-a.dump   all records in their canonical encoding, one after the other
     blobs/ab/…       blobs, named by their BLAKE3 digest
 
 The manifest is written last: a folder without one is an unfinished backup. A later backup into the
-same folder copies only new blobs.
+same folder copies only new blobs, and writes its records to `records-b.dump`: until its manifest
+takes the place of the earlier one, the earlier backup is whole.
 """
 
 import json
@@ -18,7 +19,13 @@ from typing import Any, Final
 
 import msgpack
 
-from fedbus.atomic_write import PRIVATE, atomic_write, open_atomic, os_errors_as_store_errors
+from fedbus.atomic_write import (
+    PRIVATE,
+    atomic_write,
+    open_atomic,
+    os_errors_as_store_errors,
+    temporary_path,
+)
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.core.blob_io import BlobSource
 from fedbus.digest import hasher
@@ -34,7 +41,7 @@ from fedbus_repository.stores.dumped_records import (
 from fedbus_repository.stores.files import blob_path
 
 MANIFEST: Final = "manifest.json"
-RECORDS: Final = "records.dump"
+RECORDS: Final = ("records-a.dump", "records-b.dump")
 FORMAT: Final = 1
 _BLOCK_BYTES = 1024 * 1024
 _MAX_MANIFEST_BYTES = 2**20
@@ -47,6 +54,7 @@ class BackupManifest:
 
     made: Timestamp
     source: str
+    records: str
     counts: dict[str, int]
     digests: dict[str, str]
 
@@ -62,22 +70,25 @@ class BackupWriter:
     def __init__(self, folder: Path, *, source: str, made: Timestamp) -> None:
         self._folder, self._source, self._made = folder, source, made
         self._needed: set[str] = set()
+        self._records = RECORDS[0]
         with os_errors_as_store_errors(folder, "preparing the backup"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            strangers = sorted(
-                {path.name for path in folder.iterdir()} - {MANIFEST, RECORDS, "blobs"}
-            )
-        if strangers and not is_backup(folder):
+            files = [folder / name for name in (MANIFEST, *RECORDS)]
+            own = {"blobs", *(each.name for path in files for each in (path, temporary_path(path)))}
+            strangers = sorted({path.name for path in folder.iterdir()} - own)
+        if is_backup(folder):
+            earlier = _read_manifest(folder).records
+            self._records = next(name for name in RECORDS if name != earlier)
+        elif strangers:
             raise StoreError(
                 f"{folder}: expected a new or empty folder, or an earlier backup; it has"
                 f" {', '.join(strangers[:3])}"
             )
 
     def add_records(self, records: Iterable[DumpedRecord]) -> None:
-        """Write the file of records; the old manifest, which no longer describes it, is removed."""
+        """Write the file of records, beside that of an earlier backup."""
         with os_errors_as_store_errors(self._folder, "writing the backup"):
-            (self._folder / MANIFEST).unlink(missing_ok=True)
-            path, self._digest = self._folder / RECORDS, DumpDigest()
+            path, self._digest = self._folder / self._records, DumpDigest()
             with open_atomic(path, mode=PRIVATE, durable=True) as file:
                 for record in records:
                     file.write(msgpack.packb(self._digest.add(record)))
@@ -107,14 +118,15 @@ class BackupWriter:
 
     def reader(self) -> "BackupReader":
         """Open the file of records that was written."""
-        return BackupReader(self._folder, finished=False)
+        return BackupReader(self._folder, unfinished=self._records)
 
     def finish(self) -> None:
-        """Write the manifest, and delete blobs that only an earlier backup needed."""
+        """Write the manifest, and delete what only an earlier backup needed."""
         manifest = {
             "format": FORMAT,
             "made": self._made,
             "source": self._source,
+            "records": self._records,
             "counts": dict(self._digest.counts),
             "digests": self._digest.digests,
             "blobs": len(self._needed),
@@ -122,21 +134,27 @@ class BackupWriter:
         text = json.dumps(manifest, indent=2) + "\n"
         with os_errors_as_store_errors(self._folder, "writing the backup"):
             atomic_write(self._folder / MANIFEST, text.encode(), mode=PRIVATE, durable=True)
-            for path in (self._folder / "blobs").glob("??/*"):
-                if path.name not in self._needed:
+            needed = {*self._needed, self._records}
+            others = [self._folder / name for name in RECORDS]
+            for path in (*others, *(self._folder / "blobs").glob("??/*")):
+                if path.name not in needed:
                     with suppress(OSError):
-                        path.unlink()
+                        path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Do nothing: no file is open."""
 
 
 class BackupReader:
-    """A `StoreReader` of a backup; raise StoreError if the folder has no finished one."""
+    """A `StoreReader` of a backup; raise StoreError if the folder has no finished one.
 
-    def __init__(self, folder: Path, *, finished: bool = True) -> None:
+    `unfinished` is the file of records of one that is being written.
+    """
+
+    def __init__(self, folder: Path, *, unfinished: str | None = None) -> None:
         self._folder = folder
-        self.manifest = _read_manifest(folder) if finished else None
+        self.manifest = None if unfinished else _read_manifest(folder)
+        self._path = folder / (self.manifest.records if self.manifest else unfinished or "")
 
     @property
     def place(self) -> str:
@@ -145,7 +163,7 @@ class BackupReader:
 
     def records(self) -> Iterator[DumpedRecord | UnreadableRecord]:
         """Read every record; the first that is damaged is the last that can be read."""
-        path = self._folder / RECORDS
+        path = self._path
         try:
             with path.open("rb") as file:
                 for number, packed in enumerate(_unpacked(file), start=1):
@@ -166,7 +184,7 @@ class BackupReader:
                 return  # reported as a record
             found.add(record)
         if found.digests != self.manifest.digests or found.counts != self.manifest.counts:
-            yield f"{self._folder / RECORDS} differs from what {MANIFEST} states"
+            yield f"{self._path} differs from what {MANIFEST} states"
 
     def blobs(self) -> Iterator[tuple[str, int]]:
         """Return digest and size of every blob."""
@@ -209,7 +227,9 @@ def _read_manifest(folder: Path) -> BackupManifest:
             )
         counts = {str(kind): int(count) for kind, count in read["counts"].items()}
         digests = {str(kind): str(digest) for kind, digest in read["digests"].items()}
-        return BackupManifest(str(read["made"]), str(read["source"]), counts, digests)
+        if (records := read["records"]) not in RECORDS:
+            raise StoreError(f"{path}: records: expected one of {', '.join(RECORDS)}")
+        return BackupManifest(str(read["made"]), str(read["source"]), records, counts, digests)
     except FileNotFoundError as error:
         raise StoreError(f"no backup in {folder}: expected a file {MANIFEST}") from error
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:

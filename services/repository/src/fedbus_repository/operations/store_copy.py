@@ -7,12 +7,14 @@ begins again with what the store holds then.
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Final, Protocol
 
 import msgpack
 
+from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.errors import StoreError
 from fedbus_repository.stores.dumped_records import (
     DumpDigest,
@@ -58,7 +60,8 @@ class RecordSpool:
     ) -> None:
         self.digest = DumpDigest()
         self.blobs: dict[str, int | None] = {}
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
+        with self._disk_errors():
+            self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
         for record in records:
             if isinstance(record, UnreadableRecord):
                 raise StoreError(
@@ -68,7 +71,11 @@ class RecordSpool:
             changed = change(record)
             for digest, size in referenced_blobs(changed).items():
                 self.blobs[digest] = size or self.blobs.get(digest)
-            self._file.write(msgpack.packb(self.digest.add(changed)))
+            packed = msgpack.packb(self.digest.add(changed))
+            with self._disk_errors():
+                self._file.write(packed)
+        with self._disk_errors():
+            self._file.flush()
 
     def read(self) -> Iterator[DumpedRecord]:
         """Read the records again."""
@@ -79,6 +86,10 @@ class RecordSpool:
     def close(self) -> None:
         """Delete the file."""
         self._file.close()
+
+    def _disk_errors(self) -> AbstractContextManager[None]:
+        folder = Path(tempfile.gettempdir())
+        return os_errors_as_store_errors(folder, "copying records (TMPDIR sets another folder)")
 
 
 def copy_store(

@@ -19,6 +19,7 @@ from fedbus_repository.stores.dumped_records import (
 )
 from fedbus_repository.stores.files import blob_path
 from fedbus_repository.stores.sqlite.database import DATABASE, lock_folder
+from fedbus_repository.stores.sqlite.database_faults import error_of_sqlite
 from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
 from fedbus_repository.stores.sqlite.tables import SCHEMA
 
@@ -132,17 +133,20 @@ class SqliteReader:
 
     def _connect(self) -> sqlite3.Connection:
         # A store on a read-only disk, whose WAL cannot be opened, is read without it.
-        uri = self._path.absolute().as_uri()
         writable = os.access(self._folder, os.W_OK)
-        mode = "mode=ro" if writable or self._wal_exists() else "mode=ro&immutable=1"
         try:
-            db = sqlite3.connect(f"{uri}?{mode}", uri=True, isolation_level=None)
-            (found,) = db.execute("PRAGMA user_version").fetchone()
-            self._begin(db)
+            db, found = self._begun("" if writable or self._wal_exists() else "&immutable=1")
         except sqlite3.Error as error:
-            raise StoreError(
-                f"{self._path}: {error}; restore the store from a backup: `fedbus store restore`"
-            ) from error
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or self._wal_exists():
+                raise error_of_sqlite("reading the store", self._path, error) from error
+            # The disk is too full for the file beside the WAL, which a running repository has made
+            # already: no repository uses the store, and none may begin to.
+            if self._lock_fd < 0:
+                self._lock_fd = lock_folder(self._folder / "lock")
+            try:
+                db, found = self._begun("&immutable=1")
+            except sqlite3.Error as again:
+                raise error_of_sqlite("reading the store", self._path, again) from again
         if found != SCHEMA:
             db.close()
             raise StoreError(
@@ -150,6 +154,18 @@ class SqliteReader:
                 " repository once with this version of fedbus, which upgrades them"
             )
         return db
+
+    def _begun(self, options: str) -> tuple[sqlite3.Connection, int]:
+        """Connect and begin to read; return the schema of the tables as well."""
+        uri = f"{self._path.absolute().as_uri()}?mode=ro{options}"
+        db = sqlite3.connect(uri, uri=True, isolation_level=None)
+        try:
+            (found,) = db.execute("PRAGMA user_version").fetchone()
+            self._begin(db)
+        except sqlite3.Error:
+            db.close()
+            raise
+        return db, found
 
     def _hold(self) -> dict[str, FileBlob]:
         """Open the blobs that retention may delete next: an open file keeps its content."""

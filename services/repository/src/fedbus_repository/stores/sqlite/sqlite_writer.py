@@ -11,7 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from fedbus.atomic_write import atomic_write, os_errors_as_store_errors, sync_folder
+from fedbus.atomic_write import (
+    atomic_write,
+    os_errors_as_store_errors,
+    sync_folder,
+    temporary_path,
+)
 from fedbus.core.blob_io import BlobSource
 from fedbus.errors import StoreError
 from fedbus.wire.messages.model_trail import NameChange
@@ -38,7 +43,10 @@ class SqliteWriter:
     def __init__(self, folder: Path, *, of: str) -> None:
         self._folder = folder
         if (folder / DATABASE).exists():
-            raise StoreError(f"{folder} has a store already; name a folder that is new or empty")
+            whole = f", a whole copy of {of}" if (folder / COPY_NOTE).exists() else ""
+            raise StoreError(
+                f"{folder} has a store already{whole}; name a folder that is new or empty"
+            )
         with os_errors_as_store_errors(folder, "preparing the new store"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_fd = lock_folder(folder / "lock")
@@ -59,7 +67,9 @@ class SqliteWriter:
                     raise StoreError(
                         f"{self._folder} has an unfinished copy of {found}; name another folder"
                     )
-            elif strangers := sorted({each.name for each in self._folder.iterdir()} - {"lock"}):
+            own = {"lock", temporary_path(note).name}
+            found_names = {each.name for each in self._folder.iterdir()}
+            if not note.exists() and (strangers := sorted(found_names - own)):
                 raise StoreError(
                     f"{self._folder}: expected a new or empty folder; it has"
                     f" {', '.join(strangers[:3])}"
@@ -67,8 +77,9 @@ class SqliteWriter:
             atomic_write(note, of.encode(), durable=True)
 
     def add_records(self, records: Iterable[DumpedRecord]) -> None:
-        for name in (UNFINISHED, f"{UNFINISHED}-wal", f"{UNFINISHED}-shm"):
-            (self._folder / name).unlink(missing_ok=True)
+        with os_errors_as_store_errors(self._folder, "preparing the new store"):
+            for name in (UNFINISHED, f"{UNFINISHED}-wal", f"{UNFINISHED}-shm"):
+                (self._folder / name).unlink(missing_ok=True)
         database = Database(self._folder, name=UNFINISHED, owns_folder=False)
         try:
             with database.writing("writing records") as found:
