@@ -5,7 +5,7 @@
 TASK is a change of a store or a command on it. For each of its calls: a copy of a store, the task
 with this call and all later ones failing with ERROR (such as ENOSPC; KILL: the process dies), a
 check of what is there, then the task again, which must succeed. It prints the number of calls.
-STEP tries only every third call, for example.
+STEP 3 tries every third call.
 """
 
 import ctypes
@@ -251,7 +251,7 @@ def killed(act: Callable[[], object]) -> bool:
 
 
 def main(folder: Path, name: str, error: str, step: int = 1) -> None:
-    """Let each call of a task fail."""
+    """Make each call of a task fail."""
     library = ctypes.CDLL(os.environ["LD_PRELOAD"])
     library.fail_after.argtypes = (ctypes.c_long, ctypes.c_int)
     task, number = TASKS[name], 0 if error == "KILL" else getattr(errno, error)

@@ -27,6 +27,11 @@ T = TypeVar("T")
 MAX_HELD_BLOBS: Final = 200
 """Blobs that stay open, so that retention cannot take them away from the reader."""
 _DIGEST_CHARACTERS = 64
+_FULL_DISK_CODES: Final = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+}
 
 
 class SqliteReader:
@@ -137,16 +142,16 @@ class SqliteReader:
         try:
             db, found = self._begun("" if writable or self._wal_exists() else "&immutable=1")
         except sqlite3.Error as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or self._wal_exists():
+            if error.sqlite_errorcode & 0xFF not in _FULL_DISK_CODES or self._wal_exists():
                 raise error_of_sqlite("reading the store", self._path, error) from error
             # The disk is too full for the file beside the WAL, which a running repository has made
             # already: no repository uses the store, and none may begin to.
-            if self._lock_fd < 0:
-                self._lock_fd = lock_folder(self._folder / "lock")
             try:
+                if self._lock_fd < 0:
+                    self._lock_fd = lock_folder(self._folder / "lock")
                 db, found = self._begun("&immutable=1")
-            except sqlite3.Error as again:
-                raise error_of_sqlite("reading the store", self._path, again) from again
+            except (OSError, sqlite3.Error, StoreError):
+                raise error_of_sqlite("reading the store", self._path, error) from error
         if found != SCHEMA:
             db.close()
             raise StoreError(
