@@ -85,6 +85,7 @@ $ curl -fsS -H "$AUTH" -X PUT $REPOSITORY/models/digits/tags/first -d '{{"versio
 $ curl -fsS -H "$AUTH" -X PUT $REPOSITORY/models/digits/aliases/production -d '{{"version": 1, "expected": 0}}'
 $ curl -fsS -H "$AUTH" $REPOSITORY/models/digits/names/changes
 $ curl -fsS -H "$AUTH" $REPOSITORY/models/digits/lineage?relation=leaves
+$ curl -fsS -H "$AUTH" $REPOSITORY/model/digits/production?format=npz -o $FOLDER/digits.npz
 ```
 
 A job, its state, its file, its configuration; and an end to it:
@@ -116,10 +117,15 @@ end is answered with 416 and the size in `Content-Range`. `HEAD`, `If-Match` and
 
 An upload needs a `Content-Length`, is a form with one file or the file itself as the body, and leaves nothing if it
 breaks off. A compressed body (`Content-Encoding`) is refused with 415. Its space is reserved first: one that does not
-fit the disk is answered with 507 at once, before it is sent. With the header `Fedbus-Digest` (its BLAKE3 digest) it is
-written once, else twice, so that twice its size must be free; with `Content-Digest: sha-256=:BASE64:` (RFC 9530) that
-digest is checked. At most {MAX_UPLOADS_AT_ONCE} uploads are received at a time, further ones get 503 with
-`Retry-After`.
+fit the disk is answered with 507 at once, before it is sent. A file is written once, under the digest that it turns
+out to have; the files of a version are written twice, so twice their size must be free. With the header
+`Fedbus-Digest` a file must have this BLAKE3 digest, and with `Content-Digest: sha-256=:BASE64:` (RFC 9530) this one.
+At most {MAX_UPLOADS_AT_ONCE} uploads are received at a time, further ones get 503 with `Retry-After`.
+
+With `?format=npz` or `?format=safetensors` the weights of a version are sent as a file of named arrays, which NumPy and
+the package safetensors read without fedbus. Such a file is put together from ranges of the stored weights while it is
+sent: it needs no space, may have any size, and takes ranges as well. Encrypted versions have no readable arrays, and a
+model that only runs has none: 409.
 
 **Files are never executed.** The files of strategies, transformations, collectors and results are stored and sent back
 byte for byte. No service of fedbus loads, unpickles or runs one, whatever a client claims that it is. A program that

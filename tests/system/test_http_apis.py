@@ -243,10 +243,14 @@ async def test_the_page_of_http_runs_as_printed(tmp_path: Path) -> None:
         ("tag", "http.me"),
     ]
     assert [each["model_version"] for each in json.loads(said[10])["versions"]] == ["1"]
-    assert json.loads(said[11])["training_id"] == "digits-1"
-    assert json.loads(said[12])["status"] in {"TRAINING", "WAITING"}
-    assert json.loads(said[13]) == json.loads(demo_data.read("job.json"))
-    assert [each["model_name"] for each in json.loads(said[14])] == ["digits"]
-    assert json.loads(said[15])["status"] == "INTERRUPTED"
-    assert json.loads(said[16])["results"]["phase"] == "cancelled"
-    assert said[19] == await asyncio.to_thread((ROOT / "README.md").read_text, encoding="utf-8")
+    with np.load(tmp_path / "digits.npz") as arrays:
+        assert set(arrays) == {
+            each["name"] for each in json.loads(demo_data.read("model.json"))["layout"]
+        }
+    assert json.loads(said[12])["training_id"] == "digits-1"
+    assert json.loads(said[13])["status"] in {"TRAINING", "WAITING"}
+    assert json.loads(said[14]) == json.loads(demo_data.read("job.json"))
+    assert [each["model_name"] for each in json.loads(said[15])] == ["digits"]
+    assert json.loads(said[16])["status"] == "INTERRUPTED"
+    assert json.loads(said[17])["results"]["phase"] == "cancelled"
+    assert said[20] == await asyncio.to_thread((ROOT / "README.md").read_text, encoding="utf-8")

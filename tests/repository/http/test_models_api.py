@@ -12,7 +12,13 @@ import pytest
 pytest.importorskip("aiohttp")
 
 from fedbus.digest import digest_of
+from fedbus.model import safetensors
+from fedbus.model.blob import encode
+from fedbus.model.layout import Layout
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import TagVersion
+from fedbus_repository.stores.records import Version
+from tests.fedbus.frameworks.model_files_data import model_file
 from tests.repository.harness import (
     FILE,
     MODEL,
@@ -20,7 +26,10 @@ from tests.repository.harness import (
     begin,
     commit_next,
     commit_private,
+    plain,
     push,
+    push_of,
+    put,
     spec,
     weights,
 )
@@ -30,6 +39,8 @@ from tests.repository.http.repository_service import (
     repository_service,
     store_in,
 )
+from tests.repository.protected_jobs import ENCRYPTED
+from tests.repository.stores.test_named_versions import commit_encrypted
 
 
 @pytest.fixture
@@ -324,3 +335,63 @@ async def test_the_file_of_an_architecture_is_downloaded(service: RepositoryServ
     assert (await service.ask("GET", "/models/download/shell/model_faces_1"))[0] == 404
     for wrong in (MODEL, "model_1", "..%2f..%2fetc%2fpasswd"):
         assert (await service.ask("GET", f"/models/download/shell/{wrong}"))[0] in {400, 404}
+
+
+async def test_weights_are_downloaded_as_files_of_arrays(service: RepositoryService) -> None:
+    """Without fedbus they are read by NumPy or safetensors; ranges and tags work as for blobs."""
+    await add(service, 2.0)
+    path = f"/model/{MODEL}/latest"
+    status, body, headers = await service.ask_all("GET", f"{path}?format=npz")
+    assert (status, f'filename="{MODEL}-1.npz"' in headers["Content-Disposition"]) == (200, True)
+    with np.load(io.BytesIO(body)) as arrays:
+        assert {name: float(array.max()) for name, array in arrays.items()} == {
+            "bias": 2.0,
+            "weight": 2.0,
+        }
+    tail = {"Range": "bytes=-50"}
+    assert await service.ask("GET", f"{path}?format=npz", headers=tail) == (206, body[-50:])
+    known = {"If-None-Match": headers["ETag"]}
+    assert (await service.ask("GET", f"{path}?format=npz", headers=known))[0] == 304
+    assert (await service.ask("GET", path, headers=known))[0] == 200
+    status, body = await service.ask("GET", f"{path}?format=safetensors")
+    assert (status, float(safetensors.unpack(body)["weight"].max())) == (200, 2.0)
+    assert b'"version":"1"' in body
+    status, refused = await service.ask("GET", f"{path}?format=onnx")
+    assert (status, "plain, npz, safetensors" in refused["error"]) == (400, True)
+
+
+async def test_what_has_no_arrays_is_not_downloaded_as_a_file_of_arrays(tmp_path: Path) -> None:
+    """A damaged blob is no file of arrays either."""
+    store = store_in(tmp_path)
+    push(store, 0.0)
+    digest = store.latest()[0].weights.digest
+    store.close()
+    path = tmp_path / "data/blobs" / digest[:2] / digest
+    path.write_bytes(bytes(path.stat().st_size))
+    async with repository_service(tmp_path) as service:
+        for form in ("npz", "safetensors"):
+            status, refused = await service.ask("GET", f"/model/{MODEL}/1?format={form}")
+            assert (status, "damaged" in refused["error"]) == (404, True)
+        path.unlink()
+    async with repository_service(tmp_path) as service:
+        assert (await service.ask("GET", f"/model/{MODEL}/1?format=npz"))[0] == 404
+
+
+async def test_versions_without_arrays_say_so(tmp_path: Path) -> None:
+    """Ciphertexts, and the file of a model that only runs."""
+    store = store_in(tmp_path)
+    begin(store, strategy=ENCRYPTED)
+    commit_encrypted(store, b"ciphertexts")
+    file = model_file("plain.tflite")
+    runs = {"tflite": {"blob": plain(put(store, file))}}
+    stated = put(store, spec(model="runs", layout=(), architectures=runs))
+    empty = put(store, bytes(encode({}, Layout((), may_be_empty=True))))
+    pushed = store.push(push_of(stated, empty, model="runs"), (blob_ref_of(file),))
+    assert isinstance(pushed, Version)
+    store.close()
+    async with repository_service(tmp_path) as service:
+        status, refused = await service.ask("GET", f"/model/{MODEL}/latest?format=npz")
+        assert (status, "is encrypted" in refused["error"]) == (409, True), refused
+        assert (await service.ask("GET", f"/model/{MODEL}/latest"))[0] == 200
+        status, refused = await service.ask("GET", "/model/runs/1?format=safetensors")
+        assert (status, "only runs" in refused["error"]) == (409, True), refused

@@ -146,15 +146,8 @@ def metadata_of(pulled: VersionContents) -> dict[str, str]:
     `job` and `round` are those that made the version, where they are known: it was not pushed.
     """
     ref, facts = pulled.ref, pulled.facts
-    about = {
-        "format": "fedbus",
-        "model": ref.model,
-        "version": str(ref.version),
-        "digest": ref.weights.digest,
-    }
-    if facts is not None and facts.job is not None:
-        about |= {"job": facts.job, "round": str(facts.round)}
-    return about
+    made = (None, 0) if facts is None else (facts.job, facts.round)
+    return safetensors.version_metadata(ref.model, ref.version, ref.weights.digest, *made)
 
 
 def _own_file(form: str, pulled: VersionContents) -> bytes:

@@ -30,7 +30,8 @@ class BlobDownload:
 
     Attributes:
         source: The bytes; read in threads.
-        digest: Their BLAKE3 digest, which is the strong entity tag.
+        digest: What they are known by, which is the strong entity tag: their BLAKE3 digest, or of
+            a file that is made of a blob, that of the blob with what the file depends on.
         filename: The name that a client saves it under.
     """
 

@@ -6,7 +6,7 @@ enough to read and write without that package.
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -32,20 +32,35 @@ _ERRORS: Final = (
 
 def pack(weights: Weights, metadata: Mapping[str, str] | None = None) -> bytes:
     """Serialize arrays; `metadata` is text that is stored under `__metadata__`."""
+    rows = ((name, each.dtype.name, each.shape, each.nbytes) for name, each in weights.items())
+    little = (np.asarray(each, each.dtype.newbyteorder("<"), "C") for each in weights.values())
+    return b"".join((head_of(rows, metadata), *(each.tobytes() for each in little)))
+
+
+def head_of(
+    rows: Iterable[tuple[str, str, tuple[int, ...], int]], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """Return what is before the numbers, given name, dtype, shape and bytes of each array."""
     head: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    parts, at = [], 0
-    for name, array in weights.items():
-        little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
-        parts.append(little.tobytes())
-        head[name] = {
-            "dtype": _NAMES[array.dtype.name],
-            "shape": list(array.shape),
-            "data_offsets": [at, at + len(parts[-1])],
-        }
-        at += len(parts[-1])
+    at = 0
+    for name, dtype, shape, size in rows:
+        place = [at, at + size]
+        head[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": place}
+        at += size
     header = json.dumps(head, separators=(",", ":")).encode()
     header += b" " * (-len(header) % _ALIGNMENT_BYTES)
-    return b"".join((_LENGTH.pack(len(header)), header, *parts))
+    return _LENGTH.pack(len(header)) + header
+
+
+def version_metadata(
+    model: str, version: int, digest: str, job: str | None = None, round: int = 0
+) -> dict[str, str]:
+    """Return what the metadata of a file say of a version: text by name.
+
+    `job` and `round` are those that made it; None: it was pushed, or that is not known.
+    """
+    about = {"format": "fedbus", "model": model, "version": str(version), "digest": digest}
+    return about if job is None else {**about, "job": job, "round": str(round)}
 
 
 def unpack(data: bytes) -> dict[str, Array]:

@@ -20,6 +20,7 @@ from fedbus_repository.http.schemas import (
     StrategyDocument,
     TransformationDocument,
 )
+from fedbus_repository.http.weight_downloads import WeightDownloads
 from fedbus_repository.stores.base import Store
 
 UPLOADS = "http-uploads"
@@ -48,7 +49,7 @@ def repository_api(
     """
     access, folder = TokenFileAccess(tokens), UploadFolder(data / UPLOADS)
     handlers = RepositoryHandlers(
-        ModelHandlers(store, specs, folder, shell),
+        ModelHandlers(store, specs, WeightDownloads(store, specs), folder, shell),
         NameHandlers(store, access, shell),
         ResultHandlers(
             store,

@@ -93,9 +93,10 @@ _MODELS: Sequence[Endpoint] = (
     _models_read(
         f"/model{_VERSION}",
         "models.download",
-        "Weights of a version, in the encoding `plain`.",
+        "Weights of a version: a blob of the encoding `plain`, or a file of named arrays.",
         BINARY,
-        {**_NO_VERSION, **RANGES},
+        {**_NO_VERSION, 409: "encrypted, or the model only runs: it has no arrays", **RANGES},
+        query={"format": "npz or safetensors; by default plain"},
     ),
     Endpoint(
         "DELETE",

@@ -21,6 +21,7 @@ from fedbus.http_api.request_bodies import (
     part_blocks,
     read_body,
     read_name,
+    read_query_choice,
     read_query_name,
     read_query_number,
     write_blocks,
@@ -50,6 +51,7 @@ from fedbus_repository.http.version_reports import (
     read_draft,
     version_report,
 )
+from fedbus_repository.http.weight_downloads import WEIGHT_FORMATS, WeightDownloads
 from fedbus_repository.keys import StoredOverHttp
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.document_records import MAX_DOCUMENT_BYTES, StoredDocument
@@ -65,6 +67,7 @@ class ModelHandlers:
 
     store: Store
     specs: SpecReader
+    downloads: WeightDownloads
     folder: UploadFolder
     shell: Shell
 
@@ -285,12 +288,12 @@ class ModelHandlers:
         return version_report(self.store, version, self.specs.read(version.spec))
 
     async def download(self, request: web.Request) -> web.StreamResponse:
-        """Return the weights of a version, in the encoding `plain`."""
+        """Return the weights of a version, in the encoding `plain` or as a file of arrays."""
+        form = read_query_choice(request, "format", WEIGHT_FORMATS)
         model, number = request.match_info["name"], request.match_info["version"]
         version = (await asyncio.to_thread(self._view, model, number)).version
-        if not version.kept:
-            raise ApiError(404, f"the weights of {model} version {version.version} are deleted")
-        return await self._send(request, version.weights.digest, f"{model}-{version.version}.blob")
+        download = await asyncio.to_thread(self.downloads.download, version, form)
+        return await download.send(request)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a draft, or the weights of a version that nothing needs; its record stays."""
