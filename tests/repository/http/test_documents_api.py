@@ -138,7 +138,7 @@ async def test_a_file_that_is_not_what_it_should_be_is_refused(
     for data, headers, status, sentence in (
         (FILE[1:], other, 400, "expected a blob of digest"),
         (FILE[1:], {"Fedbus-Digest": "../../x"}, 400, "64 hexadecimal digits"),
-        (form_of(file=FILE[1:]), other, 400, "the file has the digest"),
+        (form_of(file=FILE[1:]), other, 400, "expected a blob of digest"),
         (form_of(file=b"a", file2=b"b"), {}, 400, "expected one file in the form, got several"),
         (form_of(), {}, 400, "an empty form"),
         (b"x", {"Content-Type": "multipart/form-data; boundary=y"}, 400, ""),

@@ -1,5 +1,6 @@
 """Guarantees of every store; see fedbus_repository.stores.base."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -767,6 +768,36 @@ def test_an_upload_can_be_discarded_at_any_time(store: Store) -> None:
     upload.discard()
     upload.write(0, FILE)
     assert not store.holds(blob_ref_of(FILE))
+
+
+BLOCK_BYTES = 200_000
+
+
+@pytest.mark.parametrize("size", [0, 1, 3_000_001])
+def test_content_of_an_unknown_digest_becomes_the_blob_of_its_digest(
+    store: Store, size: int
+) -> None:
+    """It is written once; what was reserved beyond it is released."""
+    content = random.Random(size).randbytes(size)
+    for _ in range(2):  # the second one replaces an equal blob
+        upload = store.receive(size + 4096)
+        for start in range(0, size, BLOCK_BYTES):
+            upload.write(start, content[start : start + BLOCK_BYTES])
+        upload.keep()
+        upload.discard()
+        assert upload.blob_ref == blob_ref_of(content)
+        assert store.holds(blob_ref_of(content))
+    source = store.open_blob(upload.blob_ref.digest)
+    assert source is not None
+    assert source.size == size
+    wrong = store.receive(10, blob_ref_of(b"right").digest)
+    wrong.write(0, b"wrong")
+    with pytest.raises(TransferError, match="expected a blob of digest"):
+        wrong.keep()
+    other = store.receive(10)
+    other.write(0, b"given up")
+    other.discard()
+    assert not store.holds(blob_ref_of(b"given up"))
 
 
 def test_the_last_versions_keep_their_weights(reopen: Open) -> None:

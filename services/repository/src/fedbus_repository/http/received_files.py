@@ -1,8 +1,8 @@
 """Files that clients upload: received in order, hashed while they arrive, then kept in the store.
 
-A file of an unknown digest is first written beside the store, with its space reserved, so that one
-which does not fit is refused before it is sent. One whose digest the client states (the header
-Fedbus-Digest) goes into the store at once.
+A document's file goes into the store at once, with its space reserved, so that one which does not
+fit is refused before it is sent. Files of a version are first written beside the store: which of
+them is which is known only at the end of the form.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Final
 from aiohttp import web
 
 from fedbus.atomic_write import os_errors_as_store_errors
-from fedbus.core.blob_io import BlobSource
+from fedbus.core.blob_io import BlobSink, BlobSource
 from fedbus.digest import hasher
 from fedbus.errors import StoreError
 from fedbus.http_api.request_bodies import (
@@ -135,6 +135,9 @@ class UploadFolder:
 async def receive_file(request: web.Request, store: Store, folder: UploadFolder) -> BlobRef:
     """Receive the one file of a request, as its body or in a form, and keep it in the store.
 
+    It is written once, into the store: with the header Fedbus-Digest as the blob of this digest,
+    else under the digest that it turns out to have.
+
     Raises:
         ApiError: 400, no file, several ones, or another digest than a header says; 408, the client
             stalled; 411 or 413, the length; 503, too many uploads at a time.
@@ -145,21 +148,29 @@ async def receive_file(request: web.Request, store: Store, folder: UploadFolder)
     is_form = request.content_type == "multipart/form-data"
     with folder.place():
         if stated is not None and not is_form:
-            return await _receive_directly(request, BlobRef(digest=stated, size=length), store)
-        async with folder.receiving(length) as file:
-            if is_form:
-                await _receive_form(request, file)
-            else:
-                content_digest = request.headers.get("Content-Digest")
-                await write_blocks(body_blocks(request), file, content_digest)
-            blob = await asyncio.to_thread(file.finish)
-            if stated not in {None, blob.digest}:
-                raise ApiError(400, f"{DIGEST_HEADER}: the file has the digest {blob.digest}")
-            await asyncio.to_thread(keep_blob, store, blob, file)
-    return blob
+            blob = BlobRef(digest=stated, size=length)
+            if await asyncio.to_thread(store.holds, blob):
+                await _receive_held(request, blob)
+                return blob
+            return await _receive_into(await asyncio.to_thread(store.upload, blob), request)
+        upload = await asyncio.to_thread(store.receive, length, stated)
+        return await _receive_into(upload, request)
 
 
-async def _receive_form(request: web.Request, file: ReceivedFile) -> None:
+async def _receive_into(upload: Upload, request: web.Request) -> BlobRef:
+    """Receive the one file of a request into the store."""
+    try:
+        if request.content_type == "multipart/form-data":
+            await _receive_form(request, upload)
+        else:
+            await receive_blob(request, upload)
+        await asyncio.to_thread(upload.keep)
+    finally:
+        await asyncio.to_thread(upload.discard)
+    return upload.blob_ref
+
+
+async def _receive_form(request: web.Request, file: BlobSink) -> None:
     """Receive the one file of a form."""
     found = False
     async for part in form_files(request):
@@ -171,19 +182,6 @@ async def _receive_form(request: web.Request, file: ReceivedFile) -> None:
         raise ApiError(400, "an empty form; expected a file: curl -F file=@FILE")
 
 
-async def _receive_directly(request: web.Request, blob: BlobRef, store: Store) -> BlobRef:
-    if await asyncio.to_thread(store.holds, blob):
-        await _receive_held(request, blob)
-        return blob
-    upload = await asyncio.to_thread(store.upload, blob)
-    try:
-        await receive_blob(request, upload)
-        await asyncio.to_thread(upload.keep)
-    finally:
-        await asyncio.to_thread(upload.discard)
-    return blob
-
-
 async def _receive_held(request: web.Request, blob: BlobRef) -> None:
     """Hash a body that the store has: who only knows a digest does not get at its blob."""
     found = hasher()
@@ -191,18 +189,6 @@ async def _receive_held(request: web.Request, blob: BlobRef) -> None:
         found.update(block)
     if found.hexdigest() != blob.digest:
         raise ApiError(400, f"{DIGEST_HEADER}: the file has the digest {found.hexdigest()}")
-
-
-def keep_blob(store: Store, blob: BlobRef, source: BlobSource) -> None:
-    """Copy a blob into the store, unless the store has it. Called in a thread."""
-    if store.holds(blob):
-        return
-    upload = store.upload(blob)
-    try:
-        copy_blob(source, upload)
-        upload.keep()
-    finally:
-        upload.discard()
 
 
 def copy_blob(source: BlobSource, upload: Upload) -> None:

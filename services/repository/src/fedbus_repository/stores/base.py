@@ -53,7 +53,7 @@ class Upload(Protocol):
 
     @property
     def blob_ref(self) -> BlobRef:
-        """Return the expected digest and size."""
+        """Return the expected digest and size; of `Store.receive`, those found, after `keep`."""
 
     def write(self, offset: int, data: bytes | memoryview, /) -> None:
         """Write bytes at an offset."""
@@ -254,6 +254,13 @@ class Store(TrailStore, DocumentStore, Protocol):
 
     def upload(self, blob: BlobRef) -> Upload:
         """Reserve space for a blob that is to be fetched."""
+
+    def receive(self, most_bytes: int, digest: str | None = None) -> Upload:
+        """Reserve space for content of at most this size, which arrives in order.
+
+        `keep` makes what has arrived the blob of its digest, without a copy; if a digest is given,
+        it must be this one.
+        """
 
     def delete_weights(self, model: str, version: int) -> StoreRefusal | None:
         """Delete the weights of a version, and its other blobs; its record stays.

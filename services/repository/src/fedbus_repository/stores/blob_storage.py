@@ -14,6 +14,9 @@ class BlobStorage(Protocol):
     def upload(self, blob: BlobRef) -> Upload:
         """Reserve space for a blob that is to be fetched."""
 
+    def receive(self, most_bytes: int, digest: str | None = None) -> Upload:
+        """Reserve space for content of at most this size, which arrives in order."""
+
     def holds(self, blob: BlobRef) -> bool:
         """Return whether a blob exists and is intact; reads all of its content."""
 

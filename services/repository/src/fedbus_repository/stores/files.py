@@ -16,10 +16,10 @@ from pathlib import Path
 
 from fedbus.atomic_write import os_errors_as_store_errors, sync_folder
 from fedbus.blobs.files import FileBlob, open_blob
-from fedbus.errors import StoreError, TransferError
+from fedbus.errors import StoreError
 from fedbus.wire.blobs import BlobRef
 from fedbus_repository.stores.disk import OnStep
-from fedbus_repository.stores.upload import FileUpload, UploadContext
+from fedbus_repository.stores.upload import UNKNOWN_DIGEST, FileUpload, UploadContext
 
 MAX_OPEN_FILES = 64
 
@@ -61,11 +61,19 @@ class BlobFolder:
 
     def upload(self, blob: BlobRef) -> FileUpload:
         """Reserve space for a blob that is to be fetched; raise StoreError if there is none."""
-        path = self._uploads / f"{blob.digest}.{next(self._numbers)}"
+        return self._reserve(f"{blob.digest}.{next(self._numbers)}", blob)
+
+    def receive(self, most_bytes: int, digest: str | None = None) -> FileUpload:
+        """Reserve space for content of at most this size; raise StoreError if there is none."""
+        blob = BlobRef(digest=digest or UNKNOWN_DIGEST, size=most_bytes)
+        return self._reserve(f"received.{next(self._numbers)}", blob, may_be_shorter=True)
+
+    def _reserve(self, name: str, blob: BlobRef, *, may_be_shorter: bool = False) -> FileUpload:
+        path = self._uploads / name
         with os_errors_as_store_errors(path, f"reserving {blob.size} bytes"):
             self._on_step("reserve")
             self._uploads.mkdir(exist_ok=True)  # an operator may have deleted it
-            return FileUpload(path, blob, self._context)
+            return FileUpload(path, blob, self._context, may_be_shorter=may_be_shorter)
 
     def holds(self, blob: BlobRef) -> bool:
         """Return whether a blob is on the disk and intact; reads all of its content."""
@@ -142,12 +150,10 @@ class BlobFolder:
             upload.discard()
 
     def _verify(self, upload: FileUpload) -> None:
-        expected = upload.blob_ref.digest
         with upload.hashing() as digest:
             self._on_step("sync")
             self._sync(upload.fd)
-        if (found := digest()) != expected:
-            raise TransferError(f"expected a blob of digest {expected[:12]}, got {found[:12]}")
+        upload.verified(digest())
 
     def _move(self, upload: FileUpload) -> None:
         target = blob_path(self._folder, upload.blob_ref.digest)

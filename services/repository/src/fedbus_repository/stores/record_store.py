@@ -181,6 +181,9 @@ class RecordStore(NameDecisions, DocumentDecisions):
     def upload(self, blob: BlobRef) -> Upload:
         return self._blobs.upload(blob)
 
+    def receive(self, most_bytes: int, digest: str | None = None) -> Upload:
+        return self._blobs.receive(most_bytes, digest)
+
     def delete_weights(self, model: str, version: int) -> StoreRefusal | None:
         with self._database.lock:  # until its blobs are deleted, so that no push references one
             with self._database.writing(f"deleting weights of model {model}") as records:

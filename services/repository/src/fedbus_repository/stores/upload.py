@@ -12,9 +12,12 @@ from pathlib import Path
 
 from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.digest import digest_of_file, hasher
+from fedbus.errors import TransferError
 from fedbus.wire.blobs import BlobRef
 from fedbus_repository.stores.disk import OnStep, reserve_space
 
+UNKNOWN_DIGEST = ""
+"""Stands for the digest of content that is still to arrive."""
 HASH_BLOCK_BYTES = 1024 * 1024
 """Bytes hashed at a time; a smaller blob is hashed at its end."""
 
@@ -29,12 +32,23 @@ class UploadContext:
 
 
 class FileUpload:
-    """An `Upload` in one file, whose space is reserved at once; OSError if there is not enough."""
+    """An `Upload` in one file, whose space is reserved at once; OSError if there is not enough.
 
-    def __init__(self, path: Path, blob_ref: BlobRef, context: UploadContext) -> None:
+    If it `may_be_shorter`, the reference has the largest size, perhaps `UNKNOWN_DIGEST`, and
+    `verified` replaces it by that of what has arrived, which must have come in order.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        blob_ref: BlobRef,
+        context: UploadContext,
+        *,
+        may_be_shorter: bool = False,
+    ) -> None:
         self.path = path
         self.blob_ref = blob_ref
-        self._context = context
+        self._context, self._may_be_shorter = context, may_be_shorter
         self._error: OSError | None = None
         self._ahead: dict[int, int] = {}  # start to end of parts that arrived out of order
         self._complete = 0  # all bytes before this offset have arrived
@@ -73,6 +87,15 @@ class FileUpload:
         """Move it into the folder's blobs, durably."""
         self._context.keep(self)
 
+    def verified(self, digest: str) -> BlobRef:
+        """Return what has arrived, given its digest; raise TransferError if another is expected."""
+        expected = self.blob_ref.digest
+        if expected not in {UNKNOWN_DIGEST, digest}:
+            raise TransferError(f"expected a blob of digest {expected[:12]}, got {digest[:12]}")
+        if self._may_be_shorter:
+            self.blob_ref = BlobRef(digest=digest, size=self._complete)
+        return self.blob_ref
+
     @contextmanager
     def hashing(self) -> Iterator[Callable[[], str]]:
         """Hash the rest, while the `with` block runs if it is large; yield a call for the digest.
@@ -80,6 +103,8 @@ class FileUpload:
         At the end, raise OSError if a write failed or the content could not be read back.
         """
         self._wait()
+        if self._may_be_shorter and self._error is None:
+            os.ftruncate(self.fd, self._complete)  # what was reserved and did not arrive
         if self._complete - self._hashed < HASH_BLOCK_BYTES:
             self._hash_complete()
         else:

@@ -15,14 +15,14 @@ from typing import Final
 
 from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.blobs.block_cache import BlockCache
-from fedbus.errors import StoreError, TransferError
+from fedbus.errors import StoreError
 from fedbus.wire.blobs import BlobRef
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.files import MissingBlobError
 from fedbus_repository.stores.mongo.connection import MongoConnection
 from fedbus_repository.stores.mongo.gridfs_blob import DamagedBlobError, GridFsBlob
 from fedbus_repository.stores.mongo.gridfs_writer import GridFsWriter
-from fedbus_repository.stores.upload import FileUpload, UploadContext
+from fedbus_repository.stores.upload import UNKNOWN_DIGEST, FileUpload, UploadContext
 
 MAX_OPEN_BLOBS: Final = 256
 """Documents of blobs that stay in memory, so that serving a chunk needs no look at them."""
@@ -64,10 +64,18 @@ class GridFsBlobs:
 
     def upload(self, blob: BlobRef) -> FileUpload:
         """Reserve local space for a blob that is to be fetched; StoreError if there is none."""
-        path = self._spools / f"{blob.digest}.{next(self._numbers)}.upload"
+        return self._reserve(f"{blob.digest}.{next(self._numbers)}.upload", blob)
+
+    def receive(self, most_bytes: int, digest: str | None = None) -> FileUpload:
+        """Reserve local space for content of at most this size; StoreError if there is none."""
+        blob = BlobRef(digest=digest or UNKNOWN_DIGEST, size=most_bytes)
+        return self._reserve(f"received.{next(self._numbers)}.upload", blob, may_be_shorter=True)
+
+    def _reserve(self, name: str, blob: BlobRef, *, may_be_shorter: bool = False) -> FileUpload:
+        path = self._spools / name
         with os_errors_as_store_errors(path, f"reserving {blob.size} bytes"):
             self._on_step("reserve")
-            upload = FileUpload(path, blob, self._context)
+            upload = FileUpload(path, blob, self._context, may_be_shorter=may_be_shorter)
             path.unlink()  # the kernel frees its space whenever this process ends
             return upload
 
@@ -134,16 +142,13 @@ class GridFsBlobs:
         return found
 
     def _keep(self, upload: FileUpload) -> None:
-        blob = upload.blob_ref
+        size = upload.blob_ref.size
         try:
-            with os_errors_as_store_errors(self._spools, f"reading {blob.size} bytes back"):
+            with os_errors_as_store_errors(self._spools, f"reading {size} bytes back"):
                 with upload.hashing() as digest:
                     pass
                 found = digest()
-            if found != blob.digest:
-                raise TransferError(
-                    f"expected a blob of digest {blob.digest[:12]}, got {found[:12]}"
-                )
+            blob = upload.verified(found)
             with self._change(blob.digest):
                 if not self.holds(blob):  # what a version needs is not deleted to be written again
                     self._writer.write(upload)
