@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbus.jobs import JobFileError, configuration_id, configuration_of, differences, parse
+from fedbus.limits import MAX_JOB_FILE_BYTES
 
 EXAMPLES = sorted(Path("examples").glob("**/*.json"))
 FILE = {
@@ -103,3 +104,31 @@ def test_what_is_not_json_has_none() -> None:
     """Nothing that a controller accepts is that."""
     with pytest.raises(JobFileError, match="JSON"):
         configuration_of(b"model_name: digits")
+
+
+def test_large_numbers_do_not_make_a_configuration_longer_than_a_message() -> None:
+    """A file of 70 kB had one of 2.8 MB, which no answer could have."""
+    numbers = {f"p{each}": [1e308] * 250 for each in range(18)}
+    step = {"id": "center", "parameters": numbers}
+    file = written(plugins={"transforms": [step, step]})
+    parse(file)
+    assert len(configuration_of(file)) <= len(file) + 1000 < MAX_JOB_FILE_BYTES
+    parse(configuration_of(file))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ("1e15", "1000000000000000", True),
+        ("1e22", "10000000000000000000000", True),
+        ("9007199254740993", "9007199254740992", False),
+        ("9007199254740993", "9007199254740992.0", False),
+        ("-1e18", "-1000000000000000000", True),
+        ("true", "1", False),
+    ],
+)
+def test_large_numbers_are_compared_by_their_value(one: str, other: str, equal: bool) -> None:
+    """However they are written."""
+    file = written(plugins={"transforms": [{"id": "center", "parameters": {"x": 123}}]})
+    first, second = (configuration_of(file.replace(b"123", x.encode())) for x in (one, other))
+    assert (first == second) is equal

@@ -6,6 +6,7 @@ compares in the same way). So a configuration is itself a job file, which leaves
 """
 
 import json
+import sys
 from typing import Any, Final
 
 from fedbus.digest import digest_of
@@ -16,6 +17,9 @@ from fedbus.jobs.schema import JobFile
 
 ID_CHARACTERS: Final = 20
 """Length of a configuration's id: hexadecimal digits of the digest of its content."""
+MAX_PLAIN_INTEGER: Final = 2**53
+"""Whole numbers up to this size are written with all their digits, and others as a float is: a
+configuration is not much longer than its file, and fits a message as well."""
 
 
 def configuration_of(file: bytes) -> bytes:
@@ -45,12 +49,16 @@ def _written(job: JobFile) -> object:
 
 
 def _whole(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Write each number in one way: 1 for 1.0."""
+    """Write each number in one way: 1 for 1.0, and 1e+308 for both it and its 309 digits."""
     match value:
         case dict():
             return {key: _whole(each) for key, each in value.items()}
         case list():
             return [_whole(each) for each in value]
-        case float() if value.is_integer():
+        case float() if value.is_integer() and abs(value) <= MAX_PLAIN_INTEGER:
             return int(value)
+        case int() if (
+            MAX_PLAIN_INTEGER < abs(value) <= sys.float_info.max and float(value) == value
+        ):
+            return float(value)
     return value
