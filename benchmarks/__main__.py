@@ -38,6 +38,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("benchmarks.model_trail", "--versions", "10000", "--mongo-versions", "1000"),
         *("--forks", "100"),
     ),
+    "ingest": (*("benchmarks.ingest", "--mib", "128", "--mongo-mib", "16", "--repetitions", "1"),),
     "inference": ("benchmarks.inference", "--requests", "200"),
     "inference load": ("benchmarks.inference_load", "--seconds", "1", "--rounds", "2"),
 }

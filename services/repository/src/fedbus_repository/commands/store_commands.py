@@ -120,9 +120,10 @@ def restore(
 ) -> None:
     """Make a new store from a backup.
 
-    Jobs that were running end as failed, since their agents have answered more tasks than the
-    backup knows; submit them again. Start the repository on the new store, then start inference
-    services again: they keep a newer version than the restored one otherwise.
+    Stop the repository, restore, and start it on the new store. Jobs that were running end as
+    failed, since their agents have answered more tasks than the backup knows: `fedbus job submit
+    --again`. Controllers, collectors, agents and clients go on without a restart. Start inference
+    services again: they keep the newer versions and aliases that are lost.
 
     fedbus store restore /mnt/backups/fedbus data-new
     """
