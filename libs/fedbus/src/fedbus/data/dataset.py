@@ -16,7 +16,7 @@ Batch = tuple[Array, Array]
 SHUFFLE_BUFFER_BYTES = 8 * 2**20
 """Size of the shuffle buffer, in bytes of inputs: a large data set is never in memory twice."""
 
-BatchTransform = Callable[[Batch, np.random.Generator], Batch]
+BatchTransform = Callable[[Batch, "np.random.Generator"], Batch]
 """Transform of a batch before a trainer gets it; the generator is its only randomness."""
 
 
@@ -154,7 +154,7 @@ class Dataset:
         transform_rng = np.random.default_rng((params.seed, epoch, 1))
         return self._through(islice(batches, params.steps_per_epoch), transform_rng)
 
-    def _through(self, batches: Iterable[Batch], rng: np.random.Generator) -> Iterator[Batch]:
+    def _through(self, batches: Iterable[Batch], rng: "np.random.Generator") -> Iterator[Batch]:
         transform = self.transform
         return iter(batches) if transform is None else (transform(batch, rng) for batch in batches)
 
@@ -192,7 +192,7 @@ def _joined(batches: Iterator[Batch], size: int) -> Iterator[Batch]:
 def shuffled(
     batches: Iterable[Batch],
     size: int,
-    rng: np.random.Generator,
+    rng: "np.random.Generator",
     within: int = SHUFFLE_BUFFER_BYTES,
 ) -> Iterator[Batch]:
     """Shuffle rows in a buffer of `within` bytes of inputs, and yield batches of `size` rows."""
@@ -210,7 +210,7 @@ def shuffled(
         yield from _cut(held, size, rng)
 
 
-def _cut(held: list[Batch], size: int, rng: np.random.Generator) -> Iterator[Batch]:
+def _cut(held: list[Batch], size: int, rng: "np.random.Generator") -> Iterator[Batch]:
     x = np.concatenate([x for x, _ in held])
     y = np.concatenate([y for _, y in held])
     order = rng.permutation(len(x))

@@ -6,9 +6,9 @@ which keeps its pings, subscriptions and goodbyes.
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from socket import socket
 
 from fedbus.errors import BusError
 from fedbus.mqtt.bus import Packet
@@ -20,6 +20,7 @@ from fedbus.mqtt.publications import (
     write_acknowledgement,
     write_publication,
 )
+from fedbus.mqtt.tls_sockets import is_tls, wants_more
 from fedbus.mqtt.writer import PahoClient, Writer
 
 INBOX_BYTES = 16 * 2**20
@@ -118,15 +119,15 @@ class Pipe:
         try:
             room = self._frames.room()
             count = sock.recv_into(room)
-            if isinstance(sock, ssl.SSLSocket):
+            if is_tls(sock):
                 count = _read_records(sock, room, count)
             if self._on_first is not None and count:
                 self._on_first(room[:count])
                 self._on_first = None
             self._take(count)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return
-        except OSError:
+        except OSError as error:
+            if wants_more(sock, error):
+                return
             self._client.loop_read()  # it finds the same, and reports it
         except Exception as error:  # noqa: BLE001 - the same bytes would fail again and again
             self._faulty = True
@@ -159,10 +160,10 @@ class Pipe:
     def _decrypted(self) -> int:
         """Return the number of bytes that TLS has decrypted and no event will announce."""
         sock = self._client.socket()
-        return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+        return sock.pending() if is_tls(sock) else 0
 
 
-def _read_records(sock: ssl.SSLSocket, room: memoryview, count: int) -> int:
+def _read_records(sock: socket, room: memoryview, count: int) -> int:
     """Read further records of TLS, each of 16 KiB at most, while there is room for them."""
     with suppress(OSError):  # `SSLWantReadError` is one; any other is found again by the next read
         while 0 < count < len(room) and (more := sock.recv_into(room[count:])):

@@ -6,12 +6,12 @@ is written before or after a packet of ours, never inside one.
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
 from fedbus.errors import BusError
+from fedbus.mqtt.tls_sockets import is_tls, wants_more
 
 WRITES_PER_TURN = 32
 """Calls of `write` that are done at once, before other tasks get their turn."""
@@ -63,7 +63,7 @@ class Writer:
         """Take over the client's callbacks for writing; it is logged in."""
         client = self._client
         self._fd = client.socket().fileno()
-        self._tls = isinstance(client.socket(), ssl.SSLSocket)
+        self._tls = is_tls(client.socket())
         client.on_socket_register_write = self._watch
         client.on_socket_unregister_write = self._unwatch_if_done
         if client.want_write():
@@ -128,9 +128,9 @@ class Writer:
                 self._begun = True
                 rest = self._rest[:MAX_PARTS]
                 self._written(sock.send(rest[0]) if len(rest) == 1 else sock.sendmsg(rest))
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
-        except OSError:
+        except OSError as error:
+            if wants_more(sock, error):
+                return
             self._fail(sock)
             return
         self._begun = False

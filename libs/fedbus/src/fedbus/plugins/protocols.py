@@ -11,14 +11,15 @@ names of the model's layout to arrays with the layout's shapes and dtypes.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from fedbus.data import Batch, Dataset, Format
 from fedbus.model.layout import Array, Role, Weights
 from fedbus.training.local_terms import LocalTerms
 from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Trainer(Protocol):
@@ -261,7 +262,7 @@ class Transform(Protocol):
     one with `targets_only = True` changes y alone: inference leaves it out.
     """
 
-    def transform_data(self, batch: Batch, rng: np.random.Generator, /) -> Batch:
+    def transform_data(self, batch: Batch, rng: "np.random.Generator", /) -> Batch:
         """Transform a batch into new arrays.
 
         Args:

@@ -278,7 +278,7 @@ class TransformsUpdate(Protocol):
     Statistics and whole numbers are not transformed; a strategy with sections takes no transforms.
     """
 
-    def transform_update(self, update: Weights, rng: np.random.Generator, /) -> Weights:
+    def transform_update(self, update: Weights, rng: "np.random.Generator", /) -> Weights:
         """Return new arrays of the same names, shapes and dtypes.
 
         Args:

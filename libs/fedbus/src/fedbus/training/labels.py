@@ -51,7 +51,7 @@ def class_targets(y: Array, places: tuple[int, ...], classes: int) -> Array:
     return _probabilities(y, classes)
 
 
-def sample_classes(targets: Array, rng: np.random.Generator) -> Array:
+def sample_classes(targets: Array, rng: "np.random.Generator") -> Array:
     """Sample a class number for each row of class probabilities; return class numbers unchanged.
 
     For training steps that take class numbers only: the expected gradient is that of the
