@@ -13,6 +13,15 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOTS = ("fedbus-inference[tflite]",)
+LOADED = (
+    "fedbus.frameworks.tflite.runtime",
+    "fedbus.frameworks.tflite.trial_child",
+    "fedbus_inference.app",
+    "fedbus_inference.http.inference_api",
+    "fedbus_inference.standalone.local_bus",
+    "tflite_runtime.interpreter",
+)
+"""Modules that services load on a board, with all that these import."""
 
 
 def required(roots: tuple[str, ...] = ROOTS) -> dict[str, Distribution]:
@@ -41,7 +50,7 @@ def required(roots: tuple[str, ...] = ROOTS) -> dict[str, Distribution]:
 def make_board_environment(folder: Path) -> Path:
     """Make the environment in a folder; return its interpreter.
 
-    Bytecode is written once, as an installation does: compiling at each start takes memory.
+    Bytecode is written once, as docs/inference.md has it: compiling at each start takes memory.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     paths = {"base": str(folder), "platbase": str(folder)}
@@ -53,11 +62,19 @@ def make_board_environment(folder: Path) -> Path:
                 link.symlink_to(source)
     python = folder / "bin/python"
     environ = os.environ | board_variables(folder)
-    modules = "fedbus_inference.app, fedbus_inference.standalone.local_bus"
+    modules = ", ".join(LOADED)
     subprocess.run([str(python), "-c", f"import {modules}"], check=True, env=environ)
     return python
 
 
 def board_variables(folder: Path) -> dict[str, str]:
-    """Return environment variables of its processes: bytecode is kept beside the environment."""
-    return {"PYTHONPYCACHEPREFIX": str(folder / "bytecode"), "PYTHONDONTWRITEBYTECODE": ""}
+    """Return environment variables of its processes.
+
+    Docstrings are left out, as docs/inference.md advises for boards, and bytecode is kept beside
+    the environment.
+    """
+    return {
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.board_environment import required
-from benchmarks.inference_memory import measured
+from benchmarks.inference_memory import ALONE, TOPIC, measured
 
-LIMITS_MB = (67.0, 92.0)
-"""Above what is measured (62 and 86), and below what one more package such as torch takes."""
+LIMITS_MB = {TOPIC: 60.0, ALONE: 85.0}
+"""The first is what docs/inference.md promises; the second is above the 80 that are measured, and
+below what one more package such as torch takes."""
 
 
 @pytest.mark.system
@@ -23,7 +24,6 @@ def test_a_board_answers_digits_with_tflite_runtime_alone(
     with capsys.disabled():
         for row in rows:
             print(row)  # noqa: T201 - the figures, whatever the outcome
-    assert [row["resident_mb"] <= limit for row, limit in zip(rows, LIMITS_MB, strict=True)] == [
-        True,
-        True,
-    ], rows
+    found = {row["asked"]: row["resident_mb"] for row in rows}
+    above = {asked for asked, limit in LIMITS_MB.items() if found[asked] > limit}
+    assert not above, rows
