@@ -43,6 +43,10 @@ class SessionBus:
         """Publish packets."""
         await self._bus.publish(*packets)
 
+    def publish_now(self, *packets: Packet) -> bool:
+        """Publish packets, unless that had to wait."""
+        return self._bus.publish_now(*packets)
+
     async def deliver(self, packet: Packet) -> bool:
         """Publish with QoS 1."""
         return await self._bus.deliver(packet)

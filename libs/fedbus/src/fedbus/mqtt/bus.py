@@ -63,6 +63,14 @@ class Bus(Protocol):
         """
         ...
 
+    def publish_now(self, *packets: Packet) -> bool:
+        """Hand packets over as `publish` does, unless that had to wait; return whether it did.
+
+        Raises:
+            BusError: the connection is lost, or a packet can never be sent.
+        """
+        ...
+
     async def deliver(self, packet: Packet) -> bool:
         """Publish with QoS 1: return once the broker has taken the packet over.
 

@@ -127,6 +127,10 @@ class MqttBus:
         """Send packets; wait while the socket is full."""
         await self._pipe.send(*packets)
 
+    def publish_now(self, *packets: Packet) -> bool:
+        """Send packets, unless earlier ones wait for the socket."""
+        return self._pipe.send_now(*packets)
+
     async def deliver(self, packet: Packet) -> bool:
         """Publish with QoS 1 and wait for the broker's acknowledgement."""
         connection = self._connection

@@ -41,6 +41,10 @@ class MemoryBus:
             self._broker.publish(self._name, replace(packet, payload=bytes(packet.payload)))
         await asyncio.sleep(0)  # the receivers' turn
 
+    def publish_now(self, *packets: Packet) -> bool:  # noqa: ARG002 - as every bus
+        """Return False: the receivers get a turn after each publication."""
+        return False
+
     async def deliver(self, packet: Packet) -> bool:
         """Publish a packet, and return that the broker has taken it over."""
         await self.publish(packet)

@@ -95,6 +95,15 @@ class Pipe:
         parts = [part for packet in packets for part in write_publication(packet, self.limit)]
         await self._writer.write(*parts)
 
+    def send_now(self, *packets: Packet) -> bool:
+        """Write publications as `send` does, unless earlier ones wait; return whether it did.
+
+        Raises:
+            BusError: as `send`.
+        """
+        parts = [part for packet in packets for part in write_publication(packet, self.limit)]
+        return self._writer.write_now(*parts)
+
     async def deliver(self, packet: Packet, identifier: int) -> None:
         """Write a publication of QoS 1; wait while the socket is full.
 

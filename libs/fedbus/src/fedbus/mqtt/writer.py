@@ -88,8 +88,27 @@ class Writer:
         Raises:
             BusError: the connection ended.
         """
-        while not self._room.is_set():
+        while not self.write_now(*parts):
             await self._room.wait()
+        if not self._room.is_set():
+            await self._room.wait()
+            self._raise_if_ended()
+            return
+        self._in_turn += 1
+        if self._in_turn >= WRITES_PER_TURN:
+            self._in_turn = 0
+            await asyncio.sleep(0)
+
+    def write_now(self, *parts: bytes | memoryview) -> bool:
+        """Begin to write the parts of whole packets, unless others wait; return whether it did.
+
+        What the socket does not take at once is written later.
+
+        Raises:
+            BusError: the connection ended.
+        """
+        if not self._room.is_set():
+            return False
         self._raise_if_ended()
         if self._tls or sum(map(len, parts)) <= JOIN_UP_TO_BYTES:
             self._rest = [memoryview(b"".join(parts))]
@@ -101,13 +120,7 @@ class Writer:
             self._rest = [_owned(part) for part in self._rest]
             self._room.clear()
             self._watch()
-            await self._room.wait()
-            self._raise_if_ended()
-            return
-        self._in_turn += 1
-        if self._in_turn >= WRITES_PER_TURN:
-            self._in_turn = 0
-            await asyncio.sleep(0)
+        return True
 
     def _push(self) -> None:
         """Write what is left of ours and what paho has to say, as far as the socket takes it.

@@ -67,6 +67,8 @@ class Shell:
         self._control: deque[Publish | Acknowledge | Subscribe | Unsubscribe] = deque()
         self._brief: list[StartRun] = []
         self._reading = False
+        self._answering = False
+        self._writes = False
         self._work = asyncio.Event()
         self._bulk = self._new_queue()
         self._timer: asyncio.TimerHandle | None = None
@@ -75,6 +77,7 @@ class Shell:
     async def serve(self, bus: Bus) -> None:
         """Run the node on one connection until it breaks (BusError) or the task is cancelled."""
         self._control.clear()
+        self._writes = True
         self._bulk = self._new_queue()
         self.connected = True
         try:
@@ -128,12 +131,31 @@ class Shell:
             for packet in packets:
                 self.node.receive(packet, now)
                 packet.release()  # the node has copied what it keeps
-            self._reading = True  # the brief runs follow at once, without a turn of the loop
+            self._answering = True  # what follows at once is sent at once, without a further turn
             try:
-                self._perform()
+                self._perform_and_run_brief()
             finally:
-                self._reading = False
-            self._run_brief()
+                self._answering = False
+            self._send_now(bus)
+
+    def _perform_and_run_brief(self) -> None:
+        self._reading = True
+        try:
+            self._perform()
+        finally:
+            self._reading = False
+        self._run_brief()
+
+    def _send_now(self, bus: Bus) -> None:
+        """Send the publications that are first in the queue, if the other task sends nothing."""
+        if not self._writes and self._control:
+            packets = self._publications()
+            if packets and bus.publish_now(*packets):
+                self._count("sent", packets)
+                for _ in packets:
+                    self._control.popleft()
+        if self._control:
+            self._work.set()
 
     async def _write(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -143,8 +165,10 @@ class Shell:
                 await bus.publish(packet)
                 self._count("sent", (packet,))
             else:
+                self._writes = False
                 self._work.clear()
                 await self._work.wait()
+                self._writes = True
 
     def _new_queue(self) -> ChunkQueue:
         return ChunkQueue(self._threads.read, self._work.set, self._chunk_unreadable)
@@ -195,7 +219,7 @@ class Shell:
     def _perform(self) -> None:
         for effect in self.node.take_effects():
             self._perform_one(effect)
-        if self._control:
+        if self._control and not self._answering:
             self._work.set()
         self._schedule()
 
