@@ -190,6 +190,24 @@ def test_a_newer_stable_version_is_counted_from_its_beginning() -> None:
     assert not harness.noted("canary_rolled_back")
 
 
+def test_a_canary_is_judged_beside_a_new_stable_version_from_its_beginning() -> None:
+    """What the version before has answered since the canary began is not subtracted from it."""
+    harness = Harness(settings=HALF)
+    harness.serve(1)
+    answered(harness, 20)
+    harness.alias(1, canary=2)
+    harness.settle()
+    canary = harness.loaded[-1]
+    while 2 not in answered(harness):
+        pass
+    harness.announce(5)
+    harness.settle()
+    canary.fault = 1.0
+    assert set(answered(harness, 40)) == {5}
+    (noted,) = harness.noted("canary_rolled_back")
+    assert noted["reason"].startswith("failed at ")
+
+
 # ── the shadow ────────────────────────────────────────────────────────────────────────────────────
 
 
