@@ -12,7 +12,8 @@ from fedbus.client import stored_models
 from fedbus.client.address import BrokerLogin
 from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Refused
-from fedbus.client.stored_models import check_kept, kept_line, show
+from fedbus.client.kept_versions import check_kept, kept_line
+from fedbus.client.stored_models import show
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.training.params import PluginChoice
 from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef

@@ -19,6 +19,7 @@ methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
                       input described (model_inputs)
     job_files         job files, and their ids
     model_names       tags, aliases and lineage of versions
+    kept_versions     which versions keep their weights; pure
     names             names of jobs, models and versions, validated
     missing_services  what a job waits for outside of itself; pure
 """

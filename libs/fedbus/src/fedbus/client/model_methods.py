@@ -18,6 +18,7 @@ from fedbus.client.derived_models import (
     rotated,
     who_holds_the_key,
 )
+from fedbus.client.kept_versions import check_kept
 from fedbus.client.model_inputs import InputTerms
 from fedbus.client.names import model_name, version_choice
 from fedbus.client.packing import PackedModel
@@ -112,7 +113,7 @@ class ModelMethods(ClientPart):
         """
         choice = version_choice(model, version)
         shown = await stored_models.show(self.connection, choice, limit=1)
-        stored_models.check_kept(shown)
+        check_kept(shown)
         pulled = await self.fetch(shown.version, progress=progress, key=key)
         return replace(pulled, facts=next(iter(shown.history), None))
 
@@ -284,7 +285,7 @@ class ModelMethods(ClientPart):
         choice = version_choice(model, version)
         shown = await stored_models.show(self.connection, choice, limit=1)
         check_encrypted(shown.version)
-        stored_models.check_kept(shown)
+        check_kept(shown)
         pulled = await stored_models.fetch(self.connection, shown.version, progress, held)
         made = await asyncio.to_thread(released, pulled, who_holds_the_key(), least_agents)
         return await stored_models.push_derived(self.connection, made, reset=reset)

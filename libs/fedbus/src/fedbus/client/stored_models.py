@@ -4,13 +4,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from itertools import groupby
 from typing import TypeVar
 
 from fedbus.blobs.spool import Spools
 from fedbus.client.connection import ClientConnection
 from fedbus.client.derived_models import DerivedModel
 from fedbus.client.failures import Failed, Refused
+from fedbus.client.kept_versions import named_version
 from fedbus.client.model_outputs import class_names, same_outputs
 from fedbus.client.packing import PackedModel
 from fedbus.client.repository import Pull, Push, RepositoryQuery, RepositoryRequest
@@ -27,7 +27,6 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.documents import ModelAliases, ModelLatest, ModelSpec
 from fedbus.wire.messages import (
-    KeptVersion,
     ListModels,
     ModelPushed,
     ModelShown,
@@ -374,7 +373,10 @@ async def _show(connection: ClientConnection, question: ShowModel) -> ModelShown
         return (
             answer.version.model == question.model
             and question.version in {None, answer.version.version}
-            and (question.name is None or answer.version.version == named(answer, question.name))
+            and (
+                question.name is None
+                or answer.version.version == named_version(answer, question.name)
+            )
             and (question.before is None or begins < question.before)
         )
 
@@ -387,44 +389,3 @@ async def run_request(connection: ClientConnection, request: RepositoryRequest[R
     """Run a request to its end, for as long as this client is patient."""
     request.patience_seconds = connection.answer_seconds
     return await run(connection, request)
-
-
-def named(shown: ModelShown, name: str) -> int | None:
-    """Return the version that an alias or a tag names; None: neither has this name."""
-    return shown.aliases.get(name, shown.tags.get(name))
-
-
-def check_kept(shown: ModelShown) -> None:
-    """Refuse to fetch a version whose weights are deleted.
-
-    Raises:
-        Refused: they are; which versions still have theirs.
-    """
-    ref = shown.version
-    if shown.kept and all(each.version != ref.version for each in shown.kept):
-        raise Refused(
-            f"the weights of {ref.model} version {ref.version} are deleted: the newest versions "
-            "keep theirs, the best one, those with a tag or an alias, and those that were pushed. "
-            "Kept: "
-            f"{kept_line(shown.kept)}"
-        )
-
-
-def kept_line(kept: Iterable[KeptVersion]) -> str:
-    """Format which versions keep their weights and why, neighbours together: `3, 8-12 (newest)`."""
-    by_reason: dict[str, list[int]] = {}
-    for each in kept:
-        by_reason.setdefault(each.why, []).append(each.version)
-    parts = [f"{spans(versions)} ({why})" for why, versions in by_reason.items()]
-    return "; ".join(parts) or "none"
-
-
-def spans(versions: Iterable[int]) -> str:
-    """Format versions, neighbours together: `3, 8-12`."""
-    return ", ".join(_spans(sorted(versions)))
-
-
-def _spans(versions: list[int]) -> Iterator[str]:
-    for _, neighbours in groupby(enumerate(versions), key=lambda pair: pair[1] - pair[0]):
-        span = [version for _, version in neighbours]
-        yield str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}"

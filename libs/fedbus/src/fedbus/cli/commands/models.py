@@ -34,6 +34,7 @@ from fedbus.cli.output_files import check_writable
 from fedbus.client import stored_models
 from fedbus.client.asyncio_client import Client
 from fedbus.client.derived_models import LEAST_RELEASED_AGENTS
+from fedbus.client.kept_versions import check_kept
 from fedbus.client.model_formats import STDOUT, SUFFIXES, choose_format, model_file, save_model
 from fedbus.client.model_inputs import InputTerms
 from fedbus.client.model_outputs import OutputOptions, describe_outputs
@@ -390,7 +391,7 @@ async def _release(
 async def _pull(model: str, version: int | None, key: Path | None, fed: Client) -> PulledModel:
     choice = version_choice(model, version)
     shown = await stored_models.show(fed.connection, choice, limit=1)
-    stored_models.check_kept(shown)
+    check_kept(shown)
     ref = shown.version
     size = sum(blob_ref.size for blob_ref in stored_models.blobs_of(ref))
     with display.transfer_progress(f"{ref.model} version {ref.version}", size) as moved:

@@ -13,7 +13,7 @@ from fedbus.cli.output.encryption_text import (
 from fedbus.cli.output.epsilon_text import format_epsilon, format_model_epsilon
 from fedbus.cli.output.name_history import format_named, names_by_version
 from fedbus.cli.output.times import format_age, format_time
-from fedbus.client.stored_models import kept_line, spans
+from fedbus.client.kept_versions import kept_line, spans
 from fedbus.wire.messages import KeptVersion, ModelShown, VersionFacts
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import TrainingFacts
