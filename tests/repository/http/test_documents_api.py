@@ -1,6 +1,7 @@
 """Strategies, transformations and collectors over HTTP: ASSIST-IoT's paths and status codes."""
 
 import asyncio
+import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -171,6 +172,14 @@ async def test_an_upload_that_stops_half_way_leaves_nothing(service: RepositoryS
             writer.close()
             await until(lambda: not service.files())
     assert (await service.ask("GET", "/strategy/fedx"))[0] == 404
+
+
+async def test_uploads_go_on_after_their_folder_was_deleted(service: RepositoryService) -> None:
+    """It is made again for the next one."""
+    await service.ask("POST", "/strategy", json={"strategy_name": "fedx"})
+    shutil.rmtree(service.data / "http-uploads")
+    assert (await service.ask("PUT", "/strategy/fedx", data=FILE))[0] == 204
+    assert (await service.ask("GET", "/strategy/fedx"))[1] == FILE
 
 
 async def test_an_upload_larger_than_the_disk_is_refused_at_once(

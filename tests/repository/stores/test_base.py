@@ -1,6 +1,7 @@
 """Guarantees of every store; see fedbus_repository.stores.base."""
 
 import random
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -385,6 +386,15 @@ def test_the_second_commit_of_a_round_gets_the_firsts_answer(store: Store) -> No
     assert store.check_commit(second) == first
     assert store.commit(second, blob_ref_of(weights(2))) == first
     assert [each.version.version for each in store.history()] == [1, 2]
+
+
+def test_a_blob_is_received_although_the_folder_of_uploads_was_deleted(
+    store: Store, store_kind: str, tmp_path: Path
+) -> None:
+    """Work goes on without a restart."""
+    folder = tmp_path / "data"
+    shutil.rmtree(folder / "uploads" if store_kind == "sqlite" else folder)
+    assert store.holds(put(store, weights(4.0)))
 
 
 def test_a_commit_needs_its_weights(store: Store) -> None:

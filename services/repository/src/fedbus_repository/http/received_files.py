@@ -53,6 +53,7 @@ class ReceivedFile:
         self.path, self.size = path, 0
         self._hash = hasher()
         with os_errors_as_store_errors(path.parent, f"reserving {reserved} bytes"):
+            path.parent.mkdir(mode=0o700, exist_ok=True)  # an operator may have deleted it
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 reserve_space(self._fd, reserved)
@@ -127,7 +128,7 @@ class UploadFolder:
     def check_space(self, size: int) -> None:
         """Raise StoreError unless this many bytes are free."""
         with os_errors_as_store_errors(self.folder, "measuring free space"):
-            found = os.statvfs(self.folder)
+            found = os.statvfs(self.folder.parent)
         if (free := found.f_bavail * found.f_frsize) < size:
             raise StoreError(f"{size} bytes are needed, {free} are free in {self.folder.parent}")
 

@@ -75,6 +75,7 @@ class GridFsBlobs:
         path = self._spools / name
         with os_errors_as_store_errors(path, f"reserving {blob.size} bytes"):
             self._on_step("reserve")
+            self._spools.mkdir(parents=True, exist_ok=True)  # an operator may have deleted it
             upload = FileUpload(path, blob, self._context, may_be_shorter=may_be_shorter)
             path.unlink()  # the kernel frees its space whenever this process ends
             return upload
