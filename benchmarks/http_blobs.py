@@ -1,10 +1,12 @@
 """Uploads and downloads over the repository's HTTP API against a plain file copy, in one run.
 
-    python -m benchmarks.http_blobs [--mib 256]
+    python -m benchmarks.http_blobs [--mib 256] [--repeat 5]
 
 It starts a repository process with its API and no broker, and prints for each way of an upload and
 for a download: seconds, the ratio to a copy of the same file with fsync (or to reading it), and by
-how much the process's peak memory rose above its idle one.
+how much the process's peak memory rose above its idle one. Each repetition copies, uploads and
+downloads in turn, and the medians are printed: a machine that others use is not equally fast twice.
+`taskset -c 0 python -m benchmarks.http_blobs` puts curl and the repository on one core.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from aiohttp import ClientError, ClientSession
 
@@ -28,6 +31,9 @@ from fedbus.mqtt.mosquitto import free_port
 
 TOKEN = token_of(b"t" * 32)
 BLOCK = 1 << 20
+COPY, READ = "a copy with fsync", "reading it"
+WITH_DIGEST, WITHOUT_DIGEST = "upload, with its digest", "upload, without"
+DOWNLOAD = "download"
 
 
 def peak_mib(process: int) -> float:
@@ -83,12 +89,13 @@ async def until_served(session: ClientSession, url: str) -> None:
                 await asyncio.sleep(0.1)
 
 
-async def measure(folder: Path, mib: int) -> None:
+async def measure(folder: Path, mib: int, repeat: int) -> None:
     """Measure and print."""
     file = folder / "file"
     with file.open("wb") as written:
         for _ in range(mib):
             written.write(os.urandom(BLOCK))
+    print(f"{mib} MiB")
     tokens, port = folder / "tokens", free_port()
     entry = HttpToken.of("all", SCOPES, TOKEN)
     change_tokens(tokens, lambda _: (entry,))
@@ -109,17 +116,15 @@ async def measure(folder: Path, mib: int) -> None:
     try:
         async with ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session:
             await until_served(session, url)
-            await compare(session, f"{url}/strategy", file, process.pid, mib)
+            await compare(session, f"{url}/strategy", file, process.pid, repeat)
     finally:
         process.terminate()
         await process.wait()
 
 
-async def compare(session: ClientSession, url: str, file: Path, process: int, mib: int) -> None:
+async def compare(session: ClientSession, url: str, file: Path, process: int, repeat: int) -> None:
     """Upload and download the file in each way."""
     idle = peak_mib(process)
-    copied = min(copy_seconds(file, file.with_suffix(".copy")) for _ in range(2))
-    print(f"{mib} MiB; copy with fsync {copied:.2f} s; idle {idle:.0f} MiB")
     with file.open("rb") as opened:
         digest = {"Fedbus-Digest": digest_of_file(opened.fileno())}
 
@@ -136,28 +141,38 @@ async def compare(session: ClientSession, url: str, file: Path, process: int, mi
     async def download(name: str) -> None:
         await curl("-o", os.devnull, f"{url}/{name}")
 
-    for what, name, headers in (
-        ("upload, with its digest", "a", digest),
-        ("upload, without", "b", {}),
+    times: dict[str, list[float]] = {}
+    for _ in range(repeat):
+        times.setdefault(COPY, []).append(copy_seconds(file, file.with_suffix(".copy")))
+        for what, headers in ((WITH_DIGEST, digest), (WITHOUT_DIGEST, {})):
+            times.setdefault(what, []).append(await timed(partial(upload, "a", headers)))
+            if what == WITH_DIGEST:
+                await delete("a")
+        times.setdefault(READ, []).append(read_seconds(file))
+        times.setdefault(DOWNLOAD, []).append(await timed(partial(download, "a")))
+        await delete("a")
+    risen = peak_mib(process) - idle
+    print(f"medians of {repeat}; idle {idle:.0f} MiB, at most + {risen:.0f} MiB")
+    for what, compared in (
+        (WITH_DIGEST, COPY),
+        (WITHOUT_DIGEST, COPY),
+        (DOWNLOAD, READ),
     ):
-        took = await timed(partial(upload, name, headers))
-        rise = peak_mib(process) - idle
-        print(f"{what:24} {took:6.2f} s  {copied / took:4.2f} x a copy   + {rise:4.0f} MiB")
-        if name == "a":
-            await delete(name)
-    read = read_seconds(file)
-    took = await timed(partial(download, "b"))
-    rise = peak_mib(process) - idle
-    print(f"{'download':24} {took:6.2f} s  {read / took:4.2f} x reading  + {rise:4.0f} MiB")
+        ratios = sorted(of / took for of, took in zip(times[compared], times[what], strict=True))
+        print(
+            f"{what:24} {median(times[what]):6.2f} s  {median(ratios):4.2f} x {compared}"
+            f" ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        )
 
 
 def main() -> None:
     """Run the benchmark in a temporary folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mib", type=int, default=256)
-    mib = parser.parse_args().mib
+    parser.add_argument("--repeat", type=int, default=5)
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fedbus-http-") as name:
-        asyncio.run(measure(Path(name), mib))
+        asyncio.run(measure(Path(name), given.mib, given.repeat))
 
 
 if __name__ == "__main__":
