@@ -26,6 +26,7 @@ aerOS. It is off unless it is configured.
 |---|---|
 | `FEDBUS_HTTP` | host:port; without it a service listens on no port. Alone it serves `/healthz` and `/metrics` only |
 | `FEDBUS_HTTP_TOKENS_FILE` | the tokens file: the API is on. Several services may share one file |
+| `FEDBUS_HTTP_OPEN` | `true`, in place of tokens, for inference and agents on a loopback address alone: programs of this machine need no token |
 | `FEDBUS_HTTP_CERT`, `FEDBUS_HTTP_KEY` | files of a certificate and its private key in PEM: TLS 1.2 or later, read at the start |
 
 Each service describes its API at `/openapi.json` (OpenAPI 3.1) and, where the package `swagger-ui-bundle` is installed
@@ -36,15 +37,16 @@ others, so a browser loads nothing from elsewhere. Without the package `/docs` i
 ## Tokens
 
 ```
-fedbus tokens new ci models:read models:write jobs:read jobs:write --file tokens
+(umask 077; fedbus tokens new ci models:read models:write jobs:read jobs:write --file tokens > token)
 fedbus tokens list --file tokens
 fedbus tokens revoke ci --file tokens
 ```
 
-`new` prints the token once. The file has a line for each token: its name, its scopes, and its SHA-256, never the token
-itself; a token is 256 random bits, so its digest needs no salt. Only the owner may read the file (mode 0600), else the
-service refuses it. A service looks for a change of the file at each request, so a new token works at once and a revoked
-one ends at once. While the file cannot be read, no token is accepted (503), and the log says why
+`new` prints the token once; `umask 077` keeps the file it goes to from other users. The tokens file has a line for
+each token: its name, its scopes, and its SHA-256, never the token itself; a token is 256 random bits, so its digest
+needs no salt. Only the owner may read the file (mode 0600), else the service refuses it. A service looks for a change
+of the file at each request, so a new token works at once and a revoked one ends at once. While the file cannot be
+read, no token is accepted (503), and the log says why
 (`http_tokens_unreadable`).
 
 A request has the header `Authorization: Bearer TOKEN`. Without a valid token it is answered with 401, with one that
@@ -59,11 +61,19 @@ compared in constant time.
 EXAMPLES = f"""
 ## Try it
 
-In an environment that has fedbus, a broker on this machine without access rules (`mosquitto -p 1883`), and in the root
-of the source:
+On a cluster of this machine, every service has its API with one more variable; the command prints the addresses, which
+`fedbus clusters --json` has too:
 
 ```
-fedbus tokens new me models:read models:write results:read results:write documents:read documents:write jobs:read jobs:write --file tokens > token
+FEDBUS_HTTP_TOKENS_FILE=tokens fedbus up --http
+```
+
+Or service by service: in an environment that has fedbus, a broker on this machine without access rules
+(`mosquitto -p 1883`), and in the root of the source:
+
+```
+umask 077
+fedbus tokens new me models:read models:write results:read results:write documents:read documents:write jobs:read jobs:write inference --file tokens > token
 export FEDBUS_HTTP_TOKENS_FILE=tokens
 FEDBUS_HTTP=127.0.0.1:9051 FEDBUS_DATA=data python -m fedbus_repository &
 FEDBUS_HTTP=127.0.0.1:9052 python -m fedbus_controller &

@@ -156,6 +156,8 @@ def test_an_older_version_answers_when_it_is_asked_for(service: LiveService, mod
             {"models": "/", "broker": "mqtt://127.0.0.1:1"},
             "FEDBUS_MODELS is served without a broker",
         ),
+        ({"models": "/", "http": "", "grpc": ""}, "nothing could ask for a prediction"),
+        ({"models": "/", "http_open": "", "grpc": ""}, "nothing could ask for a prediction"),
     ],
 )
 def test_settings_that_contradict_each_other_end_the_process(

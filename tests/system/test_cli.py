@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,12 @@ NODES = {
 }
 STATE = "fedbus/v1/jobs/{}/state"
 ME = "fedbus/v1/replies/me"
+HTTP_PATHS = {
+    "repository.1": "/model",
+    "controller.1": "/job/status",
+    "inference.1": "/v1/models/digits",
+    "agent.1": "/job/status",
+}
 
 
 @pytest.fixture(scope="module")
@@ -269,8 +277,18 @@ def test_env_leads_other_programs_here(up: FedbusUp) -> None:
 
 
 def test_a_cluster_is_stopped_from_another_terminal_and_keeps_its_models(tmp_path: Path) -> None:
-    """`fedbus down`, then `up` in the same home. Without accounts, with HTTP."""
-    with FedbusUp(tmp_path, "--agents", "1", "--open", "--http") as cluster:
+    """`fedbus down`, then `up` in the same home. Without accounts, with HTTP and its APIs."""
+    tokens = tmp_path / "tokens"
+    new = [*FEDBUS, "tokens", "new", "me", "models:read", "jobs:read", "inference", "--json"]
+    environ = {"FEDBUS_HTTP_TOKENS_FILE": str(tokens)}
+    made = subprocess.run(new, check=True, capture_output=True, env={**os.environ, **environ})
+    bearer = {"Authorization": f"Bearer {json.loads(made.stdout)['token']}"}
+    with FedbusUp(tmp_path, "--agents", "1", "--open", "--http", environ=environ) as cluster:
+        for node, path in HTTP_PATHS.items():
+            connection = HTTPConnection(cluster.running.http[node], timeout=30)
+            connection.request("GET", path, headers=bearer)
+            assert connection.getresponse().status == HTTPStatus.OK, node
+            connection.close()
         assert set(cluster.running.http) == set(cluster.running.processes) - {"broker"}
         assert cluster.running.broker == f"mqtt://127.0.0.1:{cluster.running.broker.split(':')[-1]}"
         assert cluster.run("down").returncode == OK

@@ -75,6 +75,15 @@ def test_a_member_hears_nothing_of_what_its_caller_was_told() -> None:
     }
 
 
+def test_a_member_has_an_http_api_only_with_a_tokens_file() -> None:
+    """Without one it serves its health and metrics."""
+    (repository, *_) = members(ClusterPlan(home=HOME), [], HOME)
+    alone = repository.with_http("127.0.0.1:9", None).settings
+    assert (alone["http"], "http_tokens_file" in alone) == ("127.0.0.1:9", False)
+    api = repository.with_http("127.0.0.1:9", Path("/tokens")).environment({}, AT.url, first=True)
+    assert (api["FEDBUS_HTTP"], api["FEDBUS_HTTP_TOKENS_FILE"]) == ("127.0.0.1:9", "/tokens")
+
+
 def test_a_planted_fault_strikes_the_first_life_only() -> None:
     """The second life is there to show that it goes on."""
     plan = ClusterPlan(home=HOME, faults={"collector.1": "send:Commit:1"})

@@ -53,7 +53,8 @@ def local_connection(
     """Return what connects the service to the models of a folder; None: it uses the broker.
 
     Raises:
-        SettingsError: There is a folder and a broker, neither of them, or no such folder.
+        SettingsError: There is a folder and a broker, neither of them, or no such folder; or the
+            service has no broker and no API.
     """
     folder = settings.models
     if not settings.is_alone:
@@ -67,10 +68,22 @@ def local_connection(
         raise SettingsError("FEDBUS_BROKER=none: FEDBUS_MODELS must name the folder of the models")
     if not folder.is_dir():
         raise SettingsError(f"FEDBUS_MODELS: there is no folder {folder}")
+    if not can_be_asked(settings):
+        raise SettingsError(
+            "FEDBUS_BROKER=none, and no API: nothing could ask for a prediction. Set FEDBUS_HTTP "
+            "or FEDBUS_GRPC (host:port), with FEDBUS_HTTP_TOKENS_FILE, or on a loopback address "
+            "with FEDBUS_HTTP_OPEN=true"
+        )
     # Imports what packs models, which a service with a repository does not need.
     from fedbus_inference.standalone.local_bus import serve_without_broker  # noqa: PLC0415
 
     return partial(serve_without_broker, models=folder)
+
+
+def can_be_asked(settings: InferenceSettings) -> bool:
+    """Return whether HTTP or gRPC answers with predictions, not with metrics alone."""
+    has_access = settings.http_open or settings.http_tokens_file is not None
+    return has_access and (settings.http is not None or settings.grpc is not None)
 
 
 def grpc_server(core: InferenceCore, settings: InferenceSettings, address: str) -> Server:

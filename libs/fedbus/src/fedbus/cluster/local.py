@@ -10,7 +10,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -242,4 +241,4 @@ class LocalCluster:
         if not self.plan.http:
             return member
         self.http[member.node] = ports.http_address(self._saved.http.get(member.node, ""))
-        return replace(member, settings={**member.settings, "http": self.http[member.node]})
+        return member.with_http(self.http[member.node], self.plan.http_tokens)

@@ -1,7 +1,7 @@
 """Members of a local cluster: its nodes, and the environment that each is started with. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -38,6 +38,8 @@ class ClusterPlan:
     port: int | None = None
     open: bool = False
     http: bool = False
+    http_tokens: Path | None = None
+    """Tokens file of the members' HTTP APIs, with `http` alone; without it the APIs are off."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings of every member, `{"heartbeat_seconds": "1"}`."""
     faults: Mapping[str, str] = field(default_factory=dict)
@@ -65,6 +67,11 @@ class Member:
         kept.setdefault("OMP_NUM_THREADS", "1")
         own = {f"FEDBUS_{name.upper()}": value for name, value in self.settings.items()}
         return {**kept, **own, "FEDBUS_BROKER": broker, **(self.first_start if first else {})}
+
+    def with_http(self, address: str, tokens: Path | None) -> "Member":
+        """Return this member with HTTP at `address`, and with its API if there is a tokens file."""
+        api = {} if tokens is None else {"http_tokens_file": str(tokens)}
+        return replace(self, settings={**self.settings, "http": address, **api})
 
 
 def members(plan: ClusterPlan, names: Iterable[str], data: Path) -> list[Member]:

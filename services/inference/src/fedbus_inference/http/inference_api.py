@@ -56,5 +56,9 @@ def inference_api(
 
 async def _off(_: web.Request) -> web.Response:
     return error_response(
-        ApiError(404, "predictions over HTTP are off; set FEDBUS_HTTP_TOKENS_FILE")
+        ApiError(
+            404,
+            "predictions over HTTP are off; set FEDBUS_HTTP_TOKENS_FILE, or on a loopback address "
+            "FEDBUS_HTTP_OPEN=true",
+        )
     )

@@ -1,8 +1,9 @@
 """`fedbus up`: a local cluster that runs until Ctrl-C."""
 
 import asyncio
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -45,6 +46,8 @@ Host, port and password for other clients, and FEDBUS_BROKER for a shell:
   fedbus{at} env --json
   eval "$(fedbus{at} env)\""""  # noqa: E501 - commands that are copied have no line breaks
 
+TOKENS_VARIABLE = "FEDBUS_HTTP_TOKENS_FILE"
+
 
 class FrameworkChoice(StrEnum):
     """Framework of the agents of a local cluster."""
@@ -82,7 +85,12 @@ def up(
         typer.Option("--open", help="No passwords: all users of this machine have access."),
     ] = False,
     http: Annotated[
-        bool, typer.Option("--http", help="Serve /healthz and /metrics of every service.")
+        bool,
+        typer.Option(
+            "--http",
+            help="Serve /healthz and /metrics of every service, and with FEDBUS_HTTP_TOKENS_FILE, "
+            "which `fedbus tokens` writes, their HTTP APIs.",
+        ),
     ] = False,
 ) -> None:
     """Start a whole cluster on this machine, and run it until Ctrl-C.
@@ -107,6 +115,7 @@ def up(
         port=port,
         open=open_,
         http=http,
+        http_tokens=http_tokens(os.environ) if http else None,
     )
     with HomeLock(chosen) as lock:
         try:
@@ -116,6 +125,22 @@ def up(
         except FedbusError:
             lock.undo()
             raise
+
+
+def http_tokens(environ: Mapping[str, str]) -> Path | None:
+    """Return the tokens file of the HTTP APIs, which has been read once; None: they are off.
+
+    Raises:
+        SettingsError: The file cannot be read, is not valid, or other users can read it.
+    """
+    if not (named := environ.get(TOKENS_VARIABLE)):
+        return None
+    # Imports the tokens of HTTP APIs only where one is served.
+    from fedbus.http_api.token_file import load_tokens
+
+    file = Path(named).resolve()
+    load_tokens(file)
+    return file
 
 
 def check_framework(framework: FrameworkChoice) -> None:
@@ -197,8 +222,20 @@ async def _begin(cluster: LocalCluster, lock: HomeLock) -> None:
         display.show("push your model, unless it is stored: fedbus models push SPEC.json")
     for node, address in cluster.http.items():
         display.show(f"http://{address}/healthz and /metrics: {node}")
+    if plan.http:
+        display.show(describe_http_apis(plan.http_tokens))
     display.print_verbatim(f"\n{recipes(plan.home)}\n\nCtrl-C ends it.")
     await cluster.supervisor.watch()
+
+
+def describe_http_apis(tokens: Path | None) -> str:
+    """State whether the HTTP APIs are on, and how to turn them on."""
+    if tokens is not None:
+        return f"their HTTP APIs take the tokens of {tokens}; /docs of each describes it"
+    return (
+        "their HTTP APIs are off; to turn them on, make FILE with `fedbus tokens new`, and start "
+        f"{TOKENS_VARIABLE}=FILE fedbus up --http"
+    )
 
 
 def recipes(home: Path) -> str:
