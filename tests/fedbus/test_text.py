@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.text import counted, in_given_order, listed
+from fedbus.text import counted, in_given_order, listed, without_folders
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 agents"), (1, "1 agent"), (2, "2 agents")])
@@ -39,3 +39,20 @@ def test_a_long_list_is_cut_and_says_how_many_names_it_leaves_out(count: int, en
     text = in_given_order(f"n{number}" for number in range(count))
     assert text.endswith(end)
     assert text.count(",") == 11
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("[Errno 28] full: '/srv/fedbus/home/a.json'", "[Errno 28] full: '…/a.json'"),
+        ("delete /var/lib/x-1/ab.using to try it again", "delete …/ab.using to try it again"),
+        ("(/onnxruntime_src/core/a.cc:12) failed", "(…/a.cc:12) failed"),
+        ("/models/digits/", "…/"),
+        ("fedbus/v1/inference and/or 3/4", "fedbus/v1/inference and/or 3/4"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+        ("../up/down and ~/home/x", "../up/down and ~/home/x"),
+    ],
+)
+def test_folders_are_left_out(sentence: str, shown: str) -> None:
+    """Those of absolute paths; topics, fractions and addresses stay."""
+    assert without_folders(sentence) == shown

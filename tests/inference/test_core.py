@@ -329,3 +329,24 @@ def test_nothing_is_kept_of_versions_and_requests() -> None:
         counts.append(container_sizes(harness.core))
     ours = {name.partition(".")[0] for name in grown(counts[0], counts[1], 20)}
     assert ours <= {"Note", "Harness", "Sums"}  # the test's own, which the core leads to
+
+
+def test_refusals_name_no_folder_of_the_machine() -> None:
+    """Whatever an error of the operating system or of a framework names; the log has it whole."""
+    harness = Harness()
+    harness.announce(1)
+    harness.fetch()
+    harness.run()
+    harness.fetch()
+    fault = OSError(28, "No space left on device", "/srv/fedbus/home/trials/abc.json")
+    harness.fail(VersionLoading("sum"), fault)
+    harness.ask()
+    harness.wait(30)
+    error = harness.answer()["error"]
+    assert "No space left on device: '…/abc.json'" in error
+    assert "/srv" not in error
+    status = harness.core.status("sum")
+    assert status is not None
+    assert "/srv" not in status.reason
+    (noted,) = harness.noted("model_not_loaded")
+    assert "/srv/fedbus/home/trials/abc.json" in noted["reason"]

@@ -16,6 +16,7 @@ import pytest
 from benchmarks.live_inference import LiveService, digits_repository, live_service
 from fedbus.http_api.failed_logins import MAX_FAILED_LOGINS
 from fedbus.mqtt.bus import BrokerAddress
+from fedbus_inference.grpc_api.basic_inference_calls import MAX_STREAMS
 from fedbus_inference.grpc_api.protocol.basic_inference_pb2 import (
     BasicInferenceRequest,
     BasicInferenceResponse,
@@ -293,3 +294,38 @@ def test_a_stopping_service_ends_its_calls(broker: BrokerAddress, tmp_path: Path
             grpc.StatusCode.CANCELLED,
         }
         assert running.process.wait(10) == 0
+
+
+async def test_streams_that_stay_open_leave_room_for_other_calls(service: LiveService) -> None:
+    """One stream too many is refused with a sentence, and one that ends makes room again."""
+    async with grpc.aio.insecure_channel(service.grpc) as channel:
+        streams = [opened(channel) for _ in range(MAX_STREAMS)]
+        # each is open once it has answered
+        for number, call in enumerate(streams):
+            await call.write(request(number, ROWS[0]))
+            assert (await call.read()).id == number
+        with pytest.raises(grpc.aio.AioRpcError, match="256 streams are open, at most 256"):
+            await opened(channel).read()
+        live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+        assert await live(b"", timeout=10)
+        for call in streams:
+            await call.done_writing()
+            assert await call.read() is grpc.aio.EOF
+        again = opened(channel)
+        await again.write(request(1, ROWS[0]))
+        assert (await again.read()).id == 1
+
+
+async def test_bytes_that_are_no_message_are_refused(service: LiveService) -> None:
+    """In a call and in a stream: with a status and a sentence, after the answers before them."""
+    async with grpc.aio.insecure_channel(service.grpc) as channel:
+        infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.aio.AioRpcError, match="in protobuf") as refused:
+            await infer(bytes([255]) * 100)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        call = channel.stream_stream(PREDICT)()
+        await call.write(request(1).SerializeToString())
+        assert BasicInferenceResponse.FromString(await call.read()).id == 1
+        await call.write(bytes([255]) * 100)
+        with pytest.raises(grpc.aio.AioRpcError, match="in protobuf"):
+            await call.read()

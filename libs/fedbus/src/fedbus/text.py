@@ -1,12 +1,14 @@
 """Lists, counts and similar names in sentences. Pure."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Final
 
 MAX_LISTED_NAMES: Final = 12
 """Names that a sentence lists; it counts the rest."""
 _COMPARED_CHARACTERS: Final = 64
+_FOLDERS: Final = re.compile(r"(?<![\w./~-])/(?:[\w.@+~-]+/)+")
 
 
 def listed(names: Iterable[str]) -> str:
@@ -33,3 +35,8 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return the choice with the most similar spelling; empty: none is similar."""
     near = difflib.get_close_matches(name[:_COMPARED_CHARACTERS].lower(), list(choices), n=1)
     return near[0] if near else ""
+
+
+def without_folders(sentence: str) -> str:
+    """Replace the folders of absolute paths: clients learn a file's name, not where it is."""
+    return _FOLDERS.sub("…/", sentence)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fedbus.core.actions import Action
 from fedbus.core.events import Event, Received, Stopping, Woke
-from fedbus.text import listed
+from fedbus.text import listed, without_folders
 from fedbus.wire.documents import ModelAliases, ModelLatest
 from fedbus.wire.messages import ModelShown, RequestRefused
 from fedbus.wire.version_choice import LATEST
@@ -122,7 +122,8 @@ class ModelServer:
             aliases[LATEST] = self._latest.version
         reason = ""
         if self.version is None:
-            reason = self._default.updater.problem or "the first version is being loaded"
+            problem = without_folders(self._default.updater.problem)
+            reason = problem or "the first version is being loaded"
         return ModelStatus(self._model, self.version, versions, reason, aliases)
 
     def _choose(self, request: Request, choice: str, now: float) -> Iterator[Action]:

@@ -8,7 +8,7 @@ from fedbus.core.actions import Deliver, Reply
 from fedbus.core.events import ReplyTo
 from fedbus.errors import WireError
 from fedbus.limits import MAX_MESSAGE_BYTES
-from fedbus.text import listed
+from fedbus.text import listed, without_folders
 from fedbus_inference.batch_prediction import (
     PredictedOutputs,
     PredictionFailure,
@@ -99,7 +99,8 @@ def error_reply(  # noqa: PLR0913, PLR0917 - what an error consists of
     retry_after: float = 0.0,
 ) -> Reply:
     """Build the reply to a request that is refused; `retry_after`: in seconds, 0 if not known."""
-    stated: dict[str, Any] = {"error": sentence, "model": model, "kind": kind.value}
+    shown = without_folders(sentence)
+    stated: dict[str, Any] = {"error": shown, "model": model, "kind": kind.value}
     if retry_after:
         stated["retry_after_ms"] = max(round(retry_after * 1000), 1)
     return Reply(reply, pack(encoding, stated), encoding)
@@ -111,7 +112,8 @@ def refuse_request(
     """Build the refusal of a request, in the form that its client reads."""
     if isinstance(request, PredictionRequest):
         return error_reply(request.reply, request.encoding, model, sentence, kind, retry_after)
-    outcome = PredictionOutcome(model, error=sentence, refusal=kind, retry_after=retry_after)
+    shown = without_folders(sentence)
+    outcome = PredictionOutcome(model, error=shown, refusal=kind, retry_after=retry_after)
     return Deliver(request.deliver, outcome)
 
 

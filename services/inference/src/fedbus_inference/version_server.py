@@ -14,6 +14,7 @@ from functools import partial
 
 from fedbus.core.actions import Action, Cancel, Note, Reply, Run, WakeAt
 from fedbus.core.events import Event, Ran, RunFailed, Woke
+from fedbus.text import without_folders
 from fedbus_inference import keys
 from fedbus_inference.canary import Tally
 from fedbus_inference.local_requests import LocalPrediction, RefusalKind
@@ -118,7 +119,7 @@ class VersionServer:
         if self.served is not None:
             found.append(VersionStatus(self.served.version, self.served))
         if incoming and (self.served is None or incoming.version != self.served.version):
-            reason = self.updater.problem or "it is being loaded"
+            reason = without_folders(self.updater.problem) or "it is being loaded"
             found.append(VersionStatus(incoming.version, None, reason))
         return found
 

@@ -15,7 +15,11 @@ from fedbus.errors import WireError
 from fedbus.model.layout import Array
 from fedbus.text import listed
 from fedbus_inference.grpc_api.call_status import CallError, check_answered, seconds_left
-from fedbus_inference.grpc_api.open_inference_calls import ending_with_status
+from fedbus_inference.grpc_api.open_inference_calls import (
+    UNREADABLE,
+    ending_with_status,
+    parsing,
+)
 from fedbus_inference.grpc_api.protocol import basic_inference_pb2 as messages
 from fedbus_inference.grpc_api.tensor32 import read_tensor32, write_tensor32
 from fedbus_inference.prediction_gateway import PredictionGateway
@@ -23,6 +27,8 @@ from fedbus_inference.prediction_gateway import PredictionGateway
 STREAM_SERVICE: Final = "basic_inference.BasicInferenceService"
 MAX_STREAM_PREDICTIONS: Final = 64
 """Messages of one stream that are predicted at once; further ones wait at the client."""
+MAX_STREAMS: Final = 256
+"""Streams at once: they may stay open without end, and other calls need room beside them."""
 Answer = messages.BasicInferenceResponse | CallError
 
 
@@ -35,12 +41,13 @@ class BasicInferenceCalls:
     def __init__(self, gateway: PredictionGateway, default_model: str = "") -> None:
         self._gateway = gateway
         self._default_model = default_model
+        self._streams = 0
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return grpc's table of the methods."""
         method = grpc.stream_stream_rpc_method_handler(
             ending_with_status(self.predict),
-            request_deserializer=messages.BasicInferenceRequest.FromString,
+            request_deserializer=parsing(messages.BasicInferenceRequest),
             response_serializer=messages.BasicInferenceResponse.SerializeToString,
         )
         return grpc.method_handlers_generic_handler(STREAM_SERVICE, {"predict": method})
@@ -51,6 +58,22 @@ class BasicInferenceCalls:
         context: Any,  # noqa: ANN401 - grpc has no types
     ) -> None:
         """Answer the messages of a stream, in their order."""
+        if self._streams >= MAX_STREAMS:
+            raise CallError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"{self._streams} streams are open, at most {MAX_STREAMS}; ask again later",
+            )
+        self._streams += 1
+        try:
+            await self._answer_all(requests, context)
+        finally:
+            self._streams -= 1
+
+    async def _answer_all(
+        self,
+        requests: AsyncIterator[messages.BasicInferenceRequest],
+        context: Any,  # noqa: ANN401 - grpc has no types
+    ) -> None:
         metadata = dict(context.invocation_metadata() or ())
         model = str(metadata.get("model", "")) or self._default_model or self._only_model()
         output = str(metadata.get("output", ""))
@@ -83,9 +106,11 @@ class BasicInferenceCalls:
         self,
         model: str,
         output: str,
-        request: messages.BasicInferenceRequest,
+        request: messages.BasicInferenceRequest | None,
         timeout: float | None,  # noqa: ASYNC109 - the core ends the request with a sentence
     ) -> Answer:
+        if request is None:
+            return CallError(grpc.StatusCode.INVALID_ARGUMENT, UNREADABLE)
         try:
             array = read_tensor32(request.tensor, self._gateway.max_elements)
             wanted = (output,) if output else ()

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from fedbus.errors import WireError
 from fedbus_inference.grpc_api.call_status import CallError, check_answered, seconds_left
@@ -26,6 +27,7 @@ SERVICE: Final = "inference.GRPCInferenceService"
 _READ_IN_LOOP_BYTES: Final = 1 << 15
 _WRITTEN_IN_LOOP_NUMBERS: Final = 1 << 13
 """Messages up to these sizes take less time than a thread is started in."""
+UNREADABLE: Final = "the message: expected one of this method's kind in protobuf"
 Call = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -50,7 +52,7 @@ class OpenInferenceCalls:
             {
                 name: grpc.unary_unary_rpc_method_handler(
                     ending_with_status(call),
-                    request_deserializer=kind.FromString,
+                    request_deserializer=parsing(kind),
                     response_serializer=lambda answer: answer.SerializeToString(),
                 )
                 for name, (call, kind) in methods.items()
@@ -118,10 +120,24 @@ class OpenInferenceCalls:
         return await asyncio.to_thread(write) if count > _WRITTEN_IN_LOOP_NUMBERS else write()
 
 
+def parsing(kind: Any) -> Callable[[bytes], Any]:  # noqa: ANN401 - a class of messages
+    """Return a reader of messages: None for bytes that are none, which a call refuses."""
+
+    def parse(data: bytes) -> Any:  # noqa: ANN401 - a message
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            return None
+
+    return parse
+
+
 def ending_with_status(call: Call) -> Call:
     """Return a call that ends with a status code where another one raises."""
 
     async def called(request: Any, context: Any) -> Any:  # noqa: ANN401 - grpc has no types
+        if request is None:
+            return await context.abort(grpc.StatusCode.INVALID_ARGUMENT, UNREADABLE)
         try:
             return await call(request, context)
         except CallError as refused:

@@ -13,9 +13,10 @@ from aiohttp import web
 from fedbus.errors import WireError
 from fedbus.http_api.responses import ApiError
 from fedbus_inference.http.predict_bodies import (
+    HeldBodies,
     json_length,
     parse_body,
-    read_predict_body,
+    predict_body,
     request_timeout,
 )
 from fedbus_inference.local_requests import LONGEST_TIMEOUT, PredictionOutcome, RefusalKind
@@ -44,6 +45,8 @@ STATUSES: Final[Mapping[RefusalKind, int]] = {
 }
 RETRIED: Final = frozenset({RefusalKind.OVERLOADED, RefusalKind.LOADING, RefusalKind.STOPPING})
 _MIB: Final = 2**20
+_HELD_REQUESTS: Final = 4
+"""Bodies that are received at once may have as many bytes as this number of the largest."""
 
 
 class InferenceHandlers:
@@ -52,6 +55,7 @@ class InferenceHandlers:
     def __init__(self, gateway: PredictionGateway, max_request_mb: int) -> None:
         self._gateway = gateway
         self._max_bytes = max_request_mb * _MIB
+        self._held = HeldBodies(_HELD_REQUESTS * self._max_bytes)
 
     async def server_metadata(self, _: web.Request) -> web.Response:
         """Return name, version and extensions of the server."""
@@ -84,13 +88,13 @@ class InferenceHandlers:
 
     async def infer(self, request: web.Request) -> web.Response:
         """Answer a request of the Open Inference Protocol."""
-        body = await read_predict_body(request, self._max_bytes)
         read = partial(
             read_infer_request,
             json_bytes=json_length(request),
             max_elements=self._gateway.max_elements,
         )
-        wanted = await parse_body(body, read)
+        async with predict_body(request, self._max_bytes, self._held) as body:
+            wanted = await parse_body(body, read)
         outcome = await self._gateway.predict(
             request.match_info["model"],
             _choice(request),
@@ -117,9 +121,9 @@ class InferenceHandlers:
 
     async def predict(self, request: web.Request) -> web.Response:
         """Answer a request in TensorFlow Serving's JSON."""
-        body = await read_predict_body(request, self._max_bytes)
         read = partial(read_predict_request, max_elements=self._gateway.max_elements)
-        wanted = await parse_body(body, read)
+        async with predict_body(request, self._max_bytes, self._held) as body:
+            wanted = await parse_body(body, read)
         outcome = await self._gateway.predict(
             request.match_info["model"],
             _choice(request),
