@@ -9,6 +9,7 @@ import pytest
 from fedbus.core.actions import Deliver, Reply
 from fedbus.core.events import ReplyTo, Stopping
 from fedbus.wire.messages import RollBackAlias
+from fedbus_inference import version_trials
 from fedbus_inference.canary import ShadowComparison, Tally, is_canary_request, is_worse
 from fedbus_inference.encoding import Encoding
 from fedbus_inference.local_requests import LocalPrediction, PredictionOutcome
@@ -243,6 +244,20 @@ def test_a_shadow_that_is_busy_or_ends_is_skipped() -> None:
     harness.handle(Stopping())
     assert harness.core.counts["shadow_skipped"] == 1
     assert len(harness.answers()) == 2
+
+
+def test_large_answers_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop compares, and would be late for the next request."""
+    monkeypatch.setattr(version_trials, "MAX_COMPARED_BYTES", 100)
+    harness = trial(SHADOWED, "shadow")
+    rows = np.ones((26, 3), np.float32)
+    for each in (rows[:25], rows):
+        harness.predict({"x": each})
+        harness.ask(each.tolist())
+        harness.settle()
+    assert len(harness.answers()) == len(harness.outcomes) == 2
+    assert harness.core.counts["shadow_differed"] == 1
+    assert harness.core.counts["shadow_skipped"] == 3
 
 
 def test_a_shadow_that_is_loading_is_not_asked() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
 from fedbus.core.actions import Action, Deliver, Note, Send
 from fedbus.core.events import Event
@@ -23,6 +24,8 @@ from fedbus_inference.version_server import VersionServer
 
 CANARY_SLOT, SHADOW_SLOT = f"+{CANARY}", f"+{SHADOW}"
 """Slots with names that no choice can have."""
+MAX_COMPARED_BYTES: Final = 2**18
+"""Answers are compared in the event loop: larger ones would delay the next requests."""
 
 
 class VersionTrials:
@@ -103,6 +106,9 @@ class VersionTrials:
         if slot is None or slot.served is None:
             return
         for request, answer in answered:
+            if _size_of(answer) > MAX_COMPARED_BYTES:
+                self._stats.counts["shadow_skipped"] += 1
+                continue
             copy = LocalPrediction(
                 self._model,
                 ShadowComparison(answer),
@@ -126,3 +132,9 @@ class VersionTrials:
                 self._stats.counts["shadow_agreed" if agrees else "shadow_differed"] += 1
             else:
                 self._stats.counts["shadow_skipped"] += 1
+
+
+def _size_of(answer: Answer) -> int:
+    if isinstance(answer, Deliver):
+        return sum(array.nbytes for array in answer.result.outputs.values())
+    return len(answer.payload)
