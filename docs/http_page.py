@@ -34,6 +34,15 @@ Each service describes its API at `/openapi.json` (OpenAPI 3.1) and, where the p
 be sent: *Authorize* takes a token. Its files come from the package and the page's Content-Security-Policy allows no
 others, so a browser loads nothing from elsewhere. Without the package `/docs` is a plain page.
 
+Prometheus reads `/metrics` of each service without a token, at the address of `FEDBUS_HTTP`. What tells when an agent
+trains is left out of an agent's metrics unless the request has a token (`authorization: {{credentials_file: token}}`):
+
+```yaml
+scrape_configs:
+  - job_name: fedbus
+    static_configs: [{{targets: ["127.0.0.1:9051", "127.0.0.1:9052"]}}]
+```
+
 ## Tokens
 
 ```
