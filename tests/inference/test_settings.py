@@ -7,7 +7,6 @@ from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import settings_from
 from fedbus_inference.app import build
 from fedbus_inference.core import InferenceCore
-from fedbus_inference.loopback_hosts import is_loopback
 from fedbus_inference.settings import InferenceSettings
 
 
@@ -41,22 +40,3 @@ def test_the_service_is_built_from_its_settings() -> None:
     settings = settings_from({"FEDBUS_RUNTIME": "tflite"}, InferenceSettings)
     built = build(settings, Identity(name="inference.1", incarnation=1))
     assert isinstance(built.core, InferenceCore)
-
-
-@pytest.mark.parametrize(
-    ("host", "own"),
-    [
-        ("127.0.0.1", True),
-        ("127.0.0.2", True),
-        ("localhost", True),
-        ("[::1]", True),
-        ("0.0.0.0", False),  # noqa: S104 - it is compared
-        ("10.0.0.7", False),
-        ("example.org", False),
-        ("localhost.example.org", False),
-        ("", False),
-    ],
-)
-def test_a_loopback_host_is_this_machine_s_own(host: str, own: bool) -> None:
-    """Only there, predictions may be asked without a token."""
-    assert is_loopback(host) is own

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from fedbus.errors import SettingsError
 from fedbus.frameworks.tflite.admission import Admission
+from fedbus.http_api.loopback_hosts import is_loopback
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.service import Built, Server
 from fedbus.runtime.shell import Shell
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
-from fedbus_inference.loopback_hosts import is_loopback
 from fedbus_inference.model_runtimes import runtime_for
 from fedbus_inference.prediction_gateway import PredictionGateway
 from fedbus_inference.settings import InferenceSettings

@@ -6,10 +6,10 @@ Without a token the API is off, unless the owner allows open access on a loopbac
 import hmac
 import re
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 
 from fedbus.errors import SettingsError
+from fedbus.http_api.loopback_hosts import is_loopback
 
 MIN_TOKEN_CHARACTERS = 16
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
@@ -40,7 +40,7 @@ class TokenAuth:
             )
         if origin is not None:
             return "web pages may not use an agent without a token; set FEDBUS_HTTP_TOKEN_FILE"
-        if not _is_loopback(host.rpartition(":")[0] or host):
+        if not is_loopback(host.rpartition(":")[0] or host):
             return f"expected a loopback address as host, got {host[:64]}"
         return None
 
@@ -75,18 +75,9 @@ def read_token_auth(
         return None
     if token is not None and wide_open:
         raise SettingsError("FEDBUS_HTTP_OPEN=true, but there is a token; remove one of them")
-    if token is None and not _is_loopback(http.rpartition(":")[0]):
+    if token is None and not is_loopback(http.rpartition(":")[0]):
         raise SettingsError(
             f"FEDBUS_HTTP_OPEN=true: other machines can reach {http}; listen on a loopback address "
             "(127.0.0.1), or set FEDBUS_HTTP_TOKEN_FILE"
         )
     return TokenAuth(token)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

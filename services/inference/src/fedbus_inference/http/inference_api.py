@@ -3,13 +3,13 @@
 from aiohttp import web
 
 from fedbus.http_api.access import Access, TokenFileAccess
+from fedbus.http_api.loopback_hosts import is_loopback
 from fedbus.http_api.responses import ApiError, error_response
 from fedbus.http_api.routes import routes_of
 from fedbus.http_api.scopes import Scope
 from fedbus.runtime.http import HttpApi
 from fedbus_inference.http.inference_endpoints import description
 from fedbus_inference.http.inference_handlers import InferenceHandlers
-from fedbus_inference.loopback_hosts import is_loopback
 from fedbus_inference.metrics import InferenceMetrics
 from fedbus_inference.prediction_gateway import PredictionGateway
 from fedbus_inference.serving_stats import ServingStats
