@@ -1,4 +1,4 @@
-"""Checks of the numbers in a request's arrays, with messages that name the element. Pure."""
+"""Checks of shapes, bytes and numbers in a request's arrays; messages name the element. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedbus.errors import WireError
+from fedbus.limits import MAX_DIMENSIONS
 from fedbus.model.layout import Array
 from fedbus.number_text import format_against
 
@@ -23,6 +24,37 @@ _RANGE_TOLERANCE = 1e-6
 def element_path(index: int, shape: Sequence[int], where: str = "inputs") -> str:
     """Format the path of an element from its flat index: `inputs[0][3]`."""
     return where + "".join(f"[{int(i)}]" for i in np.unravel_index(index, tuple(shape)))
+
+
+def check_shape(where: str, stated: object) -> tuple[int, ...]:
+    """Return a stated shape; raise WireError if it is not a short list of lengths above 0."""
+    if (
+        not isinstance(stated, list | tuple)
+        or len(stated) > MAX_DIMENSIONS
+        or not all(type(length) is int and length > 0 for length in stated)
+    ):
+        raise WireError(
+            f"{where}: expected a list of at most {MAX_DIMENSIONS} whole numbers above 0, "
+            f"got {shown(stated)}"
+        )
+    return tuple(stated)
+
+
+def raw_array(where: str, data: bytes | memoryview, dtype: str, shape: Sequence[int]) -> Array:
+    """Return an array of little-endian bytes in row order; raise WireError if they do not fit."""
+    kind = np.dtype(dtype).newbyteorder("<")
+    expected = math.prod(shape) * kind.itemsize
+    if len(data) != expected:
+        raise WireError(
+            f"{where}: expected {expected} bytes for {dtype} of shape {list(shape)}, "
+            f"got {len(data)}"
+        )
+    return np.frombuffer(data, kind).reshape(tuple(shape))
+
+
+def shown(value: object) -> str:
+    """Format a value of an untrusted source: short."""
+    return repr(value)[:60]
 
 
 def check_count(shape: Sequence[int], limit: int, where: str = "inputs") -> None:
@@ -74,9 +106,9 @@ def check_normalized(array: Array, where: str = "inputs") -> None:
         index = int(outside.argmax())
         value = float(array.flat[index])
         path = element_path(index, array.shape, where)
-        shown = format_against(value, 1 if value > 0 else -1)
+        number = format_against(value, 1 if value > 0 else -1)
         raise WireError(
-            f"{path} is {shown}; "
+            f"{path} is {number}; "
             "this model takes numbers from -1 to 1, as in training: scale the inputs as the "
             "agents' data are scaled (for example, divide the bytes of an image by 255)"
         )
@@ -91,7 +123,7 @@ def outside_range(array: Array, low: float, high: float, where: str = "inputs") 
     outside = (array < low - slack) | (array > high + slack)
     index = int(outside.argmax())
     value = float(array.flat[index])
-    shown = format_against(value, high if value > high else low)
+    number = format_against(value, high if value > high else low)
     more = int(outside.sum()) - 1
     others = f", and {more} more such {'number' if more == 1 else 'numbers'}" if more else ""
-    return f"{element_path(index, array.shape, where)} is {shown}{others}"
+    return f"{element_path(index, array.shape, where)} is {number}{others}"

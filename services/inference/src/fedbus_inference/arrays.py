@@ -4,7 +4,6 @@ Raw is `{"dtype", "shape", "data"}`, with little-endian bytes in row order. Dept
 size are checked before an array is created.
 """
 
-import math
 from itertools import chain
 from typing import Any, Final
 
@@ -19,8 +18,11 @@ from fedbus_inference.array_checks import (
     check_count,
     check_normalized,
     check_range,
+    check_shape,
     element_path,
     outside_range,
+    raw_array,
+    shown,
 )
 from fedbus_inference.input_spec import InputSpec
 
@@ -157,16 +159,10 @@ def _whole(number: Any, at: int, shape: tuple[int, ...], dtype: str, where: str)
 
 
 def _raw_array(dtype: object, stated: object, data: bytes, max_elements: int, where: str) -> Array:
-    kind = np.dtype(_check_dtype(f"{where}.dtype", dtype)).newbyteorder("<")
-    shape = _check_shape(f"{where}.shape", stated)
+    kind = _check_dtype(f"{where}.dtype", dtype)
+    shape = check_shape(f"{where}.shape", stated)
     check_count(shape, max_elements, where)
-    expected = math.prod(shape) * kind.itemsize
-    if len(data) != expected:
-        raise WireError(
-            f"{where}.data: expected {expected} bytes for {kind.name} of shape {list(shape)}, "
-            f"got {len(data)}"
-        )
-    return np.frombuffer(data, kind).reshape(shape)
+    return raw_array(f"{where}.data", data, kind, shape)
 
 
 def _cast(array: Array, dtype: str, where: str) -> Array:
@@ -185,26 +181,9 @@ def _cast(array: Array, dtype: str, where: str) -> Array:
 
 def _check_dtype(where: str, stated: object) -> str:
     if not isinstance(stated, str) or stated not in DTYPES:
-        raise WireError(f"{where}: expected one of {listed(DTYPES)}, got {_shown(stated)}")
+        raise WireError(f"{where}: expected one of {listed(DTYPES)}, got {shown(stated)}")
     return stated
-
-
-def _check_shape(where: str, stated: object) -> tuple[int, ...]:
-    if (
-        not isinstance(stated, list | tuple)
-        or len(stated) > MAX_DIMENSIONS
-        or not all(type(length) is int and length > 0 for length in stated)
-    ):
-        raise WireError(
-            f"{where}: expected a list of at most {MAX_DIMENSIONS} whole numbers above 0, "
-            f"got {_shown(stated)}"
-        )
-    return tuple(stated)
 
 
 def _type_name(value: object) -> str:
     return _TYPE_NAMES.get(type(value), "another type")
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:60]

@@ -11,6 +11,7 @@ import numpy as np
 from fedbus.errors import WireError
 from fedbus.limits import MAX_WORD_CHARACTERS
 from fedbus.model.layout import Array
+from fedbus_inference.array_checks import shown
 from fedbus_inference.grpc_api.protocol.open_inference_pb2 import (
     InferParameter,
     InferTensorContents,
@@ -21,7 +22,6 @@ from fedbus_inference.open_inference.datatypes import (
     datatype_of,
     dtype_of,
     little_endian,
-    shown,
 )
 from fedbus_inference.open_inference.infer_answers import wanted_outputs
 from fedbus_inference.open_inference.infer_requests import MAX_NAMED_TENSORS, InferRequest

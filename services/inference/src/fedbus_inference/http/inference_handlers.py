@@ -12,6 +12,7 @@ from aiohttp import web
 
 from fedbus.errors import WireError
 from fedbus.http_api.responses import ApiError
+from fedbus_inference.array_checks import shown
 from fedbus_inference.http.predict_bodies import (
     HeldBodies,
     json_length,
@@ -20,7 +21,6 @@ from fedbus_inference.http.predict_bodies import (
     request_timeout,
 )
 from fedbus_inference.local_requests import LONGEST_TIMEOUT, PredictionOutcome, RefusalKind
-from fedbus_inference.open_inference.datatypes import shown
 from fedbus_inference.open_inference.infer_answers import write_infer_answer
 from fedbus_inference.open_inference.infer_requests import read_infer_request
 from fedbus_inference.open_inference.model_metadata import (

@@ -10,6 +10,7 @@ import numpy as np
 from fedbus.errors import WireError
 from fedbus.model.layout import Array
 from fedbus.text import listed
+from fedbus_inference.array_checks import shown
 
 DTYPES_BY_DATATYPE: Final = {
     "BOOL": "bool",
@@ -46,8 +47,3 @@ def dtype_of(where: str, datatype: object) -> str:
 def little_endian(array: Array) -> bytes:
     """Return an array's elements in row order, little-endian."""
     return array.astype(np.dtype(array.dtype).newbyteorder("<"), copy=False).tobytes()
-
-
-def shown(value: object) -> str:
-    """Format a value of an untrusted source: short."""
-    return repr(value)[:60]

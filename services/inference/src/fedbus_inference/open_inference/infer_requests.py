@@ -12,7 +12,8 @@ from fedbus.errors import WireError
 from fedbus.limits import MAX_WORD_CHARACTERS
 from fedbus.model.layout import Array
 from fedbus.wire.json_reader import read_json
-from fedbus_inference.open_inference.datatypes import dtype_of, shown
+from fedbus_inference.array_checks import shown
+from fedbus_inference.open_inference.datatypes import dtype_of
 from fedbus_inference.open_inference.tensors import (
     array_of_bytes,
     array_of_elements,

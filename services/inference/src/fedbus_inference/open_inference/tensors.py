@@ -13,7 +13,7 @@ import numpy as np
 from fedbus.errors import WireError
 from fedbus.limits import MAX_DIMENSIONS, MAX_TENSOR_NAME_CHARACTERS
 from fedbus.model.layout import Array
-from fedbus_inference.open_inference.datatypes import shown
+from fedbus_inference.array_checks import check_shape, raw_array, shown
 
 _NUMBERS: Final = frozenset({int, float})
 _TRUTHS: Final = frozenset({bool})
@@ -21,16 +21,7 @@ _TRUTHS: Final = frozenset({bool})
 
 def read_shape(where: str, stated: object, max_elements: int) -> tuple[int, ...]:
     """Read a shape with at most `max_elements` elements; raise WireError for others."""
-    if (
-        not isinstance(stated, list | tuple)
-        or len(stated) > MAX_DIMENSIONS
-        or not all(type(length) is int and length > 0 for length in stated)
-    ):
-        raise WireError(
-            f"{where}.shape: expected a list of at most {MAX_DIMENSIONS} whole numbers above 0, "
-            f"got {shown(stated)}"
-        )
-    shape: tuple[int, ...] = tuple(stated)
+    shape = check_shape(f"{where}.shape", stated)
     if (count := math.prod(shape)) > max_elements:
         raise WireError(
             f"{where}.shape: expected at most {max_elements} elements, got {count}; "
@@ -51,16 +42,10 @@ def read_name(where: str, stated: object) -> str:
 
 def array_of_bytes(where: str, data: bytes | memoryview, dtype: str, shape: Sequence[int]) -> Array:
     """Return an array of little-endian bytes in row order; raise WireError if they do not fit."""
-    kind = np.dtype(dtype).newbyteorder("<")
-    expected = math.prod(shape) * kind.itemsize
-    if len(data) != expected:
-        raise WireError(
-            f"{where}: expected {expected} bytes for {dtype} of shape {list(shape)}, "
-            f"got {len(data)}"
-        )
+    array = raw_array(where, data, dtype, shape)
     if dtype == "bool" and not set(bytes(data)) <= {0, 1}:
         raise WireError(f"{where}: expected a byte 0 or 1 for each element of BOOL")
-    return np.frombuffer(data, kind).reshape(tuple(shape))
+    return array
 
 
 def array_of_elements(where: str, data: object, dtype: str, shape: Sequence[int]) -> Array:
