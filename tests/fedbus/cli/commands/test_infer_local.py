@@ -51,6 +51,13 @@ def test_a_model_file_answers_without_a_broker(rows: Path, tmp_path: Path) -> No
     assert f"1  {classes[0]}  (" in told.stdout
 
 
+def test_a_model_file_in_place_of_a_name_is_answered_with_the_option(rows: Path) -> None:
+    """Before a broker is looked for."""
+    done = infer(PLAIN, rows)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"fedbus infer --local {PLAIN} --input {rows}" in " ".join(done.stderr.split())
+
+
 def test_the_newest_version_of_a_folder_answers(tmp_path: Path) -> None:
     """As the service takes it from the same folder."""
     for version in ("1", "2", "10"):

@@ -37,6 +37,9 @@ NUMBERS = 12
 """Outputs printed of one row."""
 
 
+MODEL_SUFFIXES = (".tflite", ".onnx")
+
+
 def infer(
     ctx: typer.Context,
     model: Annotated[
@@ -109,6 +112,10 @@ def infer(
     elif model is None or not given:
         raise SettingsError(
             "expected MODEL and FILE; or --local PATH and --input FILE, to run a model here"
+        )
+    elif Path(model).suffix in MODEL_SUFFIXES and Path(model).is_file():
+        raise SettingsError(
+            f"{model} is a file; to run it here: fedbus infer --local {model} --input {given[0]}"
         )
     else:
         answer = ask_service(broker_of(ctx), target_of(model), given, options)
