@@ -27,7 +27,8 @@ from fedbus.runtime.shell import Shell
 from fedbus_controller.app import ControllerSettings, build
 from fedbus_controller.http import handlers
 from fedbus_controller.http.endpoints import ENDPOINTS, description
-from fedbus_controller.http.handlers import NO_MEANING, ControllerHandlers
+from fedbus_controller.http.handlers import ControllerHandlers
+from fedbus_controller.http.refused_paths import NO_MEANING
 
 TOKEN = token_of(b"t" * 32)
 JOB = {"training_id": "job-1", "model_name": "digits", "num_rounds": 1}

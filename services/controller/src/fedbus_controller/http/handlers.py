@@ -45,6 +45,7 @@ from fedbus.wire.messages import (
     StoreConfiguration,
 )
 from fedbus_controller.core import ControllerCore
+from fedbus_controller.http.refused_paths import NO_MEANING
 from fedbus_controller.http.schemas import (
     STATUS_OF,
     ConfigurationQuestion,
@@ -101,12 +102,7 @@ class ControllerHandlers:
             file = _with_id(file, job)
         waiting = _Waiting()
         key = _request_key(request)
-        answer = await self._wait(SubmitOverHttp(file, key, waiting.deliver), waiting)
-        if answer is None:
-            raise ApiError(
-                503, "this controller has no lease: another one leads", Retry_After=RETRY_LATER
-            )
-        reply = json.loads(answer)
+        reply = await self._decision(SubmitOverHttp(file, key, waiting.deliver), waiting)
         if not reply["accepted"]:
             raise JobFileError(read_refusal(reply))
         known = reply.get("known", False)
@@ -166,12 +162,7 @@ class ControllerHandlers:
 
     async def _cancel(self, job: str, key: bytes) -> None:
         waiting = _Waiting()
-        answer = await self._wait(CancelOverHttp(job, key, waiting.deliver), waiting)
-        if answer is None:
-            raise ApiError(
-                503, "this controller has no lease: another one leads", Retry_After=RETRY_LATER
-            )
-        reply = json.loads(answer)
+        reply = await self._decision(CancelOverHttp(job, key, waiting.deliver), waiting)
         if not reply.get("cancelled"):
             faults = read_refusal(reply)
             raise ApiError(409, reply.get("reason") or "; ".join(map(str, faults)))
@@ -279,6 +270,18 @@ class ControllerHandlers:
         assert isinstance(answer, kind)  # noqa: S101 - the core matches answers to questions
         return answer
 
+    async def _decision(
+        self, message: SubmitOverHttp | CancelOverHttp, waiting: "_Waiting"
+    ) -> dict[str, Any]:
+        """Return the controller's own reply; raise ApiError 503 if another controller leads."""
+        answer = await self._wait(message, waiting)
+        if answer is None:
+            raise ApiError(
+                503, "this controller has no lease: another one leads", Retry_After=RETRY_LATER
+            )
+        reply: dict[str, Any] = json.loads(answer)
+        return reply
+
     async def _wait(
         self, message: SubmitOverHttp | CancelOverHttp | AskRepository, waiting: "_Waiting"
     ) -> Any:  # noqa: ANN401 - what is delivered
@@ -308,25 +311,6 @@ class _Waiting:
     def _deliver(self, result: object) -> None:
         if not self.answer.done():
             self.answer.set_result(result)
-
-
-NO_MEANING: Final = {
-    "/FL_early_end": "jobs end early by their `stopping_target`, which the controller evaluates "
-    "itself; POST /job/stop/{training_id} stops one",
-    "/FL_traininground": "collectors report rounds over the bus; GET /job/status/{training_id} "
-    "has the round",
-    "/recoverTrainingEpochs/{epoch}/{total_epochs}": "agents report progress over the bus, and it "
-    "is not shown to users: it would tell who trains",
-    "/databases": "the repository has no databases to list; its HTTP API has GET /model",
-    "/addModelData": "what a job needs beside its file is in the model spec: POST /model of the "
-    "repository's HTTP API",
-    "/modelData": "what a job needs beside its file is in the model spec: GET /model/meta of the "
-    "repository's HTTP API",
-    "/getPersistConfig": "defaults are those of job files: GET /openapi.json, schema JobFile",
-    "/updateConfigurationModel": "a configuration is named by what it means, so it never changes: "
-    "POST /storeConfigurationModel stores another one",
-}
-"""Paths of ASSIST-IoT that are answered with 501, and what to use instead."""
 
 
 def _request_key(request: web.Request) -> bytes:
