@@ -17,9 +17,9 @@ from fedbus.core.interface import Core
 from fedbus.core.keys import Key
 from fedbus.text import listed
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.documents import ModelLatest
 from fedbus.wire.messages import KeptVersion, ModelShown, RequestRefused, ShowModel
 from fedbus.wire.topics import MODEL_LATEST
+from fedbus_inference.model_updater import latest_of
 from fedbus_inference.standalone.model_folders import Fingerprint, ScannedModels, VersionFiles
 from fedbus_inference.standalone.packed_versions import PackedVersion
 
@@ -201,7 +201,7 @@ class FolderRepository(Core):
             yield Note("model_folder_warning", {"model": key.model, "reason": warning})
         if key.version >= model.announced:
             model.announced = key.version
-            yield Announce(MODEL_LATEST, self._latest(key, version))
+            yield Announce(MODEL_LATEST, latest_of(self._reference(key, version)))
         for sender in sorted(self._asked.pop(key, ())):
             yield self._shown(sender, key)
 
@@ -238,33 +238,21 @@ class FolderRepository(Core):
 
     def _shown(self, sender: str, key: VersionPacking) -> Action:
         model = self._models[key.model]
-        push = model.packed[key.version].packed.push
         newest_first = sorted(model.files, reverse=True)
         kept = tuple(KeptVersion(version=each, why="pushed") for each in newest_first)
-        reference = ModelRef(
-            model=key.model,
-            version=key.version,
-            weights=push.weights,
-            spec=push.spec,
-            source=self._name,
-        )
+        reference = self._reference(key, model.packed[key.version])
         shown = ModelShown(version=reference, history=(), versions=len(kept), kept=kept[:1_000])
         return Send(sender, shown)
 
     def _refused(self, sender: str, model: str, reason: str) -> Action:
         return Send(sender, RequestRefused(about=model, reason=reason))
 
-    def _latest(self, key: VersionPacking, version: PackedVersion) -> ModelLatest:
+    def _reference(self, key: VersionPacking, version: PackedVersion) -> ModelRef:
         push = version.packed.push
-        return ModelLatest(
+        return ModelRef(
             model=key.model,
             version=key.version,
-            digest=push.weights.digest,
-            size=push.weights.size,
+            weights=push.weights,
             spec=push.spec,
             source=self._name,
-            metrics={},
-            parent=None,
-            job=None,
-            round=0,
         )
