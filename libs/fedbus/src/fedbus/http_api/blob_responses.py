@@ -77,9 +77,10 @@ class BlobDownload:
         try:
             await self._stream(response, part, ahead)
             await response.write_eof()
+        except ConnectionError:
+            raise  # the client has gone, and is counted as such
         except (FedbusError, OSError) as error:
-            if not isinstance(error, ConnectionError):  # else the client has gone
-                log.warning("http_download_broke_off", path=request.path[:200], reason=str(error))
+            log.warning("http_download_broke_off", path=request.path[:200], reason=str(error))
             if request.transport is not None:
                 request.transport.abort()
         return response
