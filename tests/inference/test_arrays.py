@@ -383,3 +383,11 @@ def test_truth_values_are_taken_where_a_model_takes_them() -> None:
     assert parse_array([True, 0], yes, MAX_ELEMENTS).tolist() == [[True, False]]
     assert refused([1, 2], yes) == "inputs: expected numbers from 0 to 1 (bool), got 1 to 2"
     assert refused([True, 0, 1]) == "inputs[0]: expected a number, got a Boolean"
+
+
+@pytest.mark.parametrize("data", [b"\x02\x00\x01", b"\x00\xff\x01"])
+def test_bytes_that_are_no_booleans_are_refused(data: bytes) -> None:
+    """A framework may take any other byte for anything."""
+    spec = only_spec({"shape": [3], "dtype": "bool"}, MAX_ELEMENTS)
+    sent = {"dtype": "bool", "shape": [1, 3], "data": data}
+    assert "expected a byte 0 or 1 for each Boolean" in refused(sent, spec)

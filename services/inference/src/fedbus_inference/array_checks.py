@@ -49,6 +49,8 @@ def raw_array(where: str, data: bytes | memoryview, dtype: str, shape: Sequence[
             f"{where}: expected {expected} bytes for {dtype} of shape {list(shape)}, "
             f"got {len(data)}"
         )
+    if dtype == "bool" and not set(bytes(data)) <= {0, 1}:
+        raise WireError(f"{where}: expected a byte 0 or 1 for each Boolean")
     return np.frombuffer(data, kind).reshape(tuple(shape))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from fedbus.errors import WireError
 from fedbus.limits import MAX_WORD_CHARACTERS
 from fedbus.model.layout import Array
-from fedbus_inference.array_checks import shown
+from fedbus_inference.array_checks import raw_array, shown
 from fedbus_inference.grpc_api.protocol.open_inference_pb2 import (
     InferParameter,
     InferTensorContents,
@@ -26,7 +26,6 @@ from fedbus_inference.open_inference.datatypes import (
 from fedbus_inference.open_inference.infer_answers import wanted_outputs
 from fedbus_inference.open_inference.infer_requests import MAX_NAMED_TENSORS, InferRequest
 from fedbus_inference.open_inference.tensors import (
-    array_of_bytes,
     array_of_numbers,
     read_name,
     read_shape,
@@ -126,7 +125,7 @@ def _array(
     if raw is not None:
         if tensor.HasField("contents"):
             raise WireError(f"{where}: expected contents or raw_input_contents, got both")
-        return array_of_bytes(f"raw_input_contents, {where}", raw, dtype, shape)
+        return raw_array(f"raw_input_contents, {where}", raw, dtype, shape)
     return _typed_array(f"{where}.contents", tensor.contents, dtype, shape)
 
 

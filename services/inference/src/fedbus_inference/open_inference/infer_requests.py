@@ -12,10 +12,9 @@ from fedbus.errors import WireError
 from fedbus.limits import MAX_WORD_CHARACTERS
 from fedbus.model.layout import Array
 from fedbus.wire.json_reader import read_json
-from fedbus_inference.array_checks import shown
+from fedbus_inference.array_checks import raw_array, shown
 from fedbus_inference.open_inference.datatypes import dtype_of
 from fedbus_inference.open_inference.tensors import (
-    array_of_bytes,
     array_of_elements,
     read_name,
     read_shape,
@@ -101,7 +100,7 @@ def _inputs(
                 "Inference-Header-Content-Length states the length of the JSON"
             )
         part = binary[offset : offset + size]
-        found[name] = array_of_bytes(f"{where}, its binary data", part, dtype, shape)
+        found[name] = raw_array(f"{where}, its binary data", part, dtype, shape)
         offset += size
     if offset != len(binary):
         raise WireError(

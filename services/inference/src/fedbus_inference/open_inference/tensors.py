@@ -13,7 +13,7 @@ import numpy as np
 from fedbus.errors import WireError
 from fedbus.limits import MAX_DIMENSIONS, MAX_TENSOR_NAME_CHARACTERS
 from fedbus.model.layout import Array
-from fedbus_inference.array_checks import check_shape, raw_array, shown
+from fedbus_inference.array_checks import check_shape, shown
 
 _NUMBERS: Final = frozenset({int, float})
 _TRUTHS: Final = frozenset({bool})
@@ -38,14 +38,6 @@ def read_name(where: str, stated: object) -> str:
             f"got {shown(stated)}"
         )
     return stated
-
-
-def array_of_bytes(where: str, data: bytes | memoryview, dtype: str, shape: Sequence[int]) -> Array:
-    """Return an array of little-endian bytes in row order; raise WireError if they do not fit."""
-    array = raw_array(where, data, dtype, shape)
-    if dtype == "bool" and not set(bytes(data)) <= {0, 1}:
-        raise WireError(f"{where}: expected a byte 0 or 1 for each element of BOOL")
-    return array
 
 
 def array_of_elements(where: str, data: object, dtype: str, shape: Sequence[int]) -> Array:
