@@ -23,6 +23,7 @@ from benchmarks.live_inference import LiveService, live_service
 from fedbus.client.inference import JSON, MSGPACK, raw, request
 from fedbus.client.model_inputs import InputTerms
 from fedbus.data.digits import digits
+from fedbus.frameworks.tflite.file import new_interpreter
 from fedbus.model.layout import Array
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.mosquitto import LocalBroker
@@ -88,10 +89,11 @@ def softmax(scores: Array) -> Array:
 
 
 def by_tflite(file: bytes, rows: Array) -> Array:
-    """Call the interpreter row by row, quantizing as the file's details say."""
-    from tflite_runtime.interpreter import Interpreter
+    """Call the interpreter row by row, quantizing as the file's details say.
 
-    interpreter = Interpreter(model_content=file)
+    It is the one that fits this process: where TensorFlow is loaded, tflite-runtime reads no file.
+    """
+    interpreter = new_interpreter(file)
     interpreter.allocate_tensors()
     (taken,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
     found = []
