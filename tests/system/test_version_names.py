@@ -70,9 +70,9 @@ def environ(broker: str) -> dict[str, str]:
     return kept | {"FEDBUS_BROKER": broker}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A broker with access rules and a repository."""
+    """A broker with access rules and a repository, for one test: names count their changes."""
     folder = tmp_path_factory.mktemp("named")
     with LocalBroker(folder / "broker", accounts=ACCOUNTS) as broker:
         here = Deployment(folder, broker)
