@@ -26,7 +26,7 @@ from fedbus.atomic_write import (
     os_errors_as_store_errors,
     temporary_path,
 )
-from fedbus.blobs.files import FileBlob, open_blob
+from fedbus.blobs.files import FileBlob
 from fedbus.core.blob_io import BlobSource
 from fedbus.digest import hasher
 from fedbus.errors import StoreError
@@ -38,7 +38,7 @@ from fedbus_repository.stores.dumped_records import (
     decode_record,
     referenced_blobs,
 )
-from fedbus_repository.stores.files import blob_path
+from fedbus_repository.stores.files import blob_path, find_blob
 
 MANIFEST: Final = "manifest.json"
 RECORDS: Final = ("records-a.dump", "records-b.dump")
@@ -194,10 +194,7 @@ class BackupReader:
 
     def open_blob(self, digest: str) -> FileBlob | None:
         """Open a blob; None if it is missing."""
-        try:
-            return open_blob(blob_path(self._folder, digest))
-        except OSError:
-            return None
+        return find_blob(self._folder, digest)
 
     def refresh(self) -> None:
         """Do nothing: a backup does not change."""

@@ -33,6 +33,14 @@ def blob_path(store: Path, digest: str) -> Path:
     return store / "blobs" / digest[:2] / digest
 
 
+def find_blob(store: Path, digest: str) -> FileBlob | None:
+    """Open a blob in a store's folder; None if it cannot be opened."""
+    try:
+        return open_blob(blob_path(store, digest))
+    except OSError:
+        return None
+
+
 class BlobFolder:
     """All blobs of a store. Thread-safe. Raises StoreError if the folder cannot be written.
 

@@ -103,21 +103,12 @@ def progress(what: str, steps: int) -> Iterator[Callable[[str], None]]:
 @contextmanager
 def transfer_progress(what: str, size: int) -> Iterator[Callable[[int], None]]:
     """Show a bar of transferred bytes, on a terminal and from `MIN_TRANSFER_BYTES` on."""
-    console = out()
-    if not console.is_terminal or size < MIN_TRANSFER_BYTES:
+    if size < MIN_TRANSFER_BYTES:
         yield lambda _: None
         return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=size)
-        yield lambda count: bar.advance(task, count)
+    with growing_progress(what) as (state_total, advance):
+        state_total(size)
+        yield advance
 
 
 @contextmanager

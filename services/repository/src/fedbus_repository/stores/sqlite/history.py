@@ -3,9 +3,9 @@
 import sqlite3
 from pathlib import Path
 
-from fedbus.blobs.files import FileBlob, open_blob
+from fedbus.blobs.files import FileBlob
 from fedbus.errors import StoreError
-from fedbus_repository.stores.files import blob_path
+from fedbus_repository.stores.files import find_blob
 from fedbus_repository.stores.ledger_records import EntryFacts
 from fedbus_repository.stores.records import HistoryEntry, StoredJob
 from fedbus_repository.stores.sqlite.database import DATABASE
@@ -49,10 +49,7 @@ class SqliteHistory:
 
     def open_blob(self, digest: str) -> FileBlob | None:
         """Open a blob for reading."""
-        try:
-            return open_blob(blob_path(self._folder, digest))
-        except OSError:
-            return None
+        return find_blob(self._folder, digest)
 
     def close(self) -> None:
         """Close the database."""

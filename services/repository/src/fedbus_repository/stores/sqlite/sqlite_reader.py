@@ -10,14 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from fedbus.blobs.files import FileBlob, open_blob
+from fedbus.blobs.files import FileBlob
 from fedbus.errors import FedbusError, StoreError
 from fedbus_repository.stores.dumped_records import (
     DumpedFile,
     DumpedRecord,
     UnreadableRecord,
 )
-from fedbus_repository.stores.files import blob_path
+from fedbus_repository.stores.files import blob_path, find_blob
 from fedbus_repository.stores.sqlite.database import DATABASE, lock_folder
 from fedbus_repository.stores.sqlite.database_faults import error_of_sqlite
 from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
@@ -113,10 +113,7 @@ class SqliteReader:
         return self._open(digest)
 
     def _open(self, digest: str) -> FileBlob | None:
-        try:
-            return open_blob(blob_path(self._folder, digest))
-        except OSError:
-            return None
+        return find_blob(self._folder, digest)
 
     def blob_file(self, digest: str) -> Path:
         """Return the file of a blob, for a hard link."""
