@@ -6,6 +6,7 @@ from fedbus.core.actions import Run
 from fedbus.core.events import Ran
 from fedbus.wire.messages import RollBackAlias
 from fedbus_inference.keys import ModelKey, Prediction
+from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.settings import InferenceSettings
 from tests.inference.harness import Harness
 
@@ -30,13 +31,35 @@ def test_a_request_whose_prediction_hangs_is_refused_at_its_deadline() -> None:
     harness.ask()
     harness.predict(timeout=0.5, payload=b'{"inputs": [1, 2, 3]}')
     run = hang(harness)
+    late = run.call()
     harness.wait(0.6)
     assert [outcome.refusal for outcome in harness.outcomes] == ["deadline"]
     harness.wait(0.5)
     assert harness.answer()["kind"] == "deadline"
-    harness.handle(Ran(run.key, run.call()))
+    harness.handle(Ran(run.key, late))
     assert harness.answers() == []
     assert harness.core.counts.get("requests_answered", 0) == 0
+    harness.ask()
+    harness.settle()
+    assert harness.answer()["version"] == 1
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_what_was_refused_before_a_thread_was_free_is_not_computed(*, patient: bool) -> None:
+    """All threads may be busy with other models, and no client waits for the answer any more."""
+    harness = Harness(settings=InferenceSettings(max_batch_rows=8))
+    harness.serve(1)
+    harness.ask()
+    harness.predict(timeout=0.5, payload=b'{"inputs": [1, 2, 3]}')
+    harness.predict(timeout=30 if patient else 0.5, payload=b'{"inputs": [1, 2, 3]}')
+    harness.run()
+    harness.answers()
+    harness.loaded[0].batches.clear()
+    harness.wait(0.6)
+    harness.settle()
+    last = None if patient else RefusalKind.DEADLINE
+    assert [each.refusal for each in harness.outcomes] == [RefusalKind.DEADLINE, last]
+    assert harness.loaded[0].batches == ([1] if patient else [])
     harness.ask()
     harness.settle()
     assert harness.answer()["version"] == 1

@@ -57,9 +57,10 @@ def test_wanted_outputs_id_and_parameters_are_read_and_written() -> None:
     message = ModelInferRequest(inputs=[tensor()], outputs=[{"name": "b"}], id="7")
     message.parameters["priority"].int64_param = 3
     message.parameters["empty"].SetInParent()
+    message.parameters["timeout"].uint64_param = 1500
     request = read_infer_message(message, LIMIT)
     assert (request.outputs, request.id) == ({"b": False}, "7")
-    assert request.parameters == {"priority": 3, "empty": None}
+    assert request.timeout == 0.0015
     outputs = {"a": np.zeros(1), "b": np.ones(1)}
     answer = write_infer_message(request, "digits", 4, outputs, {"warnings": "far"})
     assert (answer.model_name, answer.model_version, answer.id) == ("digits", "4", "7")

@@ -69,12 +69,12 @@ def test_wanted_outputs_id_and_parameters_are_read() -> None:
     request = read(
         tensor(),
         id="7",
-        parameters={"binary_data_output": True, "priority": 3},
+        parameters={"binary_data_output": True, "priority": 3, "timeout": 1500},
         outputs=[{"name": "a"}, {"name": "b", "parameters": {"binary_data": False}}],
     )
     assert request.outputs == {"a": True, "b": False}
-    assert (request.id, request.binary, request.parameters["priority"]) == ("7", True, 3)
-    assert read(tensor()).outputs == {}
+    assert (request.id, request.binary, request.timeout) == ("7", True, 0.0015)
+    assert (read(tensor()).outputs, read(tensor()).timeout) == ({}, None)
 
 
 def test_binary_and_json_tensors_mix_in_one_request() -> None:

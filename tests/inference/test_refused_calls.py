@@ -1,6 +1,7 @@
 """Refusals of the core as statuses of HTTP and of gRPC."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import grpc
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from fedbus.errors import WireError
 from fedbus.http_api.routes import routes_of
 from fedbus.model.layout import Array
 from fedbus_inference.grpc_api.call_access import address_of
 from fedbus_inference.grpc_api.call_status import CODES, CallError, check_answered, seconds_left
+from fedbus_inference.grpc_api.open_inference_calls import OpenInferenceCalls
+from fedbus_inference.grpc_api.protocol.open_inference_pb2 import ModelInferRequest
 from fedbus_inference.http.inference_api import LoopbackAccess
 from fedbus_inference.http.inference_endpoints import description
 from fedbus_inference.http.inference_handlers import STATUSES, InferenceHandlers
@@ -92,12 +96,78 @@ async def test_choices_and_deadlines_reach_the_core() -> None:
             "/v2/models/digits/versions/live/infer",
             json=INFER | {"parameters": {"timeout": 2_000_000}},
         )
+        for header in ("1.5", "2.5"):
+            await asking.post(
+                "/v2/models/digits/infer",
+                json=INFER | {"parameters": {"timeout": 2_000_000}},
+                headers={"Request-Timeout": header},
+            )
     assert gateway.asked == [
         ("digits", "3", None),
         ("digits", "live", None),
         ("digits@live", "live", 1.5),
         ("digits", "live", 2.0),
+        ("digits", "", 1.5),
+        ("digits", "", 2.0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "deadline", "seconds"),
+    [
+        (None, None, None),
+        (None, 5.0, 5.0),
+        (2_000_000, None, 2.0),
+        (2_000_000, 5.0, 2.0),
+        (2_000_000, 1.0, 1.0),
+        (2_000_000, -1.0, 0.0),
+        (0, 5.0, 5.0),
+        (2**63 - 1, None, LONGEST_TIMEOUT),
+    ],
+)
+async def test_over_grpc_the_shorter_of_two_limits_counts(
+    parameter: int | None, deadline: float | None, seconds: float | None
+) -> None:
+    """Triton's parameter, in microseconds, and the deadline of the call."""
+    gateway = Gateway(PredictionOutcome("digits", 3, {"outputs": np.zeros((1, 1))}))
+    await OpenInferenceCalls(gateway).infer(infer_message(int64_param=parameter), Call(deadline))
+    assert gateway.asked == [("digits", "", seconds)]
+
+
+@pytest.mark.parametrize(
+    "stated", [{"int64_param": -1}, {"bool_param": True}, {"string_param": "2000"}]
+)
+async def test_a_timeout_over_grpc_that_is_no_number_of_microseconds_is_refused(
+    stated: dict[str, Any],
+) -> None:
+    """Before anything is asked."""
+    gateway = Gateway(PredictionOutcome("digits", 3, {"outputs": np.zeros((1, 1))}))
+    with pytest.raises(WireError, match=r"parameters\.timeout: expected microseconds"):
+        await OpenInferenceCalls(gateway).infer(infer_message(**stated), Call(None))
+    assert gateway.asked == []
+
+
+def infer_message(**timeout: Any) -> ModelInferRequest:  # noqa: ANN401 - one of five kinds
+    """Return a request with a parameter `timeout`; of value None: without it."""
+    message = ModelInferRequest(
+        model_name="digits",
+        inputs=[{"name": "x", "datatype": "FP32", "shape": [1, 2]}],
+        raw_input_contents=[bytes(8)],
+    )
+    for kind, value in timeout.items():
+        if value is not None:
+            setattr(message.parameters["timeout"], kind, value)
+    return message
+
+
+class Call:
+    """What grpc says of the deadline of a call: the seconds until then."""
+
+    def __init__(self, left: float | None) -> None:
+        self.left = left
+
+    def time_remaining(self) -> float | None:
+        return self.left
 
 
 @pytest.mark.parametrize(
@@ -118,17 +188,9 @@ async def test_no_client_waits_longer_than_any_may(stated: object, seconds: obje
 
 
 def test_a_grpc_deadline_in_the_past_or_far_away_is_bounded() -> None:
-    """The core waits neither for nothing nor for years."""
-
-    class Call:
-        def __init__(self, left: float | None) -> None:
-            self.left = left
-
-        def time_remaining(self) -> float | None:
-            return self.left
-
+    """The core refuses the one at once, and waits for the other as long as for any client."""
     found = [seconds_left(Call(left)) for left in (None, -5.0, 2.0, 1e12)]
-    assert found == [None, 0.001, 2.0, LONGEST_TIMEOUT]
+    assert found == [None, 0.0, 2.0, LONGEST_TIMEOUT]
 
 
 async def test_a_model_that_is_being_fetched_is_not_ready() -> None:

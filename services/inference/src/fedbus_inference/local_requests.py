@@ -16,6 +16,15 @@ LONGEST_TIMEOUT: Final = 300.0
 """Seconds for which a request over HTTP or gRPC may wait, whatever its client states."""
 
 
+def shortest_timeout(*stated: float | None) -> float | None:
+    """Return the shortest of the times in seconds that a client has stated; None: it has none.
+
+    It is 0 to LONGEST_TIMEOUT; a request with 0 is refused, its client waits no more.
+    """
+    known = [each for each in stated if each is not None]
+    return min(max(min(known), 0.0), LONGEST_TIMEOUT) if known else None
+
+
 class RefusalKind(StrEnum):
     """Why a request has no answer, for a server that maps it to a status code.
 

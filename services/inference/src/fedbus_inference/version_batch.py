@@ -57,8 +57,12 @@ class Batch:
         self.size += queued.request.size
 
     def begin(self) -> list[Request]:
-        """Close the batch, and return its requests."""
+        """Close the batch, and return its requests, without those that were refused meanwhile.
+
+        A thread calls this, once it is free to compute them.
+        """
         self.is_open = False
+        self.queued = list(self.waiting())
         return [each.request for each in self.queued]
 
     def count(self, queued: QueuedRequest, refusal: RefusalKind | None) -> None:

@@ -216,8 +216,9 @@ class VersionServer:
 
     def _predicted(self, batch: Batch, result: BatchResult, now: float) -> Iterator[Action]:
         version = batch.served.version
-        self._pace.measured(result.seconds, len(result.results))
-        self._stats.batch(self._model, len(result.results))
+        if result.results:  # none: all were refused before a thread was free
+            self._pace.measured(result.seconds, len(result.results))
+            self._stats.batch(self._model, len(result.results))
         for queued, each in zip(batch.queued, result.results, strict=True):
             if batch.is_refused(queued):
                 continue

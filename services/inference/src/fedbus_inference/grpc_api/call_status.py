@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import grpc
 
-from fedbus_inference.local_requests import LONGEST_TIMEOUT, PredictionOutcome, RefusalKind
+from fedbus_inference.local_requests import PredictionOutcome, RefusalKind, shortest_timeout
 
 CODES: Final[Mapping[RefusalKind, grpc.StatusCode]] = {
     RefusalKind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -34,6 +34,6 @@ def check_answered(outcome: PredictionOutcome) -> int:
 
 
 def seconds_left(context: Any) -> float | None:  # noqa: ANN401 - grpc has no types
-    """Return the seconds until the caller's deadline; None: the caller has none."""
+    """Return the seconds until the caller's deadline, 0 once it is over; None: there is none."""
     left: float | None = context.time_remaining()
-    return None if left is None else min(max(left, 0.001), LONGEST_TIMEOUT)
+    return shortest_timeout(left)

@@ -24,7 +24,11 @@ from fedbus_inference.open_inference.datatypes import (
     little_endian,
 )
 from fedbus_inference.open_inference.infer_answers import wanted_outputs
-from fedbus_inference.open_inference.infer_requests import MAX_NAMED_TENSORS, InferRequest
+from fedbus_inference.open_inference.infer_requests import (
+    MAX_NAMED_TENSORS,
+    InferRequest,
+    read_timeout,
+)
 from fedbus_inference.open_inference.tensors import (
     array_of_numbers,
     read_name,
@@ -52,7 +56,8 @@ def read_infer_message(message: ModelInferRequest, max_elements: int) -> InferRe
     """Read a request; outputs are wanted as bytes if the inputs are.
 
     Raises:
-        WireError: Its data do not fit the stated shapes, or a tensor is none of numbers.
+        WireError: Its data do not fit the stated shapes, a tensor is none of numbers, or its
+            parameter `timeout` is no number of microseconds.
     """
     raw = message.raw_input_contents
     count = len(message.inputs)
@@ -83,7 +88,7 @@ def read_infer_message(message: ModelInferRequest, max_elements: int) -> InferRe
     }
     parameters = {name: _plain(each) for name, each in message.parameters.items()}
     refuse_version(parameters)
-    return InferRequest(inputs, outputs, bool(raw), message.id, parameters)
+    return InferRequest(inputs, outputs, bool(raw), message.id, read_timeout(parameters))
 
 
 def write_infer_message(

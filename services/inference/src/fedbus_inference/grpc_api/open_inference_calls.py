@@ -14,6 +14,7 @@ from fedbus.errors import WireError
 from fedbus_inference.grpc_api.call_status import CallError, check_answered, seconds_left
 from fedbus_inference.grpc_api.infer_messages import read_infer_message, write_infer_message
 from fedbus_inference.grpc_api.protocol import open_inference_pb2 as messages
+from fedbus_inference.local_requests import shortest_timeout
 from fedbus_inference.open_inference.model_metadata import (
     EXTENSIONS,
     SERVER_NAME,
@@ -111,7 +112,7 @@ class OpenInferenceCalls:
             request.model_version,
             wanted.inputs,
             tuple(wanted.outputs),
-            seconds_left(context),
+            shortest_timeout(wanted.timeout, seconds_left(context)),
         )
         number = check_answered(outcome)
         said = {"warnings": "; ".join(outcome.warnings)} if outcome.warnings else None

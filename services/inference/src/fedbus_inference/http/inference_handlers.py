@@ -10,9 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from fedbus.errors import WireError
 from fedbus.http_api.responses import ApiError
-from fedbus_inference.array_checks import shown
 from fedbus_inference.http.predict_bodies import (
     HeldBodies,
     json_length,
@@ -20,7 +18,7 @@ from fedbus_inference.http.predict_bodies import (
     predict_body,
     request_timeout,
 )
-from fedbus_inference.local_requests import LONGEST_TIMEOUT, PredictionOutcome, RefusalKind
+from fedbus_inference.local_requests import PredictionOutcome, RefusalKind, shortest_timeout
 from fedbus_inference.open_inference.infer_answers import write_infer_answer
 from fedbus_inference.open_inference.infer_requests import read_infer_request
 from fedbus_inference.open_inference.model_metadata import (
@@ -100,7 +98,7 @@ class InferenceHandlers:
             _choice(request),
             wanted.inputs,
             tuple(wanted.outputs),
-            _timeout(wanted.parameters) or request_timeout(request),
+            shortest_timeout(wanted.timeout, request_timeout(request)),
         )
         number = _answered(outcome)
         said = {"warnings": "; ".join(outcome.warnings)} if outcome.warnings else None
@@ -164,20 +162,6 @@ def _answered(outcome: PredictionOutcome) -> int:
             headers["Retry_After"] = str(max(1, math.ceil(outcome.retry_after)))
         raise ApiError(STATUSES[kind], outcome.error, **headers)
     return outcome.version
-
-
-def _timeout(parameters: Mapping[str, Any]) -> float | None:
-    """Return the seconds of Triton's parameter `timeout`, which is in microseconds; 0: none.
-
-    Raises:
-        WireError: It is no whole number from 0.
-    """
-    stated = parameters.get("timeout", 0)
-    if type(stated) is not int or stated < 0:
-        raise WireError(
-            f"parameters.timeout: expected microseconds, a whole number, got {shown(stated)}"
-        )
-    return min(stated / 1e6, LONGEST_TIMEOUT) if stated else None
 
 
 def _not_ready(status: ModelStatus, choice: str) -> ApiError:

@@ -23,6 +23,8 @@ from fedbus_inference.payload_version import refuse_version
 
 MAX_NAMED_TENSORS: Final = 64
 """Inputs, or wanted outputs, of one request."""
+_MICROSECONDS: Final = 1_000_000
+"""In a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,14 @@ class InferRequest:
         outputs: Names of the wanted outputs, and whether each is wanted as bytes; empty: all.
         binary: Whether outputs are wanted as bytes where `outputs` does not say so.
         id: Repeated in the answer.
-        parameters: What the request asks for beside its tensors.
+        timeout: Seconds of the parameter `timeout`; None: it is not stated.
     """
 
     inputs: Mapping[str, Array]
     outputs: Mapping[str, bool] = field(default_factory=dict)
     binary: bool = False
     id: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float | None = None
 
 
 def read_infer_request(body: bytes, json_bytes: int | None, max_elements: int) -> InferRequest:
@@ -68,8 +70,22 @@ def read_infer_request(body: bytes, json_bytes: int | None, max_elements: int) -
         _wanted(_objects("outputs", stated.get("outputs", [])), binary=binary),
         binary,
         _id(stated.get("id", "")),
-        parameters,
+        read_timeout(parameters),
     )
+
+
+def read_timeout(parameters: Mapping[str, Any]) -> float | None:
+    """Return the seconds of Triton's parameter `timeout`, which is in microseconds; 0: none.
+
+    Raises:
+        WireError: It is no whole number from 0.
+    """
+    stated = parameters.get("timeout", 0)
+    if type(stated) is not int or stated < 0:
+        raise WireError(
+            f"parameters.timeout: expected microseconds, a whole number, got {shown(stated)}"
+        )
+    return stated / _MICROSECONDS if stated else None
 
 
 def _inputs(
