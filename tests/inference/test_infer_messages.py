@@ -95,7 +95,7 @@ def test_wanted_outputs_id_and_parameters_are_read_and_written() -> None:
         (
             [tensor(contents={"fp32_contents": [1, 2, 3, float("nan")]})],
             {},
-            "element 3: not a finite number",
+            "fp32_contents[3] is not a finite number that fits in float32",
         ),
         ([raw()], {"raw_input_contents": [b"", b""]}, "expected one entry for each of 1 inputs"),
         ([raw()], {"raw_input_contents": [b"1234"]}, "expected 16 bytes"),

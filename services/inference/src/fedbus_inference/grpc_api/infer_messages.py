@@ -18,6 +18,7 @@ from fedbus_inference.grpc_api.protocol.open_inference_pb2 import (
     ModelInferRequest,
     ModelInferResponse,
 )
+from fedbus_inference.nested_numbers import array_of_numbers
 from fedbus_inference.open_inference.datatypes import (
     datatype_of,
     dtype_of,
@@ -29,11 +30,7 @@ from fedbus_inference.open_inference.infer_requests import (
     InferRequest,
     read_timeout,
 )
-from fedbus_inference.open_inference.tensors import (
-    array_of_numbers,
-    read_name,
-    read_shape,
-)
+from fedbus_inference.open_inference.tensors import read_name, read_shape
 from fedbus_inference.payload_version import refuse_version
 
 _CONTENTS: Final = {
@@ -148,10 +145,7 @@ def _typed_array(
         raise WireError(
             f"{where}.{field}: expected {count} elements, as the shape states, got {len(found)}"
         )
-    elements = list(found)
-    if dtype == "bool":
-        return np.array(elements, dtype).reshape(shape)
-    return array_of_numbers(f"{where}.{field}", elements, dtype).reshape(shape)
+    return array_of_numbers(list(found), (count,), dtype, f"{where}.{field}").reshape(shape)
 
 
 def _plain(parameter: InferParameter) -> Any:  # noqa: ANN401 - one of five kinds

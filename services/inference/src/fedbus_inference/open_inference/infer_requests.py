@@ -105,7 +105,8 @@ def _inputs(
         shape = read_shape(where, tensor.get("shape"), left)
         size = _map(f"{where}.parameters", tensor.get("parameters")).get("binary_data_size")
         if size is None:
-            found[name] = array_of_elements(f"{where}.data", tensor.get("data"), dtype, shape)
+            data = tensor.get("data")
+            found[name] = array_of_elements(f"{where}.data", data, dtype, shape, left)
             continue
         if "data" in tensor:
             raise WireError(f"{where}: expected data or binary_data_size, got both")
