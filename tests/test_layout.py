@@ -23,6 +23,7 @@ FLOORS = (
     {
         "demo_data",
         "digest",
+        "distributions",
         "errors",
         "interruption",
         "lent_memory",

@@ -4,7 +4,6 @@ import os
 import re
 import sys
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -38,6 +37,7 @@ from fedbus.cli.inputs.global_options import move_to_front
 from fedbus.cli.output import display
 from fedbus.cli.output.stdout import flush_stdout, open_stdout
 from fedbus.client.address import BrokerLogin, find_login
+from fedbus.distributions import version_of
 from fedbus.errors import FedbusError
 from fedbus.runtime.setting_names import unknown_settings
 from fedbus.text import nearest
@@ -126,7 +126,7 @@ app.command("simulate")(simulate.simulate)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"fedbus {version('fedbus')}")
+        print(f"fedbus {version_of('fedbus')}")
         raise typer.Exit
 
 

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator
-from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
 from fedbus.client.connection import PAUSE_SECONDS, ClientConnection
@@ -12,6 +11,7 @@ from fedbus.client.repository import RepositoryRequest
 from fedbus.client.session import Subscription
 from fedbus.client.task_group_errors import one_error
 from fedbus.core import clock
+from fedbus.distributions import version_of
 from fedbus.errors import BusError, FedbusError
 from fedbus.mqtt.bus import Bus, Packet
 from fedbus.wire.topics import NODE_STATE
@@ -98,7 +98,7 @@ async def run(connection: ClientConnection, request: RepositoryRequest[R]) -> R:
     identity = Identity(
         name=login.node,
         incarnation=clock.incarnation(),
-        version=version("fedbus"),
+        version=version_of("fedbus"),
         root=login.root,
         in_flight=IN_FLIGHT,
     )

@@ -9,12 +9,13 @@ processes in a row, which crashed while using it, is refused.
 import json
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Final
 
 from fedbus.atomic_write import atomic_write
 from fedbus.digest import digest_of
+from fedbus.distributions import version_of
 from fedbus.errors import TrainingError
 from fedbus.frameworks.file_trial import FileCrash, TrialNotRun
 
@@ -129,7 +130,7 @@ def _by(runtimes: Sequence[str]) -> str:
     found = []
     for name in ("fedbus", *runtimes):
         with suppress(PackageNotFoundError):
-            found.append(f"{name} {version(name)}")
+            found.append(f"{name} {version_of(name)}")
     return ", ".join(found)
 
 

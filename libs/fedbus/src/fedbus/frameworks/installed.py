@@ -1,9 +1,10 @@
 """Frameworks installed in this environment, found without importing any."""
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 
+from fedbus.distributions import version_of
 from fedbus.training.options import FRAMEWORKS
 
 
@@ -20,7 +21,7 @@ def versions() -> dict[str, str]:
     for framework in FRAMEWORKS.values():
         for package in framework.packages:
             try:
-                found[framework.extra] = version(package)
+                found[framework.extra] = version_of(package)
             except PackageNotFoundError:
                 continue
     return found

@@ -3,12 +3,12 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from importlib.metadata import version
 from operator import attrgetter
 
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPException
 
+from fedbus.distributions import version_of
 from fedbus.http_api import openapi, swagger_ui
 from fedbus.http_api.access import Access
 from fedbus.http_api.endpoints import PAGES, ApiDescription, Endpoint
@@ -80,7 +80,7 @@ class DescriptionPages:
 
     def __init__(self, api: ApiDescription) -> None:
         self._api = api
-        self._version = version("fedbus")
+        self._version = version_of("fedbus")
 
     async def openapi(self, _: web.Request) -> web.Response:
         """Return the OpenAPI description."""

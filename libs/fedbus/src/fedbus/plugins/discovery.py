@@ -8,6 +8,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Literal, TypeAlias, cast, get_args, overload
 
+from fedbus.distributions import name_and_version
 from fedbus.errors import PluginError
 from fedbus.plugins.protocols import (
     Loader,
@@ -215,7 +216,7 @@ def _on_path(group: Group, _path: tuple[str, ...]) -> tuple[Plugin, ...]:
 def _plugin(group: Group, entry: EntryPoint) -> Plugin:
     if entry.dist is None:
         return Plugin(group, entry.name, entry)
-    return Plugin(group, entry.name, entry, entry.dist.name, entry.dist.version)
+    return Plugin(group, entry.name, entry, *name_and_version(entry.dist))
 
 
 def _plain(package: str) -> str:

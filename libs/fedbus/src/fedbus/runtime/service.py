@@ -15,12 +15,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from fedbus.core import clock
 from fedbus.core.blob_io import BlobFinder
 from fedbus.core.interface import Core
+from fedbus.distributions import version_of
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.runtime import telemetry
 from fedbus.runtime.health_file import keep_health_file
@@ -215,7 +215,7 @@ def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> Non
         identity = Identity(
             name=settings.node(role),
             incarnation=clock.incarnation(),
-            version=version("fedbus"),
+            version=version_of("fedbus"),
             root=settings.root,
             open_profile=settings.open,
             in_flight=settings.in_flight_mb * 2**20,

@@ -5,11 +5,11 @@ The event loop, in which the core runs as well, makes each decision; files are r
 
 import asyncio
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import numpy as np
 from aiohttp import BodyPartReader, web
 
+from fedbus.distributions import version_of
 from fedbus.errors import FedbusError
 from fedbus.http_api.request_bodies import checked_length, read_body, read_name
 from fedbus.http_api.responses import ApiError, json_response
@@ -193,7 +193,7 @@ class Handlers:
         """Return free resources, installed packages and uploaded models."""
         facts = self.core.current_facts()
         models = await asyncio.to_thread(self.models.all)
-        own = {"fedbus": version("fedbus"), "numpy": np.__version__}
+        own = {"fedbus": version_of("fedbus"), "numpy": np.__version__}
         return json_response(
             Capabilities(
                 storage=facts.storage_mb * _MIB / _GB,

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
 
+from fedbus.distributions import version_of
 from fedbus.errors import WireError
 from fedbus_inference.grpc_api.call_status import CallError, check_answered, seconds_left
 from fedbus_inference.grpc_api.infer_messages import read_infer_message, write_infer_message
@@ -71,7 +71,7 @@ class OpenInferenceCalls:
     async def server_metadata(self, *_: object) -> messages.ServerMetadataResponse:
         """Return name, version and extensions of the server."""
         return messages.ServerMetadataResponse(
-            name=SERVER_NAME, version=version("fedbus"), extensions=EXTENSIONS
+            name=SERVER_NAME, version=version_of("fedbus"), extensions=EXTENSIONS
         )
 
     async def model_ready(

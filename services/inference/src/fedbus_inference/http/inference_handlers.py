@@ -5,11 +5,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from typing import Any, Final
 
 from aiohttp import web
 
+from fedbus.distributions import version_of
 from fedbus.http_api.responses import ApiError
 from fedbus_inference.http.predict_bodies import (
     HeldBodies,
@@ -57,7 +57,7 @@ class InferenceHandlers:
 
     async def server_metadata(self, _: web.Request) -> web.Response:
         """Return name, version and extensions of the server."""
-        facts = {"name": SERVER_NAME, "version": version("fedbus"), "extensions": EXTENSIONS}
+        facts = {"name": SERVER_NAME, "version": version_of("fedbus"), "extensions": EXTENSIONS}
         return web.json_response(facts)
 
     async def server_live(self, _: web.Request) -> web.Response:

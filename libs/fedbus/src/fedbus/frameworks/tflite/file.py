@@ -3,11 +3,12 @@
 import sys
 import warnings
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 from typing import Any, Final, Protocol, cast
 
 import numpy as np
 
+from fedbus.distributions import version_of
 from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.tflite.signatures import (
     NEEDED,
@@ -112,7 +113,7 @@ def _check_numpy(runtime: str, numpy: str) -> None:
     if runtime != "tflite_runtime" or numpy.startswith("1."):
         return
     try:
-        found = version("tflite-runtime")
+        found = version_of("tflite-runtime")
     except PackageNotFoundError:
         return  # from elsewhere, or none at all
     if found.startswith(_FOR_NUMPY_1):
