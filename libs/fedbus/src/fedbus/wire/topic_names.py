@@ -14,13 +14,13 @@ MAX_ROOT_CHARACTERS = 200
 
 CHUNK_LEVEL = "chunk"
 _LINK_BY_NAME = {link.name: link for link in LINKS}
-_NAME_BY_TYPE = {link.message: link.name for link in LINKS}
+_NAME_BY_KIND = {link.kind: link.name for link in LINKS}
 _PUBLIC_LEVELS = [(topic, topic.pattern.split("/")) for topic in PUBLIC]
 
 
 def link_topic(root: str, sender: str, receiver: str, message: type[Any]) -> str:
     """Return the topic of a message from one node to another."""
-    return f"{root}/link/{sender}/{receiver}/{_NAME_BY_TYPE[message]}"
+    return f"{root}/link/{sender}/{receiver}/{_NAME_BY_KIND[message.__name__]}"
 
 
 def unicast_topic(root: str, source: str, receiver: str) -> str:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fedbus.wire import messages as m
+from fedbus.wire import messages
 from fedbus.wire.documents import (
     Heartbeat,
     JobState,
@@ -27,16 +27,25 @@ ROOT = "fedbus/v1"
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A message that nodes of the roles `senders` may send to those of the roles `receivers`."""
+    """A message that nodes of the roles `senders` may send to those of the roles `receivers`.
 
-    message: type[Any]
+    `kind` is the name of the message's class, which is imported once it is needed.
+    """
+
+    kind: str
     senders: tuple[str, ...]
     receivers: tuple[str, ...]
 
     @property
+    def message(self) -> type[Any]:
+        """The message's class."""
+        found: type[Any] = getattr(messages, self.kind)
+        return found
+
+    @property
     def name(self) -> str:
         """Last level of the message's topic."""
-        return snake(self.message.__name__)
+        return snake(self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,88 +82,88 @@ _SOURCES = ("repository", "agent", "collector", "user")
 _FETCHERS = ("repository", "agent", "collector", "inference", "user")
 
 LINKS: tuple[Link, ...] = (
-    Link(m.Join, _FETCHERS, _SOURCES),
-    Link(m.Confirm, _FETCHERS, _SOURCES),
-    Link(m.Leave, _FETCHERS, _SOURCES),
-    Link(m.ChunkRequest, _FETCHERS, _SOURCES),
-    Link(m.UseUnicast, _SOURCES, _FETCHERS),
-    Link(m.BlobNotFound, _SOURCES, _FETCHERS),
-    Link(m.TrainTask, ("controller",), ("agent",)),
-    Link(m.TaskTaken, ("agent",), ("controller",)),
-    Link(m.FeatureTask, ("controller",), ("agent",)),
-    Link(m.FeaturesReady, ("agent",), ("controller",)),
-    Link(m.EvaluateTask, ("controller",), ("agent",)),
-    Link(m.Evaluated, ("agent",), ("controller",)),
-    Link(m.OpenRound, ("controller",), ("collector",)),
-    Link(m.RoundOpened, ("collector",), ("controller",)),
-    Link(m.Dismiss, ("controller",), ("collector",)),
-    Link(m.Dismissed, ("collector",), ("controller",)),
-    Link(m.Offer, ("agent",), ("collector",)),
-    Link(m.Decline, ("agent",), ("collector",)),
-    Link(m.Step, ("collector",), ("agent",)),
-    Link(m.StepReply, ("agent",), ("collector",)),
-    Link(m.Receipt, ("collector",), ("agent",)),
-    Link(m.RoundEnded, ("collector",), ("controller",)),
-    Link(m.RoundEndNoted, ("controller",), ("collector",)),
-    Link(m.StopJob, ("controller",), ("agent", "collector")),
-    Link(m.JobStopped, ("agent", "collector"), ("controller",)),
-    Link(m.TakeLease, ("controller",), ("repository",)),
-    Link(m.LeaseGranted, ("repository",), ("controller",)),
-    Link(m.LeaseHeld, ("repository",), ("controller",)),
-    Link(m.StoreJob, ("controller",), ("repository",)),
-    Link(m.JobFileRefused, ("repository",), ("controller",)),
-    Link(m.StorePlan, ("controller",), ("repository",)),
-    Link(m.PlanRefused, ("repository",), ("controller",)),
-    Link(m.PlanStored, ("repository",), ("controller",)),
-    Link(m.ListJobs, ("controller",), ("repository",)),
-    Link(m.JobsListed, ("repository",), ("controller",)),
-    Link(m.LoadJob, ("controller",), ("repository",)),
-    Link(m.JobLoaded, ("repository",), ("controller",)),
-    Link(m.StoreEvaluation, ("controller",), ("repository",)),
-    Link(m.EvaluationStored, ("repository",), ("controller",)),
-    Link(m.EndJob, ("controller",), ("repository",)),
-    Link(m.JobEnded, ("repository",), ("controller",)),
-    Link(m.ForgetJob, ("controller",), ("repository",)),
-    Link(m.JobForgotten, ("repository",), ("controller",)),
-    Link(m.StaleEpoch, ("repository", "collector", "agent"), ("controller",)),
-    Link(m.Commit, ("collector",), ("repository",)),
-    Link(m.Committed, ("repository",), ("collector",)),
-    Link(m.CommitRefused, ("repository",), ("collector",)),
-    Link(m.RecordNoise, ("collector",), ("repository",)),
-    Link(m.NoiseRecorded, ("repository",), ("collector",)),
-    Link(m.NoiseRefused, ("repository",), ("collector",)),
-    Link(m.LookUp, ("collector",), ("repository",)),
-    Link(m.LookedUp, ("repository",), ("collector",)),
-    Link(m.PushModel, ("user",), ("repository",)),
-    Link(m.ModelPushed, ("repository",), ("user",)),
-    Link(m.ListModels, ("user",), ("repository",)),
-    Link(m.ModelsListed, ("repository",), ("user",)),
-    Link(m.ShowModel, ("user", "inference"), ("repository",)),
-    Link(m.ModelShown, ("repository",), ("user", "inference")),
-    Link(m.TagVersion, ("user",), ("repository",)),
-    Link(m.VersionTagged, ("repository",), ("user",)),
-    Link(m.PromoteVersion, ("user",), ("repository",)),
-    Link(m.RollBackAlias, ("user", "inference"), ("repository",)),
-    Link(m.AliasMoved, ("repository",), ("user", "inference")),
-    Link(m.ListNameChanges, ("user",), ("repository",)),
-    Link(m.NameChangesListed, ("repository",), ("user",)),
-    Link(m.ListRelatives, ("user",), ("repository",)),
-    Link(m.RelativesListed, ("repository",), ("user",)),
-    Link(m.ShowJobFile, ("user", "controller"), ("repository",)),
-    Link(m.JobFileShown, ("repository",), ("user", "controller")),
-    Link(m.ShowJobResult, ("user", "controller"), ("repository",)),
-    Link(m.JobResultShown, ("repository",), ("user", "controller")),
-    Link(m.ListJobResults, ("user", "controller"), ("repository",)),
-    Link(m.JobResultsListed, ("repository",), ("user", "controller")),
-    Link(m.StoreConfiguration, ("user", "controller"), ("repository",)),
-    Link(m.ConfigurationStored, ("repository",), ("user", "controller")),
-    Link(m.ShowConfiguration, ("user", "controller"), ("repository",)),
-    Link(m.ConfigurationShown, ("repository",), ("user", "controller")),
-    Link(m.ListConfigurations, ("user", "controller"), ("repository",)),
-    Link(m.ConfigurationsListed, ("repository",), ("user", "controller")),
-    Link(m.ShowPrivacy, ("user",), ("repository",)),
-    Link(m.PrivacyShown, ("repository",), ("user",)),
-    Link(m.RequestRefused, ("repository",), ("user", "inference", "controller")),
+    Link("Join", _FETCHERS, _SOURCES),
+    Link("Confirm", _FETCHERS, _SOURCES),
+    Link("Leave", _FETCHERS, _SOURCES),
+    Link("ChunkRequest", _FETCHERS, _SOURCES),
+    Link("UseUnicast", _SOURCES, _FETCHERS),
+    Link("BlobNotFound", _SOURCES, _FETCHERS),
+    Link("TrainTask", ("controller",), ("agent",)),
+    Link("TaskTaken", ("agent",), ("controller",)),
+    Link("FeatureTask", ("controller",), ("agent",)),
+    Link("FeaturesReady", ("agent",), ("controller",)),
+    Link("EvaluateTask", ("controller",), ("agent",)),
+    Link("Evaluated", ("agent",), ("controller",)),
+    Link("OpenRound", ("controller",), ("collector",)),
+    Link("RoundOpened", ("collector",), ("controller",)),
+    Link("Dismiss", ("controller",), ("collector",)),
+    Link("Dismissed", ("collector",), ("controller",)),
+    Link("Offer", ("agent",), ("collector",)),
+    Link("Decline", ("agent",), ("collector",)),
+    Link("Step", ("collector",), ("agent",)),
+    Link("StepReply", ("agent",), ("collector",)),
+    Link("Receipt", ("collector",), ("agent",)),
+    Link("RoundEnded", ("collector",), ("controller",)),
+    Link("RoundEndNoted", ("controller",), ("collector",)),
+    Link("StopJob", ("controller",), ("agent", "collector")),
+    Link("JobStopped", ("agent", "collector"), ("controller",)),
+    Link("TakeLease", ("controller",), ("repository",)),
+    Link("LeaseGranted", ("repository",), ("controller",)),
+    Link("LeaseHeld", ("repository",), ("controller",)),
+    Link("StoreJob", ("controller",), ("repository",)),
+    Link("JobFileRefused", ("repository",), ("controller",)),
+    Link("StorePlan", ("controller",), ("repository",)),
+    Link("PlanRefused", ("repository",), ("controller",)),
+    Link("PlanStored", ("repository",), ("controller",)),
+    Link("ListJobs", ("controller",), ("repository",)),
+    Link("JobsListed", ("repository",), ("controller",)),
+    Link("LoadJob", ("controller",), ("repository",)),
+    Link("JobLoaded", ("repository",), ("controller",)),
+    Link("StoreEvaluation", ("controller",), ("repository",)),
+    Link("EvaluationStored", ("repository",), ("controller",)),
+    Link("EndJob", ("controller",), ("repository",)),
+    Link("JobEnded", ("repository",), ("controller",)),
+    Link("ForgetJob", ("controller",), ("repository",)),
+    Link("JobForgotten", ("repository",), ("controller",)),
+    Link("StaleEpoch", ("repository", "collector", "agent"), ("controller",)),
+    Link("Commit", ("collector",), ("repository",)),
+    Link("Committed", ("repository",), ("collector",)),
+    Link("CommitRefused", ("repository",), ("collector",)),
+    Link("RecordNoise", ("collector",), ("repository",)),
+    Link("NoiseRecorded", ("repository",), ("collector",)),
+    Link("NoiseRefused", ("repository",), ("collector",)),
+    Link("LookUp", ("collector",), ("repository",)),
+    Link("LookedUp", ("repository",), ("collector",)),
+    Link("PushModel", ("user",), ("repository",)),
+    Link("ModelPushed", ("repository",), ("user",)),
+    Link("ListModels", ("user",), ("repository",)),
+    Link("ModelsListed", ("repository",), ("user",)),
+    Link("ShowModel", ("user", "inference"), ("repository",)),
+    Link("ModelShown", ("repository",), ("user", "inference")),
+    Link("TagVersion", ("user",), ("repository",)),
+    Link("VersionTagged", ("repository",), ("user",)),
+    Link("PromoteVersion", ("user",), ("repository",)),
+    Link("RollBackAlias", ("user", "inference"), ("repository",)),
+    Link("AliasMoved", ("repository",), ("user", "inference")),
+    Link("ListNameChanges", ("user",), ("repository",)),
+    Link("NameChangesListed", ("repository",), ("user",)),
+    Link("ListRelatives", ("user",), ("repository",)),
+    Link("RelativesListed", ("repository",), ("user",)),
+    Link("ShowJobFile", ("user", "controller"), ("repository",)),
+    Link("JobFileShown", ("repository",), ("user", "controller")),
+    Link("ShowJobResult", ("user", "controller"), ("repository",)),
+    Link("JobResultShown", ("repository",), ("user", "controller")),
+    Link("ListJobResults", ("user", "controller"), ("repository",)),
+    Link("JobResultsListed", ("repository",), ("user", "controller")),
+    Link("StoreConfiguration", ("user", "controller"), ("repository",)),
+    Link("ConfigurationStored", ("repository",), ("user", "controller")),
+    Link("ShowConfiguration", ("user", "controller"), ("repository",)),
+    Link("ConfigurationShown", ("repository",), ("user", "controller")),
+    Link("ListConfigurations", ("user", "controller"), ("repository",)),
+    Link("ConfigurationsListed", ("repository",), ("user", "controller")),
+    Link("ShowPrivacy", ("user",), ("repository",)),
+    Link("PrivacyShown", ("repository",), ("user",)),
+    Link("RequestRefused", ("repository",), ("user", "inference", "controller")),
 )
 
 HOUR_SECONDS = 3600
