@@ -50,7 +50,7 @@ def required(roots: tuple[str, ...] = ROOTS) -> dict[str, Distribution]:
 def make_board_environment(folder: Path) -> Path:
     """Make the environment in a folder; return its interpreter.
 
-    Bytecode is written once, as docs/inference.md has it: compiling at each start takes memory.
+    Bytecode is written once, as pip does: compiling at each start takes memory.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     paths = {"base": str(folder), "platbase": str(folder)}
@@ -68,13 +68,12 @@ def make_board_environment(folder: Path) -> Path:
 
 
 def board_variables(folder: Path) -> dict[str, str]:
-    """Return environment variables of its processes.
+    """Return environment variables of its processes: docstrings and bytecode are as by default.
 
-    Docstrings are left out, as docs/inference.md advises for boards, and bytecode is kept beside
-    the environment.
+    The bytecode is kept beside the environment.
     """
     return {
-        "PYTHONOPTIMIZE": "2",
+        "PYTHONOPTIMIZE": "",
         "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
         "PYTHONDONTWRITEBYTECODE": "",
     }

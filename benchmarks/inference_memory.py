@@ -2,9 +2,9 @@
 
     python -m benchmarks.inference_memory
 
-The service runs in an environment that has its own requirements only, started as docs/inference.md
-advises for boards (`board_environment.py`): once with a broker and a repository, asked over the
-topic, and once alone with a folder of models, asked over HTTP. Beside them is what the same
+The service runs in an environment that has its own requirements only (`board_environment.py`): once
+with a broker and a repository, asked over the topic, and once alone with a folder of models, asked
+over HTTP. Beside them is what the same
 computation takes without fedbus, in a program that imports asyncio, numpy and tflite-runtime
 and nothing else. Nothing is subtracted: `resident_mb` is VmRSS, of which
 `own_mb` belongs to the process alone (RssAnon) and `files_mb` are pages of libraries (RssFile),

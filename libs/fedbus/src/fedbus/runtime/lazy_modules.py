@@ -7,10 +7,12 @@ loaded with the first access to a name that the module lacks. Whatever uses it f
 import sys
 import threading
 from collections.abc import Collection, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader  # it imports tempfile, random and others
 
 _LOADER: Final = "__loader_of_content__"
 _loading = threading.RLock()
@@ -38,10 +40,10 @@ class LazyModule(ModuleType):
         return getattr(self, name)
 
 
-class _EmptyLoader(Loader):
+class _EmptyLoader:
     """Makes a module without its content, which another loader has."""
 
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader: "Loader") -> None:
         self._loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -55,7 +57,7 @@ class _EmptyLoader(Loader):
         module.__class__ = LazyModule
 
 
-class _LazyFinder(MetaPathFinder):
+class _LazyFinder:
     def __init__(self, names: Collection[str]) -> None:
         self._names = names
 
@@ -66,7 +68,7 @@ class _LazyFinder(MetaPathFinder):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _EmptyLoader(spec.loader)
+            spec.loader = _EmptyLoader(spec.loader)  # type: ignore[assignment] # has its methods
         return spec
 
 

@@ -4,10 +4,10 @@ A shell or a container often holds the settings of several services, so a name t
 fedbus reads (`known_settings.py`) is accepted everywhere.
 """
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import SequenceMatcher, get_close_matches
 from typing import Final
 
 from fedbus.errors import SettingsError
@@ -91,8 +91,9 @@ def _looks_like_a_setting(variable: str) -> bool:
         return True
     # FEBDUS_NAME: a setting's name behind a misspelt prefix.
     head, underscore, rest = variable.upper().partition("_")
-    similarity = SequenceMatcher(None, head, PREFIX[:-1]).ratio()
-    return bool(underscore) and PREFIX + rest in KNOWN and similarity >= MIN_PREFIX_SIMILARITY
+    if not underscore or PREFIX + rest not in KNOWN:
+        return False
+    return difflib.SequenceMatcher(None, head, PREFIX[:-1]).ratio() >= MIN_PREFIX_SIMILARITY
 
 
 def _nearest_setting(name: str) -> str:
@@ -102,7 +103,7 @@ def _nearest_setting(name: str) -> str:
         return PREFIX + SYNONYMS[name]
     names = sorted(known.removeprefix(PREFIX) for known in KNOWN)
     close = [known for known in names if known.startswith(f"{name}_")]  # HEARTBEAT of _SECONDS
-    close += get_close_matches(name, names, n=1, cutoff=MIN_NAME_SIMILARITY)
+    close += difflib.get_close_matches(name, names, n=1, cutoff=MIN_NAME_SIMILARITY)
     return PREFIX + close[0] if close else ""
 
 

@@ -1,7 +1,8 @@
 """Imports of a service on a small board: without what its libraries import and it never uses.
 
-numpy imports its random generators and masked arrays, asyncio and paho TLS, paho a client of HTTP.
-Each is loaded when it is used (`lazy_modules`): TLS by the first connection to an address
+numpy imports its random generators, masked arrays and the documentation of its compiled functions,
+asyncio and paho TLS, paho a client of HTTP, and Python's reader of installed packages a parser of
+e-mails. Each is loaded when it is used (`lazy_modules`): TLS by the first connection to an address
 `mqtts://`. hashlib computes with Python's own SHA-2 instead of OpenSSL's, whose library takes 3 MB.
 """
 
@@ -14,12 +15,20 @@ from fedbus.runtime.lazy_modules import load_on_first_use
 SELDOM_USED: Final = frozenset(
     {
         "asyncio.sslproto",
+        "ctypes",
+        "difflib",
+        "importlib.metadata._adapters",
+        "numpy.core._add_newdocs",
+        "numpy.core._add_newdocs_scalars",
         "numpy.ctypeslib",
         "numpy.fft",
         "numpy.ma",
         "numpy.polynomial",
         "numpy.random",
         "ssl",
+        "structlog.stdlib",
+        "structlog.threadlocal",
+        "tempfile",
         "urllib.request",
     }
 )
