@@ -7,8 +7,8 @@ import pytest
 
 from fedbus.errors import WireError
 from fedbus.jobs import JobFault, JobFileError, parse
-from fedbus.jobs.faults import MAX_FAULTS
 from fedbus.training.options import FRAMEWORKS
+from fedbus.wire.job_faults import MAX_FAULTS
 from tests.fedbus.jobs.written import faults_of, job_with, sentences
 
 ONCE = "give the learning rate once"

@@ -3,9 +3,9 @@
 import pytest
 
 from fedbus.jobs import JobFault, parse
-from fedbus.jobs.faults import show
 from fedbus.jobs.json_tree import MAX_VALUES
 from fedbus.limits import MAX_MESSAGE_BYTES
+from fedbus.wire.job_faults import show
 from fedbus.wire.json_reader import MAX_DEPTH, clip
 from tests.fedbus.jobs.written import faults_of, job_with, sentences
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedbus.errors import FedbusError
-from fedbus.jobs import format_faults, read_refusal
+from fedbus.wire.job_faults import format_faults, read_refusal
 
 
 class Failed(FedbusError):  # noqa: N818 - named for what happened, as its exit code is

@@ -6,9 +6,9 @@ from aiohttp import web
 
 from fedbus.errors import FedbusError, StoreError
 from fedbus.http_api.endpoints import Problem
-from fedbus.jobs import JobFileError
 from fedbus.wire import codec
 from fedbus.wire.documents import JobFault
+from fedbus.wire.job_faults import JobFileError
 
 
 class ApiError(Exception):

@@ -6,10 +6,10 @@ difference.
 
 from typing import Any
 
-from fedbus.jobs.faults import JobFileError, show
 from fedbus.jobs.json_tree import read
 from fedbus.jobs.parser import parse
 from fedbus.jobs.schema import JobFile
+from fedbus.wire.job_faults import JobFileError, show
 from fedbus.wire.json_reader import path_of, walk
 
 _NOTHING = object()

@@ -10,10 +10,10 @@ import sys
 from typing import Any, Final
 
 from fedbus.digest import digest_of
-from fedbus.jobs.faults import JobFileError
 from fedbus.jobs.json_tree import read
 from fedbus.jobs.parser import parse
 from fedbus.jobs.schema import JobFile
+from fedbus.wire.job_faults import JobFileError
 
 ID_CHARACTERS: Final = 20
 """Length of a configuration's id: hexadecimal digits of the digest of its content."""

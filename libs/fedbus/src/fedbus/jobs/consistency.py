@@ -5,13 +5,13 @@ The checks use the values as written, so that other faults do not hide these.
 
 from collections.abc import Iterator, Mapping
 
-from fedbus.jobs.faults import show
 from fedbus.jobs.field_types import number_of
 from fedbus.jobs.schema import RoundSettings
 from fedbus.number_text import format_against
 from fedbus.training.options import FRACTIONS, FRAMEWORKS, LOWER_IS_BETTER
 from fedbus.wire.documents import JobFault
 from fedbus.wire.identifiers import BASE
+from fedbus.wire.job_faults import show
 
 Written = Mapping[str, object]
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from fedbus.jobs.faults import show
 from fedbus.jobs.field_types import number_of
 from fedbus.jobs.foreign_privacy import (
     PRIVACY_OBJECTS,
@@ -22,6 +21,7 @@ from fedbus.jobs.key_translation import ForeignKey, Translation, are_equal, take
 from fedbus.jobs.mechanism_cohort import with_cohort
 from fedbus.jobs.schema import RoundSettings
 from fedbus.limits import MAX_COHORT_AGENTS
+from fedbus.wire.job_faults import show
 from fedbus.wire.json_reader import InvalidValue, clip
 
 FOREIGN_OBJECTS: Final = ("server_conf", "strategy_conf", *PRIVACY_OBJECTS)

@@ -7,8 +7,8 @@ its algorithm.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fedbus.jobs.faults import show
 from fedbus.jobs.key_translation import ForeignKey, Translation, take_object
+from fedbus.wire.job_faults import show
 from fedbus.wire.json_reader import InvalidValue, clip
 
 _PRIVACY: Final = "privacy-mechanisms"

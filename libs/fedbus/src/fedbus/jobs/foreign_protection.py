@@ -8,9 +8,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fedbus.jobs.faults import show
 from fedbus.jobs.field_types import number_of
 from fedbus.jobs.key_translation import ForeignKey, Translation
+from fedbus.wire.job_faults import show
 from fedbus.wire.json_reader import InvalidValue
 
 _PLACE: Final = ("privacy-mechanisms", "secure-aggregation")

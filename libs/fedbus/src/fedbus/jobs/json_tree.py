@@ -7,8 +7,8 @@ becomes an `InvalidValue`, so that its path is known and the rest of the file is
 from itertools import islice
 
 from fedbus.errors import WireError
-from fedbus.jobs.faults import JobFileError
 from fedbus.wire.documents import JobFault
+from fedbus.wire.job_faults import JobFileError
 from fedbus.wire.json_reader import read_tree, walk
 
 MAX_VALUES = 10_000

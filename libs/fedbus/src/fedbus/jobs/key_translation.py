@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedbus.jobs.faults import show
 from fedbus.jobs.field_types import number_of
 from fedbus.wire.documents import JobFault
+from fedbus.wire.job_faults import show
 from fedbus.wire.json_reader import InvalidValue, path_of
 
 

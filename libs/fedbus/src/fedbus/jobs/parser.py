@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fedbus.jobs.consistency import consistency_faults
-from fedbus.jobs.faults import MAX_FAULTS, JobFileError, show
 from fedbus.jobs.foreign_keys import FOREIGN_OBJECTS, translate
 from fedbus.jobs.framework_checks import argument_faults, valid_part_of
 from fedbus.jobs.json_tree import read
@@ -20,6 +19,7 @@ from fedbus.jobs.schema import PARTS, RENAMED_KEYS, JobFile
 from fedbus.scalars import IDENT_SAID
 from fedbus.text import nearest
 from fedbus.wire.documents import JobFault
+from fedbus.wire.job_faults import MAX_FAULTS, JobFileError, show
 from fedbus.wire.json_reader import InvalidValue, Place, path_of, walk
 
 _WHOLE = "expected a whole number, got {value}"

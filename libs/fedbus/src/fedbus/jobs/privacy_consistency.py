@@ -7,7 +7,6 @@ by `fedbus.strategies.privacy_rules`.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from fedbus.jobs.faults import show
 from fedbus.jobs.field_types import number_of
 from fedbus.jobs.mechanism_cohort import POISSON
 from fedbus.jobs.privacy_choice import MECHANISMS
@@ -17,6 +16,7 @@ from fedbus.number_text import format_against
 from fedbus.text import in_given_order
 from fedbus.training.options import TRAINING_PREFIX
 from fedbus.wire.documents import JobFault
+from fedbus.wire.job_faults import show
 from fedbus.wire.privacy import DEFAULT_STDDEV_SHARE
 
 Written = Mapping[str, object]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from fedbus.jobs import JobFault, JobFile, training_params_of
-from fedbus.jobs.faults import show
 from fedbus.strategies.chosen_parts import StrategyError
 from fedbus.strategies.compression_rules import compression_rule_faults
 from fedbus.strategies.part_factories import is_shipped
@@ -17,6 +16,7 @@ from fedbus.strategies.protection_terms import EncryptionKeyFacts
 from fedbus.strategies.resolution import ResolvedStrategy, resolve_with_parts, trained_with
 from fedbus.text import counted, listed
 from fedbus.training.params import PluginChoice
+from fedbus.wire.job_faults import show
 from fedbus.wire.strategies import Strategy
 
 Rule = Callable[[JobFile, ResolvedStrategy], Iterator[JobFault]]

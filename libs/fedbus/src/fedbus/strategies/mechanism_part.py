@@ -11,13 +11,13 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from fedbus.jobs import JobFault, JobFile
-from fedbus.jobs.faults import show
 from fedbus.jobs.privacy_consistency import PRIVACY
 from fedbus.jobs.privacy_options import DpAdaptive, DpFixed
 from fedbus.strategies.chosen_parts import WHOLE, Given, GivenParameter, StrategyPart, load_part
 from fedbus.strategies.mechanism_rules import MECHANISM_RULES
 from fedbus.strategies.privacy_terms import AVERAGING, cohort_of
 from fedbus.training.params import Argument, PluginChoice
+from fedbus.wire.job_faults import show
 
 
 def mechanism_part(

@@ -22,12 +22,12 @@ from fedbus.http_api.request_bodies import (
 from fedbus.http_api.responses import ApiError, json_response
 from fedbus.http_api.result_reports import results_of
 from fedbus.jobs import JobFault, JobFileError, configuration_of
-from fedbus.jobs.faults import read_refusal
 from fedbus.jobs.json_tree import read
 from fedbus.limits import MAX_JOB_FILE_BYTES
 from fedbus.runtime.shell import Shell
 from fedbus.wire import codec
 from fedbus.wire.documents import ENDED_PHASES
+from fedbus.wire.job_faults import read_refusal
 from fedbus.wire.messages import (
     Configuration,
     ConfigurationShown,
