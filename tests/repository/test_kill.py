@@ -8,7 +8,8 @@ import pytest
 
 from fedbus.errors import StoreError
 from fedbus.simulation.oracle import check_records
-from fedbus_repository.stores.sqlite.history import SqliteHistory
+from fedbus_repository.stores.records import HistoryEntry
+from fedbus_repository.stores.sqlite.sqlite_reader import SqliteReader
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS
 from tests.repository.harness import (
@@ -21,6 +22,7 @@ from tests.repository.harness import (
     load,
     push,
 )
+from tests.repository.store_history import SqliteHistory
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -85,24 +87,31 @@ def test_a_repository_killed_in_a_private_round_understates_nothing(
     again.close()
 
 
-def test_a_history_is_read_beside_the_repository_and_after_it(tmp_path: Path) -> None:
-    """Reading the history disturbs no writer."""
+def test_a_store_is_read_beside_the_repository_and_after_it(tmp_path: Path) -> None:
+    """A reader sees one moment until it is refreshed, and disturbs no writer."""
     store = SqliteStore(tmp_path)
     push(store)
-    beside = SqliteHistory(tmp_path)
-    assert check_records(beside).versions == 1
+    beside = SqliteReader(tmp_path)
+    assert versions_in(beside) == [MODEL]
     push(store, 1.0)
-    assert check_records(beside).versions == 2
+    assert versions_in(beside) == [MODEL]
+    beside.refresh()
+    assert versions_in(beside) == [MODEL, MODEL]
     assert beside.open_blob("0" * 64) is None
     beside.close()
     store.close()
-    after = SqliteHistory(tmp_path)
-    assert [each.version.model for each in after.history()] == [MODEL, MODEL]
-    assert after.job(JOB) is None
+    after = SqliteReader(tmp_path)
+    assert versions_in(after) == [MODEL, MODEL]
     after.close()
 
 
-def test_an_empty_folder_has_no_history(tmp_path: Path) -> None:
-    """A test that looks in the wrong place must not pass."""
+def versions_in(reader: SqliteReader) -> list[str]:
+    """Return the model of each version that a reader finds."""
+    return [each.version.model for each in reader.records() if isinstance(each, HistoryEntry)]
+
+
+@pytest.mark.parametrize("read", [SqliteHistory, SqliteReader])
+def test_an_empty_folder_has_no_store(tmp_path: Path, read: type) -> None:
+    """A test or a command that looks in the wrong place must not pass."""
     with pytest.raises(StoreError, match="no store in"):
-        SqliteHistory(tmp_path)
+        read(tmp_path)

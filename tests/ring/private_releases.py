@@ -18,8 +18,8 @@ from fedbus.wire.documents import JobState, ModelLatest, RoundState
 from fedbus.wire.messages import Commit, ModelShown, Offer, PrivacyShown, ShowModel, ShowPrivacy
 from fedbus.wire.privacy import PrivacySpent, PrivacyTerms, public_spent
 from fedbus.wire.round_records import RoundRecord
-from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.repository.store_history import SqliteHistory
 from tests.ring.ring_cluster import MODEL, RingCluster
 
 READER = "user.reader"

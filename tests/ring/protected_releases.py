@@ -15,7 +15,7 @@ from fedbus.simulation.masked_records import UpdateBeforeMask
 from fedbus.wire import codec
 from fedbus.wire.messages import Step, StepReply
 from fedbus.wire.step_contents import SharesRevealed, UnmaskRequest
-from fedbus_repository.stores.sqlite.history import SqliteHistory
+from tests.repository.store_history import SqliteHistory
 from tests.ring.masked_storm import MaskedReleases
 from tests.ring.private_releases import PrivateReleases
 from tests.ring.ring_cluster import RingCluster

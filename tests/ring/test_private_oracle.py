@@ -14,7 +14,7 @@ from fedbus.simulation.stored_records import RecordsError
 from fedbus.wire import codec
 from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores.sqlite.database import DATABASE
-from fedbus_repository.stores.sqlite.history import SqliteHistory
+from tests.repository.store_history import SqliteHistory
 from tests.ring.privacy_storm import private_cluster, run_private
 from tests.ring.ring_cluster import RingCluster
 

@@ -48,11 +48,10 @@ from fedbus.wire.messages import PushModel
 from fedbus.wire.topic_names import wildcard
 from fedbus.wire.topics import JOB_STATE, ROOT, ROUND_STATE
 from fedbus_repository.stores.base import Store
-from fedbus_repository.stores.mongo.mongo_history import MongoHistory
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.opening import database_of, open_store
-from fedbus_repository.stores.sqlite.history import SqliteHistory
 from tests.quadratic_trainer import ROLES, first_weights
+from tests.repository.store_history import MongoHistory, SqliteHistory
 from tests.system.fork_server import ForkedProcess, fork_server
 from tests.system.light_agent import read_masked, read_updates, read_variates
 

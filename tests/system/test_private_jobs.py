@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedbus.privacy.noise_key import NoiseKey
-from fedbus_repository.stores.sqlite.history import SqliteHistory
+from tests.repository.store_history import SqliteHistory
 from tests.system.process_cluster import COLLECTOR, JOB, Plan, ProcessCluster
 from tests.system.seeds import fault_rng, storm
 
