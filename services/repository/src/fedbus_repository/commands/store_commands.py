@@ -1,9 +1,7 @@
 """`fedbus store`: check, backup, restore and migration of a repository's store."""
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,15 +14,10 @@ from fedbus.core import clock
 from fedbus.errors import SettingsError
 from fedbus.text import counted
 from fedbus_repository.operations.backup_folder import BackupReader, BackupWriter, is_backup
-from fedbus_repository.operations.restored_records import (
-    ledger_warning,
-    private_models,
-    restored,
-)
+from fedbus_repository.operations.restored_records import RestoredRecords, ledger_warning
 from fedbus_repository.operations.store_check import check_store
-from fedbus_repository.operations.store_copy import CopyResult, copy_store
+from fedbus_repository.operations.store_copy import CopyResult, StoreCopy
 from fedbus_repository.operations.store_places import open_reader, open_writer
-from fedbus_repository.stores.dumped_records import UnreadableRecord
 
 app = typer.Typer(
     help="Check, back up, restore and move the store of a repository.",
@@ -98,8 +91,11 @@ def backup(
     """
     with closing(open_reader(store)) as reader:
         writer = BackupWriter(folder, source=reader.place, made=clock.utc())
-        with display.growing_progress("copying blobs") as bar:
-            result = copy_store(reader, writer, _Progress(*bar))
+        with (
+            closing(StoreCopy(reader)) as copy,
+            display.growing_progress("copying blobs") as (begin, advance),
+        ):
+            result = copy.write(writer, begin, advance)
     _report(result, f"backed up {reader.place} to {folder}", as_json=as_json)
 
 
@@ -129,18 +125,16 @@ def restore(
     """
     reader = BackupReader(backup)
     assert reader.manifest is not None  # noqa: S101 - a finished backup has one
-    faults = check_store(reader).damage
-    if faults:
-        raise SettingsError(f"the backup is damaged: {faults[0]}")
-    records = (each for each in reader.records() if not isinstance(each, UnreadableRecord))
-    if (models := private_models(records)) and not ledgers_complete:
-        raise SettingsError(ledger_warning(models))
-    change = partial(restored, made=reader.manifest.made, now=clock.utc())
-    with (
-        closing(open_writer(target, of=str(backup.resolve()))) as writer,
-        display.growing_progress("copying blobs") as bar,
-    ):
-        result = copy_store(reader, writer, _Progress(*bar), change)
+    restored = RestoredRecords(reader.manifest.made, clock.utc())
+    with closing(StoreCopy(reader, restored.change)) as copy:
+        copy.require_blobs()
+        if restored.private_models and not ledgers_complete:
+            raise SettingsError(ledger_warning(restored.private_models))
+        with (
+            closing(open_writer(target, of=str(backup.resolve()))) as writer,
+            display.growing_progress("copying blobs") as (begin, advance),
+        ):
+            result = copy.write(writer, begin, advance)
     _report(result, f"restored {backup} to {target}", as_json=as_json)
 
 
@@ -164,9 +158,10 @@ def migrate(
     with (
         closing(open_reader(source, exclusive=True)) as reader,
         closing(open_writer(target, of=reader.place)) as writer,
-        display.growing_progress("copying blobs") as bar,
+        closing(StoreCopy(reader)) as copy,
+        display.growing_progress("copying blobs") as (begin, advance),
     ):
-        result = copy_store(reader, writer, _Progress(*bar))
+        result = copy.write(writer, begin, advance)
     _report(result, f"migrated {reader.place} to {target}", as_json=as_json)
 
 
@@ -176,7 +171,9 @@ def _report(result: CopyResult, done: str, *, as_json: bool) -> None:
         return
     display.show(f"{done}: {_counted(result.counts)}")
     size, new = display.format_size(result.blob_bytes), result.copied_blobs
-    display.show(f"{result.blobs} blobs of {size}, {new} of them copied now; all are verified")
+    display.show(
+        f"{result.blobs} blobs of {size}, {new} of them copied now and compared with their digests"
+    )
     for kind, digest in result.digests.items():
         records = counted(result.counts[kind], "record")
         display.show(f"  {kind}: {records} of digest {digest[:16]} on both sides")
@@ -184,15 +181,3 @@ def _report(result: CopyResult, done: str, *, as_json: bool) -> None:
 
 def _counted(counts: dict[str, int]) -> str:
     return ", ".join(counted(count, kind) for kind, count in counts.items())
-
-
-class _Progress:
-    """The bar of a copy."""
-
-    def __init__(self, begin: Callable[[int], None], advance: Callable[[int], None]) -> None:
-        self._begin, self.copied = begin, advance
-
-    def begin(self, blobs: int, size: int) -> None:
-        """Show the bar."""
-        _ = blobs
-        self._begin(size)

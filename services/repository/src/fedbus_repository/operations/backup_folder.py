@@ -36,9 +36,10 @@ from fedbus_repository.stores.dumped_records import (
     DumpedRecord,
     UnreadableRecord,
     decode_record,
+    kind_of,
     referenced_blobs,
 )
-from fedbus_repository.stores.files import blob_path, find_blob
+from fedbus_repository.stores.files import blob_files, blob_path, find_blob, stored_blobs
 
 MANIFEST: Final = "manifest.json"
 RECORDS: Final = ("records-a.dump", "records-b.dump")
@@ -136,7 +137,7 @@ class BackupWriter:
             atomic_write(self._folder / MANIFEST, text.encode(), mode=PRIVATE, durable=True)
             needed = {*self._needed, self._records}
             others = [self._folder / name for name in RECORDS]
-            for path in (*others, *(self._folder / "blobs").glob("??/*")):
+            for path in (*others, *blob_files(self._folder)):
                 if path.name not in needed:
                     with suppress(OSError):
                         path.unlink(missing_ok=True)
@@ -162,35 +163,45 @@ class BackupReader:
         return str(self._folder)
 
     def records(self) -> Iterator[DumpedRecord | UnreadableRecord]:
-        """Read every record; the first that is damaged is the last that can be read."""
-        path = self._path
+        """Read every record; the first that is damaged is the last that can be read.
+
+        After the last one they are compared with the manifest.
+        """
+        path, found, is_readable = self._path, DumpDigest(), True
         try:
             with path.open("rb") as file:
                 for number, packed in enumerate(_unpacked(file), start=1):
                     try:
-                        yield decode_record(packed)
+                        record = decode_record(packed)
                     except StoreError as error:
+                        is_readable = False
                         yield UnreadableRecord(f"record {number} of {path}", str(error))
+                    else:
+                        found.add_encoded(kind_of(record), packed)
+                        yield record
         except (OSError, ValueError, msgpack.UnpackException) as error:
+            is_readable = False
             yield UnreadableRecord(str(path), f"{type(error).__name__}: {error}")
+        stated = self.manifest
+        if (
+            is_readable
+            and stated
+            and (found.counts, found.digests)
+            != (
+                stated.counts,
+                stated.digests,
+            )
+        ):
+            yield UnreadableRecord(str(path), f"its records are not what {MANIFEST} states")
 
     def damage(self) -> Iterator[str]:
-        """Compare the records with the manifest."""
-        if self.manifest is None:
-            return
-        found = DumpDigest()
-        for record in self.records():
-            if isinstance(record, UnreadableRecord):
-                return  # reported as a record
-            found.add(record)
-        if found.digests != self.manifest.digests or found.counts != self.manifest.counts:
-            yield f"{self._path} differs from what {MANIFEST} states"
+        """Find nothing: a backup has no database, and its records are compared as they are read."""
+        return iter(())
 
     def blobs(self) -> Iterator[tuple[str, int]]:
         """Return digest and size of every blob."""
-        for path in sorted((self._folder / "blobs").glob("??/*")):
-            if not path.name.startswith("."):
-                yield path.name, path.stat().st_size
+        for path in sorted(stored_blobs(self._folder)):
+            yield path.name, path.stat().st_size
 
     def open_blob(self, digest: str) -> FileBlob | None:
         """Open a blob; None if it is missing."""

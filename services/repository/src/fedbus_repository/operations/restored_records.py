@@ -17,41 +17,47 @@ EPOCHS_SKIPPED = 1_000_000
 """Leases that may have been granted between the backup and its restoration."""
 
 
-def restored(record: DumpedRecord, made: Timestamp, now: Timestamp) -> DumpedRecord:
-    """Return a record of a backup made at `made` as it is restored at `now`."""
-    match record:
-        case Lease(epoch=epoch):
-            return replace(record, epoch=epoch + EPOCHS_SKIPPED)
-        case DumpedJob(ended=None):
-            reason = (
-                f"the store was restored from its backup of {made}; submit the job again, with"
-                " `fedbus job submit --again`"
-            )
-            end = JobEnd(job=record.job, phase="failed", reason=reason, at=now)
-            return replace(record, ended=end, unsettled=None)
-    return record
+class RestoredRecords:
+    """Changes each record of a backup made at `made`, in their order, as it is restored at `now`.
 
+    Attributes:
+        private_models: Models of jobs that have a ledger, which may lack what was released since.
+    """
 
-def private_models(records: Iterable[DumpedRecord]) -> tuple[str, ...]:
-    """Return the models of jobs that have a ledger, which may lack what was released since."""
-    models: dict[str, str] = {}
-    private: set[str] = set()
-    for record in records:
-        if isinstance(record, DumpedJob):
-            models[record.job] = record.model
-            if record.strategy is not None and record.strategy.privacy is not None:
-                private.add(record.model)
-        elif isinstance(record, EntryFacts):
-            private.add(models.get(record.entry.job, record.entry.job))
-    return tuple(sorted(private))
+    def __init__(self, made: Timestamp, now: Timestamp) -> None:
+        self._made, self._now = made, now
+        self._models: dict[str, str] = {}
+        self.private_models: set[str] = set()
+
+    def change(self, record: DumpedRecord) -> DumpedRecord:
+        """Return a record as it is restored."""
+        match record:
+            case Lease(epoch=epoch):
+                return replace(record, epoch=epoch + EPOCHS_SKIPPED)
+            case DumpedJob():
+                self._models[record.job] = record.model
+                if record.strategy is not None and record.strategy.privacy is not None:
+                    self.private_models.add(record.model)
+                return record if record.ended is not None else self._ended(record)
+            case EntryFacts(entry=entry):
+                self.private_models.add(self._models.get(entry.job, entry.job))
+        return record
+
+    def _ended(self, job: DumpedJob) -> DumpedJob:
+        reason = (
+            f"the store was restored from its backup of {self._made}; submit the job again, with"
+            " `fedbus job submit --again`"
+        )
+        end = JobEnd(job=job.job, phase="failed", reason=reason, at=self._now)
+        return replace(job, ended=end, unsettled=None)
 
 
 def ledger_warning(models: Iterable[str]) -> str:
     """Format why a backup with ledgers is not restored without a statement of its operator."""
     return (
-        f"jobs with a privacy mechanism have trained {', '.join(models)}; noise that was drawn"
-        " after the backup is not in its ledger, and ε would be stated too low. If no such job ran"
-        " since then, add --ledgers-complete. Else add it too, and push the weights of these models"
-        " again with `fedbus models push --reset` before a job trains them: their own ε is then for"
-        " you to state"
+        f"jobs with a privacy mechanism have trained {', '.join(sorted(models))}; noise that was"
+        " drawn after the backup is not in its ledger, and ε would be stated too low. If no such"
+        " job ran since then, add --ledgers-complete. Else add it too, and push the weights of"
+        " these models again with `fedbus models push --reset` before a job trains them: their own"
+        " ε is then for you to state"
     )

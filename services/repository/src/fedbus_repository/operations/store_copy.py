@@ -1,6 +1,8 @@
 """Copy of a whole store, proven by counts and digests.
 
-Blobs are copied before records, and an interrupted copy is continued: blobs that are there already
+The source's records are read once: checked, changed and kept in a temporary file. Then blobs are
+copied, each compared with its digest, then the records are written, and read back to be compared.
+Only after that is the target usable. An interrupted copy is continued: blobs that are there already
 are not copied again. The source may be in use: if retention deletes a blob meanwhile, the copy
 begins again with what the store holds then.
 """
@@ -10,33 +12,23 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import IO, Final
 
 import msgpack
 
 from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.errors import StoreError
+from fedbus_repository.operations.record_checks import RecordChecks
 from fedbus_repository.stores.dumped_records import (
     DumpDigest,
     DumpedRecord,
     UnreadableRecord,
     decode_record,
-    referenced_blobs,
 )
 from fedbus_repository.stores.store_reader import StoreReader, StoreWriter
 
 MAX_BEGINNINGS: Final = 20
-"""Times that a copy begins again because the source deleted a blob meanwhile."""
-
-
-class CopyProgress(Protocol):
-    """Shows how far a copy is."""
-
-    def begin(self, blobs: int, size: int) -> None:
-        """Show that blobs of `size` bytes together are to be copied."""
-
-    def copied(self, size: int) -> None:
-        """Show that a blob of `size` bytes is there."""
+"""Times that a copy begins again because the source was changed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +43,13 @@ class CopyResult:
 
 
 class RecordSpool:
-    """Records of a store at one moment, in a temporary file: a store may have more than memory."""
+    """Records of a store at one moment, in a temporary file: a store may have more than memory.
+
+    Attributes:
+        digest: Counts and digests of the changed records.
+        faults: Faults of the records that were read; with any, the spool is not to be used.
+        blobs: The blobs that the records need, with their bytes where they are known.
+    """
 
     def __init__(
         self,
@@ -59,23 +57,31 @@ class RecordSpool:
         change: Callable[[DumpedRecord], DumpedRecord],
     ) -> None:
         self.digest = DumpDigest()
-        self.blobs: dict[str, int | None] = {}
         with self._disk_errors():
             self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
+        try:
+            checks = self._fill(records, change)
+        except BaseException:
+            self.close()
+            raise
+        self.faults = checks.faults()
+        self.blobs = {digest: blob.size for digest, blob in checks.needed.items()}
+
+    def _fill(
+        self,
+        records: Iterable[DumpedRecord | UnreadableRecord],
+        change: Callable[[DumpedRecord], DumpedRecord],
+    ) -> RecordChecks:
+        checks = RecordChecks()
         for record in records:
-            if isinstance(record, UnreadableRecord):
-                raise StoreError(
-                    f"{record.where} cannot be read: {record.reason}; `fedbus store check` lists"
-                    " all damage"
-                )
-            changed = change(record)
-            for digest, size in referenced_blobs(changed).items():
-                self.blobs[digest] = size or self.blobs.get(digest)
-            packed = msgpack.packb(self.digest.add(changed))
-            with self._disk_errors():
-                self._file.write(packed)
+            checks.add(record)
+            if not isinstance(record, UnreadableRecord):
+                packed = msgpack.packb(self.digest.add(change(record)))
+                with self._disk_errors():
+                    self._file.write(packed)
         with self._disk_errors():
             self._file.flush()
+        return checks
 
     def read(self) -> Iterator[DumpedRecord]:
         """Read the records again."""
@@ -92,76 +98,131 @@ class RecordSpool:
         return os_errors_as_store_errors(folder, "copying records (TMPDIR sets another folder)")
 
 
-def copy_store(
-    source: StoreReader,
-    target: StoreWriter,
-    progress: CopyProgress,
-    change: Callable[[DumpedRecord], DumpedRecord] = lambda record: record,
-) -> CopyResult:
-    """Copy all records, each changed by `change`, and their blobs; compare both sides.
-
-    The target is usable only after the comparison.
+class StoreCopy:
+    """A copy of all records of `source`, each changed by `change`, and of their blobs.
 
     Raises:
-        StoreError: A record or a blob of the source is damaged or missing, the target cannot be
-            written, or it differs from the source.
+        StoreError: A record of the source is damaged.
     """
-    copied = 0
-    for _ in range(MAX_BEGINNINGS):
-        with closing(RecordSpool(source.records(), change)) as spool:
-            added, lost = _copy_blobs(source, target, spool, progress)
+
+    def __init__(
+        self,
+        source: StoreReader,
+        change: Callable[[DumpedRecord], DumpedRecord] = lambda record: record,
+    ) -> None:
+        self._source, self._change = source, change
+        self._spool = self._read()
+
+    def require_blobs(self) -> None:
+        """Raise StoreError unless the source, which is not in use, has every blob in its size."""
+        for digest, size in self._spool.blobs.items():
+            found = self._source.open_blob(digest)
+            if found is None:
+                raise self._missing(digest)
+            if size is not None and found.size != size:
+                raise StoreError(
+                    f"{self._source.place} is damaged: blob {digest} has {found.size} bytes,"
+                    f" expected {size}"
+                )
+
+    def write(
+        self,
+        target: StoreWriter,
+        on_blobs: Callable[[int], None] = lambda _: None,
+        on_bytes: Callable[[int], None] = lambda _: None,
+    ) -> CopyResult:
+        """Write the copy, and compare it; the target is usable after that.
+
+        `on_blobs` gets the bytes of all blobs, `on_bytes` those of each that the target has.
+
+        Raises:
+            StoreError: A blob of the source is damaged or missing, the target cannot be written, or
+                it differs from the source.
+        """
+        copied = 0
+        for _ in range(MAX_BEGINNINGS):
+            on_blobs(sum(size or 0 for size in self._spool.blobs.values()))
+            added, lost = _copy_blobs(self._source, target, self._spool.blobs, on_bytes)
             copied += added
             if lost is None:
-                target.add_records(spool.read())
-                _compare(spool.digest, target)
-                target.finish()
-                sizes = [size or 0 for size in spool.blobs.values()]
-                return CopyResult(
-                    counts=dict(spool.digest.counts),
-                    digests=spool.digest.digests,
-                    blobs=len(sizes),
-                    blob_bytes=sum(sizes),
-                    copied_blobs=copied,
-                )
-            source.refresh()
-            if _still_needs(source, lost):
+                return self._write_records(target, copied)
+            self._spool.close()
+            self._source.refresh()
+            self._spool = self._read()
+            if lost in self._spool.blobs and self._source.open_blob(lost) is None:
+                raise self._missing(lost)
+        raise self._changes_too_fast()
+
+    def close(self) -> None:
+        """Delete the temporary file; source and target stay open."""
+        self._spool.close()
+
+    def _read(self) -> RecordSpool:
+        """Read the source's records; a fault that a second reading lacks is a change meanwhile."""
+        earlier: set[str] = set()
+        for _ in range(MAX_BEGINNINGS):
+            spool = RecordSpool(self._source.records(), self._change)
+            if not spool.faults:
+                return spool
+            spool.close()
+            if lasting := [fault for fault in spool.faults if fault in earlier]:
                 raise StoreError(
-                    f"{source.place}: blob {lost} is missing, although a record needs it; `fedbus"
-                    " store check` lists all damage"
+                    f"{self._source.place} is damaged: {lasting[0]}; `fedbus store check` lists all"
+                    " damage"
                 )
-    raise StoreError(
-        f"{source.place}: the store deleted blobs {MAX_BEGINNINGS} times while it was copied; let"
-        " it keep more versions (FEDBUS_KEEP_VERSIONS), or copy it while no job runs"
-    )
+            earlier = set(spool.faults)
+            self._source.refresh()
+        raise self._changes_too_fast()
+
+    def _write_records(self, target: StoreWriter, copied_blobs: int) -> CopyResult:
+        spool = self._spool
+        target.add_records(spool.read())
+        _compare(spool.digest, target)
+        target.finish()
+        return CopyResult(
+            counts=dict(spool.digest.counts),
+            digests=spool.digest.digests,
+            blobs=len(spool.blobs),
+            blob_bytes=sum(size or 0 for size in spool.blobs.values()),
+            copied_blobs=copied_blobs,
+        )
+
+    def _missing(self, digest: str) -> StoreError:
+        return StoreError(
+            f"{self._source.place} is damaged: blob {digest} is missing, although a record needs"
+            " it; `fedbus store check` lists all damage"
+        )
+
+    def _changes_too_fast(self) -> StoreError:
+        return StoreError(
+            f"{self._source.place}: the store deleted blobs {MAX_BEGINNINGS} times while it was"
+            " copied; let it keep more versions (FEDBUS_KEEP_VERSIONS), or copy it while no job"
+            " runs"
+        )
 
 
 def _copy_blobs(
-    source: StoreReader, target: StoreWriter, spool: RecordSpool, progress: CopyProgress
+    source: StoreReader,
+    target: StoreWriter,
+    blobs: dict[str, int | None],
+    on_bytes: Callable[[int], None],
 ) -> tuple[int, str | None]:
     """Copy the blobs that the target lacks; return their number, and the first that is gone."""
-    progress.begin(len(spool.blobs), sum(size or 0 for size in spool.blobs.values()))
     copied = 0
-    for digest in spool.blobs:
+    for digest in blobs:
         found = source.open_blob(digest)
         if found is None:
             return copied, digest
-        spool.blobs[digest] = found.size
+        blobs[digest] = found.size
         if not target.has_blob(digest, found.size):
             target.add_blob(digest, found)
             copied += 1
-        progress.copied(found.size)
+        on_bytes(found.size)
     return copied, None
 
 
-def _still_needs(source: StoreReader, digest: str) -> bool:
-    return any(
-        digest in referenced_blobs(record)
-        for record in source.records()
-        if not isinstance(record, UnreadableRecord)
-    )
-
-
 def _compare(expected: DumpDigest, target: StoreWriter) -> None:
+    """Read the target's records back; raise StoreError unless they are the expected ones."""
     with closing(target.reader()) as written:
         found = DumpDigest()
         for record in written.records():

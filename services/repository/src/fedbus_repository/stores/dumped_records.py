@@ -132,12 +132,16 @@ class DumpDigest:
 
     def add(self, record: DumpedRecord) -> bytes:
         """Add a record and return its encoding."""
-        packed, kind = encode_record(record), kind_of(record)
+        packed = encode_record(record)
+        self.add_encoded(kind_of(record), packed)
+        return packed
+
+    def add_encoded(self, kind: str, packed: bytes) -> None:
+        """Add the encoding of a record."""
         self.counts[kind] += 1
         digest = self._hashers.setdefault(kind, hasher())
         digest.update(len(packed).to_bytes(8, "big"))
         digest.update(packed)
-        return packed
 
     @property
     def digests(self) -> dict[str, str]:
