@@ -6,9 +6,10 @@ fetched again, because the kernel may have dropped the pages that it could not w
 """
 
 import os
+import re
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -22,6 +23,7 @@ from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.upload import UNKNOWN_DIGEST, FileUpload, UploadContext
 
 MAX_OPEN_FILES = 64
+_is_digest = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 class MissingBlobError(StoreError):
@@ -39,6 +41,19 @@ def find_blob(store: Path, digest: str) -> FileBlob | None:
         return open_blob(blob_path(store, digest))
     except OSError:
         return None
+
+
+def blob_files(store: Path) -> Iterator[Path]:
+    """List all files where a store's folder, or a backup, has its blobs, whatever their names."""
+    return (store / "blobs").glob("??/*")
+
+
+def stored_blobs(store: Path) -> Iterator[Path]:
+    """List the blobs among these files, in no order.
+
+    A file whose name is no digest is none: a copy that was interrupted, or another program's file.
+    """
+    return (path for path in blob_files(store) if _is_digest(path.name))
 
 
 class BlobFolder:
@@ -140,8 +155,8 @@ class BlobFolder:
 
     def sweep(self, referenced: Collection[str]) -> None:
         """Delete all other blobs, which were kept for a commit that was never inserted."""
-        paths = (self._folder / "blobs").glob("??/*")
-        self.delete([path.name for path in paths if path.name not in referenced])
+        names = [path.name for path in stored_blobs(self._folder)]
+        self.delete([digest for digest in names if digest not in referenced])
 
     def close(self) -> None:
         """Close all files and end the thread that hashes."""

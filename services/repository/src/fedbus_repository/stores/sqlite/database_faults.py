@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from fedbus.errors import StoreError
+from fedbus_repository.stores.files import stored_blobs
 
 COPY_NOTE: Final = "copied-from"
 """File in the folder of an unfinished copy; it names the source."""
@@ -59,7 +60,7 @@ def check_not_lost(path: Path) -> None:
 
 def has_blobs(folder: Path) -> bool:
     """Return whether a store's folder has any blob."""
-    return next((folder / "blobs").glob("??/*"), None) is not None
+    return next(stored_blobs(folder), None) is not None
 
 
 def lost_database(path: Path, what: str) -> DamagedDatabaseError:

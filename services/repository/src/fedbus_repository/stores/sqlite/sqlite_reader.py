@@ -17,7 +17,7 @@ from fedbus_repository.stores.dumped_records import (
     DumpedRecord,
     UnreadableRecord,
 )
-from fedbus_repository.stores.files import blob_path, find_blob
+from fedbus_repository.stores.files import find_blob, stored_blobs
 from fedbus_repository.stores.sqlite.database import DATABASE, lock_folder
 from fedbus_repository.stores.sqlite.database_faults import error_of_sqlite
 from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
@@ -26,7 +26,6 @@ from fedbus_repository.stores.sqlite.tables import SCHEMA
 T = TypeVar("T")
 MAX_HELD_BLOBS: Final = 200
 """Blobs that stay open, so that retention cannot take them away from the reader."""
-_DIGEST_CHARACTERS = 64
 _FULL_DISK_CODES: Final = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
@@ -102,22 +101,14 @@ class SqliteReader:
                 yield f"{self._path}: {found}"
 
     def blobs(self) -> Iterator[tuple[str, int]]:
-        for path in sorted((self._folder / "blobs").glob("??/*")):
-            if len(path.name) == _DIGEST_CHARACTERS:
-                with suppress(FileNotFoundError):  # retention deleted it meanwhile
-                    yield path.name, path.stat().st_size
+        for path in sorted(stored_blobs(self._folder)):
+            with suppress(FileNotFoundError):  # retention deleted it meanwhile
+                yield path.name, path.stat().st_size
 
     def open_blob(self, digest: str) -> FileBlob | None:
         if digest in self._held:
             return self._held[digest]
-        return self._open(digest)
-
-    def _open(self, digest: str) -> FileBlob | None:
         return find_blob(self._folder, digest)
-
-    def blob_file(self, digest: str) -> Path:
-        """Return the file of a blob, for a hard link."""
-        return blob_path(self._folder, digest)
 
     def refresh(self) -> None:
         self._db.rollback()
@@ -175,7 +166,9 @@ class SqliteReader:
             "SELECT DISTINCT kept_blobs.digest FROM kept_blobs JOIN versions USING (model, version)"
             " WHERE NOT pinned"
         )
-        found = {digest: self._open(digest) for (digest,) in islice(rows, MAX_HELD_BLOBS)}
+        found = {
+            digest: find_blob(self._folder, digest) for (digest,) in islice(rows, MAX_HELD_BLOBS)
+        }
         return {digest: blob for digest, blob in found.items() if blob is not None}
 
     def _wal_exists(self) -> bool:
