@@ -15,6 +15,7 @@ from fedbus_repository.stores.mongo.blobs import GridFsBlobs
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.mongo.mongo_store import MongoStore
 from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.repository.forked_calls import ForkedCalls, forked_calls
 from tests.repository.harness import AT, REPOSITORY, Harness
 from tests.repository.stores.certificates import make_authority
 from tests.repository.stores.mongo_faults import replace_in_gridfs
@@ -129,6 +130,13 @@ def harness(store: Store) -> Harness:
     harness = Harness(RepositoryCore(REPOSITORY, store, lease_seconds=15.0))
     harness.connect()
     return harness
+
+
+@pytest.fixture(scope="session")
+def calls() -> Iterator[ForkedCalls]:
+    """Calls in processes that may be killed."""
+    with forked_calls() as calls:
+        yield calls
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,9 @@
 """Every system call that changes a disk fails, or kills the process, one after the other.
 
-    LD_PRELOAD=failing_calls.so python -m tests.repository.failing_calls FOLDER TASK ERROR [STEP]
-
-TASK is a change of a store or a command on it. For each of its calls: a copy of a store, the task
-with this call and all later ones failing with ERROR (such as ENOSPC; KILL: the process dies), a
-check of what is there, then the task again, which must succeed. It prints the number of calls.
-STEP 3 tries every third call.
+`try_each_call` runs in a process with LD_PRELOAD=failing_calls.so. For each call of a task, that is
+a change of a store or a command on it: a copy of a store, the task with this call and all later
+ones failing (KILL: the process dies), a check of what is there, then the task again, which must
+succeed.
 """
 
 import ctypes
@@ -250,8 +248,9 @@ def killed(act: Callable[[], object]) -> bool:
     return False
 
 
-def main(folder: Path, name: str, error: str, step: int = 1) -> None:
-    """Make each call of a task fail."""
+def try_each_call(in_folder: str, name: str, error: str, step: int) -> None:
+    """Make each `step`-th call of a task fail with an error, such as ENOSPC; print the last one."""
+    folder = Path(in_folder)
     library = ctypes.CDLL(os.environ["LD_PRELOAD"])
     library.fail_after.argtypes = (ctypes.c_long, ctypes.c_int)
     task, number = TASKS[name], 0 if error == "KILL" else getattr(errno, error)
@@ -293,7 +292,3 @@ def main(folder: Path, name: str, error: str, step: int = 1) -> None:
             raise
         shutil.rmtree(place)
     sys.stdout.write(f"{calls}\n")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], *map(int, sys.argv[4:]))

@@ -4,7 +4,6 @@ import errno
 import os
 import resource
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,33 +53,26 @@ def killing_at(step: str, after: int) -> Callable[[str], None]:
     return at
 
 
-def die_while_committing(folder: Path, step: str, after: int) -> None:
+def die_while_committing(folder: str, step: str, after: int) -> None:
     """Commit round after round of a strategy with a state, and be killed with -9 at a step."""
     from fedbus_repository.stores.sqlite.store import SqliteStore
     from tests.repository.harness import commit_state
 
-    store = SqliteStore(folder, keep=3, on_step=killing_at(step, after))
+    store = SqliteStore(Path(folder), keep=3, on_step=killing_at(step, after))
     for number in range(1, 100):
         done = commit_state(store, float(number))
-        sys.stdout.write(f"{done.version.version}\n")
-        sys.stdout.flush()
+        print(done.version.version, flush=True)  # noqa: T201 - the test reads it
 
 
-def die_in_a_private_round(folder: Path, step: str, after: int) -> None:
+def die_in_a_private_round(folder: str, step: str, after: int) -> None:
     """Commit private rounds, say which entry was answered, and be killed with -9 at a step."""
     from fedbus_repository.stores.sqlite.store import SqliteStore
     from tests.repository.harness import PRIVATE, entry_for, plan_next, put, record_of, weights
 
-    store = SqliteStore(folder, keep=3, on_step=killing_at(step, after))
+    store = SqliteStore(Path(folder), keep=3, on_step=killing_at(step, after))
     for number in range(1, 100):
         plan = plan_next(store)
         noise: Any = store.record_noise(entry_for(plan))
-        sys.stdout.write(f"{plan.task}\n")
-        sys.stdout.flush()
+        print(plan.task, flush=True)  # noqa: T201 - the test reads it
         record = record_of(plan, strategy=PRIVATE, privacy=noise.spent)
         store.commit(record, put(store, weights(float(number))))
-
-
-if __name__ == "__main__":
-    die = die_in_a_private_round if sys.argv[4:] else die_while_committing
-    die(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -1,14 +1,15 @@
 """Each system call that changes a disk fails or is the last: nothing half done, nothing lost."""
 
-import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.repository.forked_calls import ForkedCalls, forked_calls
+
 COMPILER = shutil.which("cc")
 
 pytestmark = pytest.mark.skipif(
@@ -17,24 +18,15 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library whose calls fail."""
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedCalls]:
+    """Processes whose system calls can be made to fail."""
     built = tmp_path_factory.mktemp("library") / "failing_calls.so"
     source = Path(__file__).with_name("failing_calls.c")
     assert COMPILER is not None
-    words = [
-        COMPILER,
-        "-shared",
-        "-fPIC",
-        "-Wall",
-        "-Werror",
-        "-o",
-        str(built),
-        str(source),
-        "-ldl",
-    ]
-    subprocess.run(words, check=True)
-    return built
+    options = ["-shared", "-fPIC", "-Wall", "-Werror"]
+    subprocess.run([COMPILER, *options, "-o", built, source, "-ldl"], check=True)
+    with forked_calls({"LD_PRELOAD": str(built), "FEDBUS_STORE": ""}) as calls:
+        yield calls
 
 
 @pytest.mark.parametrize(
@@ -58,18 +50,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_each_call_that_changes_the_disk_may_fail(
-    library: Path, tmp_path: Path, task: str, error: str, tried: tuple[int, int]
+    calls: ForkedCalls, tmp_path: Path, task: str, error: str, tried: tuple[int, int]
 ) -> None:
     """What was there is whole, the error says where, and the same again succeeds."""
-    step, calls = tried
-    words = [sys.executable, "-m", "tests.repository.failing_calls", tmp_path, task, error]
-    done = subprocess.run(
-        [*map(str, words), str(step)],
-        cwd=ROOT,
-        env={**os.environ, "LD_PRELOAD": str(library), "FEDBUS_STORE": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= calls
+    step, expected = tried
+    module, function = "tests.repository.failing_calls", "try_each_call"
+    done = calls.run(module, function, str(tmp_path), task, error, step)
+    assert done.code == 0, done.stderr
+    assert int(done.stdout) >= expected

@@ -1,7 +1,5 @@
 """Killed with -9 at any step of a commit: the old model or the new one, never a mix."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from fedbus_repository.stores.records import HistoryEntry
 from fedbus_repository.stores.sqlite.sqlite_reader import SqliteReader
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS
+from tests.repository.forked_calls import ForkedCalls
 from tests.repository.harness import (
     JOB,
     MODEL,
@@ -24,23 +23,20 @@ from tests.repository.harness import (
 )
 from tests.repository.store_history import SqliteHistory
 
-ROOT = Path(__file__).parent.parent.parent
+FAULTS = "tests.repository.faults"
 
 
 @pytest.mark.parametrize("after", [0, 7])
 @pytest.mark.parametrize("step", STEPS)
-def test_a_killed_repository_goes_on_where_it_was(tmp_path: Path, step: str, after: int) -> None:
+def test_a_killed_repository_goes_on_where_it_was(
+    calls: ForkedCalls, tmp_path: Path, step: str, after: int
+) -> None:
     """What was said to be committed is there; what was not can be committed again."""
     store = SqliteStore(tmp_path, keep=3)
     begin(store)
     store.close()
-    killed = subprocess.run(
-        [sys.executable, "-m", "tests.repository.faults", str(tmp_path), step, str(after)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        check=False,
-    )
-    assert killed.returncode == -9
+    killed = calls.run(FAULTS, "die_while_committing", str(tmp_path), step, after)
+    assert killed.code == -9, killed.stderr
     said = [int(line) for line in killed.stdout.split()]
     dead = SqliteHistory(tmp_path)
     found = check_records(dead)
@@ -65,15 +61,14 @@ def test_a_killed_repository_goes_on_where_it_was(tmp_path: Path, step: str, aft
     [*(("insert", after) for after in range(5)), ("reserve", 1), ("rename", 1), ("unlink", 0)],
 )
 def test_a_repository_killed_in_a_private_round_understates_nothing(
-    tmp_path: Path, step: str, after: int
+    calls: ForkedCalls, tmp_path: Path, step: str, after: int
 ) -> None:
     """Each entry that was answered is there, and so is the ε of each version; the job goes on."""
     store = SqliteStore(tmp_path, keep=3)
     begin(store, strategy=PRIVATE)
     store.close()
-    command = [sys.executable, "-m", "tests.repository.faults", str(tmp_path), step, str(after)]
-    killed = subprocess.run([*command, "private"], cwd=ROOT, stdout=subprocess.PIPE, check=False)
-    assert killed.returncode == -9
+    killed = calls.run(FAULTS, "die_in_a_private_round", str(tmp_path), step, after)
+    assert killed.code == -9, killed.stderr
     said = [int(line) for line in killed.stdout.split()]
     again = SqliteStore(tmp_path, keep=3)
     ledger = again.job_ledger(JOB)

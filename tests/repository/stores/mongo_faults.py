@@ -105,14 +105,10 @@ def replace_in_gridfs(database: MongoSettings, blob: BlobRef, content: bytes | N
     connection.close()
 
 
-def die_while_committing(url: str, folder: Path, step: str, after: int) -> None:
+def die_while_committing(url: str, folder: str, step: str, after: int) -> None:
     """Commit round after round of a strategy with a state, and be killed with -9 at a step."""
-    store = open_store(url, folder, on_step=killing_at(step, after))
+    store = open_store(url, Path(folder), on_step=killing_at(step, after))
     for number in range(1, 100):
         done = commit_state(store, float(number))
         sys.stdout.write(f"{done.version.version}\n")
         sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    die_while_committing(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

@@ -1,8 +1,6 @@
 """Killed between any two writes of any operation: the next start continues, as if nothing was."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -17,6 +15,7 @@ from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.records import ConfigurationEntry, Origin, StoredJob
 from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.repository.forked_calls import ForkedCalls
 from tests.repository.harness import (
     AT,
     JOB,
@@ -284,20 +283,15 @@ def test_an_empty_database_has_no_history(mongo_url: str) -> None:
 
 @pytest.mark.parametrize(("step", "after"), [("record", 6), ("recorded", 16)])
 def test_a_process_that_is_killed_is_succeeded(
-    mongo_url: str, tmp_path: Path, step: str, after: int
+    calls: ForkedCalls, mongo_url: str, tmp_path: Path, step: str, after: int
 ) -> None:
     """With -9, in a round: what it said to be committed is there, and the next one goes on."""
     store = open_store(mongo_url, tmp_path)
     begin(store)
     store.close()
-    program = [sys.executable, "-m", "tests.repository.stores.mongo_faults"]
-    killed = subprocess.run(
-        [*program, mongo_url, str(tmp_path), step, str(after)],
-        cwd=Path(__file__).parents[3],
-        stdout=subprocess.PIPE,
-        check=False,
-    )
-    assert killed.returncode == -9
+    module, function = "tests.repository.stores.mongo_faults", "die_while_committing"
+    killed = calls.run(module, function, mongo_url, str(tmp_path), step, after)
+    assert killed.code == -9, killed.stderr
     said = [int(line) for line in killed.stdout.split()]
     again = open_store(mongo_url, tmp_path)
     found = check_records(again)
