@@ -74,6 +74,31 @@ def test_an_older_version_never_replaces_a_newer_one() -> None:
     assert len(harness.loaded) == 1
 
 
+BEFORE, LATER, LATEST = (f"2026-11-29T08:53:2{second}.120Z" for second in (1, 2, 3))
+
+
+def test_what_a_restored_repository_makes_takes_the_place_of_what_it_lost() -> None:
+    """Its store counts again from the backup, so numbers come back with other content."""
+    harness = Harness()
+    harness.serve(6, at=BEFORE)
+    harness.serve(7, at=LATER)
+    harness.serve(5, at=BEFORE)  # the backup's newest, as an announcement that came late
+    assert harness.core.versions == {"sum": 7}
+    other = harness.store(weights(66))
+    harness.serve(6, at=LATEST, digest=other.digest, size=other.size)
+    assert harness.core.versions == {"sum": 6}
+
+
+def test_a_number_with_other_content_is_another_version() -> None:
+    """The one that was lost no longer answers under the number of its successor."""
+    harness = Harness()
+    harness.serve(7)
+    other = harness.store(weights(77))
+    harness.serve(7, digest=other.digest, size=other.size)
+    assert harness.fetched[-1] == other.digest
+    assert len(harness.loaded) == 2
+
+
 def test_the_same_version_again_is_no_news() -> None:
     """A repository that restarts announces its versions again."""
     harness = Harness()

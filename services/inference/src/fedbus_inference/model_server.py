@@ -16,6 +16,7 @@ from fedbus.text import listed, without_folders
 from fedbus.wire.documents import ModelAliases, ModelLatest
 from fedbus.wire.messages import ModelShown, RequestRefused
 from fedbus.wire.version_choice import LATEST
+from fedbus_inference.announced_versions import is_newer
 from fedbus_inference.chosen_versions import ChosenVersions
 from fedbus_inference.keys import LookupTimeout, ModelKey
 from fedbus_inference.last_good import LastGood
@@ -65,7 +66,7 @@ class ModelServer:
     def announced(self, document: ModelLatest | ModelAliases, now: float) -> Iterator[Action]:
         """Load the newest version, or those that the model's aliases name now."""
         if isinstance(document, ModelLatest):
-            if self._latest is None or document.version >= self._latest.version:
+            if is_newer(document, self._latest):
                 self._latest, self._source = document, document.source
             if not self._alias:
                 yield from self._default.updater.announced(document, now)

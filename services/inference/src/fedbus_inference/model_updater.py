@@ -3,7 +3,8 @@
 One version is loaded at a time, and after it the version that is then the newest: so every version
 that is started is loaded, however fast versions follow each other. A version that failed is tried
 again after 1, 2, 4 … 60 s, or when the repository announces it again. An older version never
-replaces a newer one, unless the updater follows an alias, which may name an older one again.
+replaces a newer one, unless the updater follows an alias, which may name an older one again. What
+is older is decided in `announced_versions.py`.
 
 A version that can never be loaded, because its file is damaged, its weights do not fit, or it is
 encrypted, is put aside: it is not tried again, and the version before keeps answering. After a
@@ -22,6 +23,7 @@ from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.wire.blobs import BlobLocation, BlobRef, ModelRef
 from fedbus.wire.documents import ModelLatest
 from fedbus_inference import keys
+from fedbus_inference.announced_versions import is_newer, is_same_version
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.loading import (
     OpenedSpec,
@@ -83,7 +85,7 @@ class ModelUpdater:
         self._newest: ModelLatest | None = None
         self._put_aside: ModelLatest | None = None
         self._reusable: ServedVersion | None = None
-        self._loaded_version = -1
+        self._loaded: ModelLatest | None = None
         self._failures = 0
         self._opened: OpenedSpec | None = None
         self._architecture: bytearray | None = None
@@ -92,14 +94,15 @@ class ModelUpdater:
     def announced(self, latest: ModelLatest, now: float) -> Iterator[Action]:
         """Load the announced version, unless it is loaded or put aside already."""
         self.awaits_version = False
-        if self._newest is None or self._may_go_back or latest.version >= self._newest.version:
+        if self._may_go_back or is_newer(latest, self._newest):
             self._newest = latest
         yield from self._start_next(now)
 
-    def loaded(self, served: ServedVersion, now: float) -> Iterator[Action]:
+    def loaded(self, now: float) -> Iterator[Action]:
         """Finish the incoming version, and start the newest if it is a later one."""
+        self._loaded = self.incoming or self._loaded
         self.incoming, self._weights = None, None
-        self._loaded_version, self.problem, self._failures = served.version, "", 0
+        self.problem, self._failures = "", 0
         yield from self._start_next(now)
 
     def retired(self, served: ServedVersion) -> None:
@@ -148,9 +151,11 @@ class ModelUpdater:
 
     def _start_next(self, now: float) -> Iterator[Action]:
         latest = self._newest
-        if self.incoming or latest is None or latest.version == self._loaded_version:
+        if self.incoming or latest is None:
             return
-        if latest.version < self._loaded_version and not self._may_go_back:
+        if self._loaded is not None and is_same_version(latest, self._loaded):
+            return
+        if not (self._may_go_back or is_newer(latest, self._loaded)):
             return
         if latest != self._put_aside:
             yield from self._start(latest, now)
@@ -207,15 +212,15 @@ class ModelUpdater:
         yield Note("model_put_aside", facts)
         yield from self._abandon()
         self._put_aside = incoming
-        if self._newest and self._newest.version != incoming.version:
+        if self._newest and not is_same_version(self._newest, incoming):
             yield from self._start_next(now)
-        elif self._loaded_version < 0:
+        elif self._loaded is None:
             call = partial(self._last_good.load, self._model)
             yield Run(keys.LastGoodLookup(self._model, self._slot), call)
 
     def _start_last_good(self, last: ModelLatest, now: float) -> Iterator[Action]:
         """Load the last version that answered, unless another one was started meanwhile."""
-        idle = not self.incoming and self._loaded_version < 0
+        idle = not self.incoming and self._loaded is None
         if idle and self._put_aside and last != self._put_aside:
             yield from self._start(last, now)
 
@@ -229,7 +234,7 @@ class ModelUpdater:
         facts = {"model": self._model, "version": incoming.version, "reason": reason}
         yield Note("model_not_loaded", facts)
         yield from self._abandon()
-        if self._newest and self._newest.version != incoming.version:
+        if self._newest and not is_same_version(self._newest, incoming):
             yield from self._start_next(now)
         else:
             pause = min(2.0**self._failures, MAX_RETRY_SECONDS)

@@ -294,7 +294,7 @@ class VersionServer:
         self._recent.versions_changed(self._model)
         yield Note("model_swapped", {"model": self._model, "version": served.version})
         yield from self._give_up_hung()
-        yield from self.updater.loaded(served, now)
+        yield from self.updater.loaded(now)
         yield from self._predict(now)
 
     def _retire_old(self) -> None:

@@ -119,7 +119,8 @@ def restore(
     Stop the repository, restore, and start it on the new store. Jobs that were running end as
     failed, since their agents have answered more tasks than the backup knows: `fedbus job submit
     --again`. Controllers, collectors, agents and clients go on without a restart. Start inference
-    services again: they keep the newer versions and aliases that are lost.
+    services again to answer with the restored versions and aliases at once: else they answer with
+    the newest version that they have until the restored store has made another one.
 
     fedbus store restore /mnt/backups/fedbus data-new
     """
