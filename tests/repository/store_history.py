@@ -1,4 +1,4 @@
-"""What a repository's store has, read by tests beside the repository or after its end."""
+"""Records of a repository's store, read by tests beside the repository or after its end."""
 
 import sqlite3
 from pathlib import Path

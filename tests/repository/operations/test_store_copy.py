@@ -1,4 +1,4 @@
-"""How often a store is read to be checked or copied, and what changes while it is read."""
+"""Passes of a check and of a copy over a store, also over one that changes meanwhile."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator

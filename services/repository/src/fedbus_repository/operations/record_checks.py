@@ -1,7 +1,7 @@
 """Faults of a store's records: those that cannot be read, and those that contradict others. Pure.
 
 A fault is a sentence that names the record. A repository may change records while they are read, so
-whoever finds a fault reads once more: what is damaged is found again.
+a caller that finds a fault reads them again: what is damaged is found a second time.
 """
 
 from collections import Counter
