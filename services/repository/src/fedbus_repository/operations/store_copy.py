@@ -9,7 +9,7 @@ begins again with what the store holds then.
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -90,8 +90,9 @@ class RecordSpool:
             yield decode_record(packed)
 
     def close(self) -> None:
-        """Delete the file."""
-        self._file.close()
+        """Delete the file, also one that a full disk keeps from being written."""
+        with suppress(OSError):
+            self._file.close()
 
     def _disk_errors(self) -> AbstractContextManager[None]:
         folder = Path(tempfile.gettempdir())
