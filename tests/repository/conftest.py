@@ -94,7 +94,8 @@ def reopen(database: MongoSettings | None, tmp_path: Path, clock: Clock) -> Iter
         if opened:
             opened.pop().close()
         if database is None:
-            opened.append(SqliteStore(tmp_path / "data", keep=3, now=lambda: clock.now))
+            folder = tmp_path / "data"
+            opened.append(SqliteStore(folder, keep=3, durable=False, now=lambda: clock.now))
         else:
             opened.append(on_mongo(database))
         return opened[-1]

@@ -45,6 +45,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedCalls]:
         ("backup", "ENOSPC", (5, 20)),
         ("backup", "KILL", (5, 20)),
         ("migrate", "ENOSPC", (19, 100)),
+        ("migrate", "KILL", (29, 100)),
         ("restore", "ENOSPC", (19, 100)),
         ("restore", "KILL", (19, 100)),
     ],

@@ -20,7 +20,7 @@ from fedbus_repository.stores.files import BlobFolder
 from fedbus_repository.stores.sqlite.database_faults import DamagedDatabaseError
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from fedbus_repository.stores.sqlite.tables import SCHEMA
-from tests.repository.faults import STEPS, Disk, small_disk
+from tests.repository.faults import STEPS, Disk, locked_by_another_process, small_disk
 from tests.repository.harness import (
     COLLECTOR,
     FILE,
@@ -175,21 +175,11 @@ def test_a_database_that_finds_no_room_keeps_what_it_had(store: SqliteStore) -> 
 
 def test_a_folder_that_another_process_uses_is_refused(tmp_path: Path) -> None:
     """Two repositories on one folder would sweep each other's uploads."""
-    import subprocess
-    import sys
-
-    script = (
-        "import sys, pathlib, fedbus_repository.stores.sqlite.store as s\n"
-        "s.SqliteStore(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], stdin=-1, stdout=-1, text=True
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "open\n"
-        with pytest.raises(StoreError, match="another repository uses this folder"):
-            SqliteStore(tmp_path)
-        other.kill()
+    with (
+        locked_by_another_process(tmp_path / "lock"),
+        pytest.raises(StoreError, match="another repository uses this folder"),
+    ):
+        SqliteStore(tmp_path)
     SqliteStore(tmp_path).close()
 
 

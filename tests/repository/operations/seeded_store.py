@@ -17,6 +17,7 @@ from tests.repository.harness import (
 )
 
 PRIVATE_JOB = "private-1"
+OBJECT_FILE = b"an object file"
 
 
 def seeded_store(folder: Path) -> SqliteStore:
@@ -31,7 +32,7 @@ def seeded_store(folder: Path) -> SqliteStore:
     begin(store, PRIVATE_JOB, "other", strategy=PRIVATE)
     commit_private(store, 1.5, PRIVATE_JOB)
     store.create_document("transformation", "crop", b'{"needs": {"RAM": 1}}')
-    store.attach_file("transformation", "crop", put(store, b"an object file"))
+    store.attach_file("transformation", "crop", put(store, OBJECT_FILE))
     store.promote(PromoteVersion(model=MODEL, alias="production", version=3), "user.cli")
     store.take_lease("controller.1", 7)
     return store
