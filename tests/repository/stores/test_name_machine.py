@@ -88,12 +88,15 @@ class NameMachine(StoreMachine):
 
     @rule(tag=TAGS, back=st.none() | BACK)
     def tag(self, tag: str, back: int | None) -> None:
-        """Tag a version that may not exist, or remove the tag."""
+        """Tag a version that may not exist, or have no weights, or remove the tag."""
         version = None if back is None else max(0, self.latest() - back)
+        found = None if version is None else self.version(version)
         answer = self.tried(
             lambda: self.store.tag(TagVersion(model=MODEL, version=version, tag=tag), USER)
         )
         if isinstance(answer, NamedVersions) and version is not None:
+            assert found is not None
+            assert found.kept
             self.tags[tag] = version
         elif isinstance(answer, NamedVersions):
             self.tags.pop(tag, None)

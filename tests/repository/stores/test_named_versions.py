@@ -202,6 +202,12 @@ def test_named_versions_keep_their_weights(store: Store) -> None:
     commit_next(store, 9.0)
     assert [number for number, _ in shown(store).kept] == [10, 9, 8, 1]
     assert not any(store.holds(each.weights) for each in made)
+    tag(store, 8)
+    refused = reason(tag(store, 2))
+    assert refused == (
+        "the weights of version 2 of model 'digits' are deleted; versions with weights: 10, 9, 8, 1"
+    )
+    assert shown(store).tags == {"paper": 8}
 
 
 def test_a_roll_back_to_deleted_weights_is_refused(store: Store) -> None:

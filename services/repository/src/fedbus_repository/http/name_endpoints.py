@@ -66,7 +66,7 @@ NAME_ENDPOINTS: Sequence[Endpoint] = (
         "names.tag",
         "Make a tag name a version, which then keeps its weights.",
         _NAMES,
-        {**_REFUSED, 409: "it is an alias, or there are too many tags"},
+        {**_REFUSED, 409: "it is an alias, there are too many tags, or its weights are deleted"},
         ("application/json", schema_of(Tagging)),
     ),
     _write(

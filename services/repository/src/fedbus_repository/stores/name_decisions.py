@@ -27,6 +27,7 @@ from fedbus_repository.stores.trail_answers import NameChangePage, NamedVersions
 from fedbus_repository.stores.version_names import (
     ModelNames,
     Naming,
+    deleted_weights_fault,
     promotion,
     promotion_fault,
     roll_back,
@@ -58,7 +59,13 @@ class NameDecisions(JobDecisions):
             found = _decided(
                 records, request.model, lambda names: tag_change(names, request, naming)
             )
-            return found if isinstance(found, StoreRefusal) else _store(records, found)
+            if isinstance(found, StoreRefusal):
+                return found
+            if found.target is not None and not found.is_stored:
+                kept = () if found.target.kept else records.with_weights(request.model)
+                if fault := deleted_weights_fault(found.target, kept):
+                    return StoreRefusal(fault)
+            return _store(records, found)
 
     def promote(self, request: PromoteVersion, by: str) -> NamedVersions | StoreRefusal:
         naming = Naming(by=by, at=self._now())

@@ -86,7 +86,7 @@ class Naming:
 def tag_change(names: ModelNames, request: TagVersion, naming: Naming) -> NameChange | StoreRefusal:
     """Return the change that a tag makes; a change of `names` if it is made already.
 
-    The version must exist.
+    The version must exist, and be one that `deleted_weights_fault` does not refuse.
     """
     tag, version, last = request.tag, request.version, names.last.get(request.tag)
     if fault := version_name_fault(tag):
@@ -192,16 +192,29 @@ def promotion_fault(version: Version, kept: Iterable[Version], *, intact: bool) 
             f"{what} is encrypted, and inference cannot read it; `fedbus models release "
             f"{version.model}@{version.version} --key FILE` makes a version that everyone can read"
         )
-    if not version.kept:
-        newest = sorted((each.version for each in kept), reverse=True)
-        numbers = in_given_order(map(str, newest))
-        return f"the weights of {what} are deleted; versions with weights: {numbers}"
+    if fault := deleted_weights_fault(version, kept):
+        return fault
     if not intact:
         return (
             f"the weights of {what} are damaged or missing in the store; push them again with "
             "`fedbus models push`, or restore the store from its backup"
         )
     return None
+
+
+def deleted_weights_fault(version: Version, kept: Iterable[Version]) -> str | None:
+    """Return why neither a tag nor an alias can name a version without weights; None: it has some.
+
+    `kept` has the versions of its model that have weights; it is read only if this one has none.
+    """
+    if version.kept:
+        return None
+    newest = sorted((each.version for each in kept), reverse=True)
+    what = f"version {version.version} of model {version.model!r}"
+    return (
+        f"the weights of {what} are deleted; versions with weights:"
+        f" {in_given_order(map(str, newest))}"
+    )
 
 
 def _alias_refusal(names: ModelNames, request: PromoteVersion) -> StoreRefusal | None:
