@@ -16,6 +16,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -41,7 +42,7 @@ class Finding:
         return f"{self.path}:{self.line}: {self.word!r}; write: {self.instead}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WordList:
     """The content of `words.toml`."""
 
@@ -51,7 +52,7 @@ class WordList:
     module_openings: Mapping[str, str]
     exceptions: Mapping[str, str]
 
-    @property
+    @cached_property
     def pattern(self) -> re.Pattern[str]:
         """Match any listed word; between the words of a phrase may be a line break."""
         longest_first = sorted(self.words, key=len, reverse=True)
@@ -74,8 +75,9 @@ def findings(path: Path, text: str, words: WordList) -> Iterator[Finding]:
             word = " ".join(match[0].replace("#", " ").split())
             yield Finding(path, line, word, words.words[word.lower()])
     if path.suffix == ".py":
-        yield from opening_findings(path, text, words)
-        yield from name_findings(path, text, words)
+        nodes = list(ast.walk(ast.parse(text)))
+        yield from opening_findings(path, nodes, words)
+        yield from name_findings(path, nodes, words)
 
 
 def python_pieces(text: str) -> Iterator[tuple[int, str]]:
@@ -99,9 +101,9 @@ def python_pieces(text: str) -> Iterator[tuple[int, str]]:
         yield comment_start, "\n".join(comments)
 
 
-def opening_findings(path: Path, text: str, words: WordList) -> Iterator[Finding]:
+def opening_findings(path: Path, nodes: Iterable[ast.AST], words: WordList) -> Iterator[Finding]:
     """Yield docstrings that begin with a listed word."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes:
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         docstring = ast.get_docstring(node)
@@ -115,9 +117,9 @@ def opening_findings(path: Path, text: str, words: WordList) -> Iterator[Finding
             yield Finding(path, node.body[0].lineno, f"{first} …", listed[first])
 
 
-def name_findings(path: Path, text: str, words: WordList) -> Iterator[Finding]:
+def name_findings(path: Path, nodes: Iterable[ast.AST], words: WordList) -> Iterator[Finding]:
     """Yield functions and classes whose name has a listed word; a test's name is a sentence."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             for match in words.pattern.finditer(node.name.replace("_", " ")):
                 word = match[0].lower()

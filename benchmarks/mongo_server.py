@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fedbus.cluster.process import die_with_parent_prefix
 from fedbus.mqtt.mosquitto import free_port
 
 START_SECONDS = 20.0
@@ -26,7 +27,8 @@ def mongo_server() -> Iterator[str]:
         place = Path(folder)
         process = subprocess.Popen(
             [
-                *(sys.executable, "-c", PROGRAM, "--port", str(port)),
+                *(*die_with_parent_prefix(), sys.executable, "-c", PROGRAM),
+                *("--port", str(port)),
                 *("--data-dir", str(place / "data")),
                 *("--log-file", str(place / "log"), "--pid-file", str(place / "pid")),
             ],

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fedbus.cli.exit_codes import FAILED, INTERRUPTED, OK, REFUSED, USAGE
+from tests.killed_process import killed_at_exit
 from tests.system.fedbus_up import FEDBUS, FedbusUp, digits_job, processes_of, until
 
 pytestmark = pytest.mark.system
@@ -131,7 +132,7 @@ def test_a_foreign_client_submits_follows_and_asks(up: FedbusUp) -> None:
     submit = up.mosquitto_command("rr", "-t", "fedbus/v1/submit", "-e", ME)
     del submit  # skips here where there is none, before anything is started
     line = up.mosquitto_command("sub", "-t", STATE.format("foreign"))
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as following:
+    with killed_at_exit(subprocess.Popen(line, stdout=subprocess.PIPE, text=True)) as following:
         job = json.dumps(digits_job("foreign"))
         said = json.loads(up.run_mosquitto("rr", "-t", "fedbus/v1/submit", "-e", ME, "-m", job))
         assert said == {"accepted": True, "job": "foreign", "watch": "jobs/foreign/state"}
@@ -142,7 +143,6 @@ def test_a_foreign_client_submits_follows_and_asks(up: FedbusUp) -> None:
             if state["phase"] == "finished":
                 break
         assert following.poll() is None
-        following.terminate()
     assert phases[0] in {"accepted", "running"}
     x, _ = held_out(up)
     question = json.dumps({"inputs": x[:2].tolist()})

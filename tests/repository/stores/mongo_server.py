@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from fedbus.cluster.process import die_with_parent_prefix
 from fedbus.mqtt.mosquitto import free_port
 
 START_SECONDS = 20.0
@@ -47,7 +48,7 @@ class MongoServer:
         with (self._folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-c", program),
+                    *(*die_with_parent_prefix(), sys.executable, "-c", program),
                     *("--data-dir", str(self._folder / "data")),
                     *("--port", str(self.port)),
                     *("--log-file", str(self._folder / "log")),

@@ -1,7 +1,6 @@
 """`fedbus logs`."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typer.testing import CliRunner
 from fedbus.cli.main import app
 from fedbus.cluster.registry import HomeLock, RunningCluster
 from tests.fedbus.cli.output.test_log_lines import JOB, LOST
+from tests.killed_process import killed_at_exit
 
 RUNNER = CliRunner()
 
@@ -73,7 +73,7 @@ def test_a_log_is_followed_into_a_pipe(home: Path) -> None:
     """Whole lines, as soon as they are written; a truncated log is read from its start."""
     log = home / "logs" / "controller.1.log"
     line = [sys.executable, "-m", "fedbus.cli", "logs", "--follow", "-n", "1", "--json"]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=os.environ) as following:
+    with killed_at_exit(subprocess.Popen(line, stdout=subprocess.PIPE, text=True)) as following:
         assert following.stdout is not None
         assert following.stdout.readline() == f"{LOST}\n"
         with log.open("a") as file:
@@ -81,6 +81,5 @@ def test_a_log_is_followed_into_a_pipe(home: Path) -> None:
         first = following.stdout.readline()
         log.write_text(f"{JOB}\n")
         second = following.stdout.readline()
-        following.terminate()
     assert first == "half a line\n"
     assert json.loads(second)["event"] == "round_finished"
