@@ -138,8 +138,9 @@ end is answered with 416 and the size in `Content-Range`. `HEAD`, `If-Match` and
 An upload needs a `Content-Length`, is a form with one file or the file itself as the body, and leaves nothing if it
 breaks off. A compressed body (`Content-Encoding`) is refused with 415. Its space is reserved first: one that does not
 fit the disk is answered with 507 at once, before it is sent. A file is written once, under the digest that it turns
-out to have; the files of a version are written twice, so twice their size must be free. With the header
-`Fedbus-Digest` a file must have this BLAKE3 digest, and with `Content-Digest: sha-256=:BASE64:` (RFC 9530) this one.
+out to have, and so are the weights and files of a version. Weights in an `.npz` file are the exception: they are
+converted to the encoding `plain`, so the space of both is needed. With the header `Fedbus-Digest` a file must have this
+BLAKE3 digest, and with `Content-Digest: sha-256=:BASE64:` (RFC 9530) this one.
 At most {MAX_UPLOADS_AT_ONCE} uploads are received at a time, further ones get 503 with `Retry-After`.
 
 With `?format=npz` or `?format=safetensors` the weights of a version are sent as a file of named arrays, which NumPy and

@@ -45,6 +45,8 @@ def test_weights_are_written_as_numpy_reads_them(tmp_path: Path) -> None:
         assert set(read.files) == set(ARRAYS)
         np.testing.assert_array_equal(read["a"], ARRAYS["a"])
     assert decode(read_blob(path, LAYOUT), LAYOUT)["b/c"] == 7
+    with path.open("rb") as file:
+        assert decode(read_blob(file, LAYOUT), LAYOUT)["b/c"] == 7
     with pytest.raises(FileNotFoundError, match="No such file"):
         write_npz(tmp_path / "gone" / "w.npz", ARRAYS)
 

@@ -46,9 +46,12 @@ class RepositoryService:
             return answer.status, json.loads(body) if plain else body, answer.headers
 
     def files(self) -> list[str]:
-        """Return the names of all files of uploads, and of blobs, that are on the disk."""
-        places = (self.data / "http-uploads", self.data / "uploads")
-        return [path.name for place in places for path in place.iterdir()]
+        """Return the names of all files that are being received."""
+        return [path.name for path in (self.data / "uploads").iterdir()]
+
+    def blobs(self) -> list[str]:
+        """Return the digests of all blobs that are on the disk."""
+        return [path.name for path in (self.data / "blobs").glob("??/*")]
 
 
 @asynccontextmanager

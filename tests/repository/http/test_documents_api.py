@@ -177,7 +177,7 @@ async def test_an_upload_that_stops_half_way_leaves_nothing(service: RepositoryS
 async def test_uploads_go_on_after_their_folder_was_deleted(service: RepositoryService) -> None:
     """It is made again for the next one."""
     await service.ask("POST", "/strategy", json={"strategy_name": "fedx"})
-    shutil.rmtree(service.data / "http-uploads")
+    shutil.rmtree(service.data / "uploads")
     assert (await service.ask("PUT", "/strategy/fedx", data=FILE))[0] == 204
     assert (await service.ask("GET", "/strategy/fedx"))[1] == FILE
 

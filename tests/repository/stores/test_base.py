@@ -805,6 +805,13 @@ def test_content_of_an_unknown_digest_becomes_the_blob_of_its_digest(
     with pytest.raises(TransferError, match="expected a blob of digest"):
         wrong.keep()
     other = store.receive(10)
+    other.write(0, b"finished")
+    assert other.finish() == blob_ref_of(b"finished")
+    assert other.blob_ref == blob_ref_of(b"finished")
+    assert not store.holds(blob_ref_of(b"finished"))
+    other.keep()
+    assert store.holds(blob_ref_of(b"finished"))
+    other = store.receive(10)
     other.write(0, b"given up")
     other.discard()
     assert not store.holds(blob_ref_of(b"given up"))

@@ -86,6 +86,6 @@ def build(settings: RepositorySettings, identity: Identity) -> service.Built:
         if settings.http_tokens_file is None:
             return api_off()
         specs = SpecReader(store, None if key is None else key.id)
-        return repository_api(store, specs, shell, settings.http_tokens_file, settings.data)
+        return repository_api(store, specs, shell, settings.http_tokens_file)
 
     return service.Built(core, stored=store, close=store.close, http_api=http_api)

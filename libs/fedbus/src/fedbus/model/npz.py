@@ -7,6 +7,7 @@ claims more data than it can hold, and OSError for one that cannot be read.
 """
 
 import math
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -92,13 +93,13 @@ def read_one(path: Path, choose: Callable[[list[str]], str]) -> Array:
         return _read_entry(archive, entries[choose(list(entries))], NUMBERS)[1]
 
 
-def read_blob(path: Path, layout: Layout) -> bytearray:
-    """Read the tensors of a layout into a plain blob, one at a time.
+def read_blob(file: Path | IO[bytes], layout: Layout) -> bytearray:
+    """Read the tensors of a layout from an .npz file into a plain blob, one at a time.
 
-    Every size is compared with that of the layout before the blob is allocated; LayoutError is
+    An open `file` must be seekable; it stays open. Every size is compared with that of the layout before the blob is allocated; LayoutError is
     raised for other arrays, too.
     """
-    with _archive(path) as archive:
+    with _archive(file) as archive:
         names = {name.removesuffix(SUFFIX) for name in archive.namelist()}
         wanted = {tensor.name for tensor in layout.tensors}
         if missing := wanted - names:
@@ -140,14 +141,13 @@ def _check_packing(entry: zipfile.ZipInfo, what: str) -> None:
 
 
 @contextmanager
-def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+def _archive(file: Path | IO[bytes]) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             whole = sum(entry.file_size for entry in archive.infolist())
-            if whole > path.stat().st_size * MAX_DEFLATE_RATIO:
-                raise LayoutError(
-                    f"it claims to hold {whole} bytes, which {path.stat().st_size} cannot"
-                )
+            size = file.stat().st_size if isinstance(file, Path) else file.seek(0, os.SEEK_END)
+            if whole > size * MAX_DEFLATE_RATIO:
+                raise LayoutError(f"it claims to hold {whole} bytes, which {size} cannot")
             yield archive
     except UNREADABLE as error:
         raise LayoutError(f"not an .npz file of named arrays: {error}") from error

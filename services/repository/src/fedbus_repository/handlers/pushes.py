@@ -4,6 +4,7 @@ The class decides and performs no I/O; the functions at the end run in a thread.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -41,12 +42,11 @@ from fedbus_repository.stores.records import StoreRefusal, Version
 
 @dataclass(frozen=True, slots=True)
 class ReadSpec:
-    """A pushed spec, its layout and files, and the uploads of blobs that the store lacks."""
+    """A pushed spec, its layout and files."""
 
     spec: ModelSpec
     layout: Layout
     files: Sequence[BlobRef]
-    uploads: Sequence[Upload]
 
 
 class PushHandler:
@@ -89,11 +89,12 @@ class PushHandler:
             return answer
         uploads += answer
         yield FetchUploads(answer)
-        read = yield Call(partial(read_spec, store, specs, message, answer))
+        read = yield Call(partial(read_spec, specs, message, answer))
         if isinstance(read, StoreRefusal):
             return read
-        uploads += read.uploads
-        yield FetchUploads(read.uploads)
+        reserved = yield Call(partial(reserve, store, (message.weights, *read.files)))
+        uploads += reserved
+        yield FetchUploads(reserved)
         pushed: Version | StoreRefusal = yield Call(
             partial(finish_push, store, specs, message, read, uploads)
         )
@@ -120,9 +121,9 @@ def prepare_push(
 
 
 def read_spec(
-    store: Store, specs: SpecReader, message: PushModel, uploads: Sequence[Upload]
+    specs: SpecReader, message: PushModel, uploads: Sequence[Upload]
 ) -> ReadSpec | StoreRefusal:
-    """Read the spec, and reserve space for the blobs that it names."""
+    """Read the spec, and check it and the stated size of the weights."""
     try:
         spec = specs.read(message.spec, uploads, pushed=True)
         check_statements(spec)
@@ -138,27 +139,45 @@ def read_spec(
             check_rotated_size(message.weights.size, layout)
     except LayoutError as error:
         return StoreRefusal(f"the weights: {error}")
-    return ReadSpec(spec, layout, files, reserve(store, (message.weights, *files)))
+    return ReadSpec(spec, layout, files)
 
 
 def finish_push(
     store: Store, specs: SpecReader, message: PushModel, read: ReadSpec, uploads: Sequence[Upload]
 ) -> Version | StoreRefusal:
-    """Verify and keep all blobs, and insert the version."""
-    answer: Version | StoreRefusal
+    """Verify and keep all blobs, and insert the version; a refused push leaves none of them.
+
+    Raises:
+        StoreError: A blob cannot be kept, and none is left; or it is not known whether the version
+            is stored, and the blobs stay until the next start.
+    """
+    blobs = (message.spec, message.weights, *read.files)
+    answer: Version | StoreRefusal | None = None
     try:
-        if message.encryption is None:
-            specs.check_weights(message.weights, read.layout, uploads)
-        else:
-            specs.check_rotated(message.weights, read.layout, message.encryption, uploads)
-        for upload in uploads:
-            upload.keep()
-        if message.encryption is None:
-            check_finite(message.weights, read.layout, specs.read_blob)
-        check_architectures(read.spec, read.layout, specs.read_blob)
-        answer = store.push(message, read.files)
+        _keep(specs, message, read, uploads)
     except (LayoutError, TrainingError, TransferError) as error:
         answer = StoreRefusal(str(error))
+    except StoreError:
+        with suppress(StoreError):
+            store.delete_unreferenced(blobs)
+        raise
+    if answer is None:
+        answer = store.push(message, read.files)
     if isinstance(answer, StoreRefusal):
-        store.delete_unreferenced((message.spec, message.weights, *read.files))
+        store.delete_unreferenced(blobs)
     return answer
+
+
+def _keep(
+    specs: SpecReader, message: PushModel, read: ReadSpec, uploads: Sequence[Upload]
+) -> None:
+    """Check the blobs of a version and make them durable."""
+    if message.encryption is None:
+        specs.check_weights(message.weights, read.layout, uploads)
+    else:
+        specs.check_rotated(message.weights, read.layout, message.encryption, uploads)
+    for upload in uploads:
+        upload.keep()
+    if message.encryption is None:
+        check_finite(message.weights, read.layout, specs.read_blob)
+    check_architectures(read.spec, read.layout, specs.read_blob)

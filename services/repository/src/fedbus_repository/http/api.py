@@ -12,7 +12,7 @@ from fedbus_repository.http.document_handlers import DocumentHandlers
 from fedbus_repository.http.endpoints import description
 from fedbus_repository.http.model_handlers import ModelHandlers
 from fedbus_repository.http.name_handlers import NameHandlers
-from fedbus_repository.http.received_files import UploadFolder
+from fedbus_repository.http.received_files import UploadPlaces
 from fedbus_repository.http.result_handlers import ResultHandlers
 from fedbus_repository.http.schemas import (
     CollectorDocument,
@@ -22,8 +22,6 @@ from fedbus_repository.http.schemas import (
 )
 from fedbus_repository.http.weight_downloads import WeightDownloads
 from fedbus_repository.stores.base import Store
-
-UPLOADS = "http-uploads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +36,32 @@ class RepositoryHandlers:
     collectors: DocumentHandlers
 
 
-def repository_api(
-    store: Store, specs: SpecReader, shell: Shell, tokens: Path, data: Path
-) -> HttpApi:
+def repository_api(store: Store, specs: SpecReader, shell: Shell, tokens: Path) -> HttpApi:
     """Return the API of a repository, with the tokens of a file.
 
     Raises:
         SettingsError: The tokens cannot be read.
-        StoreError: The folder of uploads, in `data`, cannot be used.
     """
-    access, folder = TokenFileAccess(tokens), UploadFolder(data / UPLOADS)
+    access, places = TokenFileAccess(tokens), UploadPlaces()
     handlers = RepositoryHandlers(
-        ModelHandlers(store, specs, WeightDownloads(store, specs), folder, shell),
+        ModelHandlers(store, specs, WeightDownloads(store, specs), places, shell),
         NameHandlers(store, access, shell),
         ResultHandlers(
             store,
-            folder,
+            places,
             "training-result",
             ResultDocument,
             ("model_name", "model_version", "training_id"),
             "weights_id",
         ),
         DocumentHandlers(
-            store, folder, "strategy", StrategyDocument, ("strategy_name",), "strategy_id"
+            store, places, "strategy", StrategyDocument, ("strategy_name",), "strategy_id"
         ),
         DocumentHandlers(
-            store, folder, "transformation", TransformationDocument, ("id",), "storage_id"
+            store, places, "transformation", TransformationDocument, ("id",), "storage_id"
         ),
         DocumentHandlers(
-            store, folder, "collector", CollectorDocument, ("name", "version"), "collector_id"
+            store, places, "collector", CollectorDocument, ("name", "version"), "collector_id"
         ),
     )
     return HttpApi(routes_of(description(), handlers, access), is_authorized=access.admits)

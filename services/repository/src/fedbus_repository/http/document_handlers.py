@@ -17,7 +17,7 @@ from fedbus.http_api.responses import ApiError
 from fedbus.wire import codec
 from fedbus.wire.json_reader import read_json
 from fedbus_repository.http.pages import read_page
-from fedbus_repository.http.received_files import UploadFolder, receive_file
+from fedbus_repository.http.received_files import UploadPlaces, receive_file
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.document_records import (
     MAX_DOCUMENT_BYTES,
@@ -45,7 +45,7 @@ class DocumentHandlers:
     """
 
     store: Store
-    folder: UploadFolder
+    places: UploadPlaces
     kind: DocumentKind
     schema: type[Any]
     keys: tuple[str, ...]
@@ -98,7 +98,7 @@ class DocumentHandlers:
         name = self.name(request)
         if await asyncio.to_thread(self.store.document, self.kind, name) is None:
             raise self._missing(name)
-        blob = await receive_file(request, self.store, self.folder)
+        blob = await receive_file(request, self.store, self.places)
         if not await asyncio.to_thread(self.store.attach_file, self.kind, name, blob):
             await asyncio.to_thread(self.store.delete_unreferenced, (blob,))
             raise self._missing(name)

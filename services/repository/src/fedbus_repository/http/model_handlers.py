@@ -6,7 +6,6 @@ and the store inserts it as it inserts a push. Work on the store is done in thre
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,35 +14,26 @@ from aiohttp import web
 from fedbus.errors import WireError
 from fedbus.http_api.blob_responses import BlobDownload
 from fedbus.http_api.request_bodies import (
-    body_blocks,
-    checked_length,
-    form_files,
-    part_blocks,
     read_body,
     read_name,
     read_query_choice,
     read_query_name,
     read_query_number,
-    write_blocks,
 )
 from fedbus.http_api.responses import ApiError, json_response
 from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.runtime.shell import Shell
 from fedbus.wire import codec
 from fedbus.wire.json_reader import read_json
-from fedbus.wire.spec_files import files_of, named_files
+from fedbus.wire.spec_files import named_files
 from fedbus.wire.version_choice import parse_version_choice
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.http.document_handlers import too_many
 from fedbus_repository.http.pages import read_flag, read_page
-from fedbus_repository.http.received_files import ReceivedFile, UploadFolder
+from fedbus_repository.http.received_files import UploadPlaces
+from fedbus_repository.http.received_versions import received_version
 from fedbus_repository.http.schemas import ModelUpload, VersionReport
-from fedbus_repository.http.uploaded_versions import (
-    UploadedVersion,
-    largest_upload,
-    missing_files,
-    spec_of,
-)
+from fedbus_repository.http.uploaded_versions import UploadedVersion, missing_files, spec_of
 from fedbus_repository.http.version_reports import (
     available_files,
     draft_name,
@@ -57,7 +47,6 @@ from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.document_records import MAX_DOCUMENT_BYTES, StoredDocument
 from fedbus_repository.stores.records import ModelView, StoreRefusal, Version
 
-WEIGHTS = "weights"
 SHELL_PREFIX = "model_"
 
 
@@ -68,7 +57,7 @@ class ModelHandlers:
     store: Store
     specs: SpecReader
     downloads: WeightDownloads
-    folder: UploadFolder
+    places: UploadPlaces
     shell: Shell
 
     async def create(self, request: web.Request) -> web.Response:
@@ -139,45 +128,13 @@ class ModelHandlers:
         if found is None:
             raise ApiError(404, f"there is no draft {model} {number}; POST /model creates one")
         upload = read_draft(found)
-        spec = spec_of(upload)
-        length = checked_length(request, largest_upload(spec))
-        with self.folder.place():
-            await asyncio.to_thread(self.folder.check_space, 2 * length)
-            async with AsyncExitStack() as received:
-                uploaded = await self._receive(request, upload, received)
+        with self.places.place():
+            async with received_version(request, self.store, spec_of(upload)) as uploaded:
                 made = await asyncio.to_thread(self._insert, uploaded, number, reset)
         self.shell.receive_local(StoredOverHttp(made))
         meta = json.dumps(upload.meta).encode()
         await asyncio.to_thread(self._finish_draft, model, number, meta)
         return web.Response(status=204, headers={"ETag": f'"{made.weights.digest}"'})
-
-    async def _receive(
-        self, request: web.Request, upload: ModelUpload, received: AsyncExitStack
-    ) -> UploadedVersion:
-        """Receive a form with weights and files, or weights alone as the body."""
-        spec = spec_of(upload)
-        if request.content_type != "multipart/form-data":
-            weights = await received.enter_async_context(self.folder.receiving(0))
-            content_digest = request.headers.get("Content-Digest")
-            await write_blocks(body_blocks(request), weights, content_digest)
-            return UploadedVersion(spec, weights)
-        given: ReceivedFile | None = None
-        files: list[ReceivedFile] = []
-        most = 1 + max(1, len(files_of(spec)))  # each is an open file until the version is stored
-        async for part in form_files(request):
-            if len(files) + (given is not None) >= most:
-                raise ApiError(400, f"more than {most} files in the form; the spec names fewer")
-            file = await received.enter_async_context(self.folder.receiving(0))
-            await write_blocks(part_blocks(part), file)
-            if part.name == WEIGHTS and given is not None:
-                raise ApiError(400, "expected one file `weights` in the form, got two")
-            if part.name == WEIGHTS:
-                given = file
-            else:
-                files.append(file)
-        if given is None:
-            raise ApiError(400, "the form has no file `weights`: curl -F weights=@weights.npz")
-        return UploadedVersion(spec, given, files)
 
     def _insert(self, uploaded: UploadedVersion, number: str, reset: bool) -> Version:  # noqa: FBT001 - called in a thread
         model = uploaded.spec.model

@@ -1,25 +1,18 @@
-"""Files that clients upload: received in order, hashed while they arrive, then kept in the store.
+"""Files that clients upload: written once, into the store, and hashed while they arrive.
 
-A document's file goes into the store at once, with its space reserved, so that one which does not
-fit is refused before it is sent. Files of a version are first written beside the store: which of
-them is which is known only at the end of the form.
+Their space is reserved first, so that a file which does not fit is refused before it is sent.
 """
 
 import asyncio
-import os
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from itertools import count
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from aiohttp import web
 
-from fedbus.atomic_write import os_errors_as_store_errors
-from fedbus.core.blob_io import BlobSink, BlobSource
+from fedbus.core.blob_io import BlobSink
 from fedbus.digest import hasher
-from fedbus.errors import StoreError
 from fedbus.http_api.request_bodies import (
     body_blocks,
     checked_length,
@@ -32,108 +25,36 @@ from fedbus.http_api.responses import ApiError
 from fedbus.limits import MAX_BLOB_BYTES
 from fedbus.wire.blobs import BlobRef
 from fedbus_repository.stores.base import Store, Upload
-from fedbus_repository.stores.disk import reserve_space
 
 MAX_UPLOADS_AT_ONCE: Final = 8
 """Uploads that are received at a time; further ones are told to come back."""
 RETRY_UPLOAD_SECONDS: Final = 10
-COPY_BYTES: Final = 1 << 20
 DIGEST_HEADER: Final = "Fedbus-Digest"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class ReceivedFile:
-    """A file that is received in order; a BlobSink, and then a BlobSource.
+class UploadPlaces:
+    """Places for uploads that are received at a time."""
 
-    Raises:
-        StoreError: The disk is full or broken.
-    """
-
-    def __init__(self, path: Path, reserved: int) -> None:
-        self.path, self.size = path, 0
-        self._hash = hasher()
-        with os_errors_as_store_errors(path.parent, f"reserving {reserved} bytes"):
-            path.parent.mkdir(mode=0o700, exist_ok=True)  # an operator may have deleted it
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                reserve_space(self._fd, reserved)
-            except OSError:
-                self.close()
-                raise
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Write the bytes that follow those before."""
-        left, at = memoryview(data), offset
-        with os_errors_as_store_errors(self.path.parent, "writing an upload"):
-            while left:
-                written = os.pwrite(self._fd, left, at)
-                left, at = left[written:], at + written
-        self._hash.update(data)
-        self.size = at
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return bytes at an offset."""
-        with os_errors_as_store_errors(self.path.parent, "reading an upload"):
-            return os.pread(self._fd, length, offset)
-
-    def finish(self) -> BlobRef:
-        """Cut what was reserved and not written; return the digest and size."""
-        with os_errors_as_store_errors(self.path.parent, "writing an upload"):
-            os.ftruncate(self._fd, self.size)
-        return BlobRef(digest=self._hash.hexdigest(), size=self.size)
-
-    def close(self) -> None:
-        """Close and delete it."""
-        os.close(self._fd)
-        with suppress(OSError):  # the next start deletes it
-            self.path.unlink(missing_ok=True)
-
-
-class UploadFolder:
-    """The folder of files that are being received; what an earlier process left is deleted."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._numbers = count()
-        self._now = 0
-        with os_errors_as_store_errors(folder, "preparing the folder of uploads"):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for left in folder.iterdir():
-                left.unlink()
+    def __init__(self) -> None:
+        self._taken = 0
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """Take one of the places for uploads; raise ApiError 503 if there is none."""
-        if self._now >= MAX_UPLOADS_AT_ONCE:
+        """Take one of the places; raise ApiError 503 if there is none."""
+        if self._taken >= MAX_UPLOADS_AT_ONCE:
             seconds = str(RETRY_UPLOAD_SECONDS)
             raise ApiError(
-                503, f"{self._now} uploads are received; try again later", Retry_After=seconds
+                503, f"{self._taken} uploads are received; try again later", Retry_After=seconds
             )
-        self._now += 1
+        self._taken += 1
         try:
             yield
         finally:
-            self._now -= 1
-
-    @asynccontextmanager
-    async def receiving(self, reserved: int) -> AsyncIterator[ReceivedFile]:
-        """Create a file with this space; delete it at the end."""
-        path = self.folder / f"upload.{next(self._numbers)}"
-        file = await asyncio.to_thread(ReceivedFile, path, reserved)
-        try:
-            yield file
-        finally:
-            file.close()
-
-    def check_space(self, size: int) -> None:
-        """Raise StoreError unless this many bytes are free."""
-        with os_errors_as_store_errors(self.folder, "measuring free space"):
-            found = os.statvfs(self.folder.parent)
-        if (free := found.f_bavail * found.f_frsize) < size:
-            raise StoreError(f"{size} bytes are needed, {free} are free in {self.folder.parent}")
+            self._taken -= 1
 
 
-async def receive_file(request: web.Request, store: Store, folder: UploadFolder) -> BlobRef:
+async def receive_file(request: web.Request, store: Store, places: UploadPlaces) -> BlobRef:
     """Receive the one file of a request, as its body or in a form, and keep it in the store.
 
     It is written once, into the store: with the header Fedbus-Digest as the blob of this digest,
@@ -147,7 +68,7 @@ async def receive_file(request: web.Request, store: Store, folder: UploadFolder)
     length = checked_length(request, MAX_BLOB_BYTES)
     stated = _stated_digest(request)
     is_form = request.content_type == "multipart/form-data"
-    with folder.place():
+    with places.place():
         if stated is not None and not is_form:
             blob = BlobRef(digest=stated, size=length)
             if await asyncio.to_thread(store.holds, blob):
@@ -190,24 +111,6 @@ async def _receive_held(request: web.Request, blob: BlobRef) -> None:
         found.update(block)
     if found.hexdigest() != blob.digest:
         raise ApiError(400, f"{DIGEST_HEADER}: the file has the digest {found.hexdigest()}")
-
-
-def copy_blob(source: BlobSource, upload: Upload) -> None:
-    """Write all bytes of a source to an upload. Called in a thread."""
-    for offset in range(0, source.size, COPY_BYTES):
-        upload.write(offset, source.read(offset, min(COPY_BYTES, source.size - offset)))
-
-
-def fill_uploads(uploads: Sequence[Upload], sources: Mapping[str, BlobSource]) -> list[BlobRef]:
-    """Write uploads from sources, by digest; return those without a source. In a thread."""
-    missing = []
-    for upload in uploads:
-        source = sources.get(upload.blob_ref.digest)
-        if source is None:
-            missing.append(upload.blob_ref)
-        else:
-            copy_blob(source, upload)
-    return missing
 
 
 def _stated_digest(request: web.Request) -> str | None:

@@ -53,13 +53,25 @@ class Upload(Protocol):
 
     @property
     def blob_ref(self) -> BlobRef:
-        """Return the expected digest and size; of `Store.receive`, those found, after `keep`."""
+        """Return the expected digest and size; of `Store.receive`, after `finish` or `keep` those
+        that were found.
+        """
 
     def write(self, offset: int, data: bytes | memoryview, /) -> None:
         """Write bytes at an offset."""
 
     def read(self, offset: int, length: int, /) -> bytes:
         """Read bytes before `keep`, to inspect them; raise StoreError if that or a write fails."""
+
+    def finish(self) -> BlobRef:
+        """Return the digest and size of what has arrived in order; no write may follow.
+
+        What was reserved beyond it is free again, so that the next file can have that space.
+
+        Raises:
+            TransferError: Its digest is not the expected one.
+            StoreError: A write failed.
+        """
 
     def keep(self) -> None:
         """Make it a durable blob of the store.
