@@ -2,9 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
+from fedbus.errors import (
+    StoreDamagedError,
+    StoreFullError,
+    StoreUnreachableError,
+    StoreUnusableError,
+)
 from fedbus.http_api.endpoints import ApiDescription, Endpoint
 from fedbus.http_api.failed_logins import FAILED_LOGINS_SECONDS, MAX_FAILED_LOGINS
 from fedbus.http_api.request_bodies import STALLED_BODY_SECONDS
+from fedbus.http_api.responses import RETRY_STORE_SECONDS, STORE_STATUSES
 from fedbus.http_api.scopes import SCOPE_MEANINGS
 from fedbus.runtime.http_connections import FIRST_REQUEST_SECONDS, MAX_HTTP_CONNECTIONS
 from fedbus_controller.http.endpoints import description as controller
@@ -168,6 +175,18 @@ A document (a strategy, a transformation, a collector, a result, a draft or the 
 `fedbus_http_request_seconds`, from the headers of a request to the end of its response. A route is a template, such as
 `/model/{{name}}/{{version}}`: no names of models or jobs are in metrics. Paths that are no endpoint are counted as
 `other`, and clients that closed their connection before the end with the status 499.
+
+## Faults of the store
+
+Every service answers a fault of its disk or its database with the status of its kind, and with the sentence that says
+how to mend it. Nothing that was acknowledged before is lost.
+
+| fault | status |
+|---|---|
+| the disk, the quota or the database is full | {STORE_STATUSES[StoreFullError]} |
+| the database does not answer, or too many files are open | {STORE_STATUSES[StoreUnreachableError]} with `Retry-After: {RETRY_STORE_SECONDS}`: send the request again |
+| a read-only or failing disk, a refused login, lost rights, another repository on the same database | {STORE_STATUSES[StoreUnusableError]} without `Retry-After`: an operator must act |
+| a damaged or missing record or blob | {STORE_STATUSES[StoreDamagedError]}: restore it from a backup, or store it again |
 
 Every refusal is JSON, `{{"error": …, "faults": […]}}`, and states what was expected. What a private job hides from
 users of the bus is hidden here as well: reports of its versions and results have the ε, and no figure of its agents.

@@ -15,7 +15,7 @@ from fedbus.core.actions import Action
 from fedbus.core.events import Event
 from fedbus.core.interface import Core
 from fedbus.digest import digest_of
-from fedbus.errors import StoreError, WireError
+from fedbus.errors import StoreFullError, StoreUnreachableError, WireError
 from fedbus.http_api.access import TokenFileAccess
 from fedbus.http_api.blob_responses import BlobDownload
 from fedbus.http_api.endpoints import (
@@ -98,7 +98,9 @@ class BlobHandlers:
             case "wire":
                 raise WireError("not a message")
             case "store":
-                raise StoreError("no space left")
+                raise StoreFullError("no space left")
+            case "busy":
+                raise StoreUnreachableError("does not answer")
             case "api":
                 raise ApiError(409, "it runs", Retry_After="5")
         raise RuntimeError("a fault of the handler")

@@ -1,6 +1,7 @@
 """Strategies, transformations and collectors over HTTP: ASSIST-IoT's paths and status codes."""
 
 import asyncio
+import errno
 import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -208,6 +209,44 @@ async def test_an_upload_larger_than_the_disk_is_refused_at_once(
         assert b"No space left on device" in answer
         writer.close()
     assert service.files() == []
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "remedy"),
+    [
+        (errno.EROFS, 503, "mount its disk with write access"),
+        (errno.EIO, 503, "the disk is failing"),
+        (errno.EMFILE, 503, "limit of open files"),
+    ],
+)
+async def test_an_upload_to_a_faulty_disk_says_how_to_mend_it(
+    service: RepositoryService,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    status: int,
+    remedy: str,
+) -> None:
+    """With the status of its fault, which is not always a full disk."""
+    await service.ask("POST", "/strategy", json={"strategy_name": "fedx"})
+
+    def faulty(*_: object) -> None:
+        raise OSError(number, "a fault")
+
+    monkeypatch.setattr("os.posix_fallocate", faulty)
+    got, body, headers = await service.ask_all("PUT", "/strategy/fedx", data=FILE)
+    assert (got, remedy in body["error"]) == (status, True), body
+    assert headers.get("Retry-After") == ("10" if number == errno.EMFILE else None)
+    assert service.files() == []
+
+
+async def test_a_file_that_is_missing_from_the_store_is_damage(service: RepositoryService) -> None:
+    """With 500, and what to do; the document itself is found."""
+    await service.ask("POST", "/strategy", json={"strategy_name": "fedx"})
+    await service.ask("PUT", "/strategy/fedx", data=FILE)
+    (digest,) = service.blobs()
+    (service.data / "blobs" / digest[:2] / digest).unlink()
+    status, body = await service.ask("GET", "/strategy/fedx")
+    assert (status, "upload it again" in body["error"]) == (500, True)
 
 
 async def test_so_much_is_received_at_a_time(

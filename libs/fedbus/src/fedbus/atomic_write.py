@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
-from fedbus.errors import StoreError
+from fedbus.errors import StoreError, StoreFullError, StoreUnreachableError, StoreUnusableError
 from fedbus.interruption import deferred_signals
 
 PRIVATE: Final = 0o600
@@ -24,7 +24,16 @@ _REMEDIES: Final = {
     errno.EDQUOT: "; free space, or ask for a larger quota",
     errno.EROFS: "; mount its disk with write access",
     errno.EIO: "; the disk is failing: read the kernel's log, and replace it",
+    errno.EACCES: "; let the user of this process read and write it",
+    errno.EPERM: "; let the user of this process read and write it",
+    errno.EMFILE: "; send fewer requests at a time, or raise the process's limit of open files",
+    errno.ENFILE: "; send fewer requests at a time, or raise the system's limit of open files",
 }
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_FOR_NOW: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EBUSY, errno.ETIMEDOUT}
+)
+"""Too many open files, too little memory, or a network disk that does not answer."""
 
 
 def temporary_path(path: Path, *, shared: bool = False) -> Path:
@@ -98,6 +107,16 @@ def os_errors_as_store_errors(path: Path, operation: str = "") -> Iterator[None]
     try:
         yield
     except OSError as error:
-        what = f"{operation}: {path}" if operation else f"{path}"
-        remedy = _REMEDIES.get(error.errno or 0, "")
-        raise StoreError(f"{what}: {error.strerror or error}{remedy}") from error
+        raise store_error_of(path, error, operation) from error
+
+
+def store_error_of(path: Path | str, error: OSError, operation: str = "") -> StoreError:
+    """Return the store's error for one of the operating system, of the kind that it is."""
+    what = f"{operation}: {path}" if operation else f"{path}"
+    number = error.errno or 0
+    kind: type[StoreError] = StoreUnusableError
+    if number in _FULL:
+        kind = StoreFullError
+    elif number in _FOR_NOW:
+        kind = StoreUnreachableError
+    return kind(f"{what}: {error.strerror or error}{_REMEDIES.get(number, '')}")

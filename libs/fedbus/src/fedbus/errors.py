@@ -9,6 +9,10 @@
     ├── SettingsError     a setting with an invalid value; the message names it
     ├── BusError          the broker is unreachable or refused this node
     ├── StoreError        the store cannot be read or written
+    │   ├── StoreFullError         its disk or its database has no space left
+    │   ├── StoreUnreachableError  it does not answer now; a later attempt may succeed
+    │   ├── StoreUnusableError     an operator must mend what is around it: its disk, its login
+    │   └── StoreDamagedError      a record or a blob of it is damaged or missing
     ├── TrainingError     data or parameters that a trainer cannot use
     │   └── PrivacyError  a private training that cannot keep what the job promises
     ├── MaskingError      a step of a masked round that an agent or a collector refuses
@@ -58,6 +62,25 @@ class BusError(FedbusError):
 
 class StoreError(FedbusError):
     """The store cannot be read or written."""
+
+
+class StoreFullError(StoreError):
+    """The disk or the database of the store has no space left."""
+
+
+class StoreUnreachableError(StoreError):
+    """The store does not answer now; the same call may succeed later, without any change."""
+
+
+class StoreUnusableError(StoreError):
+    """The store cannot be used until an operator mends what is around it.
+
+    Its disk is read-only or failing, its database refuses the login, or another process changes it.
+    """
+
+
+class StoreDamagedError(StoreError):
+    """A record or a blob of the store is damaged or missing; a backup has it."""
 
 
 class TrainingError(FedbusError):

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from fedbus.atomic_write import PRIVATE, sync_folder, temporary_path
-from fedbus.errors import SettingsError, StoreError
+from fedbus.atomic_write import PRIVATE, store_error_of, sync_folder, temporary_path
+from fedbus.errors import SettingsError
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -97,7 +97,7 @@ def create_private_file(path: Path, content: bytes, needed: str) -> None:
             f"{path}: there is no folder {path.parent}; make it with `mkdir -p`, or choose another"
         ) from None
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or error}") from error
+        raise store_error_of(path, error) from error
 
 
 def _fault_of(status: os.stat_result, path: Path) -> str:

@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from fedbus.atomic_write import store_error_of
 from fedbus.blobs.block_cache import BlockCache
 from fedbus.digest import digest_of_file
 from fedbus.errors import StoreError
@@ -114,7 +115,7 @@ class FileBlob:
             raise self._error(error) from error
 
     def _error(self, error: OSError) -> StoreError:
-        return StoreError(f"reading a blob: {self.path}: {error.strerror or error}")
+        return store_error_of(self.path, error, "reading a blob")
 
 
 def open_blob(path: Path | str) -> FileBlob:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedbus.atomic_write import store_error_of
 from fedbus.digest import hasher
 from fedbus.errors import StoreError
 from fedbus.lent_memory import is_lent
@@ -41,7 +42,7 @@ class Spool:
         self._memory = memory
         self._file = file
         self._budget = budget
-        self._fault = ""
+        self._fault: StoreError | None = None
 
     @property
     def in_memory(self) -> bool:
@@ -71,7 +72,7 @@ class Spool:
                 done = os.pwrite(file, left, offset)
                 left, offset = left[done:], offset + done
         except OSError as error:
-            self._fault = f"spool: {error.strerror}, in {self._budget.folder}"
+            self._fault = store_error_of(self._budget.folder, error, "spool")
 
     def read(self, offset: int, length: int) -> memoryview:
         """Return a view of up to `length` bytes at an offset; fewer where the spool ends.
@@ -82,8 +83,8 @@ class Spool:
         Raises:
             StoreError: an earlier write failed, for example because the disk is full.
         """
-        if self._fault:
-            raise StoreError(self._fault)
+        if self._fault is not None:
+            raise self._fault
         end = min(offset + length, self.size)
         if self._memory is not None:
             with memoryview(self._memory) as whole:
@@ -181,11 +182,11 @@ class Spools:
         try:
             file, name = tempfile.mkstemp(dir=self.place, prefix="fedbus-spool-")
         except OSError as error:
-            raise StoreError(f"spool: {error.strerror}, in {self.folder}") from error
+            raise store_error_of(self.folder, error, "spool") from error
         try:
             Path(name).unlink()
             os.ftruncate(file, size)
         except OSError as error:
             os.close(file)
-            raise StoreError(f"spool: {error.strerror}, in {self.folder}") from error
+            raise store_error_of(self.folder, error, "spool") from error
         return file

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from fedbus.cluster import partitions, ports, saved_state
+from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.cluster.members import (
     NOISE_KEY,
     UP_USER,
@@ -30,7 +31,6 @@ from fedbus.cluster.registry import RunningCluster
 from fedbus.cluster.saved_state import SavedState
 from fedbus.cluster.supervisor import POLL_SECONDS, Supervisor
 from fedbus.core import clock
-from fedbus.errors import StoreError
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.mosquitto import LocalBroker, PortTaken, free_port
 from fedbus.privacy.noise_key import keep_noise_key
@@ -204,10 +204,8 @@ class LocalCluster:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        try:
+        with os_errors_as_store_errors(self.plan.home):
             yield
-        except OSError as error:
-            raise StoreError(f"{self.plan.home}: {error.strerror or error}") from error
 
     def exited(self) -> list[Process]:
         """Return the members that have exited."""

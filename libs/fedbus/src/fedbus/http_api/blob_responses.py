@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from fedbus.core.blob_io import BlobSource
-from fedbus.errors import FedbusError, StoreError
+from fedbus.errors import FedbusError, StoreDamagedError
 from fedbus.http_api.byte_ranges import BytePart, Selection, names_etag, range_applies, select_bytes
 from fedbus.http_api.responses import ApiError
 from fedbus.runtime.small_structlog import structlog
@@ -129,7 +129,7 @@ class BlobDownload:
         if isinstance(view, memoryview):
             view.release()
         if len(block) != length:
-            raise StoreError(
+            raise StoreDamagedError(
                 f"blob {self.digest[:12]} has {len(block)} bytes at {at}, not {length}; restore it"
                 " from a backup, or push the same content again"
             )

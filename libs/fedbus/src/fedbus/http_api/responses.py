@@ -1,14 +1,34 @@
 """Responses of HTTP APIs: JSON, errors as sentences, and which error gets which status."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from aiohttp import web
 
-from fedbus.errors import FedbusError, StoreError
+from fedbus.errors import (
+    FedbusError,
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+    StoreUnreachableError,
+    StoreUnusableError,
+)
 from fedbus.http_api.endpoints import Problem
 from fedbus.wire import codec
 from fedbus.wire.documents import JobFault
 from fedbus.wire.job_faults import JobFileError
+
+
+STORE_STATUSES: Final[Mapping[type[StoreError], int]] = {
+    StoreFullError: 507,
+    StoreUnreachableError: 503,
+    StoreUnusableError: 503,
+    StoreDamagedError: 500,
+    StoreError: 500,
+}
+"""The status of each kind of StoreError; a class that is not here has that of its base class."""
+RETRY_STORE_SECONDS: Final = 10
+"""What `Retry-After` says where the store does not answer now."""
 
 
 class ApiError(Exception):
@@ -34,8 +54,16 @@ def error_response(error: ApiError, faults: tuple[JobFault, ...] = ()) -> web.Re
     return response
 
 
+def store_api_error(error: StoreError) -> ApiError:
+    """Return the refusal of a request because of its store, with the error's own sentence."""
+    status = next(STORE_STATUSES[kind] for kind in type(error).__mro__ if kind in STORE_STATUSES)
+    if isinstance(error, StoreUnreachableError):
+        return ApiError(status, str(error), Retry_After=str(RETRY_STORE_SECONDS))
+    return ApiError(status, str(error))
+
+
 def response_of(error: Exception) -> web.Response:
-    """Return the response to an error of a handler: 400 for bad input, 507 for a full disk.
+    """Return the response to an error of a handler: 400 for bad input, or see STORE_STATUSES.
 
     Raises:
         Exception: The error itself, if it is none that a handler is expected to raise.
@@ -46,7 +74,7 @@ def response_of(error: Exception) -> web.Response:
         case JobFileError():
             return error_response(ApiError(400, str(error)), error.faults)
         case StoreError():
-            return error_response(ApiError(507, str(error)))
+            return error_response(store_api_error(error))
         case FedbusError():
             return error_response(ApiError(400, str(error)))
     raise error

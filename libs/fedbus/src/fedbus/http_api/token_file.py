@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedbus.atomic_write import PRIVATE, atomic_write
-from fedbus.errors import SettingsError, StoreError
+from fedbus.atomic_write import PRIVATE, atomic_write, os_errors_as_store_errors
+from fedbus.errors import SettingsError
 from fedbus.http_api.tokens import MAX_TOKENS_FILE_BYTES, HttpToken, format_tokens, read_tokens
 from fedbus.private_files import read_existing_private_file, read_private_file
 
@@ -77,10 +77,8 @@ def change_tokens(path: Path, change: Callable[[Tokens], Tokens]) -> None:
         except FileNotFoundError:
             data = b""
         text = format_tokens(change(_parsed(data, path)))
-        try:
+        with os_errors_as_store_errors(path):
             atomic_write(path, text.encode(), mode=PRIVATE, durable=True)
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror or error}") from error
 
 
 def _parsed(data: bytes, path: Path) -> Tokens:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from aiohttp import BodyPartReader, web
 
+from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.distributions import version_of
 from fedbus.errors import FedbusError
-from fedbus.http_api.request_bodies import checked_length, read_body, read_name
+from fedbus.http_api.request_bodies import checked_length, part_blocks, read_body, read_name
 from fedbus.http_api.responses import ApiError, json_response
 from fedbus.jobs import JobFile, differences, parse, training_params_of
 from fedbus.jobs.eligibility import resources_reason
@@ -30,7 +31,6 @@ from fedbus_edge_agent.tasks.eligibility import eligibility
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 
 RETRY_SECONDS = 30
-_READ_BYTES = 1 << 20
 _GB = 1000**3
 _MIB = 2**20
 
@@ -180,12 +180,9 @@ class Handlers:
             if reason := resources_reason(model.weights_bytes, TrainingParams(), facts):
                 raise ApiError(507, reason)
         with self.models.receiving(model) as upload:
-            with upload.open("wb") as file:
-                while block := await part.read_chunk(_READ_BYTES):
-                    try:
-                        await asyncio.to_thread(file.write, block)
-                    except OSError as error:
-                        raise ApiError(507, f"{error.strerror}") from error
+            with os_errors_as_store_errors(upload, "writing an upload"), upload.open("wb") as file:
+                async for block in part_blocks(part):
+                    await asyncio.to_thread(file.write, block)
             store = self.models.store_weights if weights else self.models.store_file
             await asyncio.to_thread(store, model, upload)
 

@@ -9,7 +9,7 @@ from fedbus.compression.compressed_header import read_compressed_header
 from fedbus.data.model_input import has_several_inputs
 from fedbus.digest import digest_of
 from fedbus.encryption.encrypted_blob import MAX_ENCRYPTED_HEADER_BYTES
-from fedbus.errors import FedbusError, LayoutError, PluginError, StoreError, TransferError
+from fedbus.errors import FedbusError, LayoutError, PluginError, StoreDamagedError, TransferError
 from fedbus.frameworks.tflite.signatures import SET_TERMS
 from fedbus.frameworks.tflite.verify import verify
 from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header, check_size
@@ -220,7 +220,7 @@ class SpecReader:
         """Read a part of a kept blob; raise StoreError if the store does not have it."""
         source = self._store.open_blob(blob.digest)
         if source is None:
-            raise StoreError(
+            raise StoreDamagedError(
                 f"blob {blob.digest[:12]} is missing from the store; push the model again"
             )
         return bytes(source.read(offset, min(length, max(0, blob.size - offset))))

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from fedbus.errors import StoreDamagedError
 from fedbus.http_api.blob_responses import BlobDownload
 from fedbus.http_api.request_bodies import read_body, read_name
 from fedbus.http_api.responses import ApiError
@@ -112,8 +113,8 @@ class DocumentHandlers:
             raise ApiError(404, f"{self.kind} {name} has no file yet; PUT uploads one")
         source = await asyncio.to_thread(self.store.open_blob, found.blob.digest)
         if source is None:
-            raise ApiError(
-                404, f"the file of {self.kind} {name} is missing from the store; upload it again"
+            raise StoreDamagedError(
+                f"the file of {self.kind} {name} is missing from the store; upload it again"
             )
         filename = f"{self.kind}-{name.replace('/', '-')}"
         return await BlobDownload(source, found.blob.digest, filename).send(request)

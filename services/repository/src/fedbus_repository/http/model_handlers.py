@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from fedbus.errors import WireError
+from fedbus.errors import StoreDamagedError, WireError
 from fedbus.http_api.blob_responses import BlobDownload
 from fedbus.http_api.request_bodies import (
     read_body,
@@ -318,8 +318,8 @@ class ModelHandlers:
     async def _send(self, request: web.Request, digest: str, filename: str) -> web.StreamResponse:
         source = await asyncio.to_thread(self.store.open_blob, digest)
         if source is None:
-            raise ApiError(
-                404, f"blob {digest[:12]} is missing from the store; restore it from a backup"
+            raise StoreDamagedError(
+                f"blob {digest[:12]} is missing from the store; restore it from a backup"
             )
         return await BlobDownload(source, digest, filename).send(request)
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, Literal, get_args
 
 from fedbus.core.blob_io import BlobSource
-from fedbus.errors import LayoutError
+from fedbus.errors import LayoutError, StoreDamagedError
 from fedbus.http_api.blob_responses import BlobDownload
 from fedbus.http_api.responses import ApiError
 from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header
@@ -37,15 +37,18 @@ class WeightDownloads:
         """Return the weights of a version in a format.
 
         Raises:
-            ApiError: 404, they are deleted or damaged; 409, they are no arrays: they are encrypted,
-                or the model only runs.
+            ApiError: 404, they are deleted; 409, they are no arrays: they are encrypted, or the
+                model only runs.
+            StoreDamagedError: They are missing or damaged.
         """
         what, digest = f"{version.model} version {version.version}", version.weights.digest
         if not version.kept:
             raise ApiError(404, f"the weights of {what} are deleted")
         source = self._store.open_blob(digest)
         if source is None:
-            raise ApiError(404, f"the weights of {what} are missing; restore them from a backup")
+            raise StoreDamagedError(
+                f"the weights of {what} are missing; restore them from a backup"
+            )
         name = f"{version.model}-{version.version}"
         if form == "plain":
             return BlobDownload(source, digest, f"{name}.blob")
@@ -57,8 +60,8 @@ class WeightDownloads:
         try:
             at = _data_offset(source, layout)
         except LayoutError as error:
-            raise ApiError(
-                404, f"the weights of {what} are damaged: {error}; restore them from a backup"
+            raise StoreDamagedError(
+                f"the weights of {what} are damaged: {error}; restore them from a backup"
             ) from error
         if form == "npz":
             checksums = self._checksums(version.weights, version.spec, at)

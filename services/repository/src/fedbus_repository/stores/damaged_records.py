@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from fedbus.errors import StoreError, WireError
+from fedbus.errors import StoreDamagedError, WireError
 
 T = TypeVar("T")
 
 _DAMAGE = (WireError, LookupError, TypeError, ValueError, AttributeError, AssertionError)
 
 
-class DamagedRecordError(StoreError):
+class DamagedRecordError(StoreDamagedError):
     """A record lacks a field, has one of another type, or content that cannot be read."""
 
 

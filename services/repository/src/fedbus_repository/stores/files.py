@@ -15,9 +15,9 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from fedbus.atomic_write import os_errors_as_store_errors, sync_folder
+from fedbus.atomic_write import os_errors_as_store_errors, store_error_of, sync_folder
 from fedbus.blobs.files import FileBlob, open_blob
-from fedbus.errors import StoreError
+from fedbus.errors import StoreDamagedError
 from fedbus.wire.blobs import BlobRef
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.upload import UNKNOWN_DIGEST, FileUpload, UploadContext
@@ -26,7 +26,7 @@ MAX_OPEN_FILES = 64
 _is_digest = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
-class MissingBlobError(StoreError):
+class MissingBlobError(StoreDamagedError):
     """A blob that a record references is not in the folder, or has another size."""
 
 
@@ -136,8 +136,10 @@ class BlobFolder:
         changes = self._changes
         try:
             source = open_blob(blob_path(self._folder, digest))  # without the lock: it may wait
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError as error:  # as too many open files: it is not missing
+            raise store_error_of(blob_path(self._folder, digest), error, "opening a blob") from error
         with self._lock:
             if changes == self._changes:  # else it may be deleted or replaced by now
                 self._open[digest] = source

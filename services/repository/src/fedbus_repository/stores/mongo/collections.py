@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from fedbus.errors import StoreError
+from fedbus.errors import StoreUnusableError
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.mongo.connection import MongoConnection, MongoDatabase
 
@@ -111,7 +111,7 @@ class Collections:
             self._operation, lambda db: db[collection].update_one(found_by, change)
         )
         if not result.matched_count:
-            raise StoreError(
+            raise StoreUnusableError(
                 f"{self._operation}: the {collection} of the database have been changed by another"
                 " process; let one repository alone use the database"
             )

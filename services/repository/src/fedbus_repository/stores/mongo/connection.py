@@ -18,7 +18,7 @@ from pymongo import uri_parser
 from pymongo.errors import ConfigurationError, InvalidURI
 from pymongo.monitoring import CommandListener
 
-from fedbus.errors import StoreError
+from fedbus.errors import StoreError, StoreUnreachableError
 from fedbus_repository.stores.mongo.driver_errors import (
     DRIVER_ERRORS,
     DuplicateRecordError,
@@ -109,14 +109,14 @@ class MongoConnection:
         seconds = self.settings.operation_seconds if timeout is None else timeout
         with self._lock:
             if self._closed:
-                raise StoreError(f"{operation}: the store is closed")
+                raise StoreUnreachableError(f"{operation}: the store is closed")
             future = asyncio.run_coroutine_threadsafe(self._bounded(call, seconds), self._loop)
         try:
             return future.result()
         except DRIVER_ERRORS as error:
             raise store_error(operation, error, self.settings, seconds) from error
         except CancelledError:
-            raise StoreError(f"{operation}: the store was closed meanwhile") from None
+            raise StoreUnreachableError(f"{operation}: the store was closed meanwhile") from None
         finally:
             future.cancel()  # after Ctrl-C no caller waits for the result
 

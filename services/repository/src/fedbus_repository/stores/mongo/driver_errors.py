@@ -23,7 +23,13 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from fedbus.errors import SettingsError, StoreError
+from fedbus.errors import (
+    SettingsError,
+    StoreError,
+    StoreFullError,
+    StoreUnreachableError,
+    StoreUnusableError,
+)
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 
 LOGIN_CODES: Final = frozenset({11, 18, 334, 391})
@@ -46,27 +52,27 @@ class DuplicateRecordError(StoreError):
     """A document with the same unique key exists."""
 
 
-class DatabaseUnreachableError(StoreError):
+class DatabaseUnreachableError(StoreUnreachableError):
     """No server of the database accepts the operation."""
 
 
-class DatabaseTimeoutError(StoreError):
+class DatabaseTimeoutError(StoreUnreachableError):
     """The operation was not answered in time; a write may have been stored."""
 
 
-class DatabaseLoginError(StoreError):
+class DatabaseLoginError(StoreUnusableError):
     """The server refused the user's name or password."""
 
 
-class DatabaseRightsError(StoreError):
+class DatabaseRightsError(StoreUnusableError):
     """The user may not do this in this database."""
 
 
-class DatabaseCertificateError(StoreError):
+class DatabaseCertificateError(StoreUnusableError):
     """The server's certificate could not be verified, or there is no TLS on one side."""
 
 
-class DatabaseFullError(StoreError):
+class DatabaseFullError(StoreFullError):
     """The server has no space left."""
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import Any, Final
 
-from fedbus.errors import StoreError
+from fedbus.errors import StoreError, StoreUnusableError
 from fedbus_repository.stores.mongo.connection import DuplicateRecordError, MongoConnection
 
 STATE: Final = "state"
@@ -28,7 +28,7 @@ RELEASE_SECONDS: Final = 2.0
 """A process that ends does not wait longer for a database that is down."""
 
 
-class DatabaseInUseError(StoreError):
+class DatabaseInUseError(StoreUnusableError):
     """Another repository uses the database."""
 
 

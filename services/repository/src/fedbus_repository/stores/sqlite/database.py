@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fedbus.atomic_write import os_errors_as_store_errors
-from fedbus.errors import StoreError
+from fedbus.errors import StoreError, StoreUnusableError
 from fedbus_repository.stores.damaged_records import damage_as_store_errors
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.sqlite.database_faults import (
@@ -134,7 +134,7 @@ class Database:
     def _check_in_place(self) -> None:
         """Raise StoreError if the file was deleted or replaced: nothing written would stay."""
         if _identity(self._path) != self._file:
-            raise StoreError(
+            raise StoreUnusableError(
                 f"{self._path} was deleted or replaced while the repository uses it; stop the"
                 " repository, and put the file back or use `fedbus store restore`"
             )

@@ -1,10 +1,17 @@
 """Faults of an SQLite file: what they mean, and a store whose database is lost."""
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from fedbus.errors import StoreError
+from fedbus.errors import (
+    StoreDamagedError,
+    StoreError,
+    StoreFullError,
+    StoreUnreachableError,
+    StoreUnusableError,
+)
 from fedbus_repository.stores.files import stored_blobs
 
 COPY_NOTE: Final = "copied-from"
@@ -17,10 +24,27 @@ _REMEDIES: Final = {
     sqlite3.SQLITE_FULL: "; free space on this disk",
     sqlite3.SQLITE_READONLY: "; mount its disk with write access",
     sqlite3.SQLITE_IOERR: "; its disk is full or failing: read the kernel's log",
+    sqlite3.SQLITE_CANTOPEN: "; let the user of this process read and write it",
+    sqlite3.SQLITE_PERM: "; let the user of this process read and write it",
+    sqlite3.SQLITE_BUSY: "; another process uses it: stop that one, or try again later",
+    sqlite3.SQLITE_LOCKED: "; another process uses it: stop that one, or try again later",
 }
 
 
-class DamagedDatabaseError(StoreError):
+_KINDS: Final[Mapping[int, type[StoreError]]] = {
+    sqlite3.SQLITE_FULL: StoreFullError,
+    sqlite3.SQLITE_READONLY: StoreUnusableError,
+    sqlite3.SQLITE_IOERR: StoreUnusableError,
+    sqlite3.SQLITE_CANTOPEN: StoreUnusableError,
+    sqlite3.SQLITE_PERM: StoreUnusableError,
+    sqlite3.SQLITE_BUSY: StoreUnreachableError,
+    sqlite3.SQLITE_LOCKED: StoreUnreachableError,
+    sqlite3.SQLITE_NOMEM: StoreUnreachableError,
+    sqlite3.SQLITE_INTERRUPT: StoreUnreachableError,
+}
+
+
+class DamagedDatabaseError(StoreDamagedError):
     """The database of a store is damaged or lost; nothing in its folder is changed."""
 
 
@@ -30,7 +54,7 @@ def error_of_sqlite(operation: str, path: Path, error: sqlite3.Error) -> StoreEr
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if code in _DAMAGED:
         return DamagedDatabaseError(f"{what}; {_RESTORE}")
-    return StoreError(what + _REMEDIES.get(code, ""))
+    return _KINDS.get(code, StoreError)(what + _REMEDIES.get(code, ""))
 
 
 def damaged_database(path: Path, found: str) -> DamagedDatabaseError:
