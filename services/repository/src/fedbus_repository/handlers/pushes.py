@@ -112,9 +112,9 @@ def prepare_push(
         try:
             check_encryption_key(message.encryption.key, specs.encryption_key)
         except LayoutError as error:
-            return StoreRefusal(f"the weights: {error}")
+            return _invalid(f"the weights: {error}")
     if message.spec.size > MAX_SPEC_BYTES:
-        return StoreRefusal(
+        return _invalid(
             f"expected a model spec of at most {MAX_SPEC_BYTES} bytes, got {message.spec.size}"
         )
     return reserve(store, (message.spec,))
@@ -129,16 +129,16 @@ def read_spec(
         check_statements(spec)
         layout, files = Layout.read(spec.layout, may_be_empty=True), files_of(spec)
     except (LayoutError, TransferError, WireError) as error:
-        return StoreRefusal(f"the model spec: {error}")
+        return _invalid(f"the model spec: {error}")
     if spec.model != message.model:
-        return StoreRefusal(f"the model spec: expected model {message.model!r}, got {spec.model!r}")
+        return _invalid(f"the model spec: expected model {message.model!r}, got {spec.model!r}")
     try:
         if message.encryption is None:
             check_size(message.weights.size, layout, "plain")
         else:
             check_rotated_size(message.weights.size, layout)
     except LayoutError as error:
-        return StoreRefusal(f"the weights: {error}")
+        return _invalid(f"the weights: {error}")
     return ReadSpec(spec, layout, files)
 
 
@@ -156,7 +156,7 @@ def finish_push(
     try:
         _keep(specs, message, read, uploads)
     except (LayoutError, TrainingError, TransferError) as error:
-        answer = StoreRefusal(str(error))
+        answer = _invalid(str(error))
     except StoreError:
         with suppress(StoreError):
             store.delete_unreferenced(blobs)
@@ -181,3 +181,7 @@ def _keep(
     if message.encryption is None:
         check_finite(message.weights, read.layout, specs.read_blob)
     check_architectures(read.spec, read.layout, specs.read_blob)
+
+
+def _invalid(reason: str) -> StoreRefusal:
+    return StoreRefusal(reason, kind="invalid")

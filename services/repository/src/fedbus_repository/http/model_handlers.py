@@ -32,6 +32,7 @@ from fedbus_repository.http.document_handlers import too_many
 from fedbus_repository.http.pages import read_flag, read_page
 from fedbus_repository.http.received_files import UploadPlaces
 from fedbus_repository.http.received_versions import received_version
+from fedbus_repository.http.refusals import accepted
 from fedbus_repository.http.schemas import ModelUpload, VersionReport
 from fedbus_repository.http.uploaded_versions import UploadedVersion, missing_files, spec_of
 from fedbus_repository.http.version_reports import (
@@ -45,7 +46,7 @@ from fedbus_repository.http.weight_downloads import WEIGHT_FORMATS, WeightDownlo
 from fedbus_repository.keys import StoredOverHttp
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.document_records import MAX_DOCUMENT_BYTES, StoredDocument
-from fedbus_repository.stores.records import ModelView, StoreRefusal, Version
+from fedbus_repository.stores.records import ModelView, Version
 
 SHELL_PREFIX = "model_"
 
@@ -209,10 +210,7 @@ class ModelHandlers:
     ) -> list[VersionReport]:
         if model is not None:
             before = int(after) if after.isdigit() else None
-            view = self.store.show(model, None, limit, before)
-            if isinstance(view, StoreRefusal):
-                raise ApiError(404, view.reason)
-            versions = view.history
+            versions = accepted(self.store.show(model, None, limit, before)).history
             drafts = []
         else:
             every = [each for each in self.store.latest() if each.model > after]
@@ -272,9 +270,7 @@ class ModelHandlers:
         version = self._view(model, number).version
         if not version.kept:
             raise ApiError(404, f"the weights of {model} version {version.version} are deleted")
-        refused = self.store.delete_weights(model, version.version)
-        if refused is not None:
-            raise ApiError(409, refused.reason)
+        accepted(self.store.delete_weights(model, version.version))
 
     async def available(self, request: web.Request) -> web.Response:
         """Return the files of versions whose weights can be fetched, by their date."""
@@ -310,10 +306,7 @@ class ModelHandlers:
 
     def _view(self, model: str, number: str) -> ModelView:
         choice = _check_choice(model, number)
-        found = self.store.show(model, choice[0], 0, name=choice[1])
-        if isinstance(found, StoreRefusal):
-            raise ApiError(404, found.reason)
-        return found
+        return accepted(self.store.show(model, choice[0], 0, name=choice[1]))
 
     async def _send(self, request: web.Request, digest: str, filename: str) -> web.StreamResponse:
         source = await asyncio.to_thread(self.store.open_blob, digest)

@@ -5,10 +5,9 @@ change is the token of its request, as `http.TOKEN`.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Final, TypeVar, get_args
+from typing import Final, Literal, TypeVar, get_args
 
 from aiohttp import web
 
@@ -33,6 +32,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.messages.model_trail import Relation
 from fedbus_repository.http.pages import read_page
+from fedbus_repository.http.refusals import accepted
 from fedbus_repository.http.schemas import (
     ChangePage,
     NamesReport,
@@ -44,12 +44,11 @@ from fedbus_repository.http.schemas import (
 from fedbus_repository.http.version_reports import version_report
 from fedbus_repository.keys import NamedOverHttp
 from fedbus_repository.stores.base import Store
-from fedbus_repository.stores.records import RefusalKind, StoreRefusal
+from fedbus_repository.stores.records import StoreRefusal
 from fedbus_repository.stores.trail_answers import NamedVersions
 
 T = TypeVar("T")
 MAX_CHANGE_BYTES: Final = 64 * 1024
-_STATUS: Final[Mapping[RefusalKind, int]] = {"invalid": 400, "unknown": 404, "conflict": 409}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,77 +99,63 @@ class NameHandlers:
 
     async def tag(self, request: web.Request) -> web.Response:
         """Make a tag name a version."""
-        by, read = self._author(request), await _read(Tagging, request)
-        change = TagVersion(
-            model=read_name(request, "model"),
-            tag=read_name(request, "tag"),
-            version=read.version,
-            note=read.note,
-        )
-        return await self._changed(partial(self.store.tag, change, by))
+        model, tag, by = self._target(request, "tag")
+        read = await _read(Tagging, request)
+        change = TagVersion(model=model, tag=tag, version=read.version, note=read.note)
+        return await self._changed(self.store.tag, change, by)
 
     async def untag(self, request: web.Request) -> web.Response:
         """Remove a tag."""
-        by = self._author(request)
-        change = TagVersion(
-            model=read_name(request, "model"), tag=read_name(request, "tag"), version=None
-        )
-        return await self._changed(partial(self.store.tag, change, by))
+        model, tag, by = self._target(request, "tag")
+        change = TagVersion(model=model, tag=tag, version=None)
+        return await self._changed(self.store.tag, change, by)
 
     async def promote(self, request: web.Request) -> web.Response:
         """Make an alias name a version."""
-        by, read = self._author(request), await _read(Promotion, request)
+        model, alias, by = self._target(request, "alias")
+        read = await _read(Promotion, request)
         change = PromoteVersion(
-            model=read_name(request, "model"),
-            alias=read_name(request, "alias"),
+            model=model,
+            alias=alias,
             version=read.version,
             expected=read.expected,
             note=read.note,
         )
-        return await self._changed(partial(self.store.promote, change, by))
+        return await self._changed(self.store.promote, change, by)
 
     async def remove_alias(self, request: web.Request) -> web.Response:
         """Remove an alias."""
-        by = self._author(request)
-        change = PromoteVersion(
-            model=read_name(request, "model"),
-            alias=read_name(request, "alias"),
-            version=None,
-            expected=read_query_number(request, "expected"),
-        )
-        return await self._changed(partial(self.store.promote, change, by))
+        model, alias, by = self._target(request, "alias")
+        expected = read_query_number(request, "expected")
+        change = PromoteVersion(model=model, alias=alias, version=None, expected=expected)
+        return await self._changed(self.store.promote, change, by)
 
     async def roll_back(self, request: web.Request) -> web.Response:
         """Make an alias name the version before."""
-        by, read = self._author(request), await _read(RollBack, request)
-        change = RollBackAlias(
-            model=read_name(request, "model"),
-            alias=read_name(request, "alias"),
-            expected=read.expected,
-            note=read.note,
-        )
-        return await self._changed(partial(self.store.roll_back, change, by))
+        model, alias, by = self._target(request, "alias")
+        read = await _read(RollBack, request)
+        change = RollBackAlias(model=model, alias=alias, expected=read.expected, note=read.note)
+        return await self._changed(self.store.roll_back, change, by)
 
-    def _author(self, request: web.Request) -> str:
-        """Return who asks for a change; called before any wait, while the token is as checked."""
+    def _target(self, request: web.Request, what: Literal["tag", "alias"]) -> tuple[str, str, str]:
+        """Return the model and the name that a request changes, and who asks for the change.
+
+        Called before any wait, while the token is the one that was checked.
+        """
         if not (name := self.access.name_of(request)):
             raise ApiError(401, "this token is no longer valid", WWW_Authenticate="Bearer")
-        return HTTP_AUTHOR + name
+        return read_name(request, "model"), read_name(request, what), HTTP_AUTHOR + name
 
-    async def _changed(self, change: Callable[[], NamedVersions | StoreRefusal]) -> web.Response:
-        found = accepted(await asyncio.to_thread(change))
+    async def _changed(
+        self, change: Callable[[T, str], NamedVersions | StoreRefusal], message: T, by: str
+    ) -> web.Response:
+        """Make a change in the store, announce it, and return the model's names after it."""
+        found = accepted(await asyncio.to_thread(change, message, by))
         self.shell.receive_local(NamedOverHttp(found))
         names = found.names
         return json_response(
             NamesReport(model_name=names.model, aliases=names.aliases, tags=names.tags)
         )
-
-
-def accepted(answer: T | StoreRefusal) -> T:
-    """Return an answer of the store; raise ApiError 400, 404 or 409 if it is a refusal."""
-    if isinstance(answer, StoreRefusal):
-        raise ApiError(_STATUS[answer.kind], answer.reason)
-    return answer
 
 
 async def _read(kind: type[T], request: web.Request) -> T:

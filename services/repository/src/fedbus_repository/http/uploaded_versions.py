@@ -18,6 +18,7 @@ from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.handlers.pushed_contents import check_statements
 from fedbus_repository.handlers.pushes import finish_push, prepare_push, read_spec
 from fedbus_repository.handlers.uploads import discard
+from fedbus_repository.http.refusals import accepted
 from fedbus_repository.http.schemas import ModelUpload
 from fedbus_repository.stores.base import Store, Upload
 from fedbus_repository.stores.records import StoreRefusal, Version
@@ -72,17 +73,12 @@ class UploadedVersion:
             weights=self.weights.blob_ref,
             reset=reset,
         )
-        refused = store.check_push(push)
-        if isinstance(refused, StoreRefusal):
-            raise ApiError(409, refused.reason)
         uploads: list[Upload] = []
         try:
             answer = self._push(store, specs, push, body, uploads)
         finally:
             discard(uploads)
-        if isinstance(answer, StoreRefusal):
-            raise ApiError(400, answer.reason)
-        return answer
+        return accepted(answer)
 
     def is_content_of(self, version: Version) -> bool:
         """Return whether a version has this spec and these weights."""
@@ -122,6 +118,7 @@ class UploadedVersion:
         lacking = [blob for blob in blobs if not store.holds(blob)]
         if missing := [blob for blob in lacking if blob.digest not in received]:
             files = listed(f"{blob.size} bytes {blob.digest[:12]}" for blob in missing)
-            return StoreRefusal(f"the form lacks files that the spec names: {files}")
+            reason = f"the form lacks files that the spec names: {files}"
+            return StoreRefusal(reason, kind="invalid")
         uploads += (received[blob.digest] for blob in lacking)
         return finish_push(store, specs, push, read, uploads)

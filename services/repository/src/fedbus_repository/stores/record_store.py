@@ -151,7 +151,7 @@ class RecordStore(NameDecisions, DocumentDecisions):
                 version = named
             found = latest if version is None else records.version(model, version)
             if found is None:
-                return StoreRefusal(rules.unknown_version(latest, version))
+                return StoreRefusal(rules.unknown_version(latest, version), kind="unknown")
             kept = records.with_weights(model)
             top = best(kept)
             return ModelView(
@@ -190,7 +190,8 @@ class RecordStore(NameDecisions, DocumentDecisions):
                 kept = records.with_weights(model)
                 found = next((each for each in kept if each.version == version), None)
                 if found is None:
-                    return StoreRefusal(f"model {model} has no weights of version {version}")
+                    reason = f"model {model} has no weights of version {version}"
+                    return StoreRefusal(reason, kind="unknown")
                 latest = records.latest(model)
                 named = names_of(records, model).kept()
                 if latest is None or (reason := needed_for(found, latest.version, kept, named)):
