@@ -150,8 +150,8 @@ converted to the encoding `plain`, so the space of both is needed. With the head
 BLAKE3 digest, and with `Content-Digest: sha-256=:BASE64:` (RFC 9530) this one.
 At most {MAX_UPLOADS_AT_ONCE} uploads are received at a time, further ones get 503 with `Retry-After`.
 
-With `?format=npz` or `?format=safetensors` the weights of a version are sent as a file of named arrays, which NumPy and
-the package safetensors read without fedbus. Such a file is put together from ranges of the stored weights while it is
+With `?format=npz` or `?format=safetensors` the weights of a version, or of the result of a job, are sent as a file of
+named arrays, which NumPy and the package safetensors read without fedbus. Such a file is put together from ranges of the stored weights while it is
 sent: it needs no space, may have any size, and takes ranges as well. Encrypted versions have no readable arrays, and a
 model that only runs has none: 409.
 

@@ -88,5 +88,5 @@ def test_a_blob_that_cannot_be_read_says_how_to_mend_its_disk(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "pread", failing)
-    with pytest.raises(StoreUnusableError, match="reading a blob: .*the disk is failing"):
+    with pytest.raises(StoreUnusableError, match=r"reading a blob: .*the disk is failing"):
         blob.read(0, 7)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
@@ -100,3 +100,10 @@ def form_of(**files: bytes) -> FormData:
     for name, content in files.items():
         form.add_field(name, BytesIO(content), filename=name)
     return form
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so, 10 s at most."""
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110 - the end of a request of the service has no event here
+            await asyncio.sleep(0.02)

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import shutil
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from tests.repository.http.repository_service import (
     RepositoryService,
     form_of,
     repository_service,
+    until,
 )
 
 KINDS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -46,12 +47,6 @@ async def service(tmp_path: Path) -> AsyncIterator[RepositoryService]:
         tmp_path, {"reader": ("documents:read",), "other": ("models:read",)}
     ) as found:
         yield found
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    while not is_so():  # noqa: ASYNC110 - the end of a request of the service has no event here
-        await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("kind", KINDS)

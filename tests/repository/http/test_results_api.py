@@ -64,7 +64,10 @@ async def test_a_result_is_stored_with_its_weights_and_deleted(service: Reposito
     assert (status, "has the configuration 7, not 8" in body["error"]) == (404, True)
     assert (await service.ask("PUT", f"{PLACE}/7", data=form_of(file=WEIGHTS)))[0] == 204
     assert await service.ask("GET", place) == (200, WEIGHTS)
+    status, body = await service.ask("GET", f"{place}?format=npz")
+    assert (status, "another program has stored these weights" in body["error"]) == (409, True)
     assert (await service.ask("DELETE", PLACE))[0] == 204
+    assert (await service.ask("GET", f"{place}?format=npz"))[0] == 404
     assert (await service.ask("DELETE", PLACE))[0] == 404
     assert (await service.ask("GET", place))[0] == 404
 
@@ -96,7 +99,14 @@ async def test_results_of_jobs_are_read_from_their_records(tmp_path: Path) -> No
         status, body = await service.ask("GET", f"/training-results/meta/{place}")
         assert (status, body["results"]["rounds"], body["results"]["final_loss"]) == (200, 2, 2.0)
         assert body["weights_id"] == digest_of(weights(2.0))
-        assert await service.ask("GET", f"/training-results/weights/{place}") == (200, weights(2.0))
+        path = f"/training-results/weights/{place}"
+        assert await service.ask("GET", path) == (200, weights(2.0))
+        for form in ("npz", "safetensors"):
+            status, body = await service.ask("GET", f"{path}?format={form}")
+            assert (status, body) == await service.ask("GET", f"/model/{MODEL}/3?format={form}")
+            assert status == 200
+        status, body = await service.ask("GET", f"{path}?format=onnx")
+        assert (status, "plain, npz, safetensors" in body["error"]) == (400, True)
         for method, path, data in (
             ("DELETE", f"/training-results/{place}", None),
             ("PUT", f"/training-results/{place}/7", WEIGHTS),

@@ -4,29 +4,32 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 pytest.importorskip("aiohttp")
 
+from fedbus.http_api.responses import ApiError
 from fedbus.wire.messages import PushModel
+from fedbus_repository.http.refusals import REFUSAL_STATUSES, accepted
 from fedbus_repository.stores.base import Upload
 from fedbus_repository.stores.record_store import RecordStore
-from fedbus_repository.stores.records import StoreRefusal
+from fedbus_repository.stores.records import RefusalKind, StoreRefusal
 from tests.repository.harness import FILE, MODEL, spec, weights
 from tests.repository.http.repository_service import (
     ADMIN,
     RepositoryService,
     form_of,
     repository_service,
+    until,
 )
 from tests.repository.http.test_models_api import npz, stated
 
 UPLOAD = f"/model/{MODEL}/1"
-BOUNDARY = b"--parts\r\nContent-Disposition: form-data; name=\"%s\"; filename=\"a\"\r\n\r\n%s\r\n"
+BOUNDARY = b'--parts\r\nContent-Disposition: form-data; name="%s"; filename="a"\r\n\r\n%s\r\n'
 
 
 @pytest.fixture
@@ -37,19 +40,21 @@ async def service(tmp_path: Path) -> AsyncIterator[RepositoryService]:
         yield found
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until a condition holds, 10 s at most."""
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.01)
-
-
 def head_of(length: int) -> bytes:
     """Return the head of a request that uploads a form of `length` bytes."""
     return (
         f"PUT {UPLOAD} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {ADMIN}\r\n"
         f"Content-Type: multipart/form-data; boundary=parts\r\nContent-Length: {length}\r\n\r\n"
     ).encode()
+
+
+def test_each_kind_of_refusal_has_a_status() -> None:
+    """By one table, for all handlers."""
+    assert set(REFUSAL_STATUSES) == set(get_args(RefusalKind))
+    assert accepted(5) == 5
+    with pytest.raises(ApiError, match="no such model") as caught:
+        accepted(StoreRefusal("no such model", kind="unknown"))
+    assert caught.value.status == 404
 
 
 @pytest.mark.parametrize("in_form", [True, False])
@@ -164,7 +169,7 @@ async def test_a_blob_that_cannot_be_kept_leaves_no_other(
     monkeypatch.setattr(Path, "replace", third)
     form = {"weights": weights(1.0), "file": FILE}
     status, body = await service.ask("PUT", UPLOAD, data=form_of(**form))
-    assert (status >= 500, "Input/output error" in body["error"]) == (True, True)
+    assert (status, "the disk is failing" in body["error"]) == (503, True)
     assert (len(calls), service.files(), service.blobs()) == (3, [], [])
     assert (await service.ask("PUT", UPLOAD, data=form_of(**form)))[0] == 204
 
@@ -180,5 +185,5 @@ async def test_a_version_that_the_store_refuses_leaves_no_blob(
     monkeypatch.setattr(RecordStore, "push", refused)
     form = form_of(weights=weights(1.0), file=FILE)
     status, body = await service.ask("PUT", UPLOAD, data=form)
-    assert (status >= 400, body["error"]) == (True, "model digits is in training")
+    assert (status, body["error"]) == (409, "model digits is in training")
     assert (service.files(), service.blobs()) == ([], [])

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from fedbus.cluster import partitions, ports, saved_state
 from fedbus.atomic_write import os_errors_as_store_errors
+from fedbus.cluster import partitions, ports, saved_state
 from fedbus.cluster.members import (
     NOISE_KEY,
     UP_USER,

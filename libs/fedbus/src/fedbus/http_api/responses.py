@@ -18,7 +18,6 @@ from fedbus.wire import codec
 from fedbus.wire.documents import JobFault
 from fedbus.wire.job_faults import JobFileError
 
-
 STORE_STATUSES: Final[Mapping[type[StoreError], int]] = {
     StoreFullError: 507,
     StoreUnreachableError: 503,

@@ -96,8 +96,8 @@ def read_one(path: Path, choose: Callable[[list[str]], str]) -> Array:
 def read_blob(file: Path | IO[bytes], layout: Layout) -> bytearray:
     """Read the tensors of a layout from an .npz file into a plain blob, one at a time.
 
-    An open `file` must be seekable; it stays open. Every size is compared with that of the layout before the blob is allocated; LayoutError is
-    raised for other arrays, too.
+    An open `file` must be seekable; it stays open. Every size is compared with that of the layout
+    before the blob is allocated; LayoutError is raised for other arrays, too.
     """
     with _archive(file) as archive:
         names = {name.removesuffix(SUFFIX) for name in archive.namelist()}
@@ -110,8 +110,8 @@ def read_blob(file: Path | IO[bytes], layout: Layout) -> bytearray:
         blob = blank(layout, "plain")
         views = writable_arrays(blob, layout)
         for tensor in layout.tensors:
-            with archive.open(entries[tensor.name]) as file:
-                np.copyto(views[tensor.name], _read_tensor(file, tensor))
+            with archive.open(entries[tensor.name]) as entry:
+                np.copyto(views[tensor.name], _read_tensor(entry, tensor))
     return blob
 
 

@@ -168,9 +168,7 @@ def finish_push(
     return answer
 
 
-def _keep(
-    specs: SpecReader, message: PushModel, read: ReadSpec, uploads: Sequence[Upload]
-) -> None:
+def _keep(specs: SpecReader, message: PushModel, read: ReadSpec, uploads: Sequence[Upload]) -> None:
     """Check the blobs of a version and make them durable."""
     if message.encryption is None:
         specs.check_weights(message.weights, read.layout, uploads)

@@ -43,8 +43,9 @@ def repository_api(store: Store, specs: SpecReader, shell: Shell, tokens: Path) 
         SettingsError: The tokens cannot be read.
     """
     access, places = TokenFileAccess(tokens), UploadPlaces()
+    downloads = WeightDownloads(store, specs)
     handlers = RepositoryHandlers(
-        ModelHandlers(store, specs, WeightDownloads(store, specs), places, shell),
+        ModelHandlers(store, specs, downloads, places, shell),
         NameHandlers(store, access, shell),
         ResultHandlers(
             store,
@@ -53,6 +54,7 @@ def repository_api(store: Store, specs: SpecReader, shell: Shell, tokens: Path) 
             ResultDocument,
             ("model_name", "model_version", "training_id"),
             "weights_id",
+            downloads,
         ),
         DocumentHandlers(
             store, places, "strategy", StrategyDocument, ("strategy_name",), "strategy_id"

@@ -60,6 +60,7 @@ VERSION_FORM = {
         "file": {"type": "string", "format": "binary", "description": "a file of the spec"},
     },
 }
+WEIGHT_FORMAT_QUERY = {"format": "npz or safetensors; by default plain"}
 _VERSION = "/{name}/{version}"
 _NO_VERSION = {400: "not a version: a number, `latest`, an alias or a tag", 404: "no such version"}
 _models_read = partial(Endpoint, "GET", scope="models:read")
@@ -96,7 +97,7 @@ _MODELS: Sequence[Endpoint] = (
         "Weights of a version: a blob of the encoding `plain`, or a file of named arrays.",
         BINARY,
         {**_NO_VERSION, 409: "encrypted, or the model only runs: it has no arrays", **RANGES},
-        query={"format": "npz or safetensors; by default plain"},
+        query=WEIGHT_FORMAT_QUERY,
     ),
     Endpoint(
         "DELETE",
@@ -255,10 +256,15 @@ _RESULTS: Sequence[Endpoint] = (
         "GET",
         "/training-results/weights" + _RESULT,
         "results.download",
-        "The weights of a result.",
+        "The weights of a result, as those of a version.",
         BINARY,
-        {404: "no such result, or it has no weights", **RANGES},
+        {
+            404: "no such result, or it has no weights",
+            409: "no arrays: encrypted, or a file of another program",
+            **RANGES,
+        },
         scope="results:read",
+        query=WEIGHT_FORMAT_QUERY,
     ),
     *_documents(
         "results",

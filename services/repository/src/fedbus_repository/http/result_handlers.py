@@ -6,24 +6,37 @@ changed or deleted here.
 
 import asyncio
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from fedbus.http_api.blob_responses import BlobDownload
-from fedbus.http_api.request_bodies import MAX_QUERY_DIGITS, read_body, read_name
+from fedbus.http_api.request_bodies import (
+    MAX_QUERY_DIGITS,
+    read_body,
+    read_name,
+    read_query_choice,
+)
 from fedbus.http_api.responses import ApiError
 from fedbus.http_api.result_reports import results_of
 from fedbus.wire import codec
 from fedbus_repository.handlers.job_records import job_result
 from fedbus_repository.http.document_handlers import DocumentHandlers
 from fedbus_repository.http.pages import read_page
+from fedbus_repository.http.weight_downloads import WEIGHT_FORMATS, WeightDownloads
 from fedbus_repository.stores.document_records import MAX_DOCUMENT_BYTES
-from fedbus_repository.stores.records import JobFacts, ModelView, StoreRefusal, Version
+from fedbus_repository.stores.records import JobFacts, ModelView, StoreRefusal
 
 
+@dataclass(frozen=True, slots=True)
 class ResultHandlers(DocumentHandlers):
-    """The handlers of results, each named by model, version and training."""
+    """The handlers of results, each named by model, version and training.
+
+    Attributes:
+        downloads: Makes downloads of the versions that jobs have made.
+    """
+
+    downloads: WeightDownloads
 
     async def create(self, request: web.Request) -> web.Response:
         """Store a result; 400 if there is one, or a job of this id."""
@@ -86,17 +99,23 @@ class ResultHandlers(DocumentHandlers):
         return await DocumentHandlers.delete(self, request)
 
     async def download(self, request: web.Request) -> web.StreamResponse:
-        """Return the weights of a result: of a job, those of the version that it made."""
+        """Return the weights of a result: of a job, those of the version that it made.
+
+        Those of another program are a file that is never read here, so they have one format.
+        """
+        form = read_query_choice(request, "format", WEIGHT_FORMATS)
         job = await self._job_of(request)
-        if job is None:
-            return await DocumentHandlers.download(self, request)
-        assert job.last is not None  # noqa: S101 - `_job_of` compares its number
-        version: Version = job.last
-        source = await asyncio.to_thread(self.store.open_blob, version.weights.digest)
-        if not version.kept or source is None:
-            raise ApiError(404, f"the weights of version {version.version} are deleted")
-        filename = f"{version.model}-{version.version}.blob"
-        return await BlobDownload(source, version.weights.digest, filename).send(request)
+        if job is not None:
+            assert job.last is not None  # noqa: S101 - `_job_of` compares its number
+            download = await asyncio.to_thread(self.downloads.download, job.last, form)
+            return await download.send(request)
+        if form != "plain" and await self._found(self.name(request)):
+            raise ApiError(
+                409,
+                "another program has stored these weights; without `format` its file is sent as"
+                " it is",
+            )
+        return await DocumentHandlers.download(self, request)
 
     async def _refuse_job(self, request: web.Request) -> None:
         if await self._job_of(request) is not None:

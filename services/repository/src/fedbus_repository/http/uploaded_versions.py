@@ -23,6 +23,7 @@ from fedbus_repository.http.schemas import ModelUpload
 from fedbus_repository.stores.base import Store, Upload
 from fedbus_repository.stores.records import StoreRefusal, Version
 
+
 def spec_of(upload: ModelUpload) -> ModelSpec:
     """Return the spec of an upload, checked.
 

@@ -53,9 +53,7 @@ class Upload(Protocol):
 
     @property
     def blob_ref(self) -> BlobRef:
-        """Return the expected digest and size; of `Store.receive`, after `finish` or `keep` those
-        that were found.
-        """
+        """Return the expected digest and size; of `Store.receive`, once finished, those found."""
 
     def write(self, offset: int, data: bytes | memoryview, /) -> None:
         """Write bytes at an offset."""

@@ -139,7 +139,9 @@ class BlobFolder:
         except FileNotFoundError:
             return None
         except OSError as error:  # as too many open files: it is not missing
-            raise store_error_of(blob_path(self._folder, digest), error, "opening a blob") from error
+            raise store_error_of(
+                blob_path(self._folder, digest), error, "opening a blob"
+            ) from error
         with self._lock:
             if changes == self._changes:  # else it may be deleted or replaced by now
                 self._open[digest] = source
