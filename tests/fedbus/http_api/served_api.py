@@ -18,6 +18,7 @@ from fedbus.digest import digest_of
 from fedbus.errors import StoreFullError, StoreUnreachableError, WireError
 from fedbus.http_api.access import TokenFileAccess
 from fedbus.http_api.blob_responses import BlobDownload
+from fedbus.http_api.blob_uploads import receive_blob
 from fedbus.http_api.endpoints import (
     FILE,
     PAGES,
@@ -26,7 +27,8 @@ from fedbus.http_api.endpoints import (
     json_of,
     schemas_of,
 )
-from fedbus.http_api.request_bodies import read_body, read_name, receive_blob
+from fedbus.http_api.request_bodies import read_body
+from fedbus.http_api.request_parameters import read_name
 from fedbus.http_api.responses import ApiError
 from fedbus.http_api.routes import routes_of
 from fedbus.http_api.token_file import change_tokens

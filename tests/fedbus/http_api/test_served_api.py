@@ -23,7 +23,7 @@ from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession
 
 from fedbus.digest import digest_of
 from fedbus.errors import SettingsError, StoreError
-from fedbus.http_api import blob_responses, request_bodies, swagger_ui
+from fedbus.http_api import blob_responses, blob_uploads, request_bodies, swagger_ui
 from fedbus.http_api.token_file import change_tokens
 from fedbus.http_api.tokens import HttpToken
 from fedbus.runtime import http, http_connections
@@ -305,7 +305,7 @@ async def blocks(count: int, pause: float = 0.0) -> AsyncIterator[bytes]:
 async def test_no_thread_writes_after_an_upload_has_ended() -> None:
     """Not after it was cancelled, several times, nor after an error: the file may be closed."""
     sink = SlowSink()
-    task = asyncio.create_task(request_bodies.write_blocks(blocks(3, 0.01), sink))
+    task = asyncio.create_task(blob_uploads.write_blocks(blocks(3, 0.01), sink))
     await asyncio.sleep(0.05)
     assert sink.writing
     for _ in range(3):
@@ -317,7 +317,7 @@ async def test_no_thread_writes_after_an_upload_has_ended() -> None:
     assert sink.written == request_bodies.UPLOAD_BLOCK_BYTES
     failing = SlowSink(StoreError("disk full"))
     with pytest.raises(StoreError, match="disk full"):
-        await request_bodies.write_blocks(blocks(3), failing)
+        await blob_uploads.write_blocks(blocks(3), failing)
     assert not failing.writing
 
 

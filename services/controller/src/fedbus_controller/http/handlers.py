@@ -13,12 +13,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from fedbus.core import clock
-from fedbus.http_api.request_bodies import (
-    read_body,
-    read_name,
-    read_query_name,
-    read_query_number,
-)
+from fedbus.http_api.request_bodies import read_body
+from fedbus.http_api.request_parameters import read_name, read_query_name, read_query_number
 from fedbus.http_api.responses import ApiError, json_response
 from fedbus.http_api.result_reports import results_of
 from fedbus.jobs import JobFault, JobFileError, configuration_of

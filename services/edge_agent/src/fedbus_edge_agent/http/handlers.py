@@ -12,7 +12,8 @@ from aiohttp import BodyPartReader, web
 from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.distributions import version_of
 from fedbus.errors import FedbusError
-from fedbus.http_api.request_bodies import checked_length, part_blocks, read_body, read_name
+from fedbus.http_api.request_bodies import checked_length, part_blocks, read_body
+from fedbus.http_api.request_parameters import read_name
 from fedbus.http_api.responses import ApiError, json_response
 from fedbus.jobs import JobFile, differences, parse, training_params_of
 from fedbus.jobs.eligibility import resources_reason

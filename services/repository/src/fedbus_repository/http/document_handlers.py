@@ -13,7 +13,8 @@ from aiohttp import web
 
 from fedbus.errors import StoreDamagedError
 from fedbus.http_api.blob_responses import BlobDownload
-from fedbus.http_api.request_bodies import read_body, read_name
+from fedbus.http_api.request_bodies import read_body
+from fedbus.http_api.request_parameters import read_name
 from fedbus.http_api.responses import ApiError
 from fedbus.wire import codec
 from fedbus.wire.json_reader import read_json

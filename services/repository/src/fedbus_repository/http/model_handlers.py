@@ -13,8 +13,8 @@ from aiohttp import web
 
 from fedbus.errors import StoreDamagedError, WireError
 from fedbus.http_api.blob_responses import BlobDownload
-from fedbus.http_api.request_bodies import (
-    read_body,
+from fedbus.http_api.request_bodies import read_body
+from fedbus.http_api.request_parameters import (
     read_name,
     read_query_choice,
     read_query_name,

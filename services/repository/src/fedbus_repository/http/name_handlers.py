@@ -12,8 +12,8 @@ from typing import Final, Literal, TypeVar, get_args
 from aiohttp import web
 
 from fedbus.http_api.access import TokenFileAccess
-from fedbus.http_api.request_bodies import (
-    read_body,
+from fedbus.http_api.request_bodies import read_body
+from fedbus.http_api.request_parameters import (
     read_name,
     read_query_choice,
     read_query_name,

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from fedbus.http_api.request_bodies import read_query_number
+from fedbus.http_api.request_parameters import read_query_number
 from fedbus.http_api.responses import ApiError
 
 MAX_PAGE_DOCUMENTS: Final = 200

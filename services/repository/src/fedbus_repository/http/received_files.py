@@ -13,14 +13,8 @@ from aiohttp import web
 
 from fedbus.core.blob_io import BlobSink
 from fedbus.digest import hasher
-from fedbus.http_api.request_bodies import (
-    body_blocks,
-    checked_length,
-    form_files,
-    part_blocks,
-    receive_blob,
-    write_blocks,
-)
+from fedbus.http_api.blob_uploads import receive_blob, write_blocks
+from fedbus.http_api.request_bodies import body_blocks, checked_length, form_files, part_blocks
 from fedbus.http_api.responses import ApiError
 from fedbus.limits import MAX_BLOB_BYTES
 from fedbus.wire.blobs import BlobRef

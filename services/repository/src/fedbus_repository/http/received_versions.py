@@ -16,13 +16,8 @@ from aiohttp import web
 from fedbus.blobs.source_file import SourceFile
 from fedbus.core.blob_io import BlobSink
 from fedbus.errors import LayoutError
-from fedbus.http_api.request_bodies import (
-    body_blocks,
-    checked_length,
-    form_files,
-    part_blocks,
-    write_blocks,
-)
+from fedbus.http_api.blob_uploads import write_blocks
+from fedbus.http_api.request_bodies import body_blocks, checked_length, form_files, part_blocks
 from fedbus.http_api.responses import ApiError
 from fedbus.model.blob_header import blob_size
 from fedbus.model.layout import Layout

@@ -11,12 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from fedbus.http_api.request_bodies import (
-    MAX_QUERY_DIGITS,
-    read_body,
-    read_name,
-    read_query_choice,
-)
+from fedbus.http_api.request_bodies import read_body
+from fedbus.http_api.request_parameters import MAX_QUERY_DIGITS, read_name, read_query_choice
 from fedbus.http_api.responses import ApiError
 from fedbus.http_api.result_reports import results_of
 from fedbus.wire import codec
