@@ -14,8 +14,8 @@ from fedbus.http_api.request_bodies import STALLED_BODY_SECONDS
 from fedbus.http_api.responses import RETRY_STORE_SECONDS, STORE_STATUSES
 from fedbus.http_api.scopes import SCOPE_MEANINGS
 from fedbus.runtime.http_connections import FIRST_REQUEST_SECONDS, MAX_HTTP_CONNECTIONS
+from fedbus_controller.http.awaited_answers import ANSWER_SECONDS
 from fedbus_controller.http.endpoints import description as controller
-from fedbus_controller.http.handlers import ANSWER_SECONDS
 from fedbus_controller.http.refused_paths import NO_MEANING
 from fedbus_edge_agent.http.endpoints import description as agent
 from fedbus_inference.http.inference_endpoints import description as inference

@@ -25,13 +25,16 @@ from fedbus.runtime.node import Node
 from fedbus.runtime.settings import settings_from
 from fedbus.runtime.shell import Shell
 from fedbus_controller.app import ControllerSettings, build
-from fedbus_controller.http import handlers
+from fedbus_controller.http import awaited_answers
+from fedbus_controller.http.configuration_handlers import ConfigurationHandlers
 from fedbus_controller.http.endpoints import ENDPOINTS, description
 from fedbus_controller.http.handlers import ControllerHandlers
+from fedbus_controller.http.job_handlers import JobHandlers
 from fedbus_controller.http.refused_paths import NO_MEANING
 
 TOKEN = token_of(b"t" * 32)
 JOB = {"training_id": "job-1", "model_name": "digits", "num_rounds": 1}
+PARTS = {"": ControllerHandlers, "jobs": JobHandlers, "configurations": ConfigurationHandlers}
 READS_BY_POST = {"/showConfigurationModel", "/recoverTrainedConfiguration"}
 
 
@@ -40,7 +43,8 @@ def test_every_endpoint_has_a_handler_and_a_scope_for_what_it_does() -> None:
     for endpoint in ENDPOINTS:
         if endpoint.public:
             continue
-        assert hasattr(ControllerHandlers, endpoint.handler), endpoint.handler
+        part, _, method = endpoint.handler.rpartition(".")
+        assert callable(getattr(PARTS[part], method)), endpoint.handler
         reads = endpoint.method == "GET" or endpoint.path in READS_BY_POST
         reads = reads or endpoint.path in NO_MEANING
         assert endpoint.scope == ("jobs:read" if reads else "jobs:write"), endpoint.path
@@ -114,7 +118,7 @@ async def test_a_repository_that_does_not_answer_is_not_waited_for_without_end(
     service: ControllerService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """504, and the question is not asked any more."""
-    monkeypatch.setattr(handlers, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(awaited_answers, "ANSWER_SECONDS", 0.1)
     status, answer, headers = await service.ask("GET", "/job/file/job-1")
     assert (status, headers["Retry-After"]) == (504, "10")
     assert "no decision in 0.1 s" in answer["error"]
