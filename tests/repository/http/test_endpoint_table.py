@@ -11,13 +11,17 @@ pytest.importorskip("aiohttp")
 from fedbus.http_api.openapi import as_openapi_3_0, document, names_in
 from fedbus_repository.http.api import RepositoryHandlers
 from fedbus_repository.http.document_handlers import DocumentHandlers
+from fedbus_repository.http.draft_handlers import DraftHandlers
 from fedbus_repository.http.endpoints import ENDPOINTS, description
-from fedbus_repository.http.model_handlers import ModelHandlers
 from fedbus_repository.http.name_handlers import NameHandlers
 from fedbus_repository.http.result_handlers import ResultHandlers
+from fedbus_repository.http.version_file_handlers import VersionFileHandlers
+from fedbus_repository.http.version_handlers import VersionHandlers
 
 CLASSES = {
-    "models": ModelHandlers,
+    "drafts": DraftHandlers,
+    "versions": VersionHandlers,
+    "files": VersionFileHandlers,
     "names": NameHandlers,
     "results": ResultHandlers,
     "strategies": DocumentHandlers,

@@ -9,8 +9,8 @@ from fedbus.runtime.http import HttpApi
 from fedbus.runtime.shell import Shell
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.http.document_handlers import DocumentHandlers
+from fedbus_repository.http.draft_handlers import DraftHandlers
 from fedbus_repository.http.endpoints import description
-from fedbus_repository.http.model_handlers import ModelHandlers
 from fedbus_repository.http.name_handlers import NameHandlers
 from fedbus_repository.http.received_files import UploadPlaces
 from fedbus_repository.http.result_handlers import ResultHandlers
@@ -20,6 +20,9 @@ from fedbus_repository.http.schemas import (
     StrategyDocument,
     TransformationDocument,
 )
+from fedbus_repository.http.version_drafts import VersionDrafts
+from fedbus_repository.http.version_file_handlers import VersionFileHandlers
+from fedbus_repository.http.version_handlers import VersionHandlers
 from fedbus_repository.http.weight_downloads import WeightDownloads
 from fedbus_repository.stores.base import Store
 
@@ -28,7 +31,9 @@ from fedbus_repository.stores.base import Store
 class RepositoryHandlers:
     """All handlers, by the names that the endpoint table uses."""
 
-    models: ModelHandlers
+    drafts: DraftHandlers
+    versions: VersionHandlers
+    files: VersionFileHandlers
     names: NameHandlers
     results: ResultHandlers
     strategies: DocumentHandlers
@@ -43,9 +48,11 @@ def repository_api(store: Store, specs: SpecReader, shell: Shell, tokens: Path) 
         SettingsError: The tokens cannot be read.
     """
     access, places = TokenFileAccess(tokens), UploadPlaces()
-    downloads = WeightDownloads(store, specs)
+    drafts, downloads = VersionDrafts(store), WeightDownloads(store, specs)
     handlers = RepositoryHandlers(
-        ModelHandlers(store, specs, downloads, places, shell),
+        DraftHandlers(store, specs, drafts, places, shell),
+        VersionHandlers(store, specs, drafts),
+        VersionFileHandlers(store, specs, downloads),
         NameHandlers(store, access, shell),
         ResultHandlers(
             store,
