@@ -2,16 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from fedbus.errors import (
-    StoreDamagedError,
-    StoreFullError,
-    StoreUnreachableError,
-    StoreUnusableError,
-)
 from fedbus.http_api.endpoints import ApiDescription, Endpoint
 from fedbus.http_api.failed_logins import FAILED_LOGINS_SECONDS, MAX_FAILED_LOGINS
 from fedbus.http_api.request_bodies import STALLED_BODY_SECONDS
-from fedbus.http_api.responses import RETRY_STORE_SECONDS, STORE_STATUSES
+from fedbus.http_api.responses import REFUSAL_STATUSES, RETRY_STORE_SECONDS
 from fedbus.http_api.scopes import SCOPE_MEANINGS
 from fedbus.runtime.http_connections import FIRST_REQUEST_SECONDS, MAX_HTTP_CONNECTIONS
 from fedbus_controller.http.awaited_answers import ANSWER_SECONDS
@@ -151,9 +145,9 @@ BLAKE3 digest, and with `Content-Digest: sha-256=:BASE64:` (RFC 9530) this one.
 At most {MAX_UPLOADS_AT_ONCE} uploads are received at a time, further ones get 503 with `Retry-After`.
 
 With `?format=npz` or `?format=safetensors` the weights of a version, or of the result of a job, are sent as a file of
-named arrays, which NumPy and the package safetensors read without fedbus. Such a file is put together from ranges of the stored weights while it is
-sent: it needs no space, may have any size, and takes ranges as well. Encrypted versions have no readable arrays, and a
-model that only runs has none: 409.
+named arrays, which NumPy and the package safetensors read without fedbus. Such a file is put together from ranges of
+the stored weights while it is sent: it needs no space, may have any size, and takes ranges as well. Encrypted versions
+have no readable arrays, and a model that only runs has none: 409.
 
 **Files are never executed.** The files of strategies, transformations, collectors and results are stored and sent back
 byte for byte. No service of fedbus loads, unpickles or runs one, whatever a client claims that it is. A program that
@@ -176,6 +170,9 @@ A document (a strategy, a transformation, a collector, a result, a draft or the 
 `/model/{{name}}/{{version}}`: no names of models or jobs are in metrics. Paths that are no endpoint are counted as
 `other`, and clients that closed their connection before the end with the status 499.
 
+Every refusal is JSON, `{{"error": …, "faults": […]}}`, and states what was expected. What a private job hides from
+users of the bus is hidden here as well: reports of its versions and results have the ε, and no figure of its agents.
+
 ## Faults of the store
 
 Every service answers a fault of its disk or its database with the status of its kind, and with the sentence that says
@@ -183,13 +180,10 @@ how to mend it. Nothing that was acknowledged before is lost.
 
 | fault | status |
 |---|---|
-| the disk, the quota or the database is full | {STORE_STATUSES[StoreFullError]} |
-| the database does not answer, or too many files are open | {STORE_STATUSES[StoreUnreachableError]} with `Retry-After: {RETRY_STORE_SECONDS}`: send the request again |
-| a read-only or failing disk, a refused login, lost rights, another repository on the same database | {STORE_STATUSES[StoreUnusableError]} without `Retry-After`: an operator must act |
-| a damaged or missing record or blob | {STORE_STATUSES[StoreDamagedError]}: restore it from a backup, or store it again |
-
-Every refusal is JSON, `{{"error": …, "faults": […]}}`, and states what was expected. What a private job hides from
-users of the bus is hidden here as well: reports of its versions and results have the ε, and no figure of its agents.
+| the disk, the quota or the database is full | {REFUSAL_STATUSES["full"]} |
+| the database does not answer, or too many files are open | {REFUSAL_STATUSES["unreachable"]} with `Retry-After: {RETRY_STORE_SECONDS}`: send the request again |
+| a read-only or failing disk, a refused login, lost rights, another repository on the same database | {REFUSAL_STATUSES["unusable"]} without `Retry-After`: an operator must act |
+| a damaged or missing record or blob | {REFUSAL_STATUSES["damaged"]}: restore it from a backup, or store it again |
 
 """
 SECTIONS: Sequence[tuple[str, ApiDescription, str]] = (

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -12,13 +13,15 @@ pytest.importorskip("aiohttp")
 from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.blobs.files import open_blob
 from fedbus.errors import (
+    RequestRefusalKind,
     StoreDamagedError,
     StoreError,
+    StoreFault,
     StoreFullError,
     StoreUnreachableError,
     StoreUnusableError,
 )
-from fedbus.http_api.responses import STORE_STATUSES, response_of
+from fedbus.http_api.responses import REFUSAL_STATUSES, refusal_of, response_of
 
 
 class OwnKindError(StoreUnreachableError):
@@ -44,10 +47,14 @@ def test_each_kind_has_its_status(kind: type[StoreError], status: int, retry: st
     assert json.loads(answer.body)["error"] == "writing: /data: mend it so"
 
 
-def test_every_kind_is_in_the_table() -> None:
-    """A new kind of this module gets a status by decision, not by its base class."""
-    kinds = {each for each in StoreError.__subclasses__() if each.__module__ == "fedbus.errors"}
-    assert set(STORE_STATUSES) == kinds | {StoreError}
+def test_every_fault_is_in_the_table() -> None:
+    """And has a class of its own."""
+    kinds = [StoreFullError, StoreUnreachableError, StoreUnusableError, StoreDamagedError]
+    assert sorted(each.fault for each in (*kinds, StoreError)) == sorted(get_args(StoreFault))
+    assert set(REFUSAL_STATUSES) == set(get_args(RequestRefusalKind))
+    own = {"invalid": 400, "unknown": 404, "conflict": 409}
+    assert set(get_args(RequestRefusalKind)) == set(own) | set(get_args(StoreFault))
+    assert {kind: refusal_of(kind, "why").status for kind in own} == own  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,8 @@ def test_what_is_not_there_is_refused_with_what_is(harness: Harness, store: Stor
     [model] = harness.receive(USER, ShowModel(model="faces"))
     assert "no model named 'faces'; known: digits;" in model.reason
     [version] = harness.receive(USER, ShowModel(model=MODEL, version=7))
-    assert version == RequestRefused(about=MODEL, reason="model 'digits' has versions 1 to 1, no 7")
+    reason = "model 'digits' has versions 1 to 1, no 7"
+    assert version == RequestRefused(about=MODEL, reason=reason, kind="unknown")
 
 
 @pytest.mark.parametrize(
@@ -189,4 +190,5 @@ def test_a_store_that_cannot_be_read_is_told(harness: Harness, message: object, 
     """A user should not wait for nothing."""
     harness.handle(Received(USER, message))
     harness.handle(RunFailed(harness.runs.popleft().key, StoreError("input/output error")))
-    assert harness.sent[-1][1] == RequestRefused(about=about, reason="input/output error")
+    refused = RequestRefused(about=about, reason="input/output error", kind="other")
+    assert harness.sent[-1][1] == refused

@@ -162,7 +162,7 @@ def test_a_store_that_cannot_be_read_is_reported(harness: Harness) -> None:
     run = harness.runs.popleft()
     harness.handle(RunFailed(run.key, StoreError("the disk is broken")))
     (_, refused) = harness.sent[-1]
-    assert refused == RequestRefused(about=JOB, reason="the disk is broken")
+    assert refused == RequestRefused(about=JOB, reason="the disk is broken", kind="other")
 
 
 def test_a_page_that_is_too_large_for_a_message_is_halved(

@@ -146,7 +146,8 @@ def test_a_model_that_is_unknown_or_cannot_be_read_is_refused(harness: Harness) 
     assert "no model named 'digits'" in refused.reason
     harness.handle(Received(USER, ShowPrivacy(model=MODEL)))
     harness.handle(RunFailed(harness.runs.popleft().key, StoreError("input/output error")))
-    assert harness.sent[-1][1] == RequestRefused(about=MODEL, reason="input/output error")
+    refused = RequestRefused(about=MODEL, reason="input/output error", kind="other")
+    assert harness.sent[-1][1] == refused
 
 
 # ── room in messages ──────────────────────────────────────────────────────────────────────────────

@@ -128,13 +128,14 @@ def test_refusals_are_sent_and_logged(harness: Harness, store: Store) -> None:
     """To the node that asked."""
     push(store)
     [refused] = harness.receive(INFERENCE, RollBackAlias(model=MODEL, alias="canary", expected=1))
-    assert refused == RequestRefused(about=MODEL, reason=refused.reason)
+    assert refused == RequestRefused(about=MODEL, reason=refused.reason, kind="unknown")
     assert "no alias 'canary'" in refused.reason
     assert harness.notes[-1].event == "request_refused"
     assert harness.aliases == []
     harness.handle(Received(USER, ListNameChanges(model=MODEL)))
     harness.handle(RunFailed(harness.runs.popleft().key, StoreError("input/output error")))
-    assert harness.sent[-1][1] == RequestRefused(about=MODEL, reason="input/output error")
+    refused = RequestRefused(about=MODEL, reason="input/output error", kind="other")
+    assert harness.sent[-1][1] == refused
 
 
 def test_history_and_lineage_come_in_pages(

@@ -23,6 +23,8 @@ Errors of other packages are translated at the call that raises them. The messag
 failed, where, what was expected, and how to correct it.
 """
 
+from typing import ClassVar, Literal
+
 
 class FedbusError(Exception):
     """The root of all errors that fedbus raises."""
@@ -60,16 +62,30 @@ class BusError(FedbusError):
         super().__init__(message)
 
 
+StoreFault = Literal["full", "unreachable", "unusable", "damaged", "other"]
+"""What is wrong with a store, in one word: what programs decide by."""
+RequestRefusalKind = Literal[
+    "invalid", "unknown", "conflict", "full", "unreachable", "unusable", "damaged", "other"
+]
+"""Why a request is refused: its own faults, then those of the store."""
+
+
 class StoreError(FedbusError):
-    """The store cannot be read or written."""
+    """The store cannot be read or written; `fault` says what is wrong with it."""
+
+    fault: ClassVar[StoreFault] = "other"
 
 
 class StoreFullError(StoreError):
     """The disk or the database of the store has no space left."""
 
+    fault = "full"
+
 
 class StoreUnreachableError(StoreError):
     """The store does not answer now; the same call may succeed later, without any change."""
+
+    fault = "unreachable"
 
 
 class StoreUnusableError(StoreError):
@@ -78,9 +94,13 @@ class StoreUnusableError(StoreError):
     Its disk is read-only or failing, its database refuses the login, or another process changes it.
     """
 
+    fault = "unusable"
+
 
 class StoreDamagedError(StoreError):
     """A record or a blob of the store is damaged or missing; a backup has it."""
+
+    fault = "damaged"
 
 
 class TrainingError(FedbusError):

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fedbus.atomic_write import store_error_of
 from fedbus.digest import hasher
 from fedbus.errors import StoreError
 from fedbus.lent_memory import is_lent
@@ -42,7 +41,7 @@ class Spool:
         self._memory = memory
         self._file = file
         self._budget = budget
-        self._fault: StoreError | None = None
+        self._fault = ""
 
     @property
     def in_memory(self) -> bool:
@@ -72,7 +71,7 @@ class Spool:
                 done = os.pwrite(file, left, offset)
                 left, offset = left[done:], offset + done
         except OSError as error:
-            self._fault = store_error_of(self._budget.folder, error, "spool")
+            self._fault = f"spool: {error.strerror}, in {self._budget.folder}"
 
     def read(self, offset: int, length: int) -> memoryview:
         """Return a view of up to `length` bytes at an offset; fewer where the spool ends.
@@ -83,8 +82,8 @@ class Spool:
         Raises:
             StoreError: an earlier write failed, for example because the disk is full.
         """
-        if self._fault is not None:
-            raise self._fault
+        if self._fault:
+            raise StoreError(self._fault)
         end = min(offset + length, self.size)
         if self._memory is not None:
             with memoryview(self._memory) as whole:
@@ -182,11 +181,11 @@ class Spools:
         try:
             file, name = tempfile.mkstemp(dir=self.place, prefix="fedbus-spool-")
         except OSError as error:
-            raise store_error_of(self.folder, error, "spool") from error
+            raise StoreError(f"spool: {error.strerror}, in {self.folder}") from error
         try:
             Path(name).unlink()
             os.ftruncate(file, size)
         except OSError as error:
             os.close(file)
-            raise store_error_of(self.folder, error, "spool") from error
+            raise StoreError(f"spool: {error.strerror}, in {self.folder}") from error
         return file

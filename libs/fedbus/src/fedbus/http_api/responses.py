@@ -5,27 +5,23 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from fedbus.errors import (
-    FedbusError,
-    StoreDamagedError,
-    StoreError,
-    StoreFullError,
-    StoreUnreachableError,
-    StoreUnusableError,
-)
+from fedbus.errors import FedbusError, RequestRefusalKind, StoreError
 from fedbus.http_api.endpoints import Problem
 from fedbus.wire import codec
 from fedbus.wire.documents import JobFault
 from fedbus.wire.job_faults import JobFileError
 
-STORE_STATUSES: Final[Mapping[type[StoreError], int]] = {
-    StoreFullError: 507,
-    StoreUnreachableError: 503,
-    StoreUnusableError: 503,
-    StoreDamagedError: 500,
-    StoreError: 500,
+REFUSAL_STATUSES: Final[Mapping[RequestRefusalKind, int]] = {
+    "invalid": 400,
+    "unknown": 404,
+    "conflict": 409,
+    "full": 507,
+    "unreachable": 503,
+    "unusable": 503,
+    "damaged": 500,
+    "other": 500,
 }
-"""The status of each kind of StoreError; a class that is not here has that of its base class."""
+"""The status of each kind of refusal, and of each fault of a store."""
 RETRY_STORE_SECONDS: Final = 10
 """What `Retry-After` says where the store does not answer now."""
 
@@ -53,16 +49,15 @@ def error_response(error: ApiError, faults: tuple[JobFault, ...] = ()) -> web.Re
     return response
 
 
-def store_api_error(error: StoreError) -> ApiError:
-    """Return the refusal of a request because of its store, with the error's own sentence."""
-    status = next(STORE_STATUSES[kind] for kind in type(error).__mro__ if kind in STORE_STATUSES)
-    if isinstance(error, StoreUnreachableError):
-        return ApiError(status, str(error), Retry_After=str(RETRY_STORE_SECONDS))
-    return ApiError(status, str(error))
+def refusal_of(kind: RequestRefusalKind, reason: str) -> ApiError:
+    """Return the refusal of a request: what is wrong with it, or with the store that it needs."""
+    if kind == "unreachable":
+        return ApiError(REFUSAL_STATUSES[kind], reason, Retry_After=str(RETRY_STORE_SECONDS))
+    return ApiError(REFUSAL_STATUSES[kind], reason)
 
 
 def response_of(error: Exception) -> web.Response:
-    """Return the response to an error of a handler: 400 for bad input, or see STORE_STATUSES.
+    """Return the response to an error of a handler: 400 for bad input, or see REFUSAL_STATUSES.
 
     Raises:
         Exception: The error itself, if it is none that a handler is expected to raise.
@@ -73,7 +68,7 @@ def response_of(error: Exception) -> web.Response:
         case JobFileError():
             return error_response(ApiError(400, str(error)), error.faults)
         case StoreError():
-            return error_response(store_api_error(error))
+            return error_response(refusal_of(error.fault, str(error)))
         case FedbusError():
             return error_response(ApiError(400, str(error)))
     raise error

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any, Final, TypeVar
 
-from fedbus.http_api.responses import ApiError
+from fedbus.http_api.responses import REFUSAL_STATUSES, ApiError, refusal_of
 from fedbus.runtime.shell import Shell
 from fedbus.wire.messages import RequestRefused
 from fedbus_controller.requests.http_requests import (
@@ -43,17 +43,21 @@ class AwaitedAnswers:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
 
-    async def ask(self, question: Question, kind: type[T], *, refused: int = 404) -> T:
-        """Return the repository's answer; raise ApiError of the status `refused` if it refuses."""
+    async def ask(self, question: Question, kind: type[T]) -> T:
+        """Return the repository's answer; raise ApiError with the status of a refusal's kind."""
         answer = await self._ask(question)
         if isinstance(answer, RequestRefused):
-            raise ApiError(refused, answer.reason)
+            raise refusal_of(answer.kind, answer.reason)
         return _of_kind(answer, kind)
 
     async def find(self, question: Question, kind: type[T]) -> T | None:
-        """Return the repository's answer, None if it refuses."""
-        answer = await self._ask(question)
-        return None if isinstance(answer, RequestRefused) else _of_kind(answer, kind)
+        """Return the repository's answer, None if what is asked for is not known there."""
+        try:
+            return await self.ask(question, kind)
+        except ApiError as error:
+            if error.status == REFUSAL_STATUSES["unknown"]:
+                return None
+            raise
 
     async def decision(
         self, message: SubmitOverHttp | CancelOverHttp, waiting: Waiting

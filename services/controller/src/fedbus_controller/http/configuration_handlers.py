@@ -42,9 +42,7 @@ class ConfigurationHandlers:
         """Store a configuration; 200 if an equal one is stored."""
         body = await read_body(request, MAX_JOB_FILE_BYTES)
         configuration_of(body)  # raises JobFileError for what is not JSON
-        stored = await self.answers.ask(
-            StoreConfiguration(file=body), ConfigurationStored, refused=400
-        )
+        stored = await self.answers.ask(StoreConfiguration(file=body), ConfigurationStored)
         report = _configuration_report(stored.configuration)
         return json_response(report, 200 if stored.known else 201)
 

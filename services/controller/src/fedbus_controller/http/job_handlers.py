@@ -16,11 +16,11 @@ from fedbus.http_api.request_parameters import read_name, read_query_name, read_
 from fedbus.http_api.responses import ApiError, json_response
 from fedbus.http_api.result_reports import results_of
 from fedbus.jobs import JobFault, JobFileError
-from fedbus.wire.job_faults import read_refusal
 from fedbus.jobs.json_tree import read
 from fedbus.limits import MAX_JOB_FILE_BYTES
 from fedbus.wire import codec
 from fedbus.wire.documents import ENDED_PHASES
+from fedbus.wire.job_faults import read_refusal
 from fedbus.wire.messages import (
     ConfigurationShown,
     JobFileShown,

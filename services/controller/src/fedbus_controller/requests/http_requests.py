@@ -117,7 +117,9 @@ class HttpRequests:
         storing = any(each.kind == key.kind for each in self._questions)
         if storing and isinstance(message.question, StoreConfiguration):
             # A refusal does not say which configuration it is about.
-            busy = RequestRefused(about=key.about, reason="another one is being stored; try again")
+            busy = RequestRefused(
+                about=key.about, reason="another one is being stored; try again", kind="unreachable"
+            )
             yield Deliver(message.deliver, busy)
             return
         self._questions[key] = [message.deliver]

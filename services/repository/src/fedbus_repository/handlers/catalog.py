@@ -124,7 +124,8 @@ class ModelCatalog:
         try:
             versions = yield Call(self._store.latest)
         except StoreError as error:
-            return (Send(sender, RequestRefused(about="models", reason=str(error))),)
+            refused = RequestRefused(about="models", reason=str(error), kind=error.fault)
+            return (Send(sender, refused),)
         models = tuple(self.ref(version) for version in versions[:MAX_LISTED_MODELS])
         made = {version.model: version.at for version in versions[:MAX_LISTED_MODELS] if version.at}
         return (Send(sender, ModelsListed(models=models, made=made)),)
@@ -144,9 +145,10 @@ class ModelCatalog:
             if message.record and isinstance(found, ModelView):
                 record = yield Call(partial(self._store.record, found.version))
         except StoreError as error:
-            found = StoreRefusal(str(error))
+            found = StoreRefusal(str(error), kind=error.fault)
         if isinstance(found, StoreRefusal):
-            return (Send(sender, RequestRefused(about=message.model, reason=found.reason)),)
+            refused = RequestRefused(about=message.model, reason=found.reason, kind=found.kind)
+            return (Send(sender, refused),)
         shown = ModelShown(
             version=self.ref(found.version),
             history=tuple(version_facts(each) for each in found.history),

@@ -72,9 +72,9 @@ class JobRecordHandler:
         try:
             answer = yield Call(partial(job_record_answer, self._store, message))
         except StoreError as error:
-            answer = StoreRefusal(str(error))
+            answer = StoreRefusal(str(error), kind=error.fault)
         if isinstance(answer, StoreRefusal):
-            answer = RequestRefused(about=about, reason=answer.reason)
+            answer = RequestRefused(about=about, reason=answer.reason, kind=answer.kind)
         return (Send(sender, answer),)
 
 

@@ -71,9 +71,10 @@ class LedgerHandler:
         try:
             found = yield Call(partial(self._store.model_privacy, message.model))
         except StoreError as error:
-            found = StoreRefusal(str(error))
+            found = StoreRefusal(str(error), kind=error.fault)
         if isinstance(found, StoreRefusal):
-            return (Send(sender, RequestRefused(about=message.model, reason=found.reason)),)
+            refused = RequestRefused(about=message.model, reason=found.reason, kind=found.kind)
+            return (Send(sender, refused),)
         epsilon, delta = model_spent(found.jobs)
         shown = PrivacyShown(
             model=message.model,

@@ -71,12 +71,14 @@ class PushHandler:
         except RequestSuperseded:
             yield Call(partial(discard, uploads))
             return ()
-        except (StoreError, TransferError) as error:
-            answer = StoreRefusal(str(error))
+        except TransferError as error:
+            answer = _invalid(str(error))
+        except StoreError as error:
+            answer = StoreRefusal(str(error), kind=error.fault)
         if uploads:
             yield Call(partial(discard, uploads))
         if isinstance(answer, StoreRefusal):
-            refused = RequestRefused(about=message.model, reason=answer.reason)
+            refused = RequestRefused(about=message.model, reason=answer.reason, kind=answer.kind)
             facts = {"model": message.model, "reason": answer.reason}
             return Note("model_refused", facts), Send(sender, refused)
         pushed = ModelPushed(version=self._catalog.ref(answer))

@@ -64,9 +64,9 @@ class TrailHandler:
         try:
             found = yield Call(call)
         except StoreError as error:
-            found = StoreRefusal(str(error))
+            found = StoreRefusal(str(error), kind=error.fault)
         if isinstance(found, StoreRefusal):
-            refused = RequestRefused(about=message.model, reason=found.reason)
+            refused = RequestRefused(about=message.model, reason=found.reason, kind=found.kind)
             facts = {"model": message.model, "of": sender, "reason": found.reason}
             return Note("request_refused", facts), Send(sender, refused)
         if isinstance(found, NamedVersions):

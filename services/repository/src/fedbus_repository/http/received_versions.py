@@ -176,6 +176,6 @@ class _WeightsSink:
         except LayoutError as error:
             raise ApiError(400, f"the weights: {error}") from error
         self._upload.discard()
-        self._converted.write(0, blob)
+        self._converted.write(0, memoryview(blob))
         self._converted.finish()
         return self._converted

@@ -26,7 +26,9 @@ class JobRecordDecisions(JobDecisions):
     def job_facts(self, job: str) -> JobFacts | StoreRefusal:
         with self._database.reading(f"reading the result of job {job}") as records:
             found = _facts(records, job)
-        return StoreRefusal(rules.unknown_job(job)) if found is None else _configured(found)
+        if found is None:
+            return StoreRefusal(rules.unknown_job(job), kind="unknown")
+        return _configured(found)
 
     def rounds_of(self, job: str, limit: int, before: int | None = None) -> tuple[Version, ...]:
         with self._database.reading(f"reading the rounds of job {job}") as records:
@@ -41,7 +43,7 @@ class JobRecordDecisions(JobDecisions):
             if before is not None:
                 earlier = records.job(before)
                 if earlier is None or earlier.model != model:
-                    return StoreRefusal(rules.unknown_job(before))
+                    return StoreRefusal(rules.unknown_job(before), kind="unknown")
             found = [_facts(records, name) for name in records.jobs_of(model, limit, before)]
         return tuple(_configured(each) for each in found if each is not None)
 
@@ -49,16 +51,19 @@ class JobRecordDecisions(JobDecisions):
         try:
             model, configuration = parse(file).model_name, configuration_of(file)
         except JobFileError as error:
-            return StoreRefusal(format_faults("the configuration is not valid", error.faults))
+            reason = format_faults("the configuration is not valid", error.faults)
+            return StoreRefusal(reason, kind="invalid")
         with self._database.writing(f"storing a configuration of model {model}") as records:
             if records.latest(model) is None:
-                return unknown_model(records, model)
+                return replace(unknown_model(records, model), kind="invalid")  # of the file
             return enter_configuration(records, model, configuration, self._now())
 
     def configuration(self, name: str) -> StoredConfiguration | StoreRefusal:
         with self._database.reading(f"reading configuration {name}") as records:
             found = records.configuration(name)
-            return StoreRefusal(rules.unknown_configuration(name)) if found is None else found
+            if found is None:
+                return StoreRefusal(rules.unknown_configuration(name), kind="unknown")
+            return found
 
     def configurations(
         self, model: str | None, limit: int, before: int | None = None

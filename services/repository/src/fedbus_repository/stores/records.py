@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from fedbus.errors import RequestRefusalKind
 from fedbus.wire.blobs import BlobRef, CompressedBlob, EncryptedVersion
 from fedbus.wire.documents import EndPhase
 from fedbus.wire.energy import EnergyUsed
@@ -15,8 +16,6 @@ from fedbus.wire.strategies import Strategy, StrategyState
 
 Verdict: TypeAlias = Literal["stored", "drop", "unknown"]
 """What became of an update; `drop`: its agent may delete it."""
-RefusalKind: TypeAlias = Literal["invalid", "unknown", "conflict"]
-"""What to correct: the request itself, the name of what it is about, or the state of the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +254,7 @@ class StoreRefusal:
 
     reason: str
     key: str = ""
-    kind: RefusalKind = field(default="conflict", compare=False)
+    kind: RequestRefusalKind = field(default="conflict", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from fedbus.errors import RequestRefusalKind
 from fedbus.limits import MAX_ALIASES, MAX_TAGS
 from fedbus.scalars import Bounds, Flag, Ident, Strict, Text, Whole, Word
 from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef
@@ -166,7 +167,13 @@ class PrivacyShown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRefused:
-    """A user's request is refused; `about` is the model or job that it named."""
+    """A user's request is refused; `about` is the model or job that it named.
+
+    Attributes:
+        kind: What to correct: the request itself, the name of what it is about, the state of what
+            is stored (`conflict`), or what is wrong with the repository's store.
+    """
 
     about: Text
     reason: Text
+    kind: RequestRefusalKind = "conflict"
