@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from fedbus.model.blob import decode
 from fedbus.plugins import UpdateFacts
-from fedbus.plugins.collector_part_calls import AggregatorCalls, PartCaller
+from fedbus.plugins.collector_part_calls import AggregatorCalls
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
 from fedbus.privacy.noise import KeyedNoise
 from fedbus.privacy.noise_key import NoiseKey, create_noise_key

@@ -10,7 +10,8 @@ from fedbus.model.blob_header import blob_size
 from fedbus.model.layout import Layout, Role, Weights
 from fedbus.model.sections import state_layout
 from fedbus.plugins import UpdateFacts
-from fedbus.plugins.collector_part_calls import AggregatorCalls, PartCaller
+from fedbus.plugins.collector_part_calls import AggregatorCalls
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.strategies.aggregation.mean import Mean
 from fedbus.wire.blobs import blob_ref_of
 from fedbus_collector.aggregation.aggregate import Aggregate, Aggregation

@@ -15,7 +15,8 @@ from fedbus.encryption.encrypt import decrypt_version, encrypt_update
 from fedbus.encryption.encrypted_blob import EncryptedHeader, encrypted_header_bytes
 from fedbus.errors import EncryptionError, StoreError
 from fedbus.plugins import UpdateFacts
-from fedbus.plugins.collector_part_calls import AggregatorCalls, PartCaller
+from fedbus.plugins.collector_part_calls import AggregatorCalls
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.simulation.in_process_sums import InProcessSums
 from fedbus.strategies.aggregation.mean import Mean
 from fedbus.wire.blobs import EncryptedVersion

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fedbus.plugins.collector_part_calls import PartCaller, ServerOptimizerCalls
+from fedbus.plugins.collector_part_calls import ServerOptimizerCalls
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.strategies.server_optimizers.momentum import Momentum
 from fedbus.wire.compression import FREEZING_STATE, Freezing
 from fedbus_collector.aggregation import new_version

@@ -13,11 +13,8 @@ from fedbus.blobs.spool import Spools
 from fedbus.errors import LayoutError, PluginError
 from fedbus.model.layout import Role
 from fedbus.plugins import Coefficients, Combined, UpdateFacts
-from fedbus.plugins.collector_part_calls import (
-    CombinedTransformCalls,
-    PartCaller,
-    ServerOptimizerCalls,
-)
+from fedbus.plugins.collector_part_calls import CombinedTransformCalls, ServerOptimizerCalls
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.strategies.aggregation.mean import Mean
 from fedbus_collector.aggregation import new_version, tensor_runs
 from fedbus_collector.aggregation.server_step import ServerStep

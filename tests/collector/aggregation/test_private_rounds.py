@@ -12,11 +12,8 @@ from fedbus.errors import LayoutError, PluginError
 from fedbus.model.blob import BLOCK_NUMBERS
 from fedbus.model.layout import Weights
 from fedbus.plugins import Block, Combined, UpdateFacts
-from fedbus.plugins.collector_part_calls import (
-    CombinedTransformCalls,
-    PartCaller,
-    ServerOptimizerCalls,
-)
+from fedbus.plugins.collector_part_calls import CombinedTransformCalls, ServerOptimizerCalls
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
 from fedbus_collector.aggregation.private_step import PrivateStep

@@ -13,7 +13,8 @@ from fedbus.errors import LayoutError, PluginError
 from fedbus.model.blob import blank, flat
 from fedbus.model.layout import Layout, Tensor
 from fedbus.plugins import UpdateFacts
-from fedbus.plugins.collector_part_calls import AggregatorCalls, PartCaller
+from fedbus.plugins.collector_part_calls import AggregatorCalls
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.strategies.aggregation.mean import Mean
 from fedbus.wire.blobs import blob_ref_of
 from fedbus_collector.aggregation import new_version

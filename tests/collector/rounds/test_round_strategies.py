@@ -371,8 +371,12 @@ def test_numbers_adapt_over_rounds_and_collectors(install: Install) -> None:
     [
         ("[1.0]", "next_numbers returned a list; expected numbers by name"),
         ("{'a b': 1.0}", "next_numbers: 'a b' is no name of a number"),
-        ("{'rate': float('nan')}", "next_numbers: rate is nan; a finite number is expected"),
+        ("{'rate': float('nan')}", "next_numbers: rate is nan; expected a finite number"),
         ("{'rate': None}", "next_numbers: rate is no number"),
+        (
+            "{'rate': type('Slow', (), {'__float__': lambda _: __import__('time').sleep(9)})()}",
+            "next_numbers: rate is no number: ",
+        ),
         ("{f'n{i}': 1.0 for i in range(65)}", "65 numbers in all; a state has at most 64"),
         ("numbers.pop('none')", "none"),
         ("__import__('time').sleep(9)", "it did not answer in 0.2 s"),

@@ -14,9 +14,9 @@ from fedbus.plugins import Coefficients, Combined, UpdateFacts
 from fedbus.plugins.collector_part_calls import (
     AggregatorCalls,
     CombinedTransformCalls,
-    PartCaller,
     ServerOptimizerCalls,
 )
+from fedbus.plugins.part_caller import PartCaller
 
 FACTS = (UpdateFacts(agent="agent.a", examples=3), UpdateFacts(agent="agent.b", examples=1))
 BLOCKS = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])

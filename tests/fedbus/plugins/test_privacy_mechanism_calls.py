@@ -9,7 +9,7 @@ import pytest
 from fedbus.errors import PluginError
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.plugins import Block, Combined, RoundNoise, UpdateFacts
-from fedbus.plugins.collector_part_calls import PartCaller
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
 
 FACTS = UpdateFacts(agent="agent.a", examples=1, norm=2.0)
@@ -84,7 +84,7 @@ def test_results_of_the_right_kind_are_returned() -> None:
         (lambda: calls([]).next_numbers({}, (), None), "next_private_numbers returned a list"),
         (
             lambda: calls({"a": float("nan")}).next_numbers({}, (), None),
-            "next_private_numbers: a is nan; a finite number is expected",
+            "next_private_numbers: a is nan; expected a finite number",
         ),
         (lambda: calls({"a": "x"}).next_numbers({}, (), None), "next_private_numbers: a is no "),
         (

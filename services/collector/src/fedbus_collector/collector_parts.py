@@ -8,12 +8,11 @@ from fedbus import plugins
 from fedbus.errors import PluginError
 from fedbus.plugins import BUILTIN_PACKAGE, Group, ProtectsCombined, TransformsCombined
 from fedbus.plugins.collector_part_calls import (
-    PART_TIMEOUT_SECONDS,
     AggregatorCalls,
     CombinedTransformCalls,
-    PartCaller,
     ServerOptimizerCalls,
 )
+from fedbus.plugins.part_caller import PART_TIMEOUT_SECONDS, PartCaller
 from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
 from fedbus.privacy.ledger_entries import is_drawn_by_collector
 from fedbus.training.params import PluginChoice

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from fedbus.limits import MAX_TEXT_CHARACTERS
-from fedbus.plugins.collector_part_calls import PartCaller, combined_for
+from fedbus.plugins.collector_part_calls import combined_for
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.plugins.privacy_protocols import ProtectsCombined, RoundNoise
 from fedbus.plugins.strategy_numbers import with_changes
 from fedbus.plugins.strategy_protocols import Combined, UpdateFacts

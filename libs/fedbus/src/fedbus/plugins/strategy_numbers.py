@@ -1,14 +1,10 @@
 """Numbers that parts of a strategy keep from round to round: the call that changes them. Pure."""
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 
 from fedbus.plugins.agent_part_checks import is_part_name
-from fedbus.plugins.collector_part_calls import (
-    CombinedTransformCalls,
-    PartCaller,
-    ServerOptimizerCalls,
-)
+from fedbus.plugins.collector_part_calls import CombinedTransformCalls, ServerOptimizerCalls
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.plugins.strategy_protocols import KeepsNumbers, UpdateFacts
 from fedbus.wire.strategies import MAX_STATE_NUMBERS
 
@@ -42,19 +38,9 @@ def with_changes(
     for name, value in found.items():
         if not is_part_name(name):
             raise caller.error(f"{method}: {str(name)[:80]!r} is no name of a number")
-        changed[name] = _number(caller, f"{method}: {name}", value)
+        changed[name] = caller.number(value, f"{method}: {name}")
     if len(changed) > MAX_STATE_NUMBERS:
         raise caller.error(
             f"{method}: {len(changed)} numbers in all; a state has at most {MAX_STATE_NUMBERS}"
         )
     return changed
-
-
-def _number(caller: PartCaller, what: str, value: object) -> float:
-    try:
-        number = float(value)  # type: ignore[arg-type]  # third-party code returned it
-    except (TypeError, ValueError) as error:
-        raise caller.error(f"{what} is no number: {error}") from error
-    if not isfinite(number):
-        raise caller.error(f"{what} is {number}; a finite number is expected")
-    return number

@@ -9,7 +9,7 @@ import numpy as np
 from fedbus.model.layout import Weights
 from fedbus.plugins import AfterTraining, LocalEnd, LocalStart, Objective, TransformsUpdate
 from fedbus.plugins.agent_part_checks import checked_local_end, checked_terms, checked_update
-from fedbus.plugins.collector_part_calls import PartCaller
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.training.local_terms import LocalTerms
 from fedbus.training.params import TrainingParams
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from fedbus.errors import PluginError
 from fedbus.model.layout import Array
 from fedbus.plugins import Block, UpdateFacts
-from fedbus.plugins.collector_part_calls import AggregatorCalls, GramKind, PartCaller
+from fedbus.plugins.collector_part_calls import AggregatorCalls, GramKind
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.text import counted
 
 NUMBERS: Final = 240

@@ -17,7 +17,7 @@ from fedbus.plugins import (
     UpdateFacts,
 )
 from fedbus.plugins.agent_part_checks import checked_update
-from fedbus.plugins.collector_part_calls import PartCaller
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.plugins.privacy_mechanism_calls import PrivacyMechanismCalls
 from fedbus.privacy.secret_noise import EphemeralNoise
 from fedbus.simulation.agent_part_trial import norms_text, small_update

@@ -9,9 +9,9 @@ from fedbus.plugins import Group, TransformsCombined, TransformsUpdate, load
 from fedbus.plugins.collector_part_calls import (
     AggregatorCalls,
     CombinedTransformCalls,
-    PartCaller,
     ServerOptimizerCalls,
 )
+from fedbus.plugins.part_caller import PartCaller
 from fedbus.plugins.strategy_inspection import part_faults
 from fedbus.simulation.agent_part_trial import try_objective, try_transform_of_updates
 from fedbus.simulation.aggregator_trial import try_aggregator
