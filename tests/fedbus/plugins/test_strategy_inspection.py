@@ -13,6 +13,7 @@ from fedbus.plugins import (
     Group,
     Preset,
     UpdateFacts,
+    objective_protocols,
     privacy_protocols,
     strategy_protocols,
 )
@@ -259,9 +260,8 @@ def test_attributes_of_an_object_are_read_where_its_class_computes_them() -> Non
 
 def test_the_methods_are_those_of_the_protocols() -> None:
     """A renamed argument in a protocol must be renamed in the sentences, too."""
-    trees = [
-        ast.parse(inspect.getsource(module)) for module in (strategy_protocols, privacy_protocols)
-    ]
+    modules = strategy_protocols, objective_protocols, privacy_protocols
+    trees = [ast.parse(inspect.getsource(module)) for module in modules]
     given_to_parts = {"SecretNoise", "RoundNoise"}
     protocols = {
         method.name: tuple(each.arg for each in method.args.posonlyargs[1:])

@@ -21,6 +21,13 @@ from fedbus.plugins.discovery import (
     load,
 )
 from fedbus.plugins.model_factories import check_model
+from fedbus.plugins.objective_protocols import (
+    AfterTraining,
+    LocalEnd,
+    LocalStart,
+    Objective,
+    ObjectiveFactory,
+)
 from fedbus.plugins.privacy_protocols import (
     PrivacyMechanism,
     PrivateTraining,
@@ -33,25 +40,13 @@ from fedbus.plugins.privacy_protocols import (
 )
 from fedbus.plugins.protocols import (
     AgentInfo,
-    CutsModel,
-    DescribesRoles,
-    Evaluates,
     Loader,
     ModelFactory,
-    Predicts,
-    PredictsNamed,
-    RuntimeFactory,
     Selector,
-    Stateful,
-    Trainer,
-    TrainerFactory,
     Transform,
     TransformFactory,
-    UsesDpSgd,
-    UsesLocalTerms,
 )
 from fedbus.plugins.strategy_protocols import (
-    AfterTraining,
     Aggregator,
     AggregatorFactory,
     Block,
@@ -59,10 +54,6 @@ from fedbus.plugins.strategy_protocols import (
     Combined,
     Combines,
     KeepsNumbers,
-    LocalEnd,
-    LocalStart,
-    Objective,
-    ObjectiveFactory,
     Preset,
     ServerOptimizer,
     ServerOptimizerFactory,
@@ -73,6 +64,19 @@ from fedbus.plugins.strategy_protocols import (
     UpdateTransformFactory,
     WeighsAll,
     WeighsOne,
+)
+from fedbus.plugins.trainer_protocols import (
+    CutsModel,
+    DescribesRoles,
+    Evaluates,
+    Predicts,
+    PredictsNamed,
+    RuntimeFactory,
+    Stateful,
+    Trainer,
+    TrainerFactory,
+    UsesDpSgd,
+    UsesLocalTerms,
 )
 
 __all__ = [

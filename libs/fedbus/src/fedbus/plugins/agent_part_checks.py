@@ -15,8 +15,8 @@ import numpy as np
 
 from fedbus.errors import PluginError
 from fedbus.model.layout import Weights
+from fedbus.plugins.objective_protocols import LocalEnd
 from fedbus.plugins.privacy_protocols import PrivateUpdate
-from fedbus.plugins.strategy_protocols import LocalEnd
 from fedbus.scalars import IDENT
 from fedbus.text import listed
 from fedbus.training.local_terms import LocalTerms

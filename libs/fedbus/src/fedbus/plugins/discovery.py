@@ -10,20 +10,15 @@ from typing import Final, Literal, TypeAlias, cast, get_args, overload
 
 from fedbus.distributions import name_and_version
 from fedbus.errors import PluginError
-from fedbus.plugins.protocols import (
-    Loader,
-    ModelFactory,
-    RuntimeFactory,
-    Selector,
-    TrainerFactory,
-)
+from fedbus.plugins.objective_protocols import ObjectiveFactory
+from fedbus.plugins.protocols import Loader, ModelFactory, Selector
 from fedbus.plugins.strategy_protocols import (
     AggregatorFactory,
-    ObjectiveFactory,
     Preset,
     ServerOptimizerFactory,
     UpdateTransformFactory,
 )
+from fedbus.plugins.trainer_protocols import RuntimeFactory, TrainerFactory
 from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.text import listed, nearest
 from fedbus.training.options import extra_of

@@ -11,7 +11,8 @@ from fedbus.data import Dataset, describe, format_of, from_arrays
 from fedbus.errors import PluginError
 from fedbus.model.layout import Layout, Weights
 from fedbus.plugins.discovery import Group
-from fedbus.plugins.protocols import AgentInfo, Evaluates, Predicts, Trainer
+from fedbus.plugins.protocols import AgentInfo
+from fedbus.plugins.trainer_protocols import Evaluates, Predicts, Trainer
 from fedbus.simulation.strategy_trial import try_part, try_strategy
 from fedbus.training.params import Architecture, TrainingParams, Update
 

@@ -7,7 +7,7 @@ algorithm 1. The server's half is `server_optimizers.feddyn_server`, with the sa
 import numpy as np
 
 from fedbus.model.layout import Weights
-from fedbus.plugins.strategy_protocols import LocalEnd, LocalStart
+from fedbus.plugins.objective_protocols import LocalEnd, LocalStart
 from fedbus.strategies.number_parameters import positive
 from fedbus.training.local_terms import LocalTerms
 

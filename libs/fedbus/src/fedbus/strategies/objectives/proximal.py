@@ -3,7 +3,7 @@
 T. Li et al., Federated Optimization in Heterogeneous Networks, 2020, arXiv 1812.06127, algorithm 2.
 """
 
-from fedbus.plugins.strategy_protocols import LocalStart
+from fedbus.plugins.objective_protocols import LocalStart
 from fedbus.strategies.number_parameters import not_negative
 from fedbus.training.local_terms import LocalTerms
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Weights
-from fedbus.plugins.strategy_protocols import LocalEnd, LocalStart
+from fedbus.plugins.objective_protocols import LocalEnd, LocalStart
 from fedbus.training.local_terms import LocalTerms
 
 
