@@ -18,7 +18,7 @@ from fedbus_collector.core import CollectorCore
 from fedbus_collector.encryption_key import CollectorKey
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.noise_key_watch import NoiseKeyWatch
-from fedbus_collector.rounds.round_collector import RoundResources
+from fedbus_collector.rounds.round_components import RoundResources
 
 
 class CollectorSettings(ServiceSettings):

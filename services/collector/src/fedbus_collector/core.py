@@ -48,7 +48,8 @@ from fedbus_collector import keys
 from fedbus_collector.keys import RoundKey
 from fedbus_collector.rounds.ended import EndedRounds
 from fedbus_collector.rounds.progress import RoundProgress
-from fedbus_collector.rounds.round_collector import RoundCollector, RoundResources
+from fedbus_collector.rounds.round_collector import RoundCollector
+from fedbus_collector.rounds.round_components import RoundResources
 
 
 class CollectorCore(Core):
@@ -231,15 +232,15 @@ class CollectorCore(Core):
             yield from steps
         except FedbusError as error:
             yield from open_round.fail(str(error))
-        ended = open_round.ended
+        components, ended = open_round.components, open_round.ending.report
         if ended is not None and self._open.get(ended.job) is open_round:
             del self._open[ended.job]
-            if open_round.busy:
+            if components.busy:
                 self._closing[open_round.progress.key] = open_round
-            weights = open_round.inline_weights
+            weights = components.aggregate.inline_weights
             first = replace(ended, inline=weights) if weights else None
             yield self._report(open_round.controller, ended, first)
-            for report in self._ended.add(ended, undecided=open_round.undecided):
+            for report in self._ended.add(ended, undecided=open_round.ending.undecided):
                 yield Cancel(report)
 
     def _report(self, controller: str, ended: RoundEnded, first: RoundEnded | None = None) -> Ask:
@@ -252,10 +253,10 @@ class CollectorCore(Core):
         """Free the spools of a round that ended before its worker thread did."""
         ended = self._closing.get((key.job, key.task))
         if ended is not None:
-            ended.run_ended(key)
-            if not ended.busy:
+            ended.components.run_ended(key)
+            if not ended.components.busy:
                 del self._closing[key.job, key.task]
-                ended.close()
+                ended.ending.close()
 
     def _abandon(self, job: str, reason: str) -> Iterator[Action]:
         """Fail the open round of a job, and report no end of its rounds to a controller."""

@@ -26,7 +26,7 @@ from fedbus_collector.collector_parts import PartsFactory
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.encryption_key import CollectorKey
 from fedbus_collector.model_cache import ModelCache
-from fedbus_collector.rounds.round_collector import RoundResources
+from fedbus_collector.rounds.round_components import RoundResources
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.core import ControllerCore
 from fedbus_edge_agent.core import AgentCore

@@ -7,57 +7,24 @@ room for a spool, a damaged model spec) fails the round.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-from fedbus.blobs.spool import Spools
-from fedbus.core.actions import Action, Ask, Cancel, Note, WakeAt
+from fedbus.core.actions import Action, Ask, Note, WakeAt
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.messages import NoiseRecorded, NoiseRefused, Offer, RoundEnded, StepReply
+from fedbus.wire.messages import NoiseRecorded, NoiseRefused, Offer, StepReply
 from fedbus.wire.round_records import RoundRecord
 from fedbus_collector import keys
 from fedbus_collector.aggregation.aggregate import Aggregate
 from fedbus_collector.aggregation.tensor_runs import UpdateRuns
-from fedbus_collector.collector_parts import PartsFactory
-from fedbus_collector.encryption_key import CollectorKey
-from fedbus_collector.model_cache import ModelCache
-from fedbus_collector.noise_key_watch import NoiseKeyWatch
-from fedbus_collector.rounds.agent_identities import AgentIdentities
-from fedbus_collector.rounds.closing_stages import ClosingStage, ClosingStages
-from fedbus_collector.rounds.inputs import RoundInputs
-from fedbus_collector.rounds.masked_round_driver import (
-    AgreementOnSurvivors,
-    MaskedRoundDriver,
-    Unmasking,
-)
+from fedbus_collector.rounds.masked_round_driver import MaskedRoundDriver
 from fedbus_collector.rounds.progress import (
     CLOSING_PHASES,
     CloseDecision,
     RoundPhase,
     RoundProgress,
 )
-from fedbus_collector.rounds.round_aggregate import RoundAggregate
-from fedbus_collector.rounds.round_end import (
-    reason_of_failed_work,
-    receipts_of_commit,
-    receipts_of_failure,
-    report_of_end,
-)
-from fedbus_collector.rounds.round_parts import RoundParts
-from fedbus_collector.rounds.round_privacy import RoundPrivacy
-from fedbus_collector.rounds.updates import RoundUpdates
-
-
-@dataclass(frozen=True, slots=True)
-class RoundResources:
-    """Resources that all rounds share; `parts` makes the parts of a strategy."""
-
-    spools: Spools
-    cache: ModelCache
-    parts: PartsFactory
-    noise_key: NoiseKeyWatch = field(default_factory=NoiseKeyWatch)
-    encryption_key: CollectorKey = field(default_factory=CollectorKey)
-    identities: AgentIdentities = field(default_factory=AgentIdentities)
+from fedbus_collector.rounds.round_components import RoundComponents, RoundResources
+from fedbus_collector.rounds.round_end import RoundEnding, reason_of_failed_work
 
 
 class RoundCollector:
@@ -65,48 +32,19 @@ class RoundCollector:
 
     Attributes:
         controller: The node that the round's end is reported to.
-        ended: The report of the round's end; None while the round is open.
-        undecided: Whether only the repository knows which updates of the ended round count.
+        components: What receives, combines and protects the updates of this round.
+        ending: What ends the round; it has the report of the end.
     """
 
     def __init__(self, progress: RoundProgress, controller: str, resources: RoundResources) -> None:
         self.progress = progress
         self.controller = controller
-        self.ended: RoundEnded | None = None
-        self.undecided = False
-        masking = progress.request.strategy.masking
-        self._masking = (
-            None if masking is None else MaskedRoundDriver(progress, masking, resources.identities)
-        )
-        self._inputs = RoundInputs(progress.request, resources.spools, resources.cache)
         self._key = resources.encryption_key
-        self._updates = RoundUpdates(
-            progress, resources.spools, resources.encryption_key, self._masking
-        )
-        self._parts = RoundParts(progress, resources.parts)
-        self._aggregate = RoundAggregate(progress, resources.spools, resources.cache)
-        self._privacy = RoundPrivacy(progress, resources.noise_key)
-        self._closing = ClosingStages(progress, *self._closing_stages())
-
-    def _closing_stages(self) -> Iterator[ClosingStage]:
-        """Yield what must happen before the round's updates are combined."""
-        if self._masking is not None:
-            yield AgreementOnSurvivors(self._masking)
-        if self._privacy.terms is not None:
-            yield self._privacy
-        if self._masking is not None:
-            yield Unmasking(self._masking)
-
-    @property
-    def inline_weights(self) -> bytes | None:
-        """The committed version's weights if they are small; see `RoundAggregate`."""
-        return self._aggregate.inline_weights
-
-    @property
-    def busy(self) -> bool:
-        """Whether a worker thread makes parts for this round, or uses its spools."""
-        working = self._parts.making or self._updates.folding or self._aggregate.running
-        return working or self._privacy.reading or bool(self._inputs.checking)
+        self.components = components = RoundComponents(progress, resources)
+        self.ending = RoundEnding(progress, components)
+        self._masking, self._privacy = components.masking, components.privacy
+        self._inputs, self._updates = components.inputs, components.updates
+        self._parts, self._aggregate = components.parts, components.aggregate
 
     def begin(self, now: float) -> Iterator[Action]:
         """Set the deadline, and fetch the inputs of the round."""
@@ -148,7 +86,7 @@ class RoundCollector:
                 yield from self._close_if_due(now)
             case Woke(keys.StepDeadline()) if self._masking is not None:
                 for agents, reason in self._masking.late():
-                    if self.ended is None:
+                    if self.ending.report is None:
                         yield from self.refuse(agents, reason, now)
             case Woke(keys.RoundInputRetry()):
                 yield from self._fetch_inputs(now)
@@ -188,7 +126,7 @@ class RoundCollector:
             case RunFailed(keys.RoundRun() as run, error):
                 # The worker may have folded a part of an update: the total cannot be used.
                 yield Note("round_work_failed", {"work": run.work, "error": str(error)})
-                self.run_ended(run)
+                self.components.run_ended(run)
                 private = self.progress.hides_agents
                 yield from self.fail(reason_of_failed_work(run, error, private=private))
 
@@ -266,8 +204,8 @@ class RoundCollector:
 
     def _proceed(self, now: float) -> Iterator[Action]:
         """Go on with the closing stages, and after the last one with the aggregate."""
-        yield from self._closing.proceed(now)
-        if self._closing.done and self._parts.made is not None:
+        yield from self.components.closing.proceed(now)
+        if self.components.closing.done and self._parts.made is not None:
             self.progress.phase = RoundPhase.AGGREGATING
             parts = self._parts.made
             yield self._aggregate.start(parts, self._inputs, self._updates, self._privacy)
@@ -299,14 +237,11 @@ class RoundCollector:
 
         The version may be another collector's: the repository commits a round once.
         """
-        yield from receipts_of_commit(self.progress, record)
-        self._aggregate.keep(version, record)
-        yield Note("round_committed", self.progress.log_facts(version=version.version, at=now))
-        yield from self._end(version, "", record)
+        yield from self.ending.committed(version, record, now)
 
     def commit_refused(self, reason: str) -> Iterator[Action]:
         """End the round without a version, as the repository has decided."""
-        yield from self._fail(f"the repository refused the commit: {reason}", decided=True)
+        yield from self.ending.failed(f"the repository refused the commit: {reason}", decided=True)
 
     def fail(self, reason: str) -> Iterator[Action]:
         """End the round without a version.
@@ -316,50 +251,4 @@ class RoundCollector:
         """
         committing = self.progress.phase is RoundPhase.COMMITTING
         decided = not committing and not self.progress.agents_keep_arrays
-        yield from self._fail(reason, decided=decided)
-
-    def _fail(self, reason: str, *, decided: bool) -> Iterator[Action]:
-        self.undecided = not decided
-        if decided:
-            yield from receipts_of_failure(self.progress, reason)
-        yield Note("round_failed", self.progress.log_facts(reason=reason))
-        yield from self._end(None, reason, None)
-
-    def run_ended(self, key: keys.RoundKey) -> None:
-        """Note that a worker thread has ended, whether or not it succeeded."""
-        match key:
-            case keys.InputCheck(part=part):
-                self._inputs.checking.discard(part)
-            case keys.AggregateRun():
-                self._aggregate.running = False
-            case keys.PartsRun():
-                self._parts.making = False
-            case keys.NoiseKeyRead():
-                self._privacy.reading = False
-            case _:
-                self._updates.folding = False
-
-    def _end(
-        self, version: ModelRef | None, reason: str, record: RoundRecord | None
-    ) -> Iterator[Action]:
-        progress = self.progress
-        progress.phase = RoundPhase.ENDED
-        self.ended = report_of_end(progress, version, reason, record)
-        yield Cancel(keys.RoundDeadline(*progress.key))
-        yield Cancel(keys.LedgerRequest(*progress.key))
-        yield Cancel(keys.CommitRequest(*progress.key))
-        if self._masking is not None:
-            yield from self._masking.cancel()
-        yield from self._inputs.cancel()
-        yield from self._updates.cancel_fetches()
-        yield from self._aggregate.unserve()
-        if not self.busy:
-            self.close()
-
-    def close(self) -> None:
-        """Free all spools. While `busy`, the end of the worker thread must call this instead."""
-        failed = self.ended is not None and self.ended.version is None
-        self._inputs.close(keep=failed)  # the controller will plan the round again
-        self._updates.close()
-        self._aggregate.close()
-        self._privacy.close()
+        yield from self.ending.failed(reason, decided=decided)
