@@ -7,7 +7,6 @@ count.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
 
 from fedbus.core.actions import Action, Ask, Cancel, Send
 from fedbus.core.events import (
@@ -31,7 +30,6 @@ from fedbus.wire.messages import (
     Dismissed,
     JobStopped,
     LookedUp,
-    LookUp,
     NoiseRecorded,
     NoiseRefused,
     Offer,
@@ -169,7 +167,7 @@ class CollectorCore(Core):
         elif open_round is not None:
             yield from self._advance(open_round, open_round.offered(agent, answer, now))
         else:
-            yield from self._answer_late_offer(agent, answer)
+            yield self._ended.answer_late_offer(agent, answer, self._repository)
 
     def _on_masked(
         self, agent: str, message: StepReply | NodeIdentity, now: float
@@ -184,22 +182,6 @@ class CollectorCore(Core):
         for open_round in list(self._open.values()):
             steps = open_round.identity_announced(agent, now)
             yield from self._advance(open_round, steps)
-
-    def _answer_late_offer(self, agent: str, offer: Offer) -> Iterator[Action]:
-        """Send the receipt for an offer whose round is not open here."""
-        ended = self._ended.get(offer.job, offer.task)
-        if ended is None or self._ended.is_undecided(ended):
-            # The round may have ended before this process started, or before its commit was
-            # answered: ask the repository.
-            look_up = LookUp(job=offer.job, agent=agent, task=offer.task)
-            yield Ask(keys.UpdateLookup(offer.job, offer.task, agent), self._repository, look_up)
-            return
-        counted = ended.record is not None and any(
-            c.agent == agent and c.task == offer.task for c in ended.record.contributors
-        )
-        verdict: Literal["stored", "drop"] = "stored" if counted else "drop"
-        reason = "" if counted else f"round {offer.round} ended without this update"
-        yield Send(agent, Receipt(job=offer.job, task=offer.task, verdict=verdict, reason=reason))
 
     def _on_reply(self, message: object, now: float) -> Iterator[Action]:
         match message:

@@ -2,10 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Literal
 
-from fedbus.wire.messages import RoundEnded
+from fedbus.core.actions import Action, Ask, Send
+from fedbus.wire.messages import LookUp, Offer, Receipt, RoundEnded
 from fedbus.wire.round_records import Plan
-from fedbus_collector.keys import RoundEndReport
+from fedbus_collector.keys import RoundEndReport, UpdateLookup
 
 MAX_ENDED_ROUNDS = 256
 MAX_ENDED_UPDATES = 16_384
@@ -25,9 +27,23 @@ class EndedRounds:
         """Return how a round ended; None if it is not kept."""
         return self._rounds.get((job, task))
 
-    def is_undecided(self, ended: RoundEnded) -> bool:
-        """Return whether a round ended before the repository answered its commit."""
-        return (ended.job, ended.task) in self._undecided
+    def answer_late_offer(self, agent: str, offer: Offer, repository: str) -> Action:
+        """Send the receipt for an offer whose round is not open, or ask the repository for it.
+
+        The repository is asked if the round may have ended before this process started, or before
+        its commit was answered.
+        """
+        job, task = offer.job, offer.task
+        ended = self._rounds.get((job, task))
+        if ended is None or (job, task) in self._undecided:
+            look_up = LookUp(job=job, agent=agent, task=task)
+            return Ask(UpdateLookup(job, task, agent), repository, look_up)
+        counted = ended.record is not None and any(
+            each.agent == agent and each.task == task for each in ended.record.contributors
+        )
+        verdict: Literal["stored", "drop"] = "stored" if counted else "drop"
+        reason = "" if counted else f"round {offer.round} ended without this update"
+        return Send(agent, Receipt(job=job, task=task, verdict=verdict, reason=reason))
 
     def add(self, ended: RoundEnded, *, undecided: bool) -> Iterator[RoundEndReport]:
         """Keep a round; yield the open reports of the rounds that are discarded for it."""
