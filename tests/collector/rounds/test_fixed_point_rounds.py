@@ -6,6 +6,7 @@ import pytest
 
 from fedbus.wire.encryption import EncryptionTerms, FixedPoint, Ranges
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
+from fedbus_collector.rounds.offer_rules import refusal_reason
 from fedbus_collector.rounds.progress import RoundProgress
 from fedbus_collector.rounds.round_record import record_of
 from tests.collector.harness import A, B, blob, mean, offer, order
@@ -43,13 +44,13 @@ def test_an_offer_says_no_more_than_the_plan_allows(
 ) -> None:
     """The collector cannot read the update, so its weight is checked before it is added."""
     offered = offer(UPDATE, examples, ranges=ranges, metrics={})
-    assert round_of().refusal_reason(A, offered) == reason
+    assert refusal_reason(round_of(), A, offered) == reason
 
 
 def test_an_offer_needs_no_ranges_if_they_do_not_adapt() -> None:
     """Then an agent states none."""
     offered = offer(UPDATE, 20, metrics={})
-    assert round_of(adaptive=False).refusal_reason(A, offered) is None
+    assert refusal_reason(round_of(adaptive=False), A, offered) is None
 
 
 @pytest.mark.parametrize(("adaptive", "expected"), [(True, (-2, 2)), (False, (0, 0))])

@@ -18,6 +18,7 @@ from fedbus.wire.energy import EnergyUsed
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import StepLimit, TrainingFacts
 from fedbus_collector.aggregation.combined_blocks import UsedCoefficients
+from fedbus_collector.rounds.offer_rules import refusal_reason
 from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
 from fedbus_collector.rounds.round_record import record_of
 from tests.collector.harness import A, B, C, blob, mean, offer, order
@@ -56,7 +57,7 @@ def test_an_offer_that_cannot_count_has_a_refusal_reason(
     """Whatever its update contains."""
     round_ = round_of()
     round_.refuse(B, "lost")
-    assert round_.refusal_reason(agent, offer(UPDATE, **changes)) == reason
+    assert refusal_reason(round_, agent, offer(UPDATE, **changes)) == reason
 
 
 @pytest.mark.parametrize(
@@ -77,13 +78,13 @@ def test_more_steps_than_possible_are_refused(
     limit = StepLimit(epochs=4, batch_size=32, steps_per_epoch=steps_per_epoch)
     round_ = RoundProgress(replace(order(), step_limit=limit), opened=0.0)
     facts = TrainingFacts(steps=steps)
-    assert round_.refusal_reason(A, offer(UPDATE, 313, facts=facts)) == reason
+    assert refusal_reason(round_, A, offer(UPDATE, 313, facts=facts)) == reason
 
 
 def test_a_controller_that_knows_no_limit_sets_none() -> None:
     """An older one sends no `step_limit`."""
     facts = TrainingFacts(steps=10**9)
-    assert round_of().refusal_reason(A, offer(UPDATE, facts=facts)) is None
+    assert refusal_reason(round_of(), A, offer(UPDATE, facts=facts)) is None
 
 
 @given(
@@ -107,7 +108,7 @@ def test_after_the_deadline_offers_are_refused() -> None:
     """Updates that arrived before still count."""
     round_ = round_of()
     round_.deadline_passed = True
-    assert round_.refusal_reason(A, offer(UPDATE)) == "the offer came after the deadline"
+    assert refusal_reason(round_, A, offer(UPDATE)) == "the offer came after the deadline"
 
 
 def test_an_update_that_has_arrived_cannot_be_refused() -> None:
@@ -256,7 +257,7 @@ def test_an_update_whose_figures_cannot_be_true_does_not_count(
 ) -> None:
     """An agent that measures wrongly may train wrongly; a sum of shares is cut to 1."""
     round_ = round_of()
-    assert round_.refusal_reason(A, replace(offer(blob(1.0)), metrics=metrics)) == reason
+    assert refusal_reason(round_, A, replace(offer(blob(1.0)), metrics=metrics)) == reason
 
 
 def test_a_mean_of_shares_is_a_share() -> None:

@@ -10,11 +10,10 @@ from fedbus.compression import loses_numbers
 from fedbus.core.actions import Action, Ask, Send
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.plugins import UpdateFacts
-from fedbus.training.options import impossible_metric
 from fedbus.wire.encryption import Ranges
 from fedbus.wire.messages import LookUp, Offer, OpenRound, Receipt
 from fedbus.wire.round_records import Contributor, Plan
-from fedbus.wire.strategies import FactName, hides_agents
+from fedbus.wire.strategies import hides_agents
 from fedbus_collector.aggregation.next_ranges import next_ranges
 from fedbus_collector.keys import UpdateLookup
 
@@ -22,11 +21,6 @@ MAX_REFUSAL_CHARACTERS = 300
 """Length of each reason in a round's record, which may hold one for every agent of the cohort."""
 SHOWN_REASONS = 3
 """Number of distinct refusal reasons in a message, the most frequent first."""
-_FACT_MISSING: Final[Mapping[FactName, str]] = {
-    "steps": "steps are missing: the strategy {} needs them",
-    "base_loss": "base_loss is missing: the strategy {} needs it",
-    "norm_bit": "norm_bit is missing: the strategy {} needs it",
-}
 
 
 class RoundPhase(StrEnum):
@@ -139,46 +133,6 @@ class RoundProgress:
             base_loss=offer.facts.base_loss if "base_loss" in wanted else None,
             norm_bit=offer.facts.norm_bit if "norm_bit" in wanted else None,
         )
-
-    def refusal_reason(self, agent: str, offer: Offer) -> str | None:
-        """Return why an offer cannot count, whatever its update contains; None if it may."""
-        if agent not in self.plan.cohort:
-            return "not in this round's cohort"
-        if agent in self.refused:
-            return self.refused[agent]
-        if self.deadline_passed:
-            return "the offer came after the deadline"
-        if offer.base != self.plan.base.version:
-            return f"trained from version {offer.base}, not {self.plan.base.version}"
-        if offer.round != self.plan.round:
-            return f"for round {offer.round}, not {self.plan.round}"
-        wrong_fact = self._missing_fact(offer) or self._too_many_steps(offer)
-        wrong_number = wrong_fact or self._wrong_fixed_point(offer)
-        return wrong_number or impossible_metric(offer.metrics) or None
-
-    def _missing_fact(self, offer: Offer) -> str | None:
-        strategy = self.request.strategy
-        for fact in strategy.facts:
-            if getattr(offer.facts, fact) is None:
-                return _FACT_MISSING[fact].format(strategy.id)
-        return None
-
-    def _too_many_steps(self, offer: Offer) -> str | None:
-        limit, steps = self.request.step_limit, offer.facts.steps
-        if limit is None or steps is None or steps <= (most := limit.most(offer.examples)):
-            return None
-        return f"claims {steps} steps; {most} are possible with {offer.examples} examples"
-
-    def _wrong_fixed_point(self, offer: Offer) -> str | None:
-        """Return why an update of fixed-point numbers weighs too much, or states no ranges."""
-        fixed_point, plan = self.request.strategy.fixed_point, self.plan
-        if fixed_point is None:
-            return None
-        if offer.examples > plan.max_examples:
-            return f"claims {offer.examples} examples; {plan.max_examples} count in this round"
-        if fixed_point.adaptive and len(offer.ranges) != len(plan.ranges):
-            return f"states {len(offer.ranges)} ranges; the plan has {len(plan.ranges)}"
-        return None
 
     def refuse(self, agent: str, reason: str) -> bool:
         """Exclude an agent; False if it is not in the cohort, or its update has arrived."""

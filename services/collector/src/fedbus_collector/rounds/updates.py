@@ -27,6 +27,7 @@ from fedbus_collector.collector_parts import StrategyParts
 from fedbus_collector.encryption_key import CollectorKey
 from fedbus_collector.rounds.encrypted_plan import planned_update
 from fedbus_collector.rounds.masked_round_driver import MaskedRoundDriver
+from fedbus_collector.rounds.offer_rules import refusal_reason
 from fedbus_collector.rounds.progress import RoundProgress
 
 BRIEF_RUN_BYTES = 128 * 1024
@@ -102,7 +103,7 @@ class RoundUpdates:
 
     def offered(self, agent: str, offer: Offer) -> Iterator[Action]:
         """Receive an offered update, or refuse it with a reason."""
-        if reason := self._progress.refusal_reason(agent, offer):
+        if reason := refusal_reason(self._progress, agent, offer):
             yield from self._refuse_offer(agent, reason)
         else:
             # Only the first offer may contain the update.
