@@ -1,8 +1,8 @@
 """Shell of a node: performs its effects on a real broker, with threads and a clock."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fedbus.core import clock
@@ -10,21 +10,12 @@ from fedbus.core.actions import Deliver, Note, Quit
 from fedbus.core.keys import Key
 from fedbus.errors import FedbusError
 from fedbus.mqtt.bus import Bus, Packet
-from fedbus.runtime.chunk_queue import ChunkQueue
-from fedbus.runtime.effects import (
-    Acknowledge,
-    Effect,
-    Misread,
-    Publish,
-    PublishChunk,
-    StartRun,
-    Subscribe,
-    Unsubscribe,
-)
+from fedbus.runtime.effects import Effect, Misread, PublishChunk, StartRun
 from fedbus.runtime.loopback import LoopbackProbe
 from fedbus.runtime.loopback_check import LoopbackCheck
 from fedbus.runtime.node import Node
 from fedbus.runtime.run_threads import RunThreads
+from fedbus.runtime.send_queue import SendQueue
 from fedbus.runtime.small_structlog import structlog
 
 if TYPE_CHECKING:
@@ -32,9 +23,6 @@ if TYPE_CHECKING:
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
-TOGETHER_BYTES = 128 * 1024
-MAX_TOGETHER = 64
-"""Publications that wait are sent together, up to this many, or the first beyond these bytes."""
 LAST_PACKETS_SECONDS = 2.0
 """Time that a stopping process waits for its last packets to be sent."""
 
@@ -64,28 +52,25 @@ class Shell:
         )
         self.traffic = {"received": (0, 0), "sent": (0, 0)}
         self._threads = RunThreads(threads, self._ran)
-        self._control: deque[Publish | Acknowledge | Subscribe | Unsubscribe] = deque()
+        self._queue = SendQueue(
+            self._threads.read, self._chunk_unreadable, partial(self._count, "sent")
+        )
         self._brief: list[StartRun] = []
         self._reading = False
         self._answering = False
-        self._writes = False
-        self._work = asyncio.Event()
-        self._bulk = self._new_queue()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def serve(self, bus: Bus) -> None:
         """Run the node on one connection until it breaks (BusError) or the task is cancelled."""
-        self._control.clear()
-        self._writes = True
-        self._bulk = self._new_queue()
+        self._queue.restart()
         self.connected = True
         try:
             self.node.connected(clock.monotonic(), bus.lacks)
             self._perform()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(bus), name="read")
-                tasks.create_task(self._write(bus, tasks), name="write")
+                tasks.create_task(self._queue.send_all(bus, tasks), name="write")
                 if self._check is not None:
                     tasks.create_task(self._check.run(bus), name="self_check")
         finally:
@@ -102,7 +87,7 @@ class Shell:
         self._perform()
         try:
             async with asyncio.timeout(LAST_PACKETS_SECONDS):
-                while self.connected and self._control:  # noqa: ASYNC110 - for 2 s, once
+                while self.connected and self._queue.waits:  # noqa: ASYNC110 - for 2 s, once
                     await asyncio.sleep(0.005)
         except TimeoutError:
             self._log.warning("last_packets_not_sent")
@@ -136,7 +121,7 @@ class Shell:
                 self._perform_and_run_brief()
             finally:
                 self._answering = False
-            self._send_now(bus)
+            self._queue.send_now(bus)
 
     def _perform_and_run_brief(self) -> None:
         self._reading = True
@@ -146,70 +131,10 @@ class Shell:
             self._reading = False
         self._run_brief()
 
-    def _send_now(self, bus: Bus) -> None:
-        """Send the publications that are first in the queue, if the other task sends nothing."""
-        if not self._writes and self._control:
-            packets = self._publications()
-            if packets and bus.publish_now(*packets):
-                self._count("sent", packets)
-                for _ in packets:
-                    self._control.popleft()
-        if self._control:
-            self._work.set()
-
-    async def _write(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
-        while True:
-            if self._control:
-                await self._send_control(bus, tasks)
-            elif (packet := self._bulk.take()) is not None:
-                await bus.publish(packet)
-                self._count("sent", (packet,))
-            else:
-                self._writes = False
-                self._work.clear()
-                await self._work.wait()
-                self._writes = True
-
-    def _new_queue(self) -> ChunkQueue:
-        return ChunkQueue(self._threads.read, self._work.set, self._chunk_unreadable)
-
     def _chunk_unreadable(self, chunk: PublishChunk, error: Exception) -> None:
         # The receiver requests the chunk again; a bad sector must not end the service.
         self.counts["chunk_unreadable"] = self.counts.get("chunk_unreadable", 0) + 1
         self._log.warning("chunk_unreadable", topic=chunk.topic, reason=str(error))
-
-    async def _send_control(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
-        """Send what is first in the queue, publications that follow each other together."""
-        done = 1
-        match self._control[0]:
-            case Publish():
-                packets = self._publications()
-                await bus.publish(*packets)
-                self._count("sent", packets)
-                done = len(packets)
-            case Acknowledge(receipt):
-                await bus.acknowledge(receipt)
-            case Subscribe(topic):
-                # A broker handles a client's packets in order, so later packets need not wait for
-                # the answer, only be written after this one: one turn of the event loop suffices.
-                tasks.create_task(bus.subscribe(topic), name="subscribe")
-                await asyncio.sleep(0)
-            case Unsubscribe(topic):
-                tasks.create_task(bus.unsubscribe(topic), name="unsubscribe")
-                await asyncio.sleep(0)
-        for _ in range(done):
-            self._control.popleft()
-
-    def _publications(self) -> list[Packet]:
-        packets, size = list[Packet](), 0
-        for effect in self._control:
-            if not isinstance(effect, Publish):
-                break
-            if size > TOGETHER_BYTES or len(packets) == MAX_TOGETHER:
-                break
-            packets.append(effect.packet)
-            size += len(effect.packet.payload)
-        return packets
 
     def _count(self, direction: str, packets: Sequence[Packet]) -> None:
         count, size = self.traffic[direction]
@@ -219,8 +144,8 @@ class Shell:
     def _perform(self) -> None:
         for effect in self.node.take_effects():
             self._perform_one(effect)
-        if self._control and not self._answering:
-            self._work.set()
+        if not self._answering:
+            self._queue.wake()
         self._schedule()
 
     def _perform_one(self, effect: Effect) -> None:
@@ -243,14 +168,10 @@ class Shell:
             case Misread(topic, reason):
                 self.counts["message_misread"] = self.counts.get("message_misread", 0) + 1
                 self._log.warning("message_misread", topic=topic, reason=reason)
-            case PublishChunk():
-                if self.connected:
-                    self._bulk.put(effect)
-                    self._work.set()
             case _:
                 # Nothing is queued while disconnected: the next connect repeats every ask.
                 if self.connected:
-                    self._control.append(effect)
+                    self._queue.put(effect)
 
     def _deliver(self, to: Callable[[Any], None], result: object) -> None:
         try:
