@@ -57,8 +57,8 @@ from fedbus.core.timers import Timers
 from fedbus.errors import WireError
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Acknowledge, Effect, Misread, Publish, StartRun
-from fedbus.runtime.followed_topics import FollowedTopics
 from fedbus.runtime.identity import Identity
+from fedbus.runtime.node_subscriptions import NodeSubscriptions
 from fedbus.runtime.node_transfers import (
     NodeTransfers,
     OpenedBlob,
@@ -104,26 +104,17 @@ class Node:
         self._transfers = NodeTransfers(identity, rng.randint(1, MAX_SERIAL), stored)
         self._presence = Presence(identity, core, vitals)
         self._effects: list[Effect] = []
-        self._followed = FollowedTopics(identity.root)
+        self._subscriptions = NodeSubscriptions(identity, core.listens)
         self._connections = 0
         self.conflict = self._presence.conflict
 
     def subscriptions(self) -> list[str]:
         """Return the topics to subscribe to on every connect, before `connected`."""
-        root, name = self.identity.root, self.identity.name
-        listens = [topic for topic in self._core.listens if not topic.kept]
-        wanted = [topic_names.wildcard(root, topic) for topic in listens]
-        if topics.NODE_STATE not in listens:
-            wanted.append(topic_names.address(root, topics.NODE_STATE, node=name))
-        # Replicas of the inference service share its requests: each goes to one of them.
-        shared = topic_names.wildcard(root, topics.INFERENCE)
-        listened = [f"$share/inference/{topic}" if topic == shared else topic for topic in wanted]
-        return [f"{root}/link/+/{name}/+", *listened, *self._followed.names]
+        return self._subscriptions.names
 
     def kept_subscriptions(self) -> list[str]:
         """Return the topics whose messages the broker keeps while this node is disconnected."""
-        root = self.identity.root
-        return [topic_names.wildcard(root, topic) for topic in self._core.listens if topic.kept]
+        return self._subscriptions.kept
 
     def will_packet(self) -> Packet:
         """Return the last will: the state that the broker publishes when the connection breaks."""
@@ -271,7 +262,7 @@ class Node:
                 brief, apart = action.brief, action.apart
                 self._effects.append(StartRun(action.key, action.call, brief, apart=apart))
             case Follow() | Unfollow():
-                self._effects.extend(self._followed.perform(action))
+                self._effects.extend(self._subscriptions.perform(action))
             case Introduce() | Trouble() | AnnounceNoiseKey() | AnnounceEncryptionKey():
                 self._effects.extend(self._presence.perform(action))
             case Note() | Quit() | Deliver():
