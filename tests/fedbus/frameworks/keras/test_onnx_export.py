@@ -14,7 +14,8 @@ from fedbus.frameworks import onnx_file
 from fedbus.frameworks.keras.architectures import build
 from fedbus.frameworks.keras.layers import ACTIVATIONS, KINDS
 from fedbus.frameworks.keras.onnx_activations import ACTIVATIONS as WRITTEN_ACTIVATIONS
-from fedbus.frameworks.keras.onnx_export import WRITERS, onnx_of
+from fedbus.frameworks.keras.onnx_export import onnx_of
+from fedbus.frameworks.keras.onnx_layers import WRITERS
 from fedbus.frameworks.keras.onnx_recurrent import RECURRENT
 from fedbus.frameworks.keras.tensors import set_weights, weights_of
 from fedbus.model.layout import Array
