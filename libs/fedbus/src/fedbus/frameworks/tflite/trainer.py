@@ -34,7 +34,6 @@ from fedbus.data import Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.outputs import OutputActivation
 from fedbus.frameworks.stateful import StatefulTrainer
-from fedbus.frameworks.tflite.batch_metrics import binary_metrics, class_metrics, squared_error
 from fedbus.frameworks.tflite.calls import (
     read_weights,
     run,
@@ -43,27 +42,20 @@ from fedbus.frameworks.tflite.calls import (
     typed_rows,
 )
 from fedbus.frameworks.tflite.file import Signature, open_architecture
+from fedbus.frameworks.tflite.file_loss import FileLoss
 from fedbus.frameworks.tflite.optimizer_state import has_state, restore_state, state_arrays
 from fedbus.frameworks.tflite.signatures import PROXIMAL, SET_TERMS, TERM_STEPS
 from fedbus.model.layout import Array, Layout, Weights
-from fedbus.text import listed
-from fedbus.training.labels import (
-    check_binary_targets,
-    class_targets,
-    sample_classes,
-    single_output_hint,
-)
+from fedbus.training.labels import sample_classes
 from fedbus.training.local_terms import LocalTerms
 from fedbus.training.options import check_supported
-from fedbus.training.params import CROSS_ENTROPY, Architecture, TrainingParams, Update
+from fedbus.training.params import Architecture, TrainingParams, Update
 from fedbus.training.running_metrics import RunningMetrics
 
 PREDICTED_BYTES = 256 * 2**20
 """Memory of the file's tensors for the rows that are predicted at once."""
 _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 """Inputs of `train_adam` next to the learning rate, with the defaults of Keras."""
-_SQUARED = frozenset({"mean_squared_error", "mse"})
-_BINARY = frozenset({"binary_crossentropy"})
 _SEEDS = 1021
 _DRAWS = 2
 """Part of the seed for sampled classes, so that they differ from other uses of a task's seed."""
@@ -95,20 +87,13 @@ class TfliteTrainer(StatefulTrainer):
         self._set_state = signatures.get("set_state")
         self._inputs = self._train.get_input_details()
         self._layout = Layout.of(read_weights(self._get))
-        counts_correct = "correct" in self._train.get_output_details()
-        self._by_class = counts_correct and np.dtype(self._inputs["y"]["dtype"]).kind in "iu"
-        self._binary = counts_correct and not self._by_class
-        answered = self._infer.get_output_details()
-        self._scores = "probabilities" in answered
+        self._loss = FileLoss(self._train, self._infer)
         self._is_steady = facts.signatures["infer"].is_steady
-        self._classes = int(answered["outputs"]["shape"][-1])
 
     @property
     def output_activation(self) -> OutputActivation:
         """The last operation of the file's `infer`."""
-        if self._scores or not (self._by_class or self._binary):
-            return "scores"
-        return "softmax" if self._by_class else "sigmoid"
+        return self._loss.output_activation
 
     @property
     def is_steady(self) -> bool:
@@ -118,9 +103,7 @@ class TfliteTrainer(StatefulTrainer):
     @property
     def declared_loss(self) -> str:
         """The loss of the file's training step."""
-        if self._by_class:
-            return "categorical_crossentropy"
-        return "binary_crossentropy" if self._binary else "mean_squared_error"
+        return self._loss.declared
 
     def initial(self) -> Weights:
         """Return the weights that the file was exported with."""
@@ -167,8 +150,8 @@ class TfliteTrainer(StatefulTrainer):
         running = RunningMetrics()
         rng = np.random.default_rng((params.seed, _DRAWS))
         for x, y in data.steps(params):
-            target = self._target(x, y)
-            if self._by_class:  # the file's step takes class numbers only
+            target = self._loss.target(x, y)
+            if self._loss.by_class:  # the file's step takes class numbers only
                 target = sample_classes(target, rng)
             batch = {
                 "x": typed_rows("x", self._inputs["x"], x),
@@ -180,18 +163,19 @@ class TfliteTrainer(StatefulTrainer):
         if params.keep_optimizer_state:
             state = state_arrays(self._get_state, params)  # the next weights clear it in the file
             self._offer_state(lambda: state)
-        return Update(read_weights(self._get), data.examples, self._metrics(running))
+        return Update(read_weights(self._get), data.examples, self._loss.metrics(running))
 
     def evaluate(
         self, weights: Weights, data: Dataset, params: TrainingParams
     ) -> Mapping[str, float]:
         """Measure the mean `loss` of weights, and of classes the `accuracy`, 0 to 1."""
-        self._check_loss(params)
+        self._loss.check(params)
         self.load(weights)
         running = RunningMetrics()
         for x, y in data.batches():
-            running.add(**self._measure(x, self._target(x, y)), examples=len(y))
-        return self._metrics(running)
+            target = self._loss.target(x, y)
+            running.add(**self._loss.measure(self._answer(x), target), examples=len(y))
+        return self._loss.metrics(running)
 
     def predict(self, inputs: Array) -> Array | Mapping[str, Array]:
         """Return the `outputs` of the file's `infer`, or all outputs by name if it has others.
@@ -213,28 +197,11 @@ class TfliteTrainer(StatefulTrainer):
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _measure(self, x: Array, target: Array) -> dict[str, float]:
-        """Compute the mean loss of one batch, and its number of correct rows."""
-        found = self._answer(x)
-        outputs = found["probabilities" if self._scores else "outputs"]
-        if self._by_class:
-            return class_metrics(outputs, target)
-        return (binary_metrics if self._binary else squared_error)(outputs, target)
-
-    def _check_loss(self, params: TrainingParams) -> None:
-        losses = _BINARY if self._binary else CROSS_ENTROPY if self._by_class else _SQUARED
-        if params.loss not in losses:
-            raise TrainingError(
-                f"this .tflite file has no loss {params.loss!r}; it has {listed(losses)}"
-            )
-        if self._by_class and self._classes == 1:
-            raise TrainingError(single_output_hint(params.loss))
-
     def _step(
         self, params: TrainingParams, terms: LocalTerms
     ) -> tuple[Signature, dict[str, Array | np.float32]]:
         """Return the signature of the training step, and its inputs next to the rows."""
-        self._check_loss(params)
+        self._loss.check(params)
         fixed: dict[str, Array | np.float32] = {"learning_rate": np.float32(params.learning_rate)}
         if "seed" in self._inputs:
             fixed["seed"] = np.float32(params.seed % _SEEDS)
@@ -255,18 +222,3 @@ class TfliteTrainer(StatefulTrainer):
 
     def _signature(self, step: str, terms: LocalTerms) -> Signature:
         return self._signatures[step if terms.empty else TERM_STEPS[step]]
-
-    def _target(self, x: Array, y: Array) -> Array:
-        """Convert labels to class numbers, class probabilities, or the shape of the outputs."""
-        if self._by_class:
-            return class_targets(y, (len(x),), self._classes)
-        if self._binary:
-            check_binary_targets(y, "binary_crossentropy")
-        return typed_rows(
-            "y", self._inputs["y"], y[:, None] if y.shape == (len(x),) and self._classes == 1 else y
-        )
-
-    def _metrics(self, running: RunningMetrics) -> dict[str, float]:
-        metrics = running.metrics()
-        counts_correct = self._by_class or self._binary
-        return metrics if counts_correct else {"loss": metrics["loss"]}
