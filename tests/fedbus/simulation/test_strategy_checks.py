@@ -10,7 +10,7 @@ import pytest
 
 from fedbus.core.blob_io import BlobSource
 from fedbus.jobs import StrategyConfig
-from fedbus.jobs.schema import ChoiceConfig
+from fedbus.jobs.plugin_options import ChoiceConfig
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout, Tensor
 from fedbus.model.sections import state_layout, update_layout

@@ -83,9 +83,10 @@ NOT_A_FLAG = BeforeValidator(_no_flag)
 Whole = Annotated[int, NOT_A_FLAG]
 Real = Annotated[float, NOT_A_FLAG]
 Pair = tuple[Real, Real]
+Name = Annotated[str, Field(pattern=f"^{IDENT}$")]
 Label = Annotated[str, Field(max_length=MAX_WORD_CHARACTERS)]
 Parameters = Annotated[
-    dict[Annotated[str, Field(pattern=f"^{IDENT}$")], Annotated[Any, AfterValidator(_argument)]],
+    dict[Name, Annotated[Any, AfterValidator(_argument)]],
     Field(max_length=64),
     BeforeValidator(_no_null),
 ]

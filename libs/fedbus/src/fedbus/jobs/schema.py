@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from fedbus.jobs.compression_options import StepConfig, Steps
-from fedbus.jobs.field_types import NOT_A_FLAG, JobFileObject, Label, Parameters, Real, Word
+from fedbus.jobs.field_types import NOT_A_FLAG, JobFileObject, Label, Name, Real, Word
 from fedbus.jobs.mechanism_cohort import with_cohort
 from fedbus.jobs.options import (
     OptimizerConfig,
@@ -19,11 +19,16 @@ from fedbus.jobs.options import (
     SingleSchedulerConfig,
     WarmupConfig,
 )
+from fedbus.jobs.plugin_options import (
+    ChoiceConfig,
+    Plugins,
+    StrategyConfig,
+    choice_of_text,
+)
 from fedbus.jobs.privacy_choice import MECHANISM_OPTIONS, Accounting, PrivacyMechanisms
 from fedbus.jobs.protection_options import Homomorphic, SecureAggregation
-from fedbus.limits import MAX_COHORT_AGENTS, MAX_TRANSFORMS
+from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.number_text import format_against
-from fedbus.scalars import IDENT
 from fedbus.training.options import LOWER_IS_BETTER, TRAINING_PREFIX, impossible_metric
 from fedbus.wire.identifiers import BASE
 
@@ -32,7 +37,6 @@ def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Name = Annotated[str, Field(pattern=f"^{IDENT}$")]
 Id = Annotated[Name, BeforeValidator(_number_as_text)]
 
 
@@ -79,69 +83,6 @@ class RoundSettings(JobFileObject):
         default="full",
         description="`mixed` computes in bfloat16 on a GPU that supports it; other devices, and "
         "tflite, use full precision.",
-    )
-
-
-def _choice_of_text(value: object) -> object:
-    """Read a bare text as the id of a plug-in without parameters."""
-    return {"id": value} if isinstance(value, str) else value
-
-
-class ChoiceConfig(JobFileObject):
-    """A plug-in, chosen by its id; a bare text is the same without parameters."""
-
-    id: Name = Field(description="The plug-in.")
-    parameters: Parameters = Field(
-        default={}, description="Its arguments: numbers, text, flags, lists of numbers."
-    )
-
-
-Choice = Annotated[ChoiceConfig, BeforeValidator(_choice_of_text)]
-
-
-class StrategyConfig(JobFileObject):
-    """How updates become the next version; a bare text is the `id`. Specific to fedbus."""
-
-    id: Name = Field(default="fedavg", description="A strategy, or an aggregator alone.")
-    parameters: Parameters = Field(
-        default={}, description="Arguments of the strategy's parts, by name."
-    )
-    aggregator: Choice | None = Field(
-        default=None, description="Replaces the aggregator of the strategy."
-    )
-    server_optimizer: Choice | None = Field(
-        default=None, description="Replaces the server optimizer of the strategy."
-    )
-    objective: Choice | None = Field(
-        default=None, description="Replaces what the strategy adds to the loss of agents."
-    )
-    update_transforms: Annotated[tuple[Choice, ...], Field(max_length=MAX_TRANSFORMS)] = Field(
-        default=(), description="Changes of updates, in this order."
-    )
-    population: Annotated[int, Field(ge=1, le=2**31), NOT_A_FLAG] | None = Field(
-        default=None,
-        description="Number of agents that may take part in the job; FedDyn, SCAFFOLD and Poisson "
-        "sampling need it.",
-    )
-    continue_state: bool = Field(
-        default=False,
-        description="Whether the job continues the strategy's state of the latest version, which "
-        "a job with the same strategy and parameters made.",
-    )
-
-
-class Plugins(JobFileObject):
-    """Plug-ins chosen by name; the node that uses one must allow it. Specific to fedbus."""
-
-    selector: Name = "uniform"
-    trainer: Name | None = Field(default=None, description="The agent's choice if left out.")
-    loader: Name | None = Field(
-        default=None,
-        description="The loader of an agent's data; the agent's choice if left out.",
-    )
-    transforms: Annotated[tuple[Choice, ...], Field(max_length=MAX_TRANSFORMS)] = Field(
-        default=(),
-        description="Transforms of rows after the agent's own pipeline, in this order.",
     )
 
 
@@ -201,7 +142,7 @@ class JobFile(JobFileObject):
     stopping_flag: bool | None = Field(
         default=None, description="false: stopping_target does not end the job."
     )
-    strategy: Annotated[StrategyConfig, BeforeValidator(_choice_of_text)] = StrategyConfig()
+    strategy: Annotated[StrategyConfig, BeforeValidator(choice_of_text)] = StrategyConfig()
     transmitter: Steps = Field(
         default=(),
         description="Steps that make each update smaller, in this order; nothing if left out.",

@@ -9,8 +9,9 @@ from fedbus.jobs.options import (
     SingleSchedulerConfig,
     WarmupConfig,
 )
+from fedbus.jobs.plugin_options import ChoiceConfig, Plugins
 from fedbus.jobs.privacy_options import DpSgd
-from fedbus.jobs.schema import ChoiceConfig, JobFile, Plugins, RoundSettings, TrainingConfig
+from fedbus.jobs.schema import JobFile, RoundSettings, TrainingConfig
 from fedbus.training.options import REGRESSIONS
 from fedbus.training.params import (
     Argument,

@@ -7,8 +7,8 @@ from typing import Any, Final
 from fedbus.errors import PluginError, SettingsError
 from fedbus.jobs import JobFault, JobFile, StrategyConfig, choice_of, training_params_of
 from fedbus.jobs.foreign_keys import ROUND_WORDS
+from fedbus.jobs.plugin_options import ChoiceConfig
 from fedbus.jobs.privacy_choice import MECHANISMS
-from fedbus.jobs.schema import ChoiceConfig
 from fedbus.plugins import Preset
 from fedbus.plugins.isolation import CallTimeoutError
 from fedbus.strategies.catalog import strategies_taking
