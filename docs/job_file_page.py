@@ -22,7 +22,7 @@ from fedbus.jobs.options import OptimizerConfig, SingleSchedulerConfig
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS
 from fedbus.strategies.catalog import PART_GROUPS, shipped_parts, shipped_strategies
 from fedbus.strategies.factory_parameters import FactoryParameter
-from fedbus.strategies.resolution import SYNONYMS
+from fedbus.strategies.parameter_names import SYNONYMS
 from fedbus.training.options import FRAMEWORKS, ArgumentDomains
 from fedbus.training.options.torch_options import BY_STEP, LAMBDAS
 

@@ -18,7 +18,7 @@ from fedbus.plugins.signature_text import (
     read_docstring,
     type_words,
 )
-from fedbus.strategies.resolution import other_names
+from fedbus.strategies.parameter_names import other_names
 from fedbus.training.params import PluginChoice
 
 PAGE = Path(__file__).parent / "strategies.md"

@@ -12,7 +12,7 @@ from fedbus.plugins.inspection import FUNCTIONS
 from fedbus.plugins.signature_text import parameter_meanings, summary, type_words
 from fedbus.strategies.catalog import parts_of
 from fedbus.strategies.factory_parameters import FactoryParameter, parameters_of
-from fedbus.strategies.resolution import other_names
+from fedbus.strategies.parameter_names import other_names
 
 _CALLED_WITH: Final[Mapping[Group, tuple[str, ...]]] = {
     **FUNCTIONS,
