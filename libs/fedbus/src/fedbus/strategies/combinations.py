@@ -14,18 +14,15 @@ from fedbus.strategies.privacy_rules import privacy_rule_faults
 from fedbus.strategies.protection_rules import protection_rule_faults
 from fedbus.strategies.protection_terms import EncryptionKeyFacts
 from fedbus.strategies.resolution import ResolvedStrategy, resolve_with_parts, trained_with
+from fedbus.strategies.sgd_rules import sgd_rule_faults
 from fedbus.text import counted, listed
 from fedbus.training.params import PluginChoice
-from fedbus.wire.job_faults import show
 from fedbus.wire.strategies import Strategy
 
 Rule = Callable[[JobFile, ResolvedStrategy], Iterator[JobFault]]
 
-_HARMLESS: Final = frozenset({"foreach", "jit_compile", "name"})
-"""Arguments of optimizers that change how a step is computed, and not the step."""
 HALVES: Final = ("feddyn", "scaffold")
 """Ids of algorithms with a half at the server and a half on agents, neither of use alone."""
-_HARMLESS_CALLBACKS: Final = frozenset({"terminateonnan"})
 
 
 def strategy_faults(
@@ -74,58 +71,6 @@ def _enough_updates(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFau
         hint=f"give round.agents and round.quorum of at least {least}, or another aggregator: mean "
         "and median need 1",
     )
-
-
-def _plain_sgd(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
-    """Yield faults of local training that the formula of an objective does not describe."""
-    if (resolved.objective or {}).get("needs_plain_sgd", False):
-        yield from _other_than_sgd(job, resolved.strategy.id, "without momentum", ())
-
-
-def _sgd(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
-    """Yield faults of local training that the formula of an aggregator does not describe."""
-    if resolved.aggregator.get("needs_sgd"):
-        allowed = ("momentum", "weight_decay")
-        yield from _other_than_sgd(job, resolved.strategy.id, "with or without momentum", allowed)
-
-
-def _other_than_sgd(
-    job: JobFile, strategy: str, kind: str, allowed: Collection[str]
-) -> Iterator[JobFault]:
-    holds = f"{strategy} holds for SGD {kind} and with a constant learning rate"
-    optimizer = job.optimizer_config
-    if optimizer.optimizer != "sgd":
-        yield JobFault(
-            key="optimizer_config.optimizer",
-            problem=f"'{optimizer.optimizer}', but {holds}",
-            hint="choose sgd, or a strategy for any optimizer of agents, such as fedadam",
-        )
-        return
-    arguments = set(optimizer.names()) - _HARMLESS - {"optimizer", "lr", "learning_rate", *allowed}
-    for name in sorted(arguments):
-        if value := getattr(optimizer, name):
-            yield JobFault(
-                key=f"optimizer_config.{name}",
-                problem=f"{show(value)}, but {holds}",
-                hint="leave it out",
-            )
-    scheduler = job.scheduler_config.scheduler
-    if scheduler is not None and scheduler not in _HARMLESS_CALLBACKS:
-        yield JobFault(
-            key="scheduler_config.scheduler",
-            problem=f"'{scheduler}', but {holds}",
-            hint="leave it out",
-        )
-    if job.warmup_config.warmup_epochs:
-        yield JobFault(
-            key="warmup_config.warmup_epochs", problem=f"given, but {holds}", hint="0 is none"
-        )
-    if job.round.keep_optimizer_state:
-        yield JobFault(
-            key="round.keep_optimizer_state",
-            problem=f"true, but in {strategy} each round begins with a new optimizer",
-            hint="leave it out",
-        )
 
 
 def _known_population(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFault]:
@@ -268,8 +213,7 @@ def _continued_state(job: JobFile, resolved: ResolvedStrategy) -> Iterator[JobFa
 
 RULES: Final[tuple[Rule, ...]] = (
     _enough_updates,
-    _plain_sgd,
-    _sgd,
+    sgd_rule_faults,
     _known_population,
     _arrays_fit,
     _all_count_equally,
