@@ -13,7 +13,7 @@ from fedbus.errors import SettingsError
 from fedbus.jobs import parse
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import settings_from
-from fedbus.strategies.protection_terms import EncryptionKeyFacts
+from fedbus.strategies.encryption_key_faults import EncryptionKeyFacts
 from fedbus_controller.app import ControllerSettings, build, check_plugins
 from fedbus_controller.core import ControllerCore
 

@@ -8,7 +8,7 @@ from fedbus.jobs import JobFile
 from fedbus.jobs.privacy_choice import MECHANISMS
 from fedbus.privacy.ledger_entries import noise_multiplier_of
 from fedbus.strategies.combinations import strategy_faults
-from fedbus.strategies.protection_terms import UNKNOWN_KEY
+from fedbus.strategies.encryption_key_faults import UNKNOWN_KEY
 from fedbus.strategies.resolution import resolve_job
 
 AGENTS: Final = 20

@@ -11,9 +11,9 @@ from fedbus.model.fixed_point import from_fixed_point, half, to_fixed_point
 from fedbus.model.layout import Layout
 from fedbus.plugins import Block, PrivateTraining
 from fedbus.privacy.ledger_entries import noise_multiplier_of
+from fedbus.strategies.encryption_key_faults import UNKNOWN_KEY
 from fedbus.strategies.privacy_mechanisms.dp_adaptive import AdaptiveClipping
 from fedbus.strategies.privacy_mechanisms.dp_fixed import FixedClipping
-from fedbus.strategies.protection_terms import UNKNOWN_KEY
 from fedbus.strategies.resolution import resolve_job
 from fedbus.wire.strategies import Strategy
 from tests.fedbus.strategies.privacy_mechanisms.sample_noise import flat, secret_noise, zeros

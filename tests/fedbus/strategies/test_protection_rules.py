@@ -6,7 +6,7 @@ import pytest
 
 from fedbus.jobs import JobFile
 from fedbus.strategies.combinations import strategy_faults
-from fedbus.strategies.protection_terms import UNKNOWN_KEY
+from fedbus.strategies.encryption_key_faults import UNKNOWN_KEY
 from tests.plugin_package import Install
 
 FIXED: dict[str, Any] = {"noise_multiplier": 1, "clipping_norm": 1, "num_sampled_clients": 5}

@@ -13,12 +13,8 @@ from fedbus.encryption.parameters import choose_parameters
 from fedbus.jobs import JobFile, parse
 from fedbus.jobs.parser import canonical
 from fedbus.strategies.chosen_parts import StrategyError
-from fedbus.strategies.protection_terms import (
-    MOST_EXAMPLES,
-    UNKNOWN_KEY,
-    EncryptionKeyFacts,
-    first_exponent,
-)
+from fedbus.strategies.encryption_key_faults import UNKNOWN_KEY, EncryptionKeyFacts
+from fedbus.strategies.protection_terms import MOST_EXAMPLES, first_exponent
 from fedbus.strategies.resolution import resolve_job
 from fedbus.wire.encryption import FixedPoint
 from fedbus.wire.secure_aggregation import SecureAggregationTerms

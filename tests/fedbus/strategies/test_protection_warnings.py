@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fedbus.jobs import JobFile
-from fedbus.strategies.protection_terms import UNKNOWN_KEY
+from fedbus.strategies.encryption_key_faults import UNKNOWN_KEY
 from fedbus.strategies.protection_warnings import protection_warnings
 from fedbus.strategies.resolution import resolve_job
 

@@ -19,7 +19,7 @@ from fedbus.runtime.public_key_setting import public_key_of
 from fedbus.runtime.settings import RepositoryNode, ServiceSettings
 from fedbus.runtime.shell import Shell
 from fedbus.strategies.combinations import strategy_faults
-from fedbus.strategies.protection_terms import EncryptionKeyFacts
+from fedbus.strategies.encryption_key_faults import EncryptionKeyFacts
 from fedbus.strategies.resolution import resolve_job
 from fedbus_controller.core import ControllerCore
 from fedbus_controller.rounds.cohort_selection import IsolatedSelector

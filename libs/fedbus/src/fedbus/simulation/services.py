@@ -17,7 +17,7 @@ from fedbus.encryption.key_files import PublicKey, SecretKey
 from fedbus.runtime.identity import Identity
 from fedbus.simulation.host import RunningService, ServiceFactory
 from fedbus.simulation.in_process_sums import InProcessSums
-from fedbus.strategies.protection_terms import EncryptionKeyFacts
+from fedbus.strategies.encryption_key_faults import EncryptionKeyFacts
 from fedbus.strategies.resolution import resolve_job
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.timestamps import format_timestamp

@@ -9,10 +9,10 @@ from typing import Final
 from fedbus.jobs import JobFault, JobFile, training_params_of
 from fedbus.strategies.chosen_parts import StrategyError
 from fedbus.strategies.compression_rules import compression_rule_faults
+from fedbus.strategies.encryption_key_faults import EncryptionKeyFacts
 from fedbus.strategies.part_factories import is_shipped
 from fedbus.strategies.privacy_rules import privacy_rule_faults
 from fedbus.strategies.protection_rules import protection_rule_faults
-from fedbus.strategies.protection_terms import EncryptionKeyFacts
 from fedbus.strategies.resolution import ResolvedStrategy, resolve_with_parts, trained_with
 from fedbus.strategies.sgd_rules import sgd_rule_faults
 from fedbus.text import counted, listed

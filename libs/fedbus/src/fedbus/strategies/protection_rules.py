@@ -14,8 +14,9 @@ from fedbus.privacy.composed_noise import is_amplified
 from fedbus.privacy.terms_faults import hidden_terms_faults
 from fedbus.secure_aggregation.masked_task import LEAST_MASKED_AGENTS
 from fedbus.secure_aggregation.neighbours import least_of, tolerance_of
+from fedbus.strategies.encryption_key_faults import HOMOMORPHIC
 from fedbus.strategies.hidden_noise_rules import hidden_noise_faults
-from fedbus.strategies.protection_terms import HOMOMORPHIC, MASKING, protection_key
+from fedbus.strategies.protection_terms import MASKING, protection_key
 from fedbus.strategies.resolution import ResolvedStrategy
 from fedbus.text import counted, listed
 from fedbus.training.options import TRAINING_PREFIX

@@ -5,7 +5,8 @@ from typing import Final
 
 from fedbus.jobs import JobFile
 from fedbus.secure_aggregation.neighbours import tolerance_of
-from fedbus.strategies.protection_terms import HOMOMORPHIC, MASKING, protection_key
+from fedbus.strategies.encryption_key_faults import HOMOMORPHIC
+from fedbus.strategies.protection_terms import MASKING, protection_key
 from fedbus.strategies.strategy_names import preset_id
 from fedbus.text import counted
 from fedbus.wire.secure_aggregation import SecureAggregationTerms

@@ -9,18 +9,12 @@ from fedbus.jobs import JobFault, JobFile, StrategyConfig, training_params_of
 from fedbus.plugins.isolation import CallTimeoutError
 from fedbus.strategies.chosen_parts import WHOLE, StrategyError
 from fedbus.strategies.compression_terms import with_smaller_blobs
+from fedbus.strategies.encryption_key_faults import HOMOMORPHIC, EncryptionKeyFacts
 from fedbus.strategies.mechanism_part import bound_weights, mechanism_part
 from fedbus.strategies.parameter_names import distribute
 from fedbus.strategies.part_factories import limited_time
 from fedbus.strategies.privacy_terms import privacy_terms
-from fedbus.strategies.protection_terms import (
-    FEDAVG,
-    HOMOMORPHIC,
-    EncryptionKeyFacts,
-    forces_fedavg,
-    protected,
-    protection_faults,
-)
+from fedbus.strategies.protection_terms import FEDAVG, forces_fedavg, protected, protection_faults
 from fedbus.strategies.strategy_names import find_preset
 from fedbus.strategies.strategy_parts import LoadedParts, load_parts
 from fedbus.training.params import Argument, PluginChoice, TrainingParams

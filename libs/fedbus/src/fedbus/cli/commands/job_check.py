@@ -18,7 +18,7 @@ from fedbus.wire.strategies import Strategy
 from fedbus.wire.strategy_text import format_strategy
 
 if TYPE_CHECKING:
-    from fedbus.strategies.protection_terms import EncryptionKeyFacts
+    from fedbus.strategies.encryption_key_faults import EncryptionKeyFacts
 
 NO_KEY: Final = (
     "privacy-mechanisms.homomorphic: not checked against the encryption key of the "
@@ -84,7 +84,7 @@ def check(
 def _key_facts(file: Path | None) -> "EncryptionKeyFacts":
     """Return what the file of a public key says; without a file, those of no key in particular."""
     from fedbus.encryption.key_files import PublicKey
-    from fedbus.strategies.protection_terms import UNKNOWN_KEY, EncryptionKeyFacts
+    from fedbus.strategies.encryption_key_faults import UNKNOWN_KEY, EncryptionKeyFacts
 
     if file is None:
         return UNKNOWN_KEY

@@ -106,7 +106,7 @@ def simulate(
     from fedbus.simulation.run import SimulationFailed, SimulationStuck
     from fedbus.simulation.run import simulate as run_simulation
     from fedbus.strategies.combinations import strategy_faults
-    from fedbus.strategies.protection_terms import UNKNOWN_KEY
+    from fedbus.strategies.encryption_key_faults import UNKNOWN_KEY
     from fedbus.strategies.resolution import resolve_job
 
     payload = read_job_file(str(job))
