@@ -22,12 +22,8 @@ from fedbus.data import Dataset
 from fedbus.interruption import temporary_folder
 from fedbus.plugins import DescribesRoles, TrainerFactory
 from fedbus.simulation.network_faults import NO_FAULTS, NetworkFaults
-from fedbus.simulation.simulated_job import (
-    SimulatedJob,
-    SimulationFailed,
-    SimulationResult,
-    SimulationStuck,
-)
+from fedbus.simulation.published_job import SimulationFailed, SimulationStuck
+from fedbus.simulation.simulated_job import SimulatedJob, SimulationResult
 from fedbus.wire.documents import RoundState
 
 __all__ = ["SimulationFailed", "SimulationResult", "SimulationStuck", "model_of", "simulate"]

@@ -1,8 +1,7 @@
 """A job in the ring: its services, its model, its states until it has ended."""
 
-import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,22 @@ from fedbus.data import Dataset
 from fedbus.datasource.config import DataConfig
 from fedbus.datasource.source import DataSource, InMemorySource
 from fedbus.encryption.key_files import SecretKey
-from fedbus.encryption.parameters import DEFAULT_BITS, choose_parameters
+from fedbus.encryption.parameters import choose_parameters
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.frameworks.tflite.admission import Admission
-from fedbus.jobs import JobFileError, parse, read_refusal
+from fedbus.jobs import JobFileError, parse
 from fedbus.mqtt.bus import Packet
 from fedbus.plugins import TrainerFactory
 from fedbus.privacy.noise_key import create_noise_key
 from fedbus.simulation import services
 from fedbus.simulation.host import RunningService
 from fedbus.simulation.network_faults import MessageCounts, NetworkFaults
+from fedbus.simulation.published_job import PublishedJob, SimulationFailed
 from fedbus.simulation.ring import Ring
 from fedbus.simulation.stored_records import read_weights
-from fedbus.wire import codec, topics
-from fedbus.wire.documents import ENDED_PHASES, JobFault, JobState, RoundState
+from fedbus.strategies.encryption_key_faults import UNKNOWN_KEY, key_parameters
+from fedbus.wire import topics
+from fedbus.wire.documents import JobState, RoundState
 from fedbus.wire.messages import ModelPushed
 from fedbus.wire.timestamps import format_timestamp
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
@@ -41,20 +42,6 @@ from fedbus_repository.stores.sqlite.store import SqliteStore
 USER = "user.simulation"
 LONGEST_SIMULATION_SECONDS = 10 * 365 * 86_400.0
 """Limit of simulated time; only a job that cannot end reaches it."""
-WAITING_SECONDS = 300.0
-"""Simulated time that a job may wait for agents; in a simulation no agent joins later."""
-
-
-class SimulationFailed(FedbusError):  # noqa: N818 - the job failed, not the code
-    """The job was refused, or could not end."""
-
-    def __init__(self, why: str, faults: Sequence[JobFault] = ()) -> None:
-        super().__init__(why)
-        self.faults = faults
-
-
-class SimulationStuck(SimulationFailed):
-    """The job waits for agents that do not exist; the message is the reason in its state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +76,10 @@ def _key_of(file: bytes) -> SecretKey | None:
     wanted = job.privacy_mechanisms.homomorphic
     if wanted is None:
         return None
-    agents = job.round.agents
     try:
-        parameters = choose_parameters(
-            scheme=wanted.asked_scheme or "bfv",
-            bits=wanted.bits or DEFAULT_BITS,
-            agents=agents,
-            poly_modulus_degree=wanted.poly_modulus_degree,
-            coeff_mod_bit_sizes=wanted.coeff_mod_bit_sizes,
-            scale_bits=wanted.scale_bits,
-        )
+        parameters = key_parameters(job, wanted, UNKNOWN_KEY)
     except SettingsError:
-        parameters = choose_parameters(agents=agents)
+        parameters = choose_parameters(agents=job.round.agents)
     try:
         return SecretKey.generate(parameters)
     except SettingsError as error:
@@ -128,13 +107,8 @@ class SimulatedJob:
         self._key = _key_of(file)
         self._admission = Admission()  # one for all agents, which share this process
         self._ring = Ring(seed=seed, faults=faults)
-        self._watch = watch
-        self._state: JobState | None = None
-        self._rounds: dict[int, RoundState] = {}
-        self._refusal = ""
-        self._faults: Sequence[JobFault] = ()
+        self._published = PublishedJob(watch)
         self._pushed = False
-        self._waiting_since = 0.0
 
     def start_services(
         self,
@@ -166,25 +140,24 @@ class SimulatedJob:
             self._add_agent("agent.held-out", held_out, "evaluate", own)
         prefix = topics.ROOT
         follow = [f"{prefix}/jobs/#", f"{prefix}/replies/#"]
-        ring.listen(USER, follow, self._on_packet)
+        ring.listen(USER, follow, self._published.receive)
 
     def run_job(self) -> SimulationResult:
         """Submit the job and run the ring until it has ended."""
-        reply = f"{topics.ROOT}/replies/simulation"
+        reply, published = f"{topics.ROOT}/replies/simulation", self._published
 
         def submit() -> None:
-            if self._state is None and not self._refusal:
+            if published.state is None and not published.refusal:
                 submission = Packet(f"{topics.ROOT}/submit", self._file, response_topic=reply)
                 self._ring.publish(USER, submission)
                 self._ring.at(self._ring.now + 2.0, submit)
 
         submit()
         self._ring.run(self._has_ended, LONGEST_SIMULATION_SECONDS, steps=None)
-        if self._refusal or self._state is None:
-            raise SimulationFailed(self._refusal, self._faults)
-        rounds = tuple(self._rounds[number] for number in sorted(self._rounds))
-        weights, counts = self._weights(self._state), self._ring.message_counts
-        return SimulationResult(self._state, rounds, weights, counts)
+        if published.refusal or published.state is None:
+            raise SimulationFailed(published.refusal, published.faults)
+        weights, counts = self._weights(published.state), self._ring.message_counts
+        return SimulationResult(published.state, published.rounds, weights, counts)
 
     def close(self) -> None:
         """Kill every service."""
@@ -196,7 +169,7 @@ class SimulatedJob:
 
     def _has_model(self) -> bool:
         self._check_stop()
-        return self._pushed or bool(self._refusal)
+        return self._pushed or bool(self._published.refusal)
 
     def _check_stop(self) -> None:
         if self._stop.is_set():
@@ -204,25 +177,14 @@ class SimulatedJob:
 
     def _has_ended(self) -> bool:
         self._check_stop()
-        state, now = self._state, self._ring.now
-        if (
-            state is not None
-            and state.reason
-            and not state.agents
-            and state.phase not in ENDED_PHASES
-        ):
-            if now > self._waiting_since + WAITING_SECONDS:
-                raise SimulationStuck(f"job {state.job} cannot go on: {state.reason}")
-        else:
-            self._waiting_since = now
-        return bool(self._refusal) or (state is not None and state.phase in ENDED_PHASES)
+        return self._published.has_ended(self._ring.now)
 
     def _pusher(self, model: PackedModel) -> Push[ModelPushed]:
         push = Push(services.REPOSITORY, model.push, ModelPushed, model.blobs)
 
         def finish(answer: ModelPushed | FedbusError) -> None:
             self._pushed = isinstance(answer, ModelPushed)
-            self._refusal = str(answer) if isinstance(answer, FedbusError) else ""
+            self._published.refusal = str(answer) if isinstance(answer, FedbusError) else ""
 
         push.finish = finish
         return push
@@ -256,18 +218,6 @@ class SimulatedJob:
 
     def _read(self, path: Path) -> DataSource:
         return DataSource(DataConfig(path=path, loader=self._loader, options=self._options))
-
-    def _on_packet(self, packet: Packet) -> None:
-        if "/replies/" in packet.topic:
-            self._faults = read_refusal(json.loads(packet.payload))
-            self._refusal = "\n".join(map(str, self._faults))
-        elif packet.topic.endswith("/state") and packet.payload:
-            self._state = codec.from_json(JobState, packet.payload)
-        elif "/rounds/" in packet.topic and packet.payload:
-            finished = codec.from_json(RoundState, packet.payload)
-            if finished.round not in self._rounds:
-                self._rounds[finished.round] = finished
-                self._watch(finished)
 
     def _weights(self, state: JobState) -> Mapping[str, NDArray[Any]]:
         self._ring.kill(services.REPOSITORY)
