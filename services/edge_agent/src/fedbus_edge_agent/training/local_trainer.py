@@ -1,9 +1,7 @@
 """Training and evaluation with this machine's trainer plug-ins; runs in the training thread."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from fedbus.blobs.spool import Spool
 from fedbus.data import Dataset
@@ -11,38 +9,33 @@ from fedbus.datasource.source import DataSource, InMemorySource
 from fedbus.encryption.key_files import SecretKey
 from fedbus.energy.energy_meter import EnergyMeter, MeasuredWork
 from fedbus.energy.processor_energy import ConstantPower
-from fedbus.errors import PluginError, PrivacyError, StoreError
+from fedbus.errors import PrivacyError, StoreError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs.eligibility import RowFormat
 from fedbus.model.blob import decode, encode_delta
 from fedbus.model.blob_header import Blob
-from fedbus.model.layout import Layout, Weights
-from fedbus.plugins import Evaluates, SecretNoise, TrainerFactory
+from fedbus.model.layout import Weights
+from fedbus.plugins import SecretNoise, TrainerFactory
 from fedbus.privacy.secret_noise import EphemeralNoise
 from fedbus.training.local_terms import LocalTerms
 from fedbus.training.params import DataOverrides, TrainingParams
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import EvaluateTask, FeatureTask, TrainTask
 from fedbus.wire.privacy import PrivacyTerms
-from fedbus_edge_agent.masking.unmasked_update import UnmaskedUpdate, unmasked_update
+from fedbus_edge_agent.masking.unmasked_update import UnmaskedUpdate
 from fedbus_edge_agent.mistnet.feature_answers import NewFeatures
 from fedbus_edge_agent.mistnet.feature_training import FeatureTraining, prepare_cut
 from fedbus_edge_agent.training.cancellation import TaskControl
-from fedbus_edge_agent.training.checks import checked_metrics
 from fedbus_edge_agent.training.encrypted_update import TrainedFrom
 from fedbus_edge_agent.training.errors import contain_exits, describe_error
-from fedbus_edge_agent.training.finished_training import store_finished
 from fedbus_edge_agent.training.frozen_numbers import frozen_numbers, held_at_base
+from fedbus_edge_agent.training.local_evaluation import LocalEvaluation
 from fedbus_edge_agent.training.local_strategy import StrategyPlugins
 from fedbus_edge_agent.training.local_tensors import LocalTensors
-from fedbus_edge_agent.training.measured_tasks import is_measured, transferred_bytes
+from fedbus_edge_agent.training.measured_tasks import is_measured
 from fedbus_edge_agent.training.optimizer_state import OptimizerStates
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.private_offer import (
-    TrainingReport,
-    training_report,
-    undisclosed,
-)
+from fedbus_edge_agent.training.private_offer import training_report, undisclosed
 from fedbus_edge_agent.training.private_task import (
     check_private_layout,
     check_private_task,
@@ -50,7 +43,6 @@ from fedbus_edge_agent.training.private_task import (
 )
 from fedbus_edge_agent.training.readable_version import readable_version
 from fedbus_edge_agent.training.round_files import RoundFiles
-from fedbus_edge_agent.training.sealed_update import sealed_update
 from fedbus_edge_agent.training.strategy_loader import StrategyLoader
 from fedbus_edge_agent.training.task_runner import (
     NO_STRATEGY_BLOBS,
@@ -59,20 +51,17 @@ from fedbus_edge_agent.training.task_runner import (
     StrategyBlobs,
     TrainingResult,
 )
-from fedbus_edge_agent.training.task_strategy import FinishedUpdate
 from fedbus_edge_agent.training.trainer_cache import CachedTrainer, LoadedTrainers
 from fedbus_edge_agent.training.trainers import Trainers
 from fedbus_edge_agent.training.training_facts import FactsOfTask
+from fedbus_edge_agent.training.update_destinations import (
+    UpdateDestination,
+    memory_for_masks,
+    outbox_for,
+)
 from fedbus_edge_agent.training.weights_trainer import WeightsTrainer, row_format
 
-_AFTER_ALL_ROUNDS = 2**31
-"""Larger than any round number: an evaluation uses the newest local tensors."""
-
 T = TypeVar("T")
-_Keep: TypeAlias = Callable[
-    [bytearray, TrainedFrom, TrainingReport, FinishedUpdate], Callable[[], T]
-]
-"""Seals an update, and returns the call that stores it, or has it wait for its masks."""
 
 
 class LocalTrainer:
@@ -108,6 +97,9 @@ class LocalTrainer:
             OptimizerStates(RoundFiles(outbox.folder / "states", ".state")),
         )
         self.features = FeatureTraining(self.weights_trainer, outbox.folder)
+        self._evaluation = LocalEvaluation(
+            self.weights_trainer, self._local_tensors, encryption_key, self._meter
+        )
 
     def train(
         self,
@@ -128,7 +120,7 @@ class LocalTrainer:
             Stopped: The task was cancelled.
         """
         with self._meter.working("training", measured=is_measured(task)) as work:
-            keep = self._stores(task, model.layout, control, work)
+            keep = self._outbox_for(task, model, control, work)
             return self._train(task, model, base, control, strategy, keep)
 
     def train_to_mask(
@@ -140,15 +132,8 @@ class LocalTrainer:
         strategy: StrategyBlobs = NO_STRATEGY_BLOBS,
     ) -> UnmaskedUpdate:
         """Train as `train` does, and return the update, which is in memory only, to be masked."""
-
-        def keep(
-            blob: bytearray, trained: TrainedFrom, report: TrainingReport, finished: FinishedUpdate
-        ) -> Callable[[], UnmaskedUpdate]:
-            bound, own = trained.bound, finished.own
-            left = unmasked_update(task, model.layout, blob, report, bound=bound, own=own)
-            return lambda: left
-
         with self._meter.working("training", measured=False):
+            keep = memory_for_masks(task, model.layout)
             return self._train(task, model, base, control, strategy, keep)
 
     def train_on_features(  # noqa: PLR0913, PLR0917 - as `FeatureRunner` has it
@@ -161,7 +146,7 @@ class LocalTrainer:
         spools: Sequence[Spool | None],
     ) -> TrainingResult:
         """Train the layers after the cut on the features of other agents; as `train`."""
-        keep = self._stores(task, model.layout, control)
+        keep = self._outbox_for(task, model, control)
         return self._train(task, model, base, control, StrategyBlobs(state), keep, spools)
 
     def make_features(
@@ -177,7 +162,7 @@ class LocalTrainer:
         base: Blob,
         control: TaskControl,
         beside: StrategyBlobs,
-        keep: _Keep[T],
+        keep: UpdateDestination[T],
         spools: Sequence[Spool | None] | None = None,
     ) -> T:
         control.begin()
@@ -226,25 +211,10 @@ class LocalTrainer:
         self.weights_trainer.save_optimizer_state(task, control)
         return result
 
-    def _stores(
-        self,
-        task: TrainTask,
-        layout: Layout,
-        control: TaskControl,
-        work: MeasuredWork | None = None,
-    ) -> _Keep[TrainingResult]:
-        """Return what seals the update of a task, and then stores it."""
-
-        def keep(
-            blob: bytearray, trained: TrainedFrom, report: TrainingReport, finished: FinishedUpdate
-        ) -> Callable[[], TrainingResult]:
-            sealed = sealed_update(task, layout, blob, trained, self._encryption_key, control)
-            moved = transferred_bytes(task, len(sealed.blob))
-            energy = None if work is None else work.used(moved)
-            stated = replace(report, ranges=sealed.ranges, energy=energy)
-            return partial(store_finished, self._outbox, task, layout, sealed, stated, finished.own)
-
-        return keep
+    def _outbox_for(
+        self, task: TrainTask, model: Model, control: TaskControl, work: MeasuredWork | None = None
+    ) -> UpdateDestination[TrainingResult]:
+        return outbox_for(task, model.layout, self._outbox, self._encryption_key, control, work)
 
     def _initial_of(
         self, task: TrainTask, model: Model, base: Blob, control: TaskControl
@@ -266,27 +236,7 @@ class LocalTrainer:
             FedbusError: The weights are damaged, no trainer can be used, or it cannot evaluate.
             Stopped: The task was cancelled.
         """
-        control.begin()
-        with self._meter.working("evaluation", measured=is_measured(task)) as work:
-            examples, metrics = self._evaluated(task, model, weights, control)
-            energy = work.used(task.version.weights.size)
-        return EvaluationResult(examples, metrics, energy)
-
-    def _evaluated(
-        self, task: EvaluateTask, model: Model, weights: Blob, control: TaskControl
-    ) -> tuple[int, dict[str, float]]:
-        weights = readable_version(task.version.whole, model, weights, self._encryption_key)
-        with contain_exits():
-            data = control.watch(self.weights_trainer.load_data(model, task.params).test)
-        arrays = decode(weights, model.layout, "plain")
-        merged = self._local_tensors.merge_into(arrays, model.layout, task.job, _AFTER_ALL_ROUNDS)
-        with contain_exits(), self.weights_trainer.loaded.use(model, task.trainer) as loaded:
-            trainer = loaded.trainer
-            if not isinstance(trainer, Evaluates):
-                raise PluginError(f"{type(trainer).__name__} cannot evaluate")
-            control.check()
-            metrics = trainer.evaluate(merged or arrays, data, task.params)
-        return data.examples, checked_metrics(metrics)
+        return self._evaluation.evaluate(task, model, weights, control)
 
     def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
         """Reject plug-ins that the agent cannot use: `Trainers.check` and `DataSource.check`."""
