@@ -28,21 +28,12 @@ from fedbus.plugins import Selector
 from fedbus.wire.documents import Heartbeat, JobState, NodeState, RefusedRequest
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages import (
-    Acceptance,
     Dismissed,
     Evaluated,
-    EvaluationStored,
     FeaturesReady,
-    JobEnded,
-    JobFileRefused,
-    JobForgotten,
-    JobLoaded,
-    JobsListed,
     JobStopped,
     LeaseGranted,
     LeaseHeld,
-    PlanRefused,
-    PlanStored,
     RoundEnded,
     RoundEndNoted,
     RoundOpened,
@@ -62,6 +53,7 @@ from fedbus.wire.topics import (
 )
 from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet
+from fedbus_controller.job_answers import JobAnswers
 from fedbus_controller.job_context import Services
 from fedbus_controller.job_progress import JobStage
 from fedbus_controller.leadership import Leadership
@@ -103,6 +95,9 @@ class ControllerCore(Core):
         self._jobs = RunningJobs(services, self._open_asks)
         self._pending = PendingRequests(services, check_plugins)
         self._requests = RequestDecisions(self._pending, self._jobs, self._lease, self._fleet)
+        self._job_answers = JobAnswers(
+            self._requests, self._pending, self._jobs, self._lease, self._open_asks
+        )
         self._http = HttpRequests(repository)
 
     @property
@@ -116,11 +111,7 @@ class ControllerCore(Core):
 
     def count_nodes(self, now: float) -> dict[str, int]:
         """Return the numbers of online nodes, of agents by role."""
-        return {
-            "collectors": len(self._fleet.collectors(now)),
-            "training agents": len(dict(self._fleet.agents("train", now))),
-            "evaluating agents": len(dict(self._fleet.agents("evaluate", now))),
-        }
+        return self._fleet.counts(now)
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Yield the actions that follow from an event."""
@@ -238,51 +229,8 @@ class ControllerCore(Core):
                 if self._lease.is_overtaken(epoch):
                     yield from self._lose_lease(epoch=epoch)
                     yield self._lease.ask(now)
-            case JobForgotten(job=name) if keys.JobRemoval(name) in self._open_asks:
-                yield from self._requests.job_forgotten(message)
-            case JobFileRefused() | JobsListed() | JobLoaded() | JobEnded():
-                if self._lease.epoch is not None:
-                    yield from self._on_job(message, self._lease.epoch, now)
-            case PlanStored(job=name, task=task):
-                if job := self._jobs.running.get(name):
-                    yield from job.plan_stored(task, now)
-            case PlanRefused(job=name):
-                if job := self._jobs.running.get(name):
-                    yield from job.plan_refused(message, now)
-            case EvaluationStored(job=name, round=number):
-                yield Cancel(keys.EvaluationStorage(name, number))
-
-    def _on_job(
-        self, message: JobFileRefused | JobsListed | JobLoaded | JobEnded, epoch: int, now: float
-    ) -> Iterator[Action]:
-        match message:
-            case JobsListed(jobs=names):
-                yield Cancel(keys.JobListing())
-                self._jobs.listed = True
-                for name in names:
-                    # A job that is being stored is begun when its request is accepted.
-                    if name not in self._jobs.ended and not self._pending.is_storing(name):
-                        yield from self._jobs.load(name, epoch)
-            case JobLoaded(job=name, acceptance=Acceptance() as acceptance):
-                proposed = acceptance.proposed or name
-                if self._pending.is_storing(proposed):
-                    yield Cancel(keys.JobStorage(proposed))
-                    yield from self._requests.job_stored(message, acceptance, now)
-                    if name not in self._jobs.running:
-                        yield from self._jobs.begin(message, epoch, now)
-            case JobLoaded(job=name) if keys.LedgerLoading(name) in self._open_asks:
-                yield from self._jobs.running[name].ledger_loaded(message)
-            case JobLoaded(job=name) if self._jobs.is_loading(name):
-                yield from self._jobs.begin(message, epoch, now)
-            case JobFileRefused(job=name, faults=faults):
-                yield Cancel(keys.JobStorage(name))
-                if self._pending.is_storing(name):
-                    yield from self._pending.job_refused(name, faults)
-                else:
-                    yield from self._jobs.plan_refused(name, epoch, faults[0].problem)
-            case JobEnded(job=name, phase=phase, reason=reason):
-                yield from self._pending.job_ended(name, phase, reason)
-                yield from self._jobs.end(message, epoch, now)
+            case _:
+                yield from self._job_answers.handle(message, now)
 
     def _on_node(self, sender: str, message: object, now: float) -> Iterator[Action]:
         match message:

@@ -165,6 +165,14 @@ class Fleet:
         states = (self._nodes[node].state for node in self.collectors(now))
         return [each.node for each in states if each.noise_key is None and each.trouble]
 
+    def counts(self, now: float) -> dict[str, int]:
+        """Return the numbers of online nodes, of agents by role."""
+        return {
+            "collectors": len(self.collectors(now)),
+            "training agents": len(dict(self.agents("train", now))),
+            "evaluating agents": len(dict(self.agents("evaluate", now))),
+        }
+
     def trainers(self) -> list[str]:
         """Return the known agents that may train, online or not, sorted by name."""
         return [
