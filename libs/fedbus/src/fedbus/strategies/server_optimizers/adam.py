@@ -47,5 +47,8 @@ class Adam:
         if combined.round == 1:
             v[:] = self._tau**2
         m[:] = self._beta_1 * m + (1 - self._beta_1) * delta
-        v[:] = self._beta_2 * v + (1 - self._beta_2) * delta**2
+        self._change_second_moment(v, delta)
         return base + self._rate * m / (np.sqrt(v) + self._tau)
+
+    def _change_second_moment(self, v: Block, delta: Block) -> None:
+        v[:] = self._beta_2 * v + (1 - self._beta_2) * delta**2

@@ -4,15 +4,13 @@ S. Reddi et al., Adaptive Federated Optimization, 2021, arXiv 2003.00295, algori
 second moment begins at tau squared and neither moment is corrected for its first value.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from fedbus.plugins.strategy_protocols import Block, Combined
-from fedbus.strategies.number_parameters import decay, positive
+from fedbus.plugins.strategy_protocols import Block
+from fedbus.strategies.server_optimizers.adam import Adam
 
 
-class Yogi:
+class Yogi(Adam):
     """Adam whose second moment falls slowly: by a share of the squared update, not of itself.
 
     So a round with small updates does not enlarge the steps of the next ones as much.
@@ -25,26 +23,5 @@ class Yogi:
             server_learning_rate / tau times its mean update. v begins at tau squared.
     """
 
-    state = ("first_moment", "second_moment")
-
-    def __init__(
-        self,
-        *,
-        server_learning_rate: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.99,
-        tau: float = 1e-3,
-    ) -> None:
-        self._rate = positive("server_learning_rate", server_learning_rate)
-        self._beta_1 = decay("beta_1", beta_1)
-        self._beta_2 = decay("beta_2", beta_2)
-        self._tau = positive("tau", tau)
-
-    def apply(self, base: Block, combined: Combined, state: Mapping[str, Block]) -> Block:
-        """Return base + rate * m / (sqrt(v) + tau)."""
-        delta, m, v = combined.update, state["first_moment"], state["second_moment"]
-        if combined.round == 1:
-            v[:] = self._tau**2
-        m[:] = self._beta_1 * m + (1 - self._beta_1) * delta
+    def _change_second_moment(self, v: Block, delta: Block) -> None:
         v -= (1 - self._beta_2) * delta**2 * np.sign(v - delta**2)
-        return base + self._rate * m / (np.sqrt(v) + self._tau)
