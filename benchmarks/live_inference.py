@@ -16,7 +16,7 @@ from benchmarks.one_model import repository
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.mosquitto import LocalBroker, free_port
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.05
 
 

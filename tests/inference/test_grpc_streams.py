@@ -4,48 +4,38 @@ import asyncio
 import json
 import shlex
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from benchmarks.live_inference import LiveService, digits_repository, live_service
+from benchmarks.live_inference import LiveService, live_service
+from fedbus.cli.main import app
+from fedbus.errors import SettingsError
 from fedbus.http_api.failed_logins import MAX_FAILED_LOGINS
-from fedbus.mqtt.bus import BrokerAddress
+from fedbus.mqtt.mosquitto import free_port
 from fedbus_inference.grpc_api.basic_inference_calls import MAX_STREAMS
+from fedbus_inference.grpc_api.grpc_server import serve_grpc
 from fedbus_inference.grpc_api.protocol.basic_inference_pb2 import (
     BasicInferenceRequest,
     BasicInferenceResponse,
     Tensor32,
 )
 from fedbus_inference.grpc_api.tensor32 import read_tensor32, write_tensor32
+from fedbus_inference.local_requests import PredictionOutcome
+from fedbus_inference.settings import InferenceSettings
+from tests.inference.fixed_gateway import FixedGateway
+from tests.inference.model_folder import MAX_REQUEST_MB, ModelFolder
 
 pytestmark = pytest.mark.system
 
 ROWS = (np.random.default_rng(1).integers(0, 17, (5, 64)) / 16).astype(np.float32)
 PREDICT = "/basic_inference.BasicInferenceService/predict"
 Metadata = tuple[tuple[str, str], ...]
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerAddress]:
-    """Run a broker and a repository."""
-    with digits_repository(tmp_path_factory.mktemp("broker")) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def service(
-    broker: BrokerAddress, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LiveService]:
-    """Run a service until the module ends."""
-    with live_service(tmp_path_factory.mktemp("service"), broker) as running:
-        running.until_ready()
-        yield running
 
 
 def request(identity: int, rows: Any = ROWS, **changed: Any) -> BasicInferenceRequest:  # noqa: ANN401 - an array
@@ -146,7 +136,7 @@ async def test_the_model_is_named_in_the_metadata(service: LiveService) -> None:
     answers, _ = await stream(service.grpc, request(1), metadata=named)
     assert [answer.id for answer in answers] == [1]
     _, (code, details) = await stream(service.grpc, request(1), metadata=(("model", "nothing"),))
-    assert (code, "known: digits" in details) == (grpc.StatusCode.NOT_FOUND, True)
+    assert (code, "known: " in details) == (grpc.StatusCode.NOT_FOUND, True)
     _, (code, _) = await stream(service.grpc, request(1), metadata=(("output", "nowhere"),))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
 
@@ -165,8 +155,9 @@ async def test_a_client_that_goes_away_leaves_the_service_working(service: LiveS
 
 
 async def test_a_message_above_the_limit_ends_its_call_alone(service: LiveService) -> None:
-    """40 MB: the next call is answered."""
-    huge = BasicInferenceRequest(id=1, tensor=Tensor32(array=np.zeros(10_000_000)))
+    """The next call is answered."""
+    numbers = np.zeros(MAX_REQUEST_MB * 2**18)  # of 4 bytes, and the message has more
+    huge = BasicInferenceRequest(id=1, tensor=Tensor32(array=numbers))
     _, (code, _) = await stream(service.grpc, huge)
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
     answers, _ = await stream(service.grpc, request(3))
@@ -182,8 +173,9 @@ async def test_a_deadline_ends_a_call(service: LiveService) -> None:
 
 def tokens(*arguments: str) -> str:
     """Call `fedbus tokens`; return what it prints."""
-    command = [sys.executable, "-m", "fedbus.cli", "tokens", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    result = CliRunner().invoke(app, ["tokens", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 def tokens_file(folder: Path) -> tuple[Path, dict[str, str]]:
@@ -196,12 +188,11 @@ def tokens_file(folder: Path) -> tuple[Path, dict[str, str]]:
     return file, made
 
 
-async def test_tokens_are_needed_where_there_is_a_file_of_them(
-    broker: BrokerAddress, tmp_path: Path
-) -> None:
+async def test_tokens_are_needed_where_there_is_a_file_of_them(tmp_path: Path) -> None:
     """Over gRPC and HTTP alike; probes need none; the file is read again when it changes."""
     file, made = tokens_file(tmp_path)
-    with live_service(tmp_path, broker, http_tokens_file=str(file), http_open="") as guarded:
+    folder = str(ModelFolder(tmp_path / "models").path)
+    with live_service(tmp_path, models=folder, http_tokens_file=str(file), http_open="") as guarded:
         guarded.until_log("model_swapped")
 
         async def asked(token: str | None) -> grpc.StatusCode:
@@ -240,45 +231,49 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-async def test_grpc_is_served_over_tls(broker: BrokerAddress, tmp_path: Path) -> None:
+async def test_grpc_is_served_over_tls(tmp_path: Path) -> None:
     """With a certificate and its key; a client without TLS gets nothing."""
     certificate, key = make_certificate(tmp_path)
-    settings = {"grpc_cert": str(certificate), "grpc_key": str(key)}
-    with live_service(tmp_path, broker, **settings) as running:
-        running.until_ready()
+    settings = InferenceSettings(grpc_cert=certificate, grpc_key=key)
+    address = f"127.0.0.1:{free_port()}"
+    gateway = FixedGateway(PredictionOutcome("digits", 3, {"outputs": np.zeros((1, 1))}))
+    async with serve_grpc(gateway, settings, address):
         trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
-        async with grpc.aio.secure_channel(running.grpc, trusted) as channel:
+        async with grpc.aio.secure_channel(address, trusted) as channel:
             call = opened(channel)
-            await call.write(request(1))
+            await call.write(request(1, ROWS[0]))
             assert (await call.read()).id == 1
-        _, (code, _) = await stream(running.grpc, request(1))
+        _, (code, _) = await stream(address, request(1, ROWS[0]))
         assert code is grpc.StatusCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("certificate", "key", "sentence"),
     [
-        ({"http_open": ""}, "FEDBUS_GRPC needs FEDBUS_HTTP_TOKENS_FILE"),
-        ({"grpc": "0.0.0.0:50051"}, "other machines can reach FEDBUS_GRPC=0.0.0.0:50051"),
-        ({"grpc_cert": "cert.pem"}, "FEDBUS_GRPC_CERT and FEDBUS_GRPC_KEY: set both"),
-        ({"grpc_cert": "/no", "grpc_key": "/no"}, "/no: No such file or directory"),
-        ({"grpc": "here"}, "FEDBUS_GRPC='here': not host:port"),
-        ({"grpc": "BROKER"}, "cannot listen there; is it in use"),
-        ({"http_tokens_file": "/no"}, "FEDBUS_HTTP_OPEN=true, but there is"),
+        (Path("cert.pem"), None, "FEDBUS_GRPC_CERT and FEDBUS_GRPC_KEY: set both"),
+        (Path("/no"), Path("/no"), "/no: No such file or directory"),
     ],
 )
-def test_settings_that_cannot_be_served_end_the_process(
-    broker: BrokerAddress, tmp_path: Path, settings: dict[str, str], sentence: str
+async def test_certificates_that_cannot_be_read_are_refused(
+    certificate: Path, key: Path | None, sentence: str
 ) -> None:
+    """With a sentence that names the setting or the file."""
+    gateway = FixedGateway(PredictionOutcome("digits"))
+    settings = InferenceSettings(grpc_cert=certificate, grpc_key=key)
+    with pytest.raises(SettingsError, match=sentence):
+        async with serve_grpc(gateway, settings, "127.0.0.1:0"):
+            pass
+
+
+def test_an_address_in_use_ends_the_process(service: LiveService, tmp_path: Path) -> None:
     """With exit code 2 and a sentence."""
-    in_use = f"{broker.host}:{broker.port}"
-    settings = {name: in_use if it == "BROKER" else it for name, it in settings.items()}
-    with live_service(tmp_path, broker, **settings) as refused:
+    (tmp_path / "models").mkdir()
+    with live_service(tmp_path, models=str(tmp_path / "models"), grpc=service.grpc) as refused:
         assert refused.process.wait(30) == 2
-    assert sentence in refused.log.read_text()
+    assert "cannot listen there; is it in use" in refused.log.read_text()
 
 
-def test_a_stopping_service_ends_its_calls(broker: BrokerAddress, tmp_path: Path) -> None:
+def test_a_stopping_service_ends_its_calls(tmp_path: Path) -> None:
     """An open stream does not hold it up, and its exit code is 0."""
 
     async def hold(running: LiveService) -> grpc.StatusCode:
@@ -290,7 +285,7 @@ def test_a_stopping_service_ends_its_calls(broker: BrokerAddress, tmp_path: Path
             found: grpc.StatusCode = await asyncio.wait_for(call.code(), 10)
             return found
 
-    with live_service(tmp_path, broker) as running:
+    with live_service(tmp_path, models=str(ModelFolder(tmp_path / "models").path)) as running:
         running.until_ready()
         assert asyncio.run(hold(running)) in {
             grpc.StatusCode.UNAVAILABLE,

@@ -4,18 +4,9 @@ import pytest
 
 pytest.importorskip("prometheus_client")
 
-import time
-from pathlib import Path
-from urllib.error import URLError
-
 from prometheus_client import CollectorRegistry, generate_latest
 
-from benchmarks.live_inference import (
-    PATIENCE_SECONDS,
-    POLL_SECONDS,
-    LiveService,
-    live_service,
-)
+from benchmarks.live_inference import LiveService
 from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.metrics import InferenceMetrics
 from fedbus_inference.serving_stats import MAX_VERSIONS, ServingStats
@@ -104,24 +95,10 @@ def test_names_of_unknown_models_make_no_series() -> None:
     assert stats.refusals[RefusalKind.NOT_FOUND] == 1
 
 
-def first_answer(service: LiveService) -> tuple[int, bytes]:
-    """Get `/` once the service listens."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return service.get("/")
-        except URLError:
-            assert time.monotonic() < until, service.log.read_text()
-            time.sleep(POLL_SECONDS)
-
-
 @pytest.mark.system
-def test_a_service_has_its_metrics_at_the_root_as_well(tmp_path: Path) -> None:
+def test_a_service_has_its_metrics_at_the_root_as_well(service: LiveService) -> None:
     """Where ASSIST-IoT reads them."""
-    models = tmp_path / "models"
-    models.mkdir()
-    with live_service(tmp_path, models=str(models)) as service:
-        status, body = first_answer(service)
-        assert status == 200
-        assert b"fedbus_inference_requests_total" in body
-        assert service.get("/metrics")[0] == 200
+    status, body = service.get("/")
+    assert status == 200
+    assert b"fedbus_inference_requests_total" in body
+    assert service.get("/metrics")[0] == 200

@@ -1,7 +1,5 @@
 """The Open Inference Protocol, asked by Triton's client, of a service in a process of its own."""
 
-import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,10 +9,9 @@ import tritonclient.http as triton_http
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from benchmarks.live_inference import LiveService, digits_repository, live_service
-from fedbus.client.address import BrokerLogin
-from fedbus.client.asyncio_client import Client
-from fedbus.mqtt.bus import BrokerAddress
+from benchmarks.live_inference import LiveService
+from fedbus_inference.standalone.local_model import LocalModel
+from tests.inference.model_folder import MAX_REQUEST_MB, ModelFolder
 
 pytestmark = pytest.mark.system
 
@@ -22,36 +19,14 @@ ROWS = (np.random.default_rng(1).integers(0, 17, (5, 64)) / 16).astype(np.float3
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerAddress]:
-    """Run a broker and a repository."""
-    with digits_repository(tmp_path_factory.mktemp("broker")) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def service(
-    broker: BrokerAddress, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LiveService]:
-    """Run a service until the module ends."""
-    with live_service(tmp_path_factory.mktemp("service"), broker) as running:
-        running.until_ready()
-        yield running
-
-
-@pytest.fixture(scope="module")
-def expected(broker: BrokerAddress, service: LiveService) -> NDArray[Any]:  # noqa: ARG001 - it runs
-    """Ask over the topic."""
-
-    async def ask() -> NDArray[Any]:
-        async with Client(BrokerLogin(broker, "user.test")) as client:
-            answer = await client.infer("digits", ROWS)
-            return np.asarray(answer.outputs)
-
-    return asyncio.run(ask())
+def expected(models: ModelFolder) -> NDArray[Any]:
+    """Compute the answer in this process; `test_doors.py` compares it with the topic's."""
+    answer = LocalModel(models.path / "digits").answer(ROWS.tolist())
+    return np.asarray(answer["outputs"])
 
 
 def test_triton_s_http_client(service: LiveService, expected: NDArray[Any]) -> None:
-    """Health, metadata and predictions, in JSON and in bytes, are what the topic answers."""
+    """Health, metadata and predictions, in JSON and in bytes, are those of the model itself."""
     client = triton_http.InferenceServerClient(service.http)
     assert client.is_server_live()
     assert client.is_server_ready()
@@ -131,13 +106,13 @@ def test_an_output_that_the_model_lacks_is_refused(service: LiveService) -> None
 
 
 def test_a_message_above_the_limit_is_refused_before_it_is_read(service: LiveService) -> None:
-    """40 MB over gRPC; HTTP compares the stated length."""
-    rows = np.zeros((160_000, 64), np.float32)
+    """Over gRPC by its size, over HTTP by its stated length."""
+    rows = np.zeros((MAX_REQUEST_MB * 2**20 // 256 + 1, 64), np.float32)
     with triton_grpc.InferenceServerClient(service.grpc) as client:
         tensor = triton_grpc.InferInput("inputs", list(rows.shape), "FP32")
         tensor.set_data_from_numpy(rows)
         with pytest.raises(InferenceServerException, match=r"RESOURCE_EXHAUSTED|larger than max"):
             client.infer("digits", [tensor])
     status, body, _ = service.send("/v2/models/digits/infer", rows.tobytes())
-    assert (status, b"at most 33554432" in body) == (413, True)
+    assert (status, b"at most %d" % (MAX_REQUEST_MB * 2**20) in body) == (413, True)
     assert service.get("/v2/health/live")[0] == 200

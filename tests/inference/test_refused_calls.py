@@ -1,6 +1,7 @@
 """Refusals of the core as statuses of HTTP and of gRPC."""
 
-from collections.abc import Mapping
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -11,7 +12,6 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from fedbus.errors import WireError
 from fedbus.http_api.routes import routes_of
-from fedbus.model.layout import Array
 from fedbus_inference.grpc_api.call_access import address_of
 from fedbus_inference.grpc_api.call_status import CODES, CallError, check_answered, seconds_left
 from fedbus_inference.grpc_api.open_inference_calls import OpenInferenceCalls
@@ -20,42 +20,18 @@ from fedbus_inference.http.inference_api import LoopbackAccess
 from fedbus_inference.http.inference_endpoints import description
 from fedbus_inference.http.inference_handlers import STATUSES, InferenceHandlers
 from fedbus_inference.local_requests import LONGEST_TIMEOUT, PredictionOutcome, RefusalKind
-from fedbus_inference.prediction_gateway import PredictionGateway
-from fedbus_inference.serving_status import ModelStatus
+from tests.inference.fixed_gateway import FixedGateway
 
 BODY = {"instances": [[1, 2]]}
 INFER = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}
 
 
-class Gateway(PredictionGateway):
-    """A gateway whose core always has the same outcome."""
-
-    def __init__(self, outcome: PredictionOutcome) -> None:
-        self.max_elements = 100
-        self.outcome = outcome
-        self.asked: list[tuple[str, str, float | None]] = []
-
-    async def predict(
-        self,
-        model: str,
-        choice: str,
-        inputs: Mapping[str, Array],  # noqa: ARG002 - it is not predicted
-        outputs: tuple[str, ...] = (),  # noqa: ARG002
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> PredictionOutcome:
-        self.asked.append((model, choice, timeout))
-        return self.outcome
-
-    def statuses(self) -> tuple[ModelStatus, ...]:
-        return (ModelStatus("digits", None, (), "being fetched"),)
-
-    def status(self, model: str) -> ModelStatus | None:
-        return self.statuses()[0] if model.partition("@")[0] == "digits" else None
+Asking = TestClient[web.Request, web.Application]
 
 
-def client(outcome: PredictionOutcome) -> tuple[TestClient[web.Request, web.Application], Gateway]:
+def client(outcome: PredictionOutcome) -> tuple[Asking, FixedGateway]:
     """Serve the HTTP API of a gateway."""
-    gateway = Gateway(outcome)
+    gateway = FixedGateway(outcome)
     app = web.Application()
     app.add_routes(routes_of(description(), InferenceHandlers(gateway, 1), LoopbackAccess()))
     return TestClient(TestServer(app)), gateway
@@ -129,7 +105,7 @@ async def test_over_grpc_the_shorter_of_two_limits_counts(
     parameter: int | None, deadline: float | None, seconds: float | None
 ) -> None:
     """Triton's parameter, in microseconds, and the deadline of the call."""
-    gateway = Gateway(PredictionOutcome("digits", 3, {"outputs": np.zeros((1, 1))}))
+    gateway = FixedGateway(PredictionOutcome("digits", 3, {"outputs": np.zeros((1, 1))}))
     await OpenInferenceCalls(gateway).infer(infer_message(int64_param=parameter), Call(deadline))
     assert gateway.asked == [("digits", "", seconds)]
 
@@ -141,7 +117,7 @@ async def test_a_timeout_over_grpc_that_is_no_number_of_microseconds_is_refused(
     stated: dict[str, Any],
 ) -> None:
     """Before anything is asked."""
-    gateway = Gateway(PredictionOutcome("digits", 3, {"outputs": np.zeros((1, 1))}))
+    gateway = FixedGateway(PredictionOutcome("digits", 3, {"outputs": np.zeros((1, 1))}))
     with pytest.raises(WireError, match=r"parameters\.timeout: expected microseconds"):
         await OpenInferenceCalls(gateway).infer(infer_message(**stated), Call(None))
     assert gateway.asked == []
@@ -209,6 +185,36 @@ async def test_a_model_that_is_being_fetched_is_not_ready() -> None:
         ):
             answer = await asking.get(path)
             assert answer.status == status, path
+
+
+async def test_bodies_that_are_received_at_once_are_bounded_together() -> None:
+    """Clients that send slowly fill no memory: one too many is told when to come again."""
+    asking, _ = client(PredictionOutcome("digits", 3, {"outputs": np.zeros((1, 1))}))
+    path, part = "/v1/models/digits:predict", b'{"instances": [[' + b"1, " * 300_000
+    async with asking, asyncio.timeout(60):
+        head = f"POST {path} HTTP/1.1\r\nHost: {asking.host}\r\nContent-Length: 1000000\r\n\r\n"
+
+        async def send(*parts: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection(asking.host, asking.port)
+            writer.write(b"".join((head.encode(), *parts)))
+            return reader, writer
+
+        slow = [await send(part) for _ in range(4)]
+        refused = b""
+        while b"429" not in refused:  # once the service has received the others
+            reader, writer = await send(part, bytes(1_000_000 - len(part)))
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                refused = await reader.readuntil(b"}")
+            writer.close()
+        assert b"Retry-After: 1" in refused
+        assert b"requests that are being received have" in refused
+        for _, writer in slow:
+            writer.close()
+        while (await asking.post(path, json=BODY)).status != 200:
+            pass  # until the service has noticed that they are closed
+        whole = await asking.post(path, data=part + b"1]]}")
+        assert whole.status == 400  # it is received, and has too many numbers
+        assert "at most 100 numbers, got 300001" in (await whole.json())["error"]
 
 
 def test_the_address_of_a_peer_counts_without_its_port() -> None:

@@ -3,8 +3,6 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,49 +11,14 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
-import fedbus
-from benchmarks.live_inference import LiveService, live_service
-from fedbus.mqtt.bus import BrokerAddress
+from benchmarks.live_inference import LiveService
+from tests.inference.model_folder import DEMO, ModelFolder
 
 pytestmark = pytest.mark.system
 
-DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
-FILES = Path(__file__).parents[1] / "fedbus/frameworks/model_files"
 IMAGE, EXTRA = np.arange(8, dtype="f4").reshape(2, 4), np.array([[1, 2], [3, 4]], "i4")
+SWAPPED = '"model": "changing", "version": %d, "event": "model_swapped"'
 ROWS: list[Any] = (np.random.default_rng(1).integers(0, 17, (3, 64)) / 16).tolist()
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    """Make a folder of models: digits, version 1, and a plain file."""
-    folder = tmp_path / "models"
-    write_version(folder, 1)
-    for file in ("plain.tflite", "two.onnx"):
-        shutil.copy(FILES / file, folder / file)
-    return folder
-
-
-@pytest.fixture
-def service(models: Path, tmp_path: Path) -> Iterator[LiveService]:
-    """Run a service with this folder."""
-    with live_service(tmp_path, models=str(models)) as running:
-        running.until_ready()
-        yield running
-
-
-def write_version(folder: Path, version: int, *, scale: float | None = None) -> None:
-    """Write a version of digits, with weights that are all `scale`, as a copy that is whole."""
-    made = folder / "digits" / f".{version}"
-    made.mkdir(parents=True)
-    for name in ("model.json", "digits.tflite"):
-        shutil.copy(DEMO / name, made / name)
-    if scale is not None:
-        layout = json.loads((made / "model.json").read_bytes())["layout"]
-        np.savez(
-            made / "weights.npz",
-            **{each["name"]: np.full(each["shape"], scale, "f4") for each in layout},
-        )
-    made.rename(made.with_name(str(version)))
 
 
 def predict(service: LiveService, model: str = "digits") -> dict[str, Any]:
@@ -106,66 +69,49 @@ def test_named_inputs_and_outputs_have_one_answer_over_each_protocol(service: Li
         client.close()
 
 
-def test_changes_are_picked_up_while_the_service_runs(service: LiveService, models: Path) -> None:
+def test_changes_are_picked_up_while_the_service_runs(
+    service: LiveService, models: ModelFolder
+) -> None:
     """A new version answers; a damaged one does not take its place, and says why in the log."""
-    before = predict(service)
-    write_version(models, 2, scale=0.0)
-    service.until_log('"version": 2')
-    after = predict(service)
+    models.write_version("changing", 1)
+    service.until_ready("changing")
+    before = predict(service, "changing")
+    models.write_version("changing", 2, scale=0.0)
+    service.until_log(SWAPPED % 2)
+    after = predict(service, "changing")
     assert after["version"] == 2
     np.testing.assert_allclose(after["predictions"], 0.1, rtol=1e-5)
     assert before["predictions"] != after["predictions"]
-    torn = models / "digits/3"
+    torn = models.path / "changing/3"
     torn.mkdir()
     (torn / "model.json").write_bytes((DEMO / "model.json").read_bytes())
     (torn / "digits.tflite").write_bytes((DEMO / "digits.tflite").read_bytes()[:5000])
     service.until_log("model_folder_put_aside")
-    assert predict(service) == after
+    assert predict(service, "changing") == after
     shutil.copy(DEMO / "digits.tflite", torn / "digits.tflite")
-    service.until_log('"version": 3, "event": "model_swapped"')
-    assert predict(service)["version"] == 3
+    service.until_log(SWAPPED % 3)
+    assert predict(service, "changing")["version"] == 3
 
 
-def test_an_older_version_answers_when_it_is_asked_for(service: LiveService, models: Path) -> None:
+def test_an_older_version_answers_when_it_is_asked_for(
+    service: LiveService, models: ModelFolder
+) -> None:
     """It is loaded then; until it is, the service says when to ask again."""
-    before = predict(service)
-    write_version(models, 2, scale=0.0)
-    service.until_log('"version": 2')
-    body, path = json.dumps({"instances": ROWS}).encode(), "/v1/models/digits/versions/{}:predict"
+    for version, scale in ((1, None), (2, 0.0)):
+        models.write_version("older", version, scale=scale)
+    service.until_ready("older")
+    before = predict(service) | {"model": "older"}
+    body, path = json.dumps({"instances": ROWS}).encode(), "/v1/models/older/versions/{}:predict"
     for _ in range(100):
         status, answer, headers = service.send(path.format(1), body)
         if status != 503:
             break
         time.sleep(float(headers["Retry-After"]) / 10)
     assert (status, json.loads(answer)) == (200, before), service.log.read_text()
-    assert predict(service)["version"] == 2
+    assert predict(service, "older")["version"] == 2
     for _ in range(100):
         status, answer, headers = service.send(path.format(9), body)
         if status != 503:
             break
         time.sleep(float(headers["Retry-After"]) / 10)
     assert (status, b"no version 9; the folder has 1, 2" in answer) == (404, True), answer
-
-
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        ({}, "FEDBUS_BROKER=none: FEDBUS_MODELS must name the folder"),
-        ({"models": "/no"}, "FEDBUS_MODELS: there is no folder /no"),
-        (
-            {"models": "/", "broker": "mqtt://127.0.0.1:1"},
-            "FEDBUS_MODELS is served without a broker",
-        ),
-        ({"models": "/", "http": "", "grpc": ""}, "nothing could ask for a prediction"),
-        ({"models": "/", "http_open": "", "grpc": ""}, "nothing could ask for a prediction"),
-    ],
-)
-def test_settings_that_contradict_each_other_end_the_process(
-    tmp_path: Path, settings: dict[str, str], sentence: str
-) -> None:
-    """With exit code 2 and a sentence."""
-    broker = BrokerAddress.parse(settings["broker"]) if "broker" in settings else None
-    rest = {name: value for name, value in settings.items() if name != "broker"}
-    with live_service(tmp_path, broker, **rest) as refused:
-        assert refused.process.wait(30) == 2
-    assert sentence in refused.log.read_text()
