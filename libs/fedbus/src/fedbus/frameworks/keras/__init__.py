@@ -19,13 +19,14 @@ loading.py         weights into a user's model
 import logging
 import os
 
+from fedbus.frameworks.tensorflow_import import IMPORTING
 from fedbus.frameworks.tensorflow_logs import LOG_LEVEL, suppressed_logs
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # not all of it at once
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each new batch size
 
-with suppressed_logs():
+with IMPORTING, suppressed_logs():
     import tensorflow as tf  # Keras reads these variables at import
 
     tf.config.list_physical_devices()  # looks for a GPU, and logs an error if there is none

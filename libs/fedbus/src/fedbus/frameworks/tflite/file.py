@@ -10,6 +10,7 @@ import numpy as np
 
 from fedbus.distributions import version_of
 from fedbus.errors import PluginError, TrainingError
+from fedbus.frameworks.tensorflow_import import IMPORTING
 from fedbus.frameworks.tflite.signatures import (
     NEEDED,
     TERM_SIGNATURES,
@@ -92,6 +93,11 @@ def new_interpreter(file: bytes | bytearray) -> Any:  # noqa: ANN401 - a class w
 
 def find_interpreter() -> Any:  # noqa: ANN401 - a class without types
     """Import the runtime's interpreter; raise PluginError if there is none that fits this numpy."""
+    with IMPORTING:
+        return _import_interpreter()
+
+
+def _import_interpreter() -> Any:  # noqa: ANN401 - a class without types
     # Once TensorFlow is loaded, tflite_runtime cannot read any file: their symbols clash.
     there = _RUNTIMES[::-1] if "tensorflow" in sys.modules else _RUNTIMES
     broken = []
