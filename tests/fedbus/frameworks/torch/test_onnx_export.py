@@ -46,6 +46,19 @@ class Counting(torch.nn.Module):
         return outputs
 
 
+class Forked(torch.nn.Module):
+    """A net with two outputs: by their names, or in a tuple."""
+
+    def __init__(self, *, named: bool) -> None:
+        super().__init__()
+        self.last = torch.nn.Linear(3, 2)
+        self.named = named
+
+    def forward(self, x: torch.Tensor) -> object:
+        y = self.last(x)
+        return {"twice": y * 2, "most": y.amax(1)} if self.named else (y * 2, y.amax(1))
+
+
 NETS: Mapping[str, Any] = {
     "mlp": ({"name": "mlp", "config": {"layers": [64, 32, 10], "bits_after": 1}}, (64,)),
     "words": (
@@ -92,13 +105,28 @@ def test_a_file_answers_as_the_module_for_any_number_of_rows(
         np.testing.assert_allclose(onnx_file.run(file, rows), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("names", [("twice", "most"), ("0", "1")])
+def test_several_outputs_have_the_names_that_inference_answers_with(
+    names: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys of a dict, or the positions in a tuple; in this order."""
+    module = Forked(named=names[0] == "twice")
+    architecture = installed(monkeypatch, lambda: module)
+    weights = {"last.weight": np.eye(3, 2, dtype="f4"), "last.bias": np.zeros(2, "f4")}
+    file = onnx_export.onnx_of(architecture, weights, None)
+    rows = np.array([[1, 2, 3], [5, 4, 6]], np.float32)
+    twice, most = (onnx_file.run(file, rows, name) for name in names)
+    assert twice.tolist() == [[2, 4], [10, 8]]
+    assert most.tolist() == [2, 5]
+
+
 @pytest.mark.parametrize(
     ("net", "row", "sentence"),
     [
         (Counting, (3,), "torch cannot export the model to ONNX"),
         (Counting, (4,), "the model cannot take rows to export it"),
         (lambda: torch.nn.Linear(3, 2).half(), (3,), "a model in torch.float16 has no ONNX file"),
-        (lambda: torch.nn.LSTM(3, 2), (4, 3), "the model answers a tuple"),
+        (lambda: torch.nn.LSTM(3, 2), (4, 3), "the model answers a tuple of other things than"),
         (lambda: torch.nn.Bilinear(3, 3, 1), None, "does not say the shape of a row"),
     ],
 )

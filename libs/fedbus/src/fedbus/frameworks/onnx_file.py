@@ -1,6 +1,7 @@
 """ONNX files: a graph that is built node by node, names of inputs and outputs, and a check of it.
 
-A file has one input, `inputs`, and one output, `outputs`, whose first dimension, the rows, is open.
+A file has one input, `inputs`, whose first dimension, the rows, is open. A single output is called
+`outputs`; several have the names that inference answers with.
 The format is that of https://onnx.ai/onnx/intro/concepts.html; operators are those of opset 20.
 """
 
@@ -111,13 +112,13 @@ def read_metadata(file: bytes) -> dict[str, str]:
     return {each.key: each.value for each in onnx.load_model_from_string(file).metadata_props}
 
 
-def check_outputs(file: bytes, rows: Array, wanted: Array) -> None:
-    """Compare a file's outputs for some rows with those of the framework that it comes from.
+def check_outputs(file: bytes, rows: Array, wanted: Array, name: str = OUTPUT) -> None:
+    """Compare a file's output for some rows with that of the framework that it comes from.
 
     Raises:
         TrainingError: They differ: the exporter has written another model than the framework runs.
     """
-    found = run(file, rows)
+    found = run(file, rows, name)
     if found.shape != wanted.shape:
         raise TrainingError(
             f"the ONNX file answers {found.shape} for {len(rows)} rows, the model {wanted.shape}"
@@ -131,14 +132,14 @@ def check_outputs(file: bytes, rows: Array, wanted: Array) -> None:
         )
 
 
-def run(file: bytes, rows: Array) -> Array:
-    """Compute a file's output with onnxruntime or, without it, with onnx's reference code."""
+def run(file: bytes, rows: Array, name: str = OUTPUT) -> Array:
+    """Compute an output of a file with onnxruntime or, without it, with onnx's reference code."""
     if find_spec("onnxruntime") is not None:
         runtime = import_module("onnxruntime")
         session: Any = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
     else:
         session = import_module("onnx.reference").ReferenceEvaluator(file)
-    return np.asarray(session.run([OUTPUT], {INPUT: rows})[0])
+    return np.asarray(session.run([name], {INPUT: rows})[0])
 
 
 def example_rows(shape: Sequence[int], dtype: Any, words: int = 0) -> Array:  # noqa: ANN401 - a dtype

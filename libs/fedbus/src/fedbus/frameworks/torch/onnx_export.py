@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from fedbus.frameworks.onnx_file import (
 )
 from fedbus.frameworks.torch.architectures import build, embeddings
 from fedbus.frameworks.torch.loading import load_weights
+from fedbus.frameworks.torch.predictions import tensors_of
 from fedbus.frameworks.torch.tensors import first_dtype, likely_rows
 from fedbus.model.layout import Weights
 from fedbus.training.params import Architecture
@@ -60,14 +61,25 @@ def onnx_of(architecture: Architecture, weights: Weights, row: Sequence[int] | N
             "torch: the model's spec does not say the shape of a row, which an ONNX file needs: "
             "push the model with --input"
         )
-    if not isinstance(wanted, Tensor):
-        raise TrainingError(
-            f"torch: the model answers a {type(wanted).__name__}; an ONNX file of one tensor is "
-            "written"
-        )
-    file = _exported(net, rows[:2])
-    check_outputs(file, rows.numpy(), wanted.numpy())
+    outputs = _named(wanted, len(rows))
+    file = _exported(net, rows[:2], list(outputs))
+    for name, output in outputs.items():
+        check_outputs(file, rows.numpy(), output.numpy(), name)
     return file
+
+
+def _named(outputs: object, rows: int) -> Mapping[str, Tensor]:
+    """Return the outputs by their names in the file: those that inference answers with."""
+    if isinstance(outputs, Tensor):
+        return {OUTPUT: outputs}
+    found = tensors_of(outputs)
+    given = len(outputs) if isinstance(outputs, Sized) else 0
+    if len(found) != given or any(each.shape[:1] != (rows,) for each in found.values()):
+        raise TrainingError(
+            f"torch: the model answers a {type(outputs).__name__} of other things than tensors "
+            "with one row for each input; an ONNX file of such outputs is not written"
+        )
+    return found
 
 
 @contextmanager
@@ -82,7 +94,7 @@ def _shape_errors(*, last: bool) -> Iterator[None]:
             ) from error
 
 
-def _exported(net: nn.Module, rows: Tensor) -> bytes:
+def _exported(net: nn.Module, rows: Tensor, outputs: Sequence[str]) -> bytes:
     try:
         with _quiet():
             program: Any = torch.onnx.export(
@@ -90,7 +102,7 @@ def _exported(net: nn.Module, rows: Tensor) -> bytes:
                 (rows,),
                 dynamo=True,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=outputs,
                 dynamic_shapes=({0: torch.export.Dim(ROWS)},),
                 opset_version=OPSET,
                 external_data=False,
