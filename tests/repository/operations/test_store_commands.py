@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from fedbus.cli.main import app
 from fedbus.errors import StoreError
 from fedbus.wire.blobs import blob_ref_of
+from fedbus.wire.messages import TagVersion
 from fedbus_repository.operations.backup_folder import MANIFEST, RECORDS
 from fedbus_repository.operations.restored_records import EPOCHS_SKIPPED
 from fedbus_repository.stores.files import blob_path
@@ -22,12 +23,17 @@ from fedbus_repository.stores.opening import database_of, open_store
 from fedbus_repository.stores.records import StoredJob
 from fedbus_repository.stores.sqlite.database import DATABASE
 from fedbus_repository.stores.sqlite.store import SqliteStore
+from fedbus_repository.stores.trail_answers import NamedVersions
 from tests.page_commands import commands_of
 from tests.repository.faults import locked_by_another_process
-from tests.repository.harness import AT, JOB, begin, commit_next, commit_private
+from tests.repository.harness import AT, JOB, MODEL, begin, commit_next, commit_private
 from tests.repository.operations.seeded_store import OBJECT_FILE, PRIVATE_JOB, seeded_store
+from tests.repository.stores.mongo_proxy import MongoProxy, refusal
+from tests.repository.stores.mongo_server import MongoServer
 
 Damage = Callable[[Path], None]
+
+PAGE_BYTES = 4096
 
 
 def run(*words: str | Path) -> Result:
@@ -91,11 +97,22 @@ def test_the_page_of_stores_runs_as_printed(tmp_path: Path) -> None:
     assert said[4].startswith(f"migrated {tmp_path / 'restored'} to {tmp_path / 'moved'}: ")
 
 
-def _overwrite_page(folder: Path) -> None:
+def _overwrite_page(folder: Path, number: int) -> None:
     path = folder / DATABASE
     data = bytearray(path.read_bytes())
-    data[4096 * 3 : 4096 * 4] = b"\xff" * 4096
+    data[PAGE_BYTES * (number - 1) : PAGE_BYTES * number] = b"\xff" * PAGE_BYTES
     path.write_bytes(data)
+
+
+def _overwrite_table(name: str) -> Damage:
+    def change(folder: Path) -> None:
+        with sqlite3.connect(folder / DATABASE) as db:
+            found = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,))
+            (number,) = found.fetchone()
+        db.close()
+        _overwrite_page(folder, number)
+
+    return change
 
 
 def _sql(statement: str) -> Damage:
@@ -135,7 +152,10 @@ def _cut_last_record(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (_overwrite_page, ""),
+        (_overwrite_table("jobs"), "job 'private-1' cannot be read"),
+        (_overwrite_table("versions"), "version 3 of model 'digits' cannot be read"),
+        (_overwrite_table("files"), "a part of the table files in"),
+        (_overwrite_table("lease"), "the lease cannot be read"),
         (lambda folder: (folder / DATABASE).write_bytes(bytes(8192)), "not a database"),
         (lambda folder: (folder / DATABASE).unlink(), "no store in"),
         (_sql("PRAGMA user_version = 3"), "start its repository once"),
@@ -154,7 +174,19 @@ def _cut_last_record(path: Path) -> None:
         (_blob(lambda path: path.write_bytes(b"short")), "has 5 bytes, expected"),
     ],
     ids=[
-        *("page", "zeros", "no-file", "schema", "gap", "no-record", "damaged-record", "parent"),
+        *(
+            "jobs",
+            "versions",
+            "file-table",
+            "lease",
+            "zeros",
+            "no-file",
+            "schema",
+            "gap",
+            "no-record",
+            "damaged-record",
+            "parent",
+        ),
         *(
             "base",
             "names",
@@ -178,6 +210,94 @@ def test_damage_is_found_and_named(folder: Path, damage: Damage, sentence: str) 
     after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     changed = {path.name for path in before if before[path] != after.get(path)}
     assert not changed - {f"{DATABASE}-shm", f"{DATABASE}-wal"}
+
+
+def test_damage_of_a_page_is_listed_with_how_to_mend_it(folder: Path) -> None:
+    """What can be read beside it is counted, every blob is verified, and JSON is printed."""
+    path, blobs = folder / DATABASE, len(list((folder / "blobs").glob("??/*")))
+    whole = path.read_bytes()
+    intact = json_of("check", folder)["records"]
+    assert len(whole) // PAGE_BYTES > 30
+    for number in range(2, len(whole) // PAGE_BYTES + 1, 2):
+        _overwrite_page(folder, number)
+        found = json_of("check", folder, code=1)
+        assert found["damage"], number
+        if found["records"]:
+            assert "restore the store from a backup" in found["damage"][0]
+            assert "the table " in found["damage"][0]
+            assert found["blobs"] == blobs
+            assert found["unneeded_blobs"] == 0
+            lost = {kind for kind in intact if found["records"].get(kind, 0) < intact[kind]}
+            assert len(lost) <= 1, found
+        else:  # the definitions of the tables
+            assert "`fedbus store restore` makes a new store" in found["damage"][0]
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("damage", ["{", '{"format": 1}'])
+def test_a_backup_whose_manifest_is_damaged_is_reported_as_such(folder: Path, damage: str) -> None:
+    """As JSON too."""
+    backup = folder.with_name("backup")
+    json_of("backup", folder, backup)
+    (backup / MANIFEST).write_text(damage)
+    found = json_of("check", backup, code=1)
+    assert not found["intact"]
+    assert "not the manifest of a backup" in found["damage"][0]
+    assert "use another backup" in found["damage"][0]
+
+
+def test_a_file_that_is_no_database_is_reported_as_json(folder: Path) -> None:
+    """Nothing of it can be read."""
+    _overwrite_page(folder, 1)
+    found = json_of("check", folder, code=1)
+    assert (found["intact"], found["records"]) == (False, {})
+    assert "`fedbus store restore`" in found["damage"][0]
+
+
+def test_a_tag_without_weights_is_a_note_and_is_copied(folder: Path) -> None:
+    """Stores of earlier versions of fedbus may have one; nothing of them is lost."""
+    store = SqliteStore(folder, keep=2, durable=False, now=lambda: AT)
+    assert isinstance(
+        store.tag(TagVersion(model=MODEL, version=1, tag="old"), "user.cli"), NamedVersions
+    )
+    store.close()
+    _sql("UPDATE versions SET kept = 0 WHERE model = 'digits' AND version = 1")(folder)
+    backup, target = folder.with_name("backup"), folder.with_name("new")
+    found = json_of("check", folder)
+    assert found["intact"]
+    [note] = found["notes"]
+    assert note.startswith("the tag 'old' of model 'digits' names version 1, whose weights are")
+    assert "`fedbus models untag digits old` removes it" in note
+    assert "note: the tag 'old'" in run("check", folder).output
+    json_of("backup", folder, backup)
+    assert json_of("check", backup)["notes"] == found["notes"]
+    json_of("restore", backup, target, "--ledgers-complete")
+    assert json_of("check", target)["intact"]
+
+
+def test_a_collection_that_cannot_be_read_is_named(
+    folder: Path, mongo_server: MongoServer, mongo_url: str
+) -> None:
+    """And all others are read."""
+    json_of("migrate", folder, mongo_url)
+    intact = json_of("check", mongo_url)["records"]
+    for collection, kind in (
+        *(("name_changes", "name change"), ("ledger", "ledger entry"), ("state", "lease")),
+        *(("documents", "document"), ("configurations", "configuration")),
+    ):
+
+        def refuse(sent: dict[str, Any], refused: str = collection) -> dict[str, Any] | None:
+            is_refused = sent.get("find") == refused and sent["filter"].get("_id") != "documents"
+            return refusal(8, "UnknownError") if is_refused else None
+
+        with MongoProxy(mongo_server.port) as proxy:
+            proxy.answer = refuse
+            name = mongo_url.rpartition("/")[2]
+            found = json_of("check", f"mongodb://127.0.0.1:{proxy.port}/{name}", code=1)
+        assert found["records"] == {each: intact[each] for each in intact if each != kind}
+        where = "the lease" if kind == "lease" else f"a part of the collection {collection} of"
+        assert found["damage"][0].startswith(where)
+        assert found["damage"][0].endswith("restore the store from a backup")
 
 
 def test_a_store_is_backed_up_while_it_is_used(tmp_path: Path) -> None:

@@ -13,11 +13,17 @@ from fedbus.cli.output import display
 from fedbus.core import clock
 from fedbus.errors import SettingsError
 from fedbus.text import counted
-from fedbus_repository.operations.backup_folder import BackupReader, BackupWriter, is_backup
+from fedbus_repository.operations.backup_folder import (
+    BackupReader,
+    BackupWriter,
+    DamagedManifestError,
+    is_backup,
+)
 from fedbus_repository.operations.restored_records import RestoredRecords, ledger_warning
-from fedbus_repository.operations.store_check import check_store
+from fedbus_repository.operations.store_check import StoreFindings, check_store
 from fedbus_repository.operations.store_copy import CopyResult, StoreCopy
 from fedbus_repository.operations.store_places import open_reader, open_writer
+from fedbus_repository.stores.sqlite.database_faults import DamagedDatabaseError
 
 app = typer.Typer(
     help="Check, back up, restore and move the store of a repository.",
@@ -42,36 +48,45 @@ def check(store: Store, as_json: AsJson = False) -> None:
 
     fedbus store check data
     """
-    with (
-        closing(open_reader(store)) as reader,
-        display.growing_progress("checking blobs") as (begin, advance),
-    ):
-        found = check_store(reader, begin, advance)
+    try:
+        with (
+            closing(open_reader(store)) as reader,
+            display.growing_progress("checking blobs") as (begin, advance),
+        ):
+            place, found = reader.place, check_store(reader, begin, advance)
+    except (DamagedDatabaseError, DamagedManifestError) as error:
+        place, found = store, StoreFindings(damage=[str(error)])
+    _show_findings(place, found, as_json=as_json)
+    if found.damage:
+        raise typer.Exit(exit_codes.FAILED)
+
+
+def _show_findings(place: str, found: StoreFindings, *, as_json: bool) -> None:
     if as_json:
         display.print_json(
             {
-                "store": reader.place,
+                "store": place,
                 "intact": not found.damage,
                 "damage": found.damage,
+                "notes": found.notes,
                 "records": dict(found.counts),
                 "blobs": found.blobs,
                 "blob_bytes": found.blob_bytes,
                 "unneeded_blobs": found.unneeded,
             }
         )
-    else:
-        for sentence in found.damage:
-            display.show(f"damaged: {sentence}")
-        size = display.format_size(found.blob_bytes)
-        display.show(f"{_counted(found.counts)}; {found.blobs} intact blobs of {size}")
-        if found.unneeded:
-            display.show(
-                f"{found.unneeded} blobs that no record needs: the next start deletes them"
-            )
-        if not found.damage:
-            display.show(f"{reader.place} is intact")
-    if found.damage:
-        raise typer.Exit(exit_codes.FAILED)
+        return
+    for sentence in found.damage:
+        display.show(f"damaged: {sentence}")
+    for sentence in found.notes:
+        display.show(f"note: {sentence}")
+    size = display.format_size(found.blob_bytes)
+    records = _counted(found.counts) or "no record can be read"
+    display.show(f"{records}; {found.blobs} intact blobs of {size}")
+    if found.unneeded:
+        display.show(f"{found.unneeded} blobs that no record needs: the next start deletes them")
+    if not found.damage:
+        display.show(f"{place} is intact")
 
 
 @app.command()

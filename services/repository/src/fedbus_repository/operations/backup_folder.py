@@ -49,6 +49,10 @@ _MAX_MANIFEST_BYTES = 2**20
 _MAX_RECORD_BYTES = 64 * 2**20
 
 
+class DamagedManifestError(StoreError):
+    """The manifest of a backup cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class BackupManifest:
     """What a backup states of itself."""
@@ -226,7 +230,9 @@ def _read_manifest(folder: Path) -> BackupManifest:
     path = folder / MANIFEST
     try:
         if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise StoreError(f"{path}: expected at most {_MAX_MANIFEST_BYTES} bytes")
+            raise DamagedManifestError(
+                f"{path}: expected at most {_MAX_MANIFEST_BYTES} bytes; use another backup"
+            )
         read = json.loads(path.read_bytes())
         if read["format"] != FORMAT:
             raise StoreError(
@@ -236,9 +242,13 @@ def _read_manifest(folder: Path) -> BackupManifest:
         counts = {str(kind): int(count) for kind, count in read["counts"].items()}
         digests = {str(kind): str(digest) for kind, digest in read["digests"].items()}
         if (records := read["records"]) not in RECORDS:
-            raise StoreError(f"{path}: records: expected one of {', '.join(RECORDS)}")
+            raise DamagedManifestError(
+                f"{path}: records: expected one of {', '.join(RECORDS)}; use another backup"
+            )
         return BackupManifest(str(read["made"]), str(read["source"]), records, counts, digests)
     except FileNotFoundError as error:
         raise StoreError(f"no backup in {folder}: expected a file {MANIFEST}") from error
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(f"{path}: not the manifest of a backup: {error}") from error
+        raise DamagedManifestError(
+            f"{path}: not the manifest of a backup: {error}; use another backup"
+        ) from error

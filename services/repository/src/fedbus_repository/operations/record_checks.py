@@ -48,11 +48,13 @@ class RecordChecks:
 
     Attributes:
         counts: Number of readable records of each kind.
-        needed: The blobs that they need, by digest.
+        unreadable: Number of records, or parts of the store, that cannot be read.
+        needed: The blobs that the readable ones need, by digest.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.unreadable = 0
         self.needed: dict[str, NeededBlob] = {}
         self._faults: list[str] = []
         self._last: dict[str, int] = {}  # the version of each model that was added last
@@ -74,6 +76,7 @@ class RecordChecks:
     def add(self, record: DumpedRecord | UnreadableRecord) -> None:
         """Check one record against those before it."""
         if isinstance(record, UnreadableRecord):
+            self.unreadable += 1
             self._faults.append(
                 f"{record.where} cannot be read: {record.reason}; restore the store from a backup"
             )
@@ -98,6 +101,18 @@ class RecordChecks:
     def faults(self) -> list[str]:
         """Return all faults, once every record was added."""
         return [*self._faults, *self._relation_faults()]
+
+    def notes(self) -> list[str]:
+        """Return what a user may want to correct, although nothing of the store is lost by it."""
+        return [
+            f"the tag {change.name!r} of model {change.model!r} names version {change.version},"
+            f" whose weights are deleted; `fedbus models untag {change.model} {change.name}`"
+            " removes it"
+            for change in self._names.values()
+            if change.kind == "tag"
+            and change.version is not None
+            and self._versions.get((change.model, change.version)) is False
+        ]
 
     def _need(self, digest: str, size: int | None, where: str) -> None:
         known = self.needed.get(digest)
@@ -137,13 +152,14 @@ class RecordChecks:
             if job_name not in self._jobs:
                 yield f"{where}: its job {job_name!r} is missing"
         for change in self._names.values():
-            if change.version is not None and not self._versions.get(
-                (change.model, change.version)
-            ):
-                yield (
-                    f"{change.name!r} of model {change.model!r} names version {change.version},"
-                    " whose weights are not kept"
-                )
+            if change.version is None:
+                continue
+            what = f"{change.name!r} of model {change.model!r} names version {change.version}"
+            kept = self._versions.get((change.model, change.version))
+            if kept is None:
+                yield f"{what}, which is missing"
+            elif not kept and change.kind != "tag":
+                yield f"{what}, whose weights are not kept"
         running = Counter(job.model for job in self._jobs.values() if job.is_running)
         for model, count in running.items():
             if count > 1:

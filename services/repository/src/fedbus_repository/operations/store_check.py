@@ -23,12 +23,14 @@ class StoreFindings:
     Attributes:
         damage: A sentence for each fault, with what is affected and how to correct it.
         counts: Number of readable records of each kind.
-        blobs: Number of intact blobs that records need.
+        notes: A sentence for each thing that a user may want to correct, and that is no damage.
+        blobs: Number of intact blobs that records need, or may need: all, if one cannot be read.
         blob_bytes: Their size.
         unneeded: Number of blobs that no record needs; the repository deletes them at its start.
     """
 
     damage: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     blobs: int = 0
     blob_bytes: int = 0
@@ -47,20 +49,28 @@ def check_store(
     """
     found = StoreFindings(damage=list(store.damage()))
     checks = RecordChecks.of(store.records())
-    found.counts = checks.counts
+    found.counts, found.notes = checks.counts, checks.notes()
     faults = checks.faults()
-    suspects = _check_blobs(store, checks.needed, found, on_blobs, on_bytes)
+    suspects = _check_blobs(store, _needed(store, checks), found, on_blobs, on_bytes)
     if faults or suspects:
         store.refresh()
         again = RecordChecks.of(store.records())
-        lasting = set(again.faults())
+        lasting, needed = set(again.faults()), _needed(store, again)
         found.damage += [fault for fault in faults if fault in lasting]
         found.damage += [
             f"{sentence}; copy it from a backup, or push the version again"
             for digest, sentence in suspects.items()
-            if digest in again.needed
+            if digest in needed
         ]
     return found
+
+
+def _needed(store: StoreReader, checks: RecordChecks) -> dict[str, NeededBlob]:
+    """Return the blobs that records need; if one cannot be read, it may need any that is stored."""
+    if not checks.unreadable:
+        return checks.needed
+    where = "a blob that no readable record needs"
+    return {digest: NeededBlob(size, where) for digest, size in store.blobs()} | checks.needed
 
 
 def _check_blobs(

@@ -3,27 +3,21 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from fedbus.blobs.files import FileBlob
-from fedbus.errors import FedbusError, StoreError
-from fedbus_repository.stores.dumped_records import (
-    DumpedFile,
-    DumpedRecord,
-    UnreadableRecord,
-)
+from fedbus.errors import StoreError
+from fedbus_repository.stores.dumped_records import DumpedRecord, UnreadableRecord
 from fedbus_repository.stores.files import find_blob, stored_blobs
 from fedbus_repository.stores.sqlite.database import DATABASE, lock_folder
 from fedbus_repository.stores.sqlite.database_faults import error_of_sqlite
-from fedbus_repository.stores.sqlite.sqlite_records import SqliteRecords
+from fedbus_repository.stores.sqlite.dumped_rows import DumpedRows
 from fedbus_repository.stores.sqlite.tables import SCHEMA
 
-T = TypeVar("T")
+_RESTORE: Final = "restore the store from a backup"
 MAX_HELD_BLOBS: Final = 200
 """Blobs that stay open, so that retention cannot take them away from the reader."""
 _FULL_DISK_CODES: Final = {
@@ -60,45 +54,22 @@ class SqliteReader:
         return str(self._folder)
 
     def records(self) -> Iterator[DumpedRecord | UnreadableRecord]:
-        for record in self._all():
-            if record is not None:
-                yield record
-
-    def _all(self) -> Iterator[DumpedRecord | UnreadableRecord | None]:
-        found = SqliteRecords(self._db)
-        yield self._read("the lease", found.lease)
-        names = [name for (name,) in self._rows("SELECT job FROM jobs ORDER BY rowid")]
-        for name in names:
-            yield self._read(f"job {name!r}", partial(found.dumped_job, name))
-        for model, number in list(
-            self._rows("SELECT model, number FROM name_changes ORDER BY model, number")
-        ):
-            where = f"change {number} of the names of model {model!r}"
-            yield self._read(where, partial(found.name_change, model, number))
-        keys = list(self._rows("SELECT model, version FROM versions ORDER BY model, version"))
-        for model, number in keys:
-            where = f"version {number} of model {model!r}"
-            yield self._read(where, partial(found.stored_version, model, number))
-        for (digest,) in self._rows("SELECT digest FROM files ORDER BY digest"):
-            yield DumpedFile(digest=digest)
-        ledgers = [name for (name,) in self._rows("SELECT DISTINCT job FROM ledger ORDER BY job")]
-        for name in ledgers:
-            entries = found.entries_after(name, 0)
-            where = f"the ledger of job {name!r}"
-            while (entry := self._read(where, partial(next, entries, None))) is not None:
-                yield entry
-                if isinstance(entry, UnreadableRecord):
-                    break
-        for (name,) in list(self._rows("SELECT id FROM configurations ORDER BY number")):
-            yield self._read(f"configuration {name!r}", partial(found.configuration, name))
-        documents = list(self._rows("SELECT kind, name FROM documents ORDER BY kind, name"))
-        for kind, name in documents:
-            yield self._read(f"{kind} {name!r}", partial(found.document, kind, name))
+        return DumpedRows(self._db, self._path).records()
 
     def damage(self) -> Iterator[str]:
-        for (found,) in self._rows("PRAGMA integrity_check(100)"):
+        try:
+            yield from self._integrity_faults("100")
+        except sqlite3.Error:  # it ends at such a page: the tables are checked one by one
+            for (table,) in self._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"):
+                try:
+                    yield from self._integrity_faults(table)
+                except sqlite3.Error as error:
+                    yield f"{self._path}: the table {table} or an index of it: {error}; {_RESTORE}"
+
+    def _integrity_faults(self, what: str) -> Iterator[str]:
+        for (found,) in self._db.execute(f"PRAGMA integrity_check({what})"):
             if found != "ok":
-                yield f"{self._path}: {found}"
+                yield f"{self._path}: {' '.join(found.split())}; {_RESTORE}"
 
     def blobs(self) -> Iterator[tuple[str, int]]:
         for path in sorted(stored_blobs(self._folder)):
@@ -162,14 +133,17 @@ class SqliteReader:
 
     def _hold(self) -> dict[str, FileBlob]:
         """Open the blobs that retention may delete next: an open file keeps its content."""
-        rows = self._rows(
-            "SELECT DISTINCT kept_blobs.digest FROM kept_blobs JOIN versions USING (model, version)"
-            " WHERE NOT pinned"
-        )
-        found = {
-            digest: find_blob(self._folder, digest) for (digest,) in islice(rows, MAX_HELD_BLOBS)
-        }
-        return {digest: blob for digest, blob in found.items() if blob is not None}
+        found: dict[str, FileBlob] = {}
+        with suppress(sqlite3.Error):  # damaged tables are reported as their records are read
+            rows = self._db.execute(
+                "SELECT DISTINCT kept_blobs.digest FROM kept_blobs JOIN versions"
+                " USING (model, version) WHERE NOT pinned LIMIT ?",
+                (MAX_HELD_BLOBS,),
+            )
+            for (digest,) in rows:
+                if isinstance(digest, str) and (blob := find_blob(self._folder, digest)):
+                    found[digest] = blob
+        return found
 
     def _wal_exists(self) -> bool:
         wal = self._path.with_name(f"{self._path.name}-wal")
@@ -177,16 +151,5 @@ class SqliteReader:
 
     def _begin(self, db: sqlite3.Connection) -> None:
         db.execute("BEGIN")
-        db.execute("SELECT COUNT(*) FROM lease").fetchone()  # the snapshot begins with a read
-
-    def _rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        try:
-            yield from self._db.execute(sql)
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}") from error
-
-    def _read(self, where: str, read: Callable[[], T]) -> T | UnreadableRecord:
-        try:
-            return read()
-        except (FedbusError, ValueError, TypeError, AssertionError, sqlite3.Error) as error:
-            return UnreadableRecord(where, f"{type(error).__name__}: {error}")
+        # The snapshot begins with a read: of the first page, without which nothing can be read.
+        db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
