@@ -28,6 +28,16 @@ ReplaceBlob = Callable[[BlobRef, bytes | None], None]
 
 PROXY_PASSWORD = "a password, with @:/?% in it"
 
+OVER_TLS = (
+    "test_base",
+    "test_derived_versions",
+    "test_documents",
+    "test_job_energy",
+    "test_named_versions",
+    "test_protection_rules",
+)
+"""Modules whose tests run on MongoDB behind TLS and a login as well."""
+
 _databases = count(1)
 
 
@@ -51,8 +61,9 @@ def clock() -> Clock:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test of a store on every kind of store.
 
-    Tests of handlers decide nothing that a store does not: two of their modules, which read most
-    of what is stored, run on MongoDB as well.
+    Over TLS, ledgers and records of jobs are tested by the state machines alone: their own tests
+    take as long as all others. Tests of handlers decide nothing that a store does not: two of their
+    modules, which read most of what is stored, run on MongoDB as well.
     """
     if "store_kind" not in metafunc.fixturenames:
         return
@@ -60,7 +71,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     kinds = ["sqlite"]
     if "handlers" not in module or module.endswith(("test_catalog", "test_commits")):
         kinds.append("mongo")
-    if module.endswith("stores.test_base"):
+    if module.rpartition(".")[2] in OVER_TLS:
         kinds.append("mongo-tls")
     metafunc.parametrize("store_kind", kinds)
 

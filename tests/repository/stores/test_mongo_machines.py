@@ -64,42 +64,41 @@ class FailingOnMongo(OnMongo):
         self.fault.step, self.fault.left = step, after
 
 
-@pytest.mark.parametrize(
+MACHINES = pytest.mark.parametrize(
     "machine",
     [StoreMachine, StateMachine, NameMachine, LedgerMachine, AskedMachine, AnchorMachine],
     ids=lambda machine: machine.__name__,
 )
+
+
+@MACHINES
 def test_a_mongodb_store_stays_consistent(
     machine: type[RuleBasedStateMachine], mongo_server: MongoServer
 ) -> None:
     """Whatever requests arrive in whatever order, and whichever write fails."""
-    anchors = machine is AnchorMachine
-    run_machine(
-        machine,
-        OnMongo if anchors else FailingOnMongo,
-        {"server": mongo_server, "keep": 2 if anchors else 3},
-    )
+    run_machine(machine, {"server": mongo_server})
 
 
+@MACHINES
 def test_a_mongodb_store_over_tls_with_a_login_stays_consistent(
-    mongo_server: MongoServer, mongo_tls: DatabaseOfName
+    machine: type[RuleBasedStateMachine], mongo_server: MongoServer, mongo_tls: DatabaseOfName
 ) -> None:
     """As one without; fewer steps show it, since TLS and the login know nothing of requests."""
-    over_tls = staticmethod(mongo_tls)
-    fields = {"server": mongo_server, "over_tls": over_tls}
-    run_machine(StoreMachine, FailingOnMongo, fields, examples=2, steps=10)
+    fields = {"server": mongo_server, "over_tls": staticmethod(mongo_tls)}
+    run_machine(machine, fields, examples=2 if machine is StoreMachine else 1, steps=10)
 
 
 def run_machine(
     machine: type[RuleBasedStateMachine],
-    on: type[OnMongo],
     fields: dict[str, object],
     *,
     examples: int = 4,
     steps: int = 20,
 ) -> None:
     """Run a machine with what it does differently on MongoDB."""
-    on_mongo = type(f"{machine.__name__}OnMongo", (on, machine), fields)
+    anchors = machine is AnchorMachine
+    on, keep = (OnMongo, 2) if anchors else (FailingOnMongo, 3)
+    on_mongo = type(f"{machine.__name__}OnMongo", (on, machine), fields | {"keep": keep})
     run_state_machine_as_test(
         on_mongo,
         settings=settings(
