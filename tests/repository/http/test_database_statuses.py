@@ -18,10 +18,10 @@ from pymongo.errors import (
 
 from fedbus.errors import StoreError
 from fedbus.http_api.responses import response_of
+from fedbus_repository.stores.blob_storage import DamagedBlobError
 from fedbus_repository.stores.damaged_records import damage_as_store_errors
 from fedbus_repository.stores.files import MissingBlobError
 from fedbus_repository.stores.mongo.driver_errors import store_error
-from fedbus_repository.stores.mongo.gridfs_blob import DamagedBlobError
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.mongo.ownership import DatabaseInUseError
 from fedbus_repository.stores.sqlite.database_faults import error_of_sqlite

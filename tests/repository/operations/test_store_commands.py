@@ -300,6 +300,19 @@ def test_a_collection_that_cannot_be_read_is_named(
         assert found["damage"][0].endswith("restore the store from a backup")
 
 
+def test_a_missing_chunk_is_named_with_one_mend(
+    folder: Path, mongo_server: MongoServer, mongo_url: str
+) -> None:
+    """That of the database; each other fault of a blob has another one."""
+    json_of("migrate", folder, mongo_url)
+    digest = blob_ref_of(OBJECT_FILE).digest
+    mongo_server.change_chunk(mongo_url.rpartition("/")[2], digest, 0, None)
+    [sentence] = json_of("check", mongo_url, code=1)["damage"]
+    assert "chunk 0 of 1 of blob" in sentence
+    assert sentence.endswith("restore the database from a backup, or push the same content again")
+    assert sentence.count("backup") == 1
+
+
 def test_a_store_is_backed_up_while_it_is_used(tmp_path: Path) -> None:
     """A second backup copies only what is new, and removes what it no longer needs."""
     store = seeded_store(tmp_path / "data")

@@ -12,12 +12,11 @@ from pymongo import MongoClient, monitoring
 
 from fedbus.errors import StoreError, TransferError
 from fedbus.wire.blobs import BlobRef, blob_ref_of
-from fedbus_repository.stores.blob_storage import BlobStorage
+from fedbus_repository.stores.blob_storage import BlobStorage, DamagedBlobError
 from fedbus_repository.stores.files import MissingBlobError
 from fedbus_repository.stores.mongo import blobs as blobs_module
 from fedbus_repository.stores.mongo.blobs import GridFsBlobs
 from fedbus_repository.stores.mongo.connection import MongoConnection
-from fedbus_repository.stores.mongo.gridfs_blob import DamagedBlobError
 from fedbus_repository.stores.mongo.gridfs_files import (
     CHUNKS,
     FILES,

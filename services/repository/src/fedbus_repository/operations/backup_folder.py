@@ -29,7 +29,7 @@ from fedbus.atomic_write import (
 from fedbus.blobs.files import FileBlob
 from fedbus.core.blob_io import BlobSource
 from fedbus.digest import hasher
-from fedbus.errors import StoreError
+from fedbus.errors import StoreDamagedError, StoreError
 from fedbus.wire.identifiers import Timestamp
 from fedbus_repository.stores.dumped_records import (
     DumpDigest,
@@ -49,7 +49,7 @@ _MAX_MANIFEST_BYTES = 2**20
 _MAX_RECORD_BYTES = 64 * 2**20
 
 
-class DamagedManifestError(StoreError):
+class DamagedManifestError(StoreDamagedError):
     """The manifest of a backup cannot be read."""
 
 

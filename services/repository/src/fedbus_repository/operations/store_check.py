@@ -7,13 +7,16 @@ as a blob that retention deletes, is not reported.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from fedbus.digest import hasher
 from fedbus.errors import StoreError
 from fedbus_repository.operations.record_checks import NeededBlob, RecordChecks
+from fedbus_repository.stores.blob_storage import DamagedBlobError
 from fedbus_repository.stores.store_reader import StoreReader
 
 _BLOCK_BYTES = 1024 * 1024
+_MEND: Final = "copy it from a backup, or push the version again"
 
 
 @dataclass(slots=True)
@@ -57,11 +60,7 @@ def check_store(
         again = RecordChecks.of(store.records())
         lasting, needed = set(again.faults()), _needed(store, again)
         found.damage += [fault for fault in faults if fault in lasting]
-        found.damage += [
-            f"{sentence}; copy it from a backup, or push the version again"
-            for digest, sentence in suspects.items()
-            if digest in needed
-        ]
+        found.damage += [sentence for digest, sentence in suspects.items() if digest in needed]
     return found
 
 
@@ -100,15 +99,19 @@ def _blob_fault(
 ) -> str | None:
     source = store.open_blob(digest)
     if source is None:
-        return "is missing"
+        return f"is missing; {_MEND}"
     if size is not None and source.size != size:
-        return f"has {source.size} bytes, expected {size}"
+        return f"has {source.size} bytes, expected {size}; {_MEND}"
     content = hasher()
     try:
         for offset in range(0, source.size, _BLOCK_BYTES):
             block = source.read(offset, _BLOCK_BYTES)
             content.update(block)
             on_bytes(len(block))
-    except StoreError as error:
+    except DamagedBlobError as error:
         return f"cannot be read: {error}"
-    return None if content.hexdigest() == digest else "is damaged: its digest is another one"
+    except StoreError as error:
+        return f"cannot be read: {error}; {_MEND}"
+    if content.hexdigest() == digest:
+        return None
+    return f"is damaged: its digest is another one; {_MEND}"

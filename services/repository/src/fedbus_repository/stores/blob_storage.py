@@ -4,8 +4,16 @@ from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from fedbus.core.blob_io import BlobSource
+from fedbus.errors import StoreDamagedError
 from fedbus.wire.blobs import BlobRef
 from fedbus_repository.stores.base import Upload
+
+
+class DamagedBlobError(StoreDamagedError):
+    """A part of a blob is missing in its database, or has other bytes than were written.
+
+    Its sentence says how to mend it.
+    """
 
 
 class BlobStorage(Protocol):

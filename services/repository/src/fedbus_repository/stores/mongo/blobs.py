@@ -17,10 +17,11 @@ from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.blobs.block_cache import BlockCache
 from fedbus.errors import StoreError
 from fedbus.wire.blobs import BlobRef
+from fedbus_repository.stores.blob_storage import DamagedBlobError
 from fedbus_repository.stores.disk import OnStep
 from fedbus_repository.stores.files import MissingBlobError
 from fedbus_repository.stores.mongo.connection import MongoConnection
-from fedbus_repository.stores.mongo.gridfs_blob import DamagedBlobError, GridFsBlob
+from fedbus_repository.stores.mongo.gridfs_blob import GridFsBlob
 from fedbus_repository.stores.mongo.gridfs_writer import GridFsWriter
 from fedbus_repository.stores.upload import UNKNOWN_DIGEST, FileUpload, UploadContext
 

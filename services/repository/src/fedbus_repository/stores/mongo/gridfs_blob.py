@@ -10,16 +10,13 @@ from typing import Any, Final
 
 from fedbus.blobs.block_cache import BlockCache
 from fedbus.digest import hasher
-from fedbus.errors import StoreDamagedError, StoreError
+from fedbus.errors import StoreError
+from fedbus_repository.stores.blob_storage import DamagedBlobError
 from fedbus_repository.stores.mongo.connection import MongoConnection, MongoDatabase
 from fedbus_repository.stores.mongo.gridfs_files import CHUNKS, GridFsFile
 
 READ_AHEAD_BYTES: Final = 4 * 1024 * 1024
 """Bytes that one round trip reads when reads follow each other."""
-
-
-class DamagedBlobError(StoreDamagedError):
-    """A chunk of a blob is missing in the database, or has other bytes than were written."""
 
 
 class GridFsBlob:
