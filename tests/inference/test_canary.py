@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fedbus.core.actions import Deliver, Reply
-from fedbus.core.events import ReplyTo, Stopping
-from fedbus.wire.messages import RollBackAlias
+from fedbus.core.events import Received, ReplyTo, Stopping
+from fedbus.wire.messages import AliasMoved, RollBackAlias
 from fedbus_inference import version_trials
 from fedbus_inference.canary import ShadowComparison, Tally, is_canary_request, is_worse
 from fedbus_inference.encoding import Encoding
@@ -88,11 +88,62 @@ def test_a_canary_that_fails_too_often_stops_answering() -> None:
     assert answered(harness, 5) == [1] * 5
     (noted,) = harness.noted("canary_rolled_back")
     assert noted["reason"] == ("failed at 5 of 10 requests, the version beside it at 0 of 0")
-    (sent,) = harness.sent
-    assert sent.to == "repository.1"
-    assert isinstance(sent.message, RollBackAlias)
-    assert (sent.message.alias, sent.message.expected) == ("canary", 2)
+    (asked,) = harness.asks.values()
+    assert asked.to == "repository.1"
+    assert asked.message == RollBackAlias(
+        model="sum", alias="canary", expected=2, note=noted["reason"], or_remove=True
+    )
     assert harness.core.counts["canary_roll_backs"] == 1
+
+
+@pytest.mark.parametrize("by", ["answer", "alias moved", "alias removed"])
+def test_the_repository_is_asked_until_the_alias_is_rolled_back(by: str) -> None:
+    """An answer may be lost; then the announcement of the aliases ends it, or another's change."""
+    harness = trial(ALL)
+    answered(harness, 10, [FAULTY, 0, 0])
+    assert harness.asks
+    harness.handle(Received("repository.1", AliasMoved(model="sum", alias="other", version=None)))
+    harness.alias(2, canary=2, other=1)  # another alias was moved
+    assert harness.asks
+    if by == "answer":
+        removed = AliasMoved(model="sum", alias="canary", version=None)
+        harness.handle(Received("repository.1", removed))
+    else:
+        harness.alias(3, None, **({"canary": 3} if by == "alias moved" else {}))
+    assert not harness.asks
+    assert answered(harness, 3) == [1] * 3  # before version 3 is loaded
+    harness.settle()
+    assert answered(harness) == [3 if by == "alias moved" else 1]
+
+
+def test_what_waits_for_a_canary_that_ends_is_answered_by_the_stable_version() -> None:
+    """The alias is removed while a batch runs; what runs is answered, and the model let go."""
+    harness = trial(ALL)
+    for _ in range(3):
+        harness.ask()
+    assert len(harness.runs) == 1
+    harness.alias(2)
+    harness.settle()
+    assert sorted(answer["version"] for answer in harness.answers()) == [1, 1, 2]
+    assert harness.core.counts["canary_handed_over"] == 2
+    harness.alias(3, canary=2)
+    loads = len(harness.loaded)
+    harness.settle()
+    assert len(harness.loaded) == loads + 1  # its memory was free
+    assert answered(harness) == [2]
+
+
+def test_a_canary_whose_alias_is_removed_is_not_judged() -> None:
+    """What it still fails at is answered by the stable version; there is nothing to roll back."""
+    harness = trial(ALL)
+    answered(harness, 9, [FAULTY, 0, 0])
+    harness.loaded[-1].fault = 1.0
+    harness.ask()
+    harness.alias(2)
+    harness.settle()
+    assert harness.answer()["version"] == 1
+    assert not harness.noted("canary_rolled_back")
+    assert not harness.asks
 
 
 def test_what_fails_on_the_canary_is_answered_by_the_stable_version() -> None:
@@ -111,7 +162,7 @@ def test_what_fails_on_the_canary_is_answered_by_the_stable_version() -> None:
     assert noted["reason"] == "failed at 10 of 10 requests, the version beside it at 0 of 0"
     harness.loaded[-1].fault = FAULTY
     assert answered(harness) == [1]
-    assert len(harness.sent) == 1
+    assert len(harness.asks) == 1
 
 
 def test_a_canary_that_refuses_what_the_stable_version_takes_is_rolled_back() -> None:
@@ -244,6 +295,27 @@ def test_a_shadow_that_is_busy_or_ends_is_skipped() -> None:
     harness.handle(Stopping())
     assert harness.core.counts["shadow_skipped"] == 1
     assert len(harness.answers()) == 2
+
+
+def test_a_shadow_whose_alias_is_removed_ends() -> None:
+    """It computes no more, and what waits for it is skipped."""
+    harness = trial(SHADOWED, "shadow")
+    harness.ask()
+    harness.run()
+    harness.ask()
+    while not harness.replies[1:]:
+        (newest,) = [run for run in harness.runs if run.key.slot == ""]  # type: ignore[attr-defined]  # a ModelKey
+        harness.runs.remove(newest)
+        harness.runs.appendleft(newest)
+        harness.run()
+    harness.alias(2)
+    harness.settle()
+    assert harness.core.counts["shadow_skipped"] == 1
+    assert harness.core.counts["shadow_differed"] == 1
+    harness.ask()
+    harness.settle()
+    assert harness.core.counts["shadow_differed"] == 1
+    assert len(harness.answers()) == 3
 
 
 def test_large_answers_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,8 +128,8 @@ def test_a_canary_that_hangs_is_rolled_back(most: int) -> None:
         harness.ask()
     harness.wait(1.1)
     harness.answers()
-    (sent,) = harness.sent
-    assert isinstance(sent.message, RollBackAlias)
+    (asked,) = harness.asks.values()
+    assert isinstance(asked.message, RollBackAlias)
     harness.ask()
     harness.settle()
     assert harness.answer()["version"] == 1

@@ -182,33 +182,44 @@ def test_promotion_and_roll_back_change_answers_and_lose_no_request(tmp_path: Pa
         assert (pinned["model_version"], pinned["outputs"][0]["data"]) == ("2", [201.0, 202.0])
 
 
-async def asked_until_rolled_back(here: Deployment) -> list[NameChange]:
-    """Ask what the canary fails at until it is rolled back; return the alias's history."""
+async def until_rolled_back(here: Deployment, fed: Client) -> tuple[NameChange, ...]:
+    """Ask what version 3, the canary, fails at until it is rolled back; return the history."""
+    await until_answered(fed, MODEL, 3)
+    asked = 0
+    while (changes := await fed.name_changes(MODEL, "canary"))[0].kind == "promotion":
+        answer = await fed.infer(MODEL, BEYOND)
+        assert np.asarray(answer.outputs).tolist() == [[101.0, 109.0]]
+        answered = here.post(f"/v1/models/{MODEL}:predict", {"instances": BEYOND})
+        assert answered["predictions"] == [[101.0, 109.0]]
+        asked += 2
+    assert asked >= 8
+    return changes
+
+
+async def rolled_back_twice(here: Deployment) -> tuple[NameChange, ...]:
+    """Have a canary without and one with a version before it fail; return the alias's history."""
     async with fedbus.connect(here.url) as fed, asyncio.timeout(LONG):
         await until_answered(fed, MODEL, 1)
-        await fed.promote(f"{MODEL}@2", "canary")
         await fed.promote(f"{MODEL}@3", "canary")
-        await until_answered(fed, MODEL, 3)
-        asked = 0
-        while (changes := await fed.name_changes(MODEL, "canary"))[0].kind == "promotion":
-            answer = await fed.infer(MODEL, BEYOND)
-            assert np.asarray(answer.outputs).tolist() == [[101.0, 109.0]]
-            answered = here.post(f"/v1/models/{MODEL}:predict", {"instances": BEYOND})
-            assert answered["predictions"] == [[101.0, 109.0]]
-            asked += 2
-        assert asked >= 8
+        await until_rolled_back(here, fed)
+        await fed.promote(f"{MODEL}@2", "canary")
+        await until_answered(fed, MODEL, 2)
+        await fed.promote(f"{MODEL}@3", "canary")
+        changes = await until_rolled_back(here, fed)
         await until_answered(fed, MODEL, 2)  # which is the canary again
-        return list(changes)
+        return changes
 
 
 def test_a_canary_that_fails_is_rolled_back_and_no_client_sees_it(tmp_path: Path) -> None:
     """The version beside it answers in its place; the history says who rolled back, and why."""
     with deployment(tmp_path) as here:
-        changes = asyncio.run(asked_until_rolled_back(here))
+        changes = asyncio.run(rolled_back_twice(here))
         here.service.until_log("canary_rolled_back")
     assert [(each.kind, each.version, each.by) for each in changes] == [
         ("roll-back", 2, "inference.1"),
         ("promotion", 3, "user.me"),
         ("promotion", 2, "user.me"),
+        ("roll-back", None, "inference.1"),
+        ("promotion", 3, "user.me"),
     ]
     assert changes[0].note.startswith("failed at ")

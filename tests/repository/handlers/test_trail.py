@@ -77,6 +77,21 @@ def test_each_change_is_answered_and_announced(harness: Harness, store: Store) -
     ]
 
 
+def test_an_automatic_roll_back_removes_an_alias_with_nothing_before(
+    harness: Harness, store: Store
+) -> None:
+    """So a bad canary is not asked again, after a restart of inference either."""
+    push(store)
+    harness.receive(USER, PromoteVersion(model=MODEL, alias="canary", version=1))
+    request = RollBackAlias(model=MODEL, alias="canary", expected=1, note="e", or_remove=True)
+    removed = AliasMoved(model=MODEL, alias="canary", version=None)
+    assert [harness.receive(INFERENCE, request) for _ in range(2)] == [[removed], [removed]]
+    assert [each.aliases for each in harness.aliases[1:]] == [{}, {}]
+    [changes] = harness.receive(USER, ListNameChanges(model=MODEL, name="canary"))
+    last = changes.changes[0]
+    assert (last.kind, last.version, last.by, last.note) == ("roll-back", None, INFERENCE, "e")
+
+
 def test_a_repeated_request_is_answered_again_and_logged_once(
     harness: Harness, store: Store
 ) -> None:

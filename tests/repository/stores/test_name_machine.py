@@ -58,19 +58,29 @@ class NameMachine(StoreMachine):
             assert found is None or not found.kept or expected not in {None, now}
 
     @precondition(lambda self: self.alive)
-    @rule(data=st.data(), times=st.integers(1, 3))
-    def roll_back(self, data: st.DataObject, times: int) -> None:
+    @rule(data=st.data(), times=st.integers(1, 3), or_remove=st.booleans())
+    def roll_back(self, data: st.DataObject, times: int, *, or_remove: bool) -> None:
         """Return to the version before, if there is one with weights."""
         alias = data.draw(st.sampled_from(sorted(self.alive)))
         for _ in range(times):
-            self.roll_back_once(alias)
+            if alias in self.alive:
+                self.roll_back_once(alias, or_remove=or_remove)
 
-    def roll_back_once(self, alias: str) -> None:
+    def roll_back_once(self, alias: str, *, or_remove: bool) -> None:
         stack = self.stacks[alias]
-        request = RollBackAlias(model=MODEL, alias=alias, expected=stack[-1])
+        request = RollBackAlias(
+            model=MODEL, alias=alias, expected=stack[-1], or_remove=or_remove
+        )
         before = self.version(stack[-2]) if len(stack) > 1 else None
+        served = stack[:-1]  # up to the nearest version that can be served
+        while served and not ((found := self.version(served[-1])) and found.kept):
+            served.pop()
         answer = self.tried(lambda: self.store.roll_back(request, USER))
-        if isinstance(answer, NamedVersions):
+        if isinstance(answer, NamedVersions) and or_remove:
+            stack[:] = served
+            if not served:
+                self.alive.remove(alias)
+        elif isinstance(answer, NamedVersions):
             assert before is not None
             assert before.kept
             stack.pop()

@@ -46,11 +46,12 @@ def promote(
     return store.promote(request, USER)
 
 
-def roll_back(store: Store, expected: int) -> NamedVersions | StoreRefusal:
+def roll_back(
+    store: Store, expected: int, *, or_remove: bool = False
+) -> NamedVersions | StoreRefusal:
     """Move an alias back."""
-    return store.roll_back(
-        RollBackAlias(model=MODEL, alias=PRODUCTION, expected=expected), "inference.1"
-    )
+    request = RollBackAlias(model=MODEL, alias=PRODUCTION, expected=expected, or_remove=or_remove)
+    return store.roll_back(request, "inference.1")
 
 
 def tag(store: Store, version: int | None, name: str = "paper") -> NamedVersions | StoreRefusal:
@@ -224,6 +225,14 @@ def test_a_roll_back_to_deleted_weights_is_refused(store: Store) -> None:
     assert "version 2 of model 'digits' are deleted" in reason(roll_back(store, 3))
     assert shown(store).aliases == {PRODUCTION: 3}
     assert "are deleted; versions with weights: 10, 9, 8" in reason(promote(store, 2))
+    assert aliases(roll_back(store, 3, or_remove=True)) == {}
+    assert aliases(roll_back(store, 3, or_remove=True)) == {}  # repeated
+    page = store.name_changes(ListNameChanges(model=MODEL, limit=2))
+    assert isinstance(page, NameChangePage)
+    assert [(each.version, each.replaced, each.by) for each in page.changes] == [
+        (None, 3, "inference.1"),
+        (3, 4, "inference.1"),
+    ]
 
 
 def test_an_encrypted_version_is_not_promoted_and_its_tag_keeps_its_anchor(store: Store) -> None:
@@ -241,8 +250,9 @@ def test_a_damaged_version_is_not_promoted(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path)
     version = push(store, 0.0)
     push(store, 1.0)
-    promote(store, 1)
-    promote(store, 2)
+    push(store, 2.0)
+    for number in (3, 1, 2):
+        promote(store, number)
     path = blob_path(tmp_path, version.weights.digest)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -251,6 +261,7 @@ def test_a_damaged_version_is_not_promoted(tmp_path: Path) -> None:
     assert "are damaged or missing" in reason(promote(store, 1, alias="canary"))
     assert "are damaged or missing" in reason(roll_back(store, 2))
     assert shown(store).aliases == {PRODUCTION: 2}
+    assert aliases(roll_back(store, 2, or_remove=True)) == {PRODUCTION: 3}
     store.close()
 
 

@@ -1,5 +1,6 @@
 """Rules of tags, promotions and roll-backs."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -41,10 +42,17 @@ class Names:
         request = PromoteVersion(model=MODEL, alias=alias, version=version, expected=expected)
         return self._add(promotion(self.now(), request, NAMING))
 
-    def roll_back(self, expected: int, alias: str = PRODUCTION) -> NameChange | StoreRefusal:
+    def roll_back(
+        self,
+        expected: int,
+        alias: str = PRODUCTION,
+        *,
+        or_remove: bool = False,
+        passed_over: Collection[int] = (),
+    ) -> NameChange | StoreRefusal:
         """Move an alias back."""
-        request = RollBackAlias(model=MODEL, alias=alias, expected=expected)
-        return self._add(roll_back(self.now(), request, NAMING))
+        request = RollBackAlias(model=MODEL, alias=alias, expected=expected, or_remove=or_remove)
+        return self._add(roll_back(self.now(), request, NAMING, passed_over))
 
     def tag(self, version: int | None, tag: str = "paper") -> NameChange | StoreRefusal:
         """Move a tag, or remove it."""
@@ -81,6 +89,34 @@ def test_repeated_roll_backs_go_further_back_and_a_promotion_starts_from_there()
     names.promote(7)
     assert [version(names.roll_back(each)) for each in (7, 2)] == [2, 1]
     assert "has named no version before 1" in reason(names.roll_back(1))
+
+
+def test_a_roll_back_that_must_succeed_removes_an_alias_with_nothing_before() -> None:
+    """What is rolled back must not be served again; a promotion after it begins a new history."""
+    names = Names()
+    names.promote(1)
+    assert "has named no version before 1" in reason(names.roll_back(1))
+    removed = names.roll_back(1, or_remove=True)
+    assert isinstance(removed, NameChange)
+    assert (removed.kind, removed.version, removed.replaced) == ("roll-back", None, 1)
+    assert (removed.earlier, removed.by) == ((), USER)
+    assert names.roll_back(1, or_remove=True) is removed  # repeated
+    assert "has no alias 'production'" in reason(names.roll_back(2, or_remove=True))
+    assert (names.now().aliases, names.now().kept()) == ({}, {})
+    names.promote(3)
+    assert "has named no version before 3" in reason(names.roll_back(3))
+
+
+def test_a_roll_back_that_must_succeed_passes_over_what_cannot_be_served() -> None:
+    """It returns to the nearest version that can, or removes the alias; it goes back once."""
+    names = Names()
+    for each in (1, 2, 3, 2, 4):
+        names.promote(each)
+    back = names.roll_back(4, or_remove=True, passed_over={2})
+    assert isinstance(back, NameChange)
+    assert (back.version, back.earlier) == (3, (2, 1))
+    assert names.roll_back(4, or_remove=True) is back
+    assert version(names.roll_back(3, or_remove=True, passed_over={2, 1})) is None
 
 
 def test_a_change_says_who_when_why_and_what_was_before() -> None:

@@ -24,7 +24,7 @@ from fedbus.errors import WireError
 from fedbus.text import listed
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelAliases, ModelLatest
-from fedbus.wire.messages import ModelShown, RequestRefused
+from fedbus.wire.messages import AliasMoved, ModelShown, RequestRefused
 from fedbus.wire.topics import INFERENCE, MODEL_ALIASES, MODEL_LATEST
 from fedbus.wire.version_choice import parse_version_choice
 from fedbus_inference.encoding import Encoding, encoding_of
@@ -96,8 +96,10 @@ class InferenceCore(Core):
                 yield from self._requested(event, now)
             case Received(_, ModelLatest() | ModelAliases() as document):
                 yield from self._server_of(document.model).announced(document, now)
-            case Received(_, ModelShown(version=ModelRef(model=model))) | Received(
-                _, RequestRefused(about=model)
+            case (
+                Received(_, ModelShown(version=ModelRef(model=model)))
+                | Received(_, AliasMoved(model=model))
+                | Received(_, RequestRefused(about=model))
             ) if model in self._servers:
                 yield from self._servers[model].handle(event, now)
             case (

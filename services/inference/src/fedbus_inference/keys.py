@@ -63,5 +63,9 @@ class LookupTimeout(ModelKey):
     """Timer of that question."""
 
 
+class CanaryRollBack(ModelKey):
+    """Request to the repository to roll the alias `canary` back."""
+
+
 class LoadRetry(ModelKey):
     """Timer of the next attempt to load a version."""

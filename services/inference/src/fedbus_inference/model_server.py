@@ -14,9 +14,10 @@ from fedbus.core.actions import Action
 from fedbus.core.events import Event, Received, Stopping, Woke
 from fedbus.text import listed, without_folders
 from fedbus.wire.documents import ModelAliases, ModelLatest
-from fedbus.wire.messages import ModelShown, RequestRefused
+from fedbus.wire.messages import AliasMoved, ModelShown, RequestRefused
 from fedbus.wire.version_choice import LATEST
 from fedbus_inference.announced_versions import is_newer
+from fedbus_inference.canary import CANARY
 from fedbus_inference.chosen_versions import ChosenVersions
 from fedbus_inference.keys import LookupTimeout, ModelKey
 from fedbus_inference.last_good import LastGood
@@ -79,7 +80,8 @@ class ModelServer:
                 yield from self._default.updater.announced(followed, now)
             yield from self._chosen.aliases_moved(document.aliases, now)
             yield from self._trials.aliases_moved(document.aliases, now)
-            self._default.keeps_answered = SHADOW_SLOT in self._trials.slots
+            yield from self._settle_trials(now)
+            self._default.keeps_answered = self._trials.is_shadowed
 
     def request(self, request: Request, now: float) -> Iterator[Action]:
         """Answer a request, or refuse it with the reason."""
@@ -103,6 +105,8 @@ class ModelServer:
                 for slot in chain((self._default,), *others):
                     refused = slot.refuse_all(RefusalKind.STOPPING, STOPPING, now)
                     yield from self._trials.compared(refused)
+            case Received(_, AliasMoved(alias=alias)) if alias == CANARY:
+                yield from self._trials.rolled_back()
             case Received(_, ModelShown() as message):
                 yield from self._found(self._chosen.lookup.shown(message, now), now)
             case Received(_, RequestRefused() as message):
@@ -148,24 +152,32 @@ class ModelServer:
         if name in self._trials.slots:
             tried = self._trials.slots[name]
             yield from self._trials.handle(event, tried, now)
-            failed, tried.failed = tried.failed, []
-            for queued in failed:
-                self._context.stats.counts["canary_handed_over"] += 1
-                yield from self._default.request_again(queued, now)
-            yield from self._trials.judge(self._default)
+            yield from self._settle_trials(now)
             return
         slot = self._default if name == DEFAULT_SLOT else self._chosen.slots.get(name)
         if slot is None:
             return  # it was closed
         yield from slot.handle(event, now)
         if self._trials.slots:  # what the default slot answers may prove that the canary failed
-            yield from self._trials.judge(self._default)
+            yield from self._settle_trials(now)
         if slot.answered:
             answered, slot.answered = slot.answered, []
             yield from self._trials.shadow(answered, now)
         for stray in slot.take_strays():
             # It was for the version before, which now needs a slot of its own.
             yield from self._choose(stray.request, str(stray.version), now)
+
+    def _settle_trials(self, now: float) -> Iterator[Action]:
+        """Judge the canary, and answer what it did not."""
+        yield from self._take_over(now)
+        yield from self._trials.judge(self._default)
+        yield from self._take_over(now)  # what waited for a canary that is stopped
+        yield from self._trials.close_ended()
+
+    def _take_over(self, now: float) -> Iterator[Action]:
+        for queued in self._trials.take_failed():
+            self._context.stats.counts["canary_handed_over"] += 1
+            yield from self._default.request_again(queued, now)
 
     def _open(self, name: str) -> VersionServer:
         context = self._context

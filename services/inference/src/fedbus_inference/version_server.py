@@ -42,8 +42,7 @@ class VersionServer:
         updater: Loads the next version.
         tally: Requests that the version which answers has answered, or failed at.
         answered: Requests and answers of the last batch, if `keeps_answered`.
-        failed: Requests of the last batch that were not answered, if `hands_over`: another slot
-            answers them.
+        failed: Requests that were not answered, if `hands_over`: another slot answers them.
     """
 
     def __init__(
@@ -126,6 +125,11 @@ class VersionServer:
     def take_strays(self) -> list[QueuedRequest]:
         """Remove and return the queued requests for a version that does not answer here now."""
         return [] if self.served is None else self._queue.take_other_versions(self.served.version)
+
+    def hand_over_queue(self) -> None:
+        """Move what is queued to `failed`: another slot answers it."""
+        self.failed += self._queue.take(len(self._queue))
+        self._count_queue()
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Handle an event of this slot."""

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from fedbus.core.actions import Action, Deliver, Note, Send
+from fedbus.core.actions import Action, Ask, Cancel, Deliver, Note
 from fedbus.core.events import Event
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.messages import RollBackAlias
+from fedbus_inference import keys
 from fedbus_inference.canary import (
     CANARY,
     SHADOW,
@@ -19,6 +20,7 @@ from fedbus_inference.canary import (
 from fedbus_inference.local_requests import LocalPrediction, RefusalKind
 from fedbus_inference.model_updater import latest_of
 from fedbus_inference.prediction import Answer, Request
+from fedbus_inference.prediction_queue import QueuedRequest
 from fedbus_inference.serving_context import ServingContext
 from fedbus_inference.version_server import VersionServer
 
@@ -32,7 +34,7 @@ class VersionTrials:
     """Canary and shadow beside the version that answers requests without a choice.
 
     Attributes:
-        slots: By slot name, each while its alias exists.
+        slots: By slot name, each while its alias exists, and until it is idle.
     """
 
     def __init__(
@@ -49,6 +51,11 @@ class VersionTrials:
         self._stable_before = Tally()
         self._drawn = 0
 
+    @property
+    def is_shadowed(self) -> bool:
+        """Return whether answers are compared with a shadow's."""
+        return SHADOW in self._refs
+
     def aliases_moved(self, aliases: Mapping[str, ModelRef], now: float) -> Iterator[Action]:
         """Load the versions that the aliases `canary` and `shadow` name, if they are in use."""
         wanted = {CANARY: self._settings.canary_percent > 0, SHADOW: self._settings.shadow}
@@ -59,51 +66,75 @@ class VersionTrials:
                     self.slots[slot] = self._open_slot(slot)
                 self._refs[alias] = aliases[alias]
                 yield from self.slots[slot].updater.announced(latest_of(aliases[alias]), now)
-            elif self._refs.pop(alias, None) is not None and alias == CANARY:
-                self._blocked = None
-        if CANARY in self._refs and self._refs[CANARY].version != self._blocked:
+            elif self._refs.pop(alias, None) is not None:
+                yield from self._end_trial(self.slots[slot], now)
+        if self._blocked is not None and self._named_canary() != self._blocked:
             self._blocked = None
+            yield from self.rolled_back()
 
     def canary_for(self, request: Request, stable: VersionServer) -> VersionServer | None:
         """Return the canary if it answers this request; None: the stable version does."""
-        canary = self.slots.get(CANARY_SLOT)
-        if canary is None or canary.served is None or CANARY not in self._refs:
+        canary = self._canary()
+        if canary is None or stable.served is None:
             return None
-        version = canary.served.version
-        if version == self._blocked or stable.served is None:
-            return None
-        if version != self._judged:
-            self._judged, self._stable_before = version, replace(stable.tally)
+        if self._judged != self._named_canary():
+            self._judged, self._stable_before = self._named_canary(), replace(stable.tally)
         self._drawn += 1
         percent = self._settings.canary_percent
         return canary if is_canary_request(request, percent, self._drawn) else None
 
     def judge(self, stable: VersionServer) -> Iterator[Action]:
-        """Stop a canary that fails too often, and ask the repository to roll its alias back."""
-        canary = self.slots.get(CANARY_SLOT)
-        if canary is None or canary.served is None or canary.served.version == self._blocked:
+        """Stop a canary that fails too often, and have the repository roll its alias back.
+
+        It is asked until the alias names another version, or none.
+        """
+        canary = self._canary()
+        if canary is None:
             return
         beside = stable.tally
         if beside.requests >= self._stable_before.requests:  # else a newer version answers there
             beside = beside.since(self._stable_before)
         settings = self._settings
         limits = settings.canary_min_requests, settings.canary_error_percent
-        if canary.served.version != self._judged or not is_worse(canary.tally, beside, *limits):
+        version = self._refs[CANARY].version
+        if version != self._judged or not is_worse(canary.tally, beside, *limits):
             return
-        version = self._blocked = canary.served.version
+        self._blocked = version
+        canary.hand_over_queue()
         self._stats.counts["canary_roll_backs"] += 1
         note = (
             f"failed at {canary.tally.failed} of {canary.tally.requests} requests, the version "
             f"beside it at {beside.failed} of {beside.requests}"
         )
         yield Note("canary_rolled_back", {"model": self._model, "version": version, "reason": note})
-        message = RollBackAlias(model=self._model, alias=CANARY, expected=version, note=note)
-        yield Send(self._refs[CANARY].source, message)
+        message = RollBackAlias(
+            model=self._model, alias=CANARY, expected=version, note=note, or_remove=True
+        )
+        yield Ask(keys.CanaryRollBack(self._model), self._refs[CANARY].source, message)
+
+    def rolled_back(self) -> Iterator[Action]:
+        """End the request to roll the alias back: it was, or it names another version."""
+        yield Cancel(keys.CanaryRollBack(self._model))
+
+    def take_failed(self) -> list[QueuedRequest]:
+        """Remove and return the requests that the version beside the canary must answer."""
+        canary = self.slots.get(CANARY_SLOT)
+        if canary is None:
+            return []
+        failed, canary.failed = canary.failed, []
+        return failed
+
+    def close_ended(self) -> Iterator[Action]:
+        """Close the idle slots of aliases that are removed."""
+        for name, slot in list(self.slots.items()):
+            if name[1:] not in self._refs and slot.is_idle:
+                del self.slots[name]
+                yield from slot.close()
 
     def shadow(self, answered: list[tuple[Request, Answer]], now: float) -> Iterator[Action]:
         """Have the shadow compute requests that were answered."""
         slot = self.slots.get(SHADOW_SLOT)
-        if slot is None or slot.served is None:
+        if slot is None or slot.served is None or not self.is_shadowed:
             return
         for request, answer in answered:
             if _size_of(answer) > MAX_COMPARED_BYTES:
@@ -132,6 +163,26 @@ class VersionTrials:
                 self._stats.counts["shadow_agreed" if agrees else "shadow_differed"] += 1
             else:
                 self._stats.counts["shadow_skipped"] += 1
+
+    def _named_canary(self) -> int | None:
+        ref = self._refs.get(CANARY)
+        return None if ref is None else ref.version
+
+    def _canary(self) -> VersionServer | None:
+        """Return the slot of the version that the alias names, if it may answer."""
+        canary, named = self.slots.get(CANARY_SLOT), self._named_canary()
+        if canary is None or canary.served is None or canary.served.version != named:
+            return None
+        return None if named == self._blocked else canary
+
+    def _end_trial(self, slot: VersionServer, now: float) -> Iterator[Action]:
+        """Take the requests out of the slot of an alias that is removed."""
+        if slot.hands_over:
+            slot.hand_over_queue()
+            self._judged = None
+        else:
+            sentence = "the alias is removed"
+            yield from self.compared(slot.refuse_all(RefusalKind.STOPPING, sentence, now))
 
 
 def _size_of(answer: Answer) -> int:

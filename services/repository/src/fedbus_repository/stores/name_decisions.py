@@ -72,8 +72,12 @@ class NameDecisions(JobDecisions):
         return self._move(request.model, lambda names: promotion(names, request, naming))
 
     def roll_back(self, request: RollBackAlias, by: str) -> NamedVersions | StoreRefusal:
-        naming = Naming(by=by, at=self._now())
-        return self._move(request.model, lambda names: roll_back(names, request, naming))
+        naming, passed_over = Naming(by=by, at=self._now()), set[int]()
+        return self._move(
+            request.model,
+            lambda names: roll_back(names, request, naming, passed_over),
+            passed_over if request.or_remove else None,
+        )
 
     def named_versions(self) -> tuple[NamedVersions, ...]:
         with self._database.reading("listing tags and aliases") as records:
@@ -112,8 +116,14 @@ class NameDecisions(JobDecisions):
             more = len(numbers) > request.limit
             return RelativePage(version, tuple(found[number] for number in page), more)
 
-    def _move(self, model: str, decide: Decide) -> NamedVersions | StoreRefusal:
-        """Make an alias name a version, once that version is known to be intact."""
+    def _move(
+        self, model: str, decide: Decide, passed_over: set[int] | None = None
+    ) -> NamedVersions | StoreRefusal:
+        """Make an alias name a version, once that version is known to be intact.
+
+        A version that no alias can name is added to `passed_over`, and `decide` is asked again;
+        None: the change is refused.
+        """
         intact: dict[int, bool] = {}
         while True:
             with self._database.writing(f"moving an alias of model {model}") as records:
@@ -125,7 +135,10 @@ class NameDecisions(JobDecisions):
                     return _store(records, found)
                 kept = () if target.kept else records.with_weights(model)
                 if fault := promotion_fault(target, kept, intact=intact.get(target.version, True)):
-                    return StoreRefusal(fault)
+                    if passed_over is None:
+                        return StoreRefusal(fault)
+                    passed_over.add(target.version)
+                    continue
                 if target.version in intact:
                     return _store(records, found)
             blobs = (target.spec, target.weights)

@@ -34,7 +34,11 @@ class TrailStore(Protocol):
         """
 
     def roll_back(self, request: RollBackAlias, by: str) -> NamedVersions | StoreRefusal:
-        """Make an alias name the version before, if that could be promoted."""
+        """Make an alias name the version before, if that could be promoted.
+
+        Else it is refused; with `or_remove`, the alias names the nearest earlier version that could
+        be promoted, or is removed.
+        """
 
     def named_versions(self) -> tuple[NamedVersions, ...]:
         """Return the names of each model that has ever had one, by the model's name."""

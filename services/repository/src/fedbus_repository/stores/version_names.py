@@ -4,8 +4,9 @@ Every change is one record with all that the next change needs to know, so that 
 document and changes none. A request that is repeated finds its own change, and changes nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import dropwhile
 
 from fedbus.limits import MAX_ALIASES, MAX_ROLL_BACKS, MAX_TAGS
 from fedbus.text import in_given_order, listed
@@ -145,21 +146,24 @@ def promotion(
 
 
 def roll_back(
-    names: ModelNames, request: RollBackAlias, naming: Naming
+    names: ModelNames, request: RollBackAlias, naming: Naming, passed_over: Collection[int] = ()
 ) -> NameChange | StoreRefusal:
     """Return the change that a roll-back makes, or the one that did.
 
-    The version that it returns to must be one that `promotion_fault` does not refuse.
+    The version that it returns to must be one that `promotion_fault` does not refuse; those that it
+    does are `passed_over` if the request may remove the alias.
     """
     alias = request.alias
     now, last = names.aliases.get(alias), names.last.get(alias)
+    is_moved = last is not None and now != request.expected
+    if last is not None and is_moved and (last.kind, last.replaced) == ("roll-back", request.expected):
+        return last
     if last is None or now is None:
         return _unknown_alias(names, alias)
-    if now != request.expected:
-        if last.kind == "roll-back" and last.replaced == request.expected:
-            return last
+    if is_moved:
         return StoreRefusal(_moved(alias, now, request.expected))
-    if not last.earlier:
+    earlier = tuple(dropwhile(lambda each: each in passed_over, last.earlier))
+    if not earlier and not request.or_remove:
         return StoreRefusal(
             f"alias {alias!r} of model {names.model!r} has named no version before {now}; promote "
             "another version, or remove the alias with `fedbus models remove-alias`"
@@ -169,11 +173,11 @@ def roll_back(
         number=names.changes + 1,
         name=alias,
         kind="roll-back",
-        version=last.earlier[0],
+        version=earlier[0] if earlier else None,
         replaced=now,
         by=naming.by,
         note=request.note,
-        earlier=last.earlier[1:],
+        earlier=earlier[1:],
         at=naming.at,
     )
 

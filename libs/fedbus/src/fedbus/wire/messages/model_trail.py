@@ -81,11 +81,14 @@ class RollBackAlias:
 
     Repeated, it goes further back. `expected` is the version that is taken back: so a request that
     arrives a second time changes nothing, and one that another user was faster than is refused.
+    It is also refused if there is no version before, or that one cannot be served any more; with
+    `or_remove` it passes over such versions, and without one that is left it removes the alias.
     """
 
     model: Ident
     alias: Ident
     expected: Whole
+    or_remove: Flag = False
     note: Text = ""
 
 
