@@ -30,6 +30,7 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelAliases, ModelLatest, ModelSpec, TensorSpec
 from fedbus.wire.messages import KeptVersion, ModelShown
+from fedbus.wire.refusals import refusal_of_request
 from fedbus.wire.topics import INFERENCE
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
@@ -197,6 +198,11 @@ class Harness:
         versions = (KeptVersion(version=number, why="newest"),) if kept else ()
         shown = ModelShown(version=self.version(number), history=(), kept=versions, tags=tags)
         self.handle(Received("repository.1", shown))
+
+    def refuse(self, reason: str) -> None:
+        """Refuse the only request that is open at the repository."""
+        (asked,) = self.asks.values()
+        self.handle(Received(asked.to, refusal_of_request(asked.message, "sum", reason)))
 
     def serve(self, version: int = 1, *, model: str = "sum", **changes: object) -> None:
         """Announce a version and load it."""

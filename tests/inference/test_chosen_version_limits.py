@@ -5,7 +5,6 @@ from dataclasses import replace
 from fedbus.core.actions import Ask
 from fedbus.core.events import Received, Woke
 from fedbus.wire.documents import ModelAliases
-from fedbus.wire.messages import RequestRefused
 from fedbus_inference.chosen_versions import MAX_REFUSED, TAG_SECONDS
 from fedbus_inference.keys import RequestDeadline
 from fedbus_inference.settings import InferenceSettings
@@ -42,7 +41,7 @@ def test_refusals_are_kept_up_to_a_limit() -> None:
     harness.serve(9)
     for number in range(100, 101 + MAX_REFUSED):
         harness.ask(model=f"sum@{number}")
-        harness.handle(Received("repository.1", RequestRefused(about="sum", reason="no such")))
+        harness.refuse("no such")
     assert {answer["kind"] for answer in harness.answers()} == {"not_found"}
     harness.asks.clear()
     harness.ask(model="sum@100")

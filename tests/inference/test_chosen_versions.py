@@ -4,7 +4,8 @@ import pytest
 
 from fedbus.core.events import Received
 from fedbus.wire.documents import ModelAliases
-from fedbus.wire.messages import RequestRefused, ShowModel
+from fedbus.wire.messages import ShowModel
+from fedbus.wire.refusals import refusal_of_request
 from fedbus_inference.keys import LookupTimeout, Prediction, VersionQuestion
 from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.open_inference.model_metadata import chosen_version
@@ -87,8 +88,7 @@ def test_what_the_repository_does_not_have_is_not_found() -> None:
     harness.serve(5)
     harness.alias(production=5)
     harness.ask(model="sum@9")
-    refusal = RequestRefused(about="sum", reason="model sum has versions 1 to 5")
-    harness.handle(Received("repository.1", refusal))
+    harness.refuse("model sum has versions 1 to 5")
     error = "sum@9: model sum has versions 1 to 5 (aliases: production)"
     assert harness.answer()["error"] == error
     harness.ask(model="sum@9")
@@ -124,7 +124,7 @@ def test_a_silent_repository_is_said_and_asked_again() -> None:
 
 
 def test_versions_are_looked_up_one_after_the_other() -> None:
-    """A refusal names a model only, so it must be clear what it answers."""
+    """What is not an answer to the current question, or not its refusal, is ignored."""
     harness = Harness()
     harness.serve(5)
     harness.ask(model="sum@2")
@@ -132,12 +132,18 @@ def test_versions_are_looked_up_one_after_the_other() -> None:
     harness.ask(model="sum@3")
     assert asked(harness).version == 2
     harness.show(3)  # not an answer to this question
+    harness.handle(
+        Received(
+            "repository.1", refusal_of_request(ShowModel(model="sum", version=3), "sum", "early")
+        )
+    )
     assert asked(harness).version == 2
     harness.show(2)
     assert asked(harness).version == 3
     harness.show(3)
     harness.show(3)
-    harness.handle(Received("repository.1", RequestRefused(about="sum", reason="late")))
+    late = refusal_of_request(ShowModel(model="sum", version=3, before=1), "sum", "late")
+    harness.handle(Received("repository.1", late))
     harness.settle()
     assert sorted(map(str, versions(harness))) == ["2", "2", "3"]
     assert LookupTimeout("sum") not in harness.timers

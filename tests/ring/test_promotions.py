@@ -60,7 +60,7 @@ class NamedRing:
         answer = VersionTagged if isinstance(request, TagVersion) else AliasMoved
         while True:
             query: RepositoryQuery[AliasMoved | VersionTagged] = RepositoryQuery(
-                REPOSITORY, request, answer, MODEL
+                REPOSITORY, request, answer
             )
             results: list[object] = []
             query.finish = results.append

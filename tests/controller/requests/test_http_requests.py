@@ -20,13 +20,13 @@ from fedbus.wire.messages import (
     JobResultsListed,
     ListConfigurations,
     ListJobResults,
-    RequestRefused,
     ShowConfiguration,
     ShowJobFile,
     ShowJobResult,
     StoreConfiguration,
     StoreJob,
 )
+from fedbus.wire.refusals import refusal_of_request
 from fedbus_controller import keys
 from fedbus_controller.requests.http_requests import (
     AskRepository,
@@ -120,52 +120,38 @@ STORED = Configuration(
     configuration=configuration_id(configuration_of(job_file())), model="digits", number=1
 )
 RESULT = JobResult(job=JOB, model="digits", configuration=None, phase="finished")
-PAIRS: list[tuple[Question, object, str]] = [
+PAIRS: list[tuple[Question, object]] = [
     (
         ShowJobFile(job=JOB),
         JobFileShown(job=JOB, model="digits", file=b"{}", configuration=None),
-        JOB,
     ),
-    (ShowJobResult(job=JOB), JobResultShown(result=RESULT, before=None, rounds=()), JOB),
+    (ShowJobResult(job=JOB), JobResultShown(result=RESULT, before=None, rounds=())),
     (
         ListJobResults(model="digits", before="b"),
         JobResultsListed(model="digits", before="b", results=()),
-        "digits",
     ),
-    (
-        StoreConfiguration(file=job_file()),
-        ConfigurationStored(configuration=STORED),
-        "configuration",
-    ),
+    (StoreConfiguration(file=job_file()), ConfigurationStored(configuration=STORED)),
     (
         ShowConfiguration(configuration=STORED.configuration),
         ConfigurationShown(configuration=STORED, file=b"{}"),
-        STORED.configuration,
     ),
-    (
-        ListConfigurations(),
-        ConfigurationsListed(model=None, before=None, configurations=()),
-        "configurations",
-    ),
+    (ListConfigurations(), ConfigurationsListed(model=None, before=None, configurations=())),
     (
         ListConfigurations(model="digits", before=3),
         ConfigurationsListed(model="digits", before=3, configurations=()),
-        "digits",
     ),
 ]
 
 
-@pytest.mark.parametrize(("question", "answer", "about"), PAIRS)
-def test_a_question_is_asked_once_and_answered_to_all(
-    question: Question, answer: object, about: str
-) -> None:
+@pytest.mark.parametrize(("question", "answer"), PAIRS)
+def test_a_question_is_asked_once_and_answered_to_all(question: Question, answer: object) -> None:
     """Also without the lease; a repeated answer is ignored, a refusal is an answer."""
     harness, one, two = HttpHarness(), Client(), Client()
     harness.http(AskRepository(question, one.deliver))
     asked = len(harness.asks)
     harness.http(AskRepository(question, two.deliver))
     assert len(harness.asks) == asked
-    for other, _, _ in PAIRS:
+    for other, _ in PAIRS:
         assert other == question or harness.last == []
     harness.reply(answer)
     assert one.answers == two.answers == [answer]
@@ -173,31 +159,35 @@ def test_a_question_is_asked_once_and_answered_to_all(
     harness.reply(answer)
     assert len(one.answers) == 1
     harness.http(AskRepository(question, one.deliver))
-    harness.reply(RequestRefused(about="other", reason="unknown"))
+    for other, _ in PAIRS:
+        if other != question:
+            harness.reply(refusal_of_request(other, "digits", "unknown"))
     assert len(one.answers) == 1
-    refused = RequestRefused(about=about, reason="unknown")
+    refused = refusal_of_request(question, "digits", "unknown")
     harness.reply(refused)
     assert one.answers == [answer, refused]
 
 
 def test_an_answer_to_another_question_is_not_delivered() -> None:
     """Each answer says what it is about."""
-    for question, _, _ in PAIRS:
+    for question, _ in PAIRS:
         harness, client = HttpHarness(), Client()
         harness.http(AskRepository(question, client.deliver))
-        for other, answer, _ in PAIRS:
+        for other, answer in PAIRS:
             if other != question:
                 harness.reply(answer)
         assert client.answers == []
 
 
-def test_one_configuration_is_stored_at_a_time() -> None:
-    """A refusal does not say which one it is about."""
+def test_two_configurations_are_stored_at_a_time_and_one_is_refused() -> None:
+    """Its refusal says which."""
     harness, one, two = HttpHarness(), Client(), Client()
     harness.http(AskRepository(StoreConfiguration(file=job_file()), one.deliver))
-    harness.http(AskRepository(StoreConfiguration(file=job_file(num_rounds=9)), two.deliver))
-    assert one.answers == []
-    assert [each.reason for each in two.answers] == ["another one is being stored; try again"]
+    other = StoreConfiguration(file=job_file(num_rounds=9))
+    harness.http(AskRepository(other, two.deliver))
+    refused = refusal_of_request(other, "configuration", "its model is not stored")
+    harness.reply(refused)
+    assert (one.answers, two.answers) == ([], [refused])
 
 
 def test_a_question_that_no_client_waits_for_is_not_asked_again() -> None:
@@ -208,7 +198,7 @@ def test_a_question_that_no_client_waits_for_is_not_asked_again() -> None:
     for client in (one, two):
         harness.http(AskRepository(question, client.deliver))
     asked = [key for key in harness.asks if isinstance(key, keys.RepositoryQuestion)]
-    one_deliver, two_deliver = harness.core._http._questions[asked[0]]  # type: ignore[attr-defined]  # noqa: SLF001
+    one_deliver, two_deliver = harness.core._http._questions[asked[0]].waiting  # type: ignore[attr-defined]  # noqa: SLF001
     harness.http(GiveUp(one_deliver))
     assert asked[0] in harness.asks
     harness.http(GiveUp(two_deliver))

@@ -27,8 +27,9 @@ from fedbus.wire.messages import (
     ModelPushed,
     ModelsListed,
     PushModel,
-    RequestRefused,
+    ShowModel,
 )
+from fedbus.wire.refusals import refusal_of_request
 
 A = TypeVar("A")
 
@@ -71,16 +72,17 @@ def test_others_answers_are_not_ours() -> None:
     """Another command of the same account may be asking too."""
     stranger = Received("repository.2", LISTED)
     another = Received(HERE, ModelPushed(version=_ref()))
-    _, ends = told(query(), Connected(), stranger, another, Stopping())
+    refused = Received(HERE, refusal_of_request(ShowModel(model="m"), "m", "no model 'm'"))
+    _, ends = told(query(), Connected(), stranger, another, refused, Stopping())
     assert ends == []
 
 
 def test_a_refusal_says_who_refused_and_why() -> None:
     """Exit code 4."""
-    refusal = Received(HERE, RequestRefused(about="m", reason="no model 'm'"))
+    refusal = Received(HERE, refusal_of_request(ListModels(), "models", "the disk is broken"))
     _, (end,) = told(query(), Connected(), refusal)
     assert isinstance(end, Refused)
-    assert str(end) == "repository.1: no model 'm'"
+    assert str(end) == "repository.1: the disk is broken"
 
 
 def test_silence_ends_with_who_was_silent() -> None:

@@ -12,6 +12,7 @@ from fedbus.errors import SettingsError
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import ModelLatest
 from fedbus.wire.messages import ModelShown, PushModel, RequestRefused, ShowModel
+from fedbus.wire.refusals import refusal_of_request
 from fedbus_inference.standalone.folder_repository import (
     MAX_PACKED_VERSIONS,
     SCAN_SECONDS,
@@ -206,7 +207,8 @@ def test_a_damaged_version_is_put_aside_and_the_one_before_is_announced() -> Non
     folder.scan()
     assert len(folder.notes) == 1
     folder.show(model="digits", version=2)
-    assert folder.sent == [RequestRefused(about="digits", reason="version 2: torn")]
+    question = ShowModel(model="digits", version=2)
+    assert folder.sent == [refusal_of_request(question, "digits", "version 2: torn")]
     folder.has(files("digits", 1), files("digits", 2, "mended"))
     folder.scan()
     assert folder.latest["digits"].version == 2
@@ -263,7 +265,8 @@ def test_a_version_that_fails_when_it_is_asked_for_is_refused() -> None:
     folder.runs.clear()
     folder.handle(RunFailed(packing.key, ValueError()))
     folder.show(model="digits", version=1)
-    refused = RequestRefused(about="digits", reason="version 1: ValueError")
+    question = ShowModel(model="digits", version=1)
+    refused = refusal_of_request(question, "digits", "version 1: ValueError")
     assert folder.sent == [refused, refused]
     folder.has(files("digits", 1, "mended"), files("digits", 2))
     folder.scan()
@@ -273,7 +276,7 @@ def test_a_version_that_fails_when_it_is_asked_for_is_refused() -> None:
     folder.has(files("digits", 2))
     folder.handle(Ran(FolderScan(), folder.found))
     folder.handle(RunFailed(packing.key, OSError("gone")))
-    assert folder.sent[-1] == RequestRefused(about="digits", reason="version 1: gone")
+    assert folder.sent[-1] == refusal_of_request(question, "digits", "version 1: gone")
 
 
 def test_a_model_that_is_removed_cannot_be_asked_for() -> None:

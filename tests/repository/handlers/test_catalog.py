@@ -11,10 +11,10 @@ from fedbus.wire.messages import (
     ListModels,
     ModelShown,
     ModelsListed,
-    RequestRefused,
     ShowModel,
     ShowPrivacy,
 )
+from fedbus.wire.refusals import refusal_of_request
 from fedbus_repository.handlers import catalog
 from fedbus_repository.stores.base import Store
 from tests.repository.harness import (
@@ -178,9 +178,11 @@ def test_what_is_not_there_is_refused_with_what_is(harness: Harness, store: Stor
     push(store)
     [model] = harness.receive(USER, ShowModel(model="faces"))
     assert "no model named 'faces'; known: digits;" in model.reason
-    [version] = harness.receive(USER, ShowModel(model=MODEL, version=7))
-    reason = "model 'digits' has versions 1 to 1, no 7"
-    assert version == RequestRefused(about=MODEL, reason=reason, kind="unknown")
+    question = ShowModel(model=MODEL, version=7)
+    [version] = harness.receive(USER, question)
+    assert version == refusal_of_request(
+        question, MODEL, "model 'digits' has versions 1 to 1, no 7", "unknown"
+    )
 
 
 @pytest.mark.parametrize(
@@ -190,5 +192,4 @@ def test_a_store_that_cannot_be_read_is_told(harness: Harness, message: object, 
     """A user should not wait for nothing."""
     harness.handle(Received(USER, message))
     harness.handle(RunFailed(harness.runs.popleft().key, StoreError("input/output error")))
-    refused = RequestRefused(about=about, reason="input/output error", kind="other")
-    assert harness.sent[-1][1] == refused
+    assert harness.sent[-1][1] == refusal_of_request(message, about, "input/output error", "other")

@@ -24,6 +24,7 @@ from fedbus.wire.messages import (
     ShowJobResult,
     StoreConfiguration,
 )
+from fedbus.wire.refusals import refusal_of_request, refuses
 from fedbus_repository.handlers import job_records
 from fedbus_repository.stores.base import Store
 from tests.repository.harness import (
@@ -149,6 +150,7 @@ def test_what_is_not_there_is_refused(harness: Harness, request_: object) -> Non
     assert isinstance(refused, RequestRefused)
     assert "nope" in refused.reason
     assert refused.about in {"nope", "configuration"}
+    assert [refuses(refused, each) for each in REQUESTS].count(True) == 1
 
 
 def test_a_list_of_all_models_without_one_is_empty(harness: Harness) -> None:
@@ -162,7 +164,7 @@ def test_a_store_that_cannot_be_read_is_reported(harness: Harness) -> None:
     run = harness.runs.popleft()
     harness.handle(RunFailed(run.key, StoreError("the disk is broken")))
     (_, refused) = harness.sent[-1]
-    assert refused == RequestRefused(about=JOB, reason="the disk is broken", kind="other")
+    assert refused == refusal_of_request(ShowJobFile(job=JOB), JOB, "the disk is broken", "other")
 
 
 def test_a_page_that_is_too_large_for_a_message_is_halved(

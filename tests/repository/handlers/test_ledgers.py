@@ -21,11 +21,11 @@ from fedbus.wire.messages import (
     PlanStored,
     PrivacyShown,
     RecordNoise,
-    RequestRefused,
     ShowPrivacy,
     StorePlan,
 )
 from fedbus.wire.privacy import JobPrivacy, NoiseStep, Participation
+from fedbus.wire.refusals import refusal_of_request
 from fedbus_repository.handlers import ledgers
 from fedbus_repository.handlers.ledgers import plan_refused, with_ledger
 from fedbus_repository.stores.base import Store
@@ -146,8 +146,8 @@ def test_a_model_that_is_unknown_or_cannot_be_read_is_refused(harness: Harness) 
     assert "no model named 'digits'" in refused.reason
     harness.handle(Received(USER, ShowPrivacy(model=MODEL)))
     harness.handle(RunFailed(harness.runs.popleft().key, StoreError("input/output error")))
-    refused = RequestRefused(about=MODEL, reason="input/output error", kind="other")
-    assert harness.sent[-1][1] == refused
+    expected = refusal_of_request(ShowPrivacy(model=MODEL), MODEL, "input/output error", "other")
+    assert harness.sent[-1][1] == expected
 
 
 # ── room in messages ──────────────────────────────────────────────────────────────────────────────

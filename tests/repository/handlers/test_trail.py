@@ -15,12 +15,12 @@ from fedbus.wire.messages import (
     NameChangesListed,
     PromoteVersion,
     RelativesListed,
-    RequestRefused,
     RollBackAlias,
     ShowModel,
     TagVersion,
     VersionTagged,
 )
+from fedbus.wire.refusals import refusal_of_request
 from fedbus_repository.handlers import trail
 from fedbus_repository.stores.base import Store
 from tests.repository.harness import (
@@ -142,15 +142,17 @@ def test_a_model_is_shown_with_its_names(harness: Harness, store: Store) -> None
 def test_refusals_are_sent_and_logged(harness: Harness, store: Store) -> None:
     """To the node that asked."""
     push(store)
-    [refused] = harness.receive(INFERENCE, RollBackAlias(model=MODEL, alias="canary", expected=1))
-    assert refused == RequestRefused(about=MODEL, reason=refused.reason, kind="unknown")
+    request = RollBackAlias(model=MODEL, alias="canary", expected=1)
+    [refused] = harness.receive(INFERENCE, request)
+    assert refused == refusal_of_request(request, MODEL, refused.reason, "unknown")
     assert "no alias 'canary'" in refused.reason
     assert harness.notes[-1].event == "request_refused"
     assert harness.aliases == []
     harness.handle(Received(USER, ListNameChanges(model=MODEL)))
     harness.handle(RunFailed(harness.runs.popleft().key, StoreError("input/output error")))
-    refused = RequestRefused(about=MODEL, reason="input/output error", kind="other")
-    assert harness.sent[-1][1] == refused
+    assert harness.sent[-1][1] == refusal_of_request(
+        ListNameChanges(model=MODEL), MODEL, "input/output error", "other"
+    )
 
 
 def test_history_and_lineage_come_in_pages(

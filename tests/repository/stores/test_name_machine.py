@@ -68,12 +68,10 @@ class NameMachine(StoreMachine):
 
     def roll_back_once(self, alias: str, *, or_remove: bool) -> None:
         stack = self.stacks[alias]
-        request = RollBackAlias(
-            model=MODEL, alias=alias, expected=stack[-1], or_remove=or_remove
-        )
+        request = RollBackAlias(model=MODEL, alias=alias, expected=stack[-1], or_remove=or_remove)
         before = self.version(stack[-2]) if len(stack) > 1 else None
         served = stack[:-1]  # up to the nearest version that can be served
-        while served and not ((found := self.version(served[-1])) and found.kept):
+        while served and (served[-1] == stack[-1] or not self.is_kept(served[-1])):
             served.pop()
         answer = self.tried(lambda: self.store.roll_back(request, USER))
         if isinstance(answer, NamedVersions) and or_remove:
@@ -119,6 +117,10 @@ class NameMachine(StoreMachine):
     def version(self, number: int) -> Version | None:
         found = self.store.show(MODEL, number, 1)
         return found.version if isinstance(found, ModelView) else None
+
+    def is_kept(self, number: int) -> bool:
+        found = self.version(number)
+        return found is not None and found.kept
 
     @invariant()
     def names_are_what_was_answered(self) -> None:

@@ -119,6 +119,14 @@ def test_a_roll_back_that_must_succeed_passes_over_what_cannot_be_served() -> No
     assert version(names.roll_back(3, or_remove=True, passed_over={2, 1})) is None
 
 
+def test_a_roll_back_that_must_succeed_does_not_return_to_what_it_takes_back() -> None:
+    """An alias that was removed and made again has named the same version before."""
+    names = Names()
+    for each in (1, 2, None, 2):
+        names.promote(each)
+    assert version(names.roll_back(2, or_remove=True)) == 1
+
+
 def test_a_change_says_who_when_why_and_what_was_before() -> None:
     """It is the history of the name."""
     names = Names()

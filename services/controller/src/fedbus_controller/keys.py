@@ -112,11 +112,7 @@ class EvaluationDeadline(JobTimer):
 
 @dataclass(frozen=True, slots=True)
 class RepositoryQuestion(Key):
-    """Question of an HTTP client to the repository.
-
-    `about` is what a refusal names, `subject` what distinguishes it from others of its kind.
-    """
+    """Question of an HTTP client to the repository: `subject` tells it from others of its kind."""
 
     kind: str
-    about: str
     subject: tuple[str | int | None, ...]

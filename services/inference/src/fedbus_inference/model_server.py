@@ -19,7 +19,7 @@ from fedbus.wire.version_choice import LATEST
 from fedbus_inference.announced_versions import is_newer
 from fedbus_inference.canary import CANARY
 from fedbus_inference.chosen_versions import ChosenVersions
-from fedbus_inference.keys import LookupTimeout, ModelKey
+from fedbus_inference.keys import CanaryRollBack, LookupTimeout, ModelKey
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.model_updater import ModelUpdater, latest_of
@@ -111,6 +111,9 @@ class ModelServer:
                 yield from self._found(self._chosen.lookup.shown(message, now), now)
             case Received(_, RequestRefused() as message):
                 yield from self._found(self._chosen.lookup.refused(message, now), now)
+                yield from self._trials.refused(message, now)
+            case Woke(CanaryRollBack()):
+                yield from self._trials.ask_to_roll_back()
             case Woke(LookupTimeout()):
                 yield from self._found(self._chosen.lookup.timed_out(now), now)
             case _:

@@ -9,6 +9,7 @@ from fedbus.core.actions import Action, Ask, Cancel, WakeAt
 from fedbus.limits import MAX_SHOWN_KEPT
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.messages import ModelShown, RequestRefused, ShowModel
+from fedbus.wire.refusals import refuses
 from fedbus_inference.keys import LookupTimeout, VersionQuestion
 
 LOOKUP_SECONDS: Final = 5.0
@@ -37,6 +38,7 @@ class VersionLookup:
         self._model = model
         self._waiting: deque[tuple[str, str]] = deque()
         self._asked = ""
+        self._question: ShowModel | None = None
 
     @property
     def is_full(self) -> bool:
@@ -61,8 +63,8 @@ class VersionLookup:
             yield from self._end(now)
 
     def refused(self, message: RequestRefused, now: float) -> Iterator[Action | FoundVersion]:
-        """Take the repository's refusal."""
-        if self._asked:
+        """Take the repository's refusal, if it is one of the current question."""
+        if self._asked and refuses(message, self._question):
             yield FoundVersion(self._asked, None, message.reason)
             yield from self._end(now)
 
@@ -87,5 +89,6 @@ class VersionLookup:
             message = ShowModel(model=self._model, version=int(self._asked), before=1)
         else:
             message = ShowModel(model=self._model, name=self._asked, before=1)
+        self._question = message
         yield Ask(VersionQuestion(self._model), repository, message)
         yield WakeAt(LookupTimeout(self._model), now + LOOKUP_SECONDS)

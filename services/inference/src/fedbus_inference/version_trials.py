@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from fedbus.core.actions import Action, Ask, Cancel, Deliver, Note
+from fedbus.core.actions import Action, Ask, Cancel, Deliver, Note, WakeAt
 from fedbus.core.events import Event
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.messages import RollBackAlias
+from fedbus.wire.messages import RequestRefused, RollBackAlias
+from fedbus.wire.refusals import refuses
 from fedbus_inference import keys
 from fedbus_inference.canary import (
     CANARY,
@@ -26,6 +27,8 @@ from fedbus_inference.version_server import VersionServer
 
 CANARY_SLOT, SHADOW_SLOT = f"+{CANARY}", f"+{SHADOW}"
 """Slots with names that no choice can have."""
+REFUSED_SECONDS: Final = 60.0
+"""Time after which the repository is asked again for a roll-back that it has refused."""
 MAX_COMPARED_BYTES: Final = 2**18
 """Answers are compared in the event loop: larger ones would delay the next requests."""
 
@@ -46,7 +49,7 @@ class VersionTrials:
         self._settings = context.settings
         self._stats = context.stats
         self._refs: dict[str, ModelRef] = {}
-        self._blocked: int | None = None
+        self._roll_back: RollBackAlias | None = None  # of the canary that is stopped
         self._judged: int | None = None
         self._stable_before = Tally()
         self._drawn = 0
@@ -68,8 +71,8 @@ class VersionTrials:
                 yield from self.slots[slot].updater.announced(latest_of(aliases[alias]), now)
             elif self._refs.pop(alias, None) is not None:
                 yield from self._end_trial(self.slots[slot], now)
-        if self._blocked is not None and self._named_canary() != self._blocked:
-            self._blocked = None
+        if self._roll_back is not None and self._named_canary() != self._roll_back.expected:
+            self._roll_back = None
             yield from self.rolled_back()
 
     def canary_for(self, request: Request, stable: VersionServer) -> VersionServer | None:
@@ -99,7 +102,6 @@ class VersionTrials:
         version = self._refs[CANARY].version
         if version != self._judged or not is_worse(canary.tally, beside, *limits):
             return
-        self._blocked = version
         canary.hand_over_queue()
         self._stats.counts["canary_roll_backs"] += 1
         note = (
@@ -107,14 +109,31 @@ class VersionTrials:
             f"beside it at {beside.failed} of {beside.requests}"
         )
         yield Note("canary_rolled_back", {"model": self._model, "version": version, "reason": note})
-        message = RollBackAlias(
+        self._roll_back = RollBackAlias(
             model=self._model, alias=CANARY, expected=version, note=note, or_remove=True
         )
-        yield Ask(keys.CanaryRollBack(self._model), self._refs[CANARY].source, message)
+        yield from self.ask_to_roll_back()
+
+    def ask_to_roll_back(self) -> Iterator[Action]:
+        """Ask the repository to roll the alias of the stopped canary back, unless it is."""
+        if self._roll_back is not None:
+            key = keys.CanaryRollBack(self._model)
+            yield Ask(key, self._refs[CANARY].source, self._roll_back)
 
     def rolled_back(self) -> Iterator[Action]:
         """End the request to roll the alias back: it was, or it names another version."""
         yield Cancel(keys.CanaryRollBack(self._model))
+
+    def refused(self, message: RequestRefused, now: float) -> Iterator[Action]:
+        """Ask again later if this refuses the roll-back: the store may be full, or not reached."""
+        asked = self._roll_back
+        if asked is None or not refuses(message, asked):
+            return
+        facts = {"model": self._model, "version": asked.expected, "reason": message.reason}
+        yield Note("canary_not_rolled_back", facts)
+        key = keys.CanaryRollBack(self._model)
+        yield Cancel(key)
+        yield WakeAt(key, now + REFUSED_SECONDS)
 
     def take_failed(self) -> list[QueuedRequest]:
         """Remove and return the requests that the version beside the canary must answer."""
@@ -127,7 +146,7 @@ class VersionTrials:
     def close_ended(self) -> Iterator[Action]:
         """Close the idle slots of aliases that are removed."""
         for name, slot in list(self.slots.items()):
-            if name[1:] not in self._refs and slot.is_idle:
+            if name.removeprefix("+") not in self._refs and slot.is_idle:
                 del self.slots[name]
                 yield from slot.close()
 
@@ -173,7 +192,7 @@ class VersionTrials:
         canary, named = self.slots.get(CANARY_SLOT), self._named_canary()
         if canary is None or canary.served is None or canary.served.version != named:
             return None
-        return None if named == self._blocked else canary
+        return canary if self._roll_back is None else None
 
     def _end_trial(self, slot: VersionServer, now: float) -> Iterator[Action]:
         """Take the requests out of the slot of an alias that is removed."""

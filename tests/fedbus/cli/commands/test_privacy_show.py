@@ -15,7 +15,8 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.mosquitto import LocalBroker
 from fedbus.wire import codec
-from fedbus.wire.messages import PrivacyShown, RequestRefused
+from fedbus.wire.messages import PrivacyShown, RequestRefused, ShowPrivacy
+from fedbus.wire.refusals import refusal_of_request
 from fedbus.wire.topics import ROOT
 from tests.fedbus.cli.output.spent_privacy import job, shown
 
@@ -78,7 +79,8 @@ def test_what_a_model_has_cost_is_shown(broker: LocalBroker) -> None:
 def test_an_unknown_model_is_refused(broker: LocalBroker) -> None:
     """With the repository's reason."""
     line = ["--broker", broker.address("user.cli").url, "privacy", "show", "digits"]
-    with repository(broker, RequestRefused(about="digits", reason="no model named 'digits'")):
+    refused = refusal_of_request(ShowPrivacy(model="digits"), "digits", "no model named 'digits'")
+    with repository(broker, refused):
         told = RUNNER.invoke(app, line)
     assert told.exit_code == 4
     assert told.stderr == "fedbus: repository.1: no model named 'digits'\n"

@@ -4,6 +4,7 @@ A name is resolved to a number before anything is changed, and a roll-back names
 takes back: so a request that is repeated because its answer was lost changes nothing.
 """
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from fedbus.client.connection import ClientConnection
@@ -180,17 +181,25 @@ async def _change_tag(connection: ClientConnection, request: TagVersion) -> Vers
 async def _move_alias(
     connection: ClientConnection, request: PromoteVersion | RollBackAlias
 ) -> AliasMoved:
-    return await _ask(connection, request, AliasMoved, ("model", "alias"))
+    def is_there(found: AliasMoved) -> bool:
+        number = None if found.version is None else found.version.version
+        return isinstance(request, RollBackAlias) or number == request.version
+
+    return await _ask(connection, request, AliasMoved, ("model", "alias"), is_there)
 
 
 async def _ask(
-    connection: ClientConnection, question: object, answer: type[A], same: tuple[str, ...]
+    connection: ClientConnection,
+    question: object,
+    answer: type[A],
+    same: tuple[str, ...],
+    is_answer: Callable[[A], bool] = lambda _: True,
 ) -> A:
     """Ask the repository; the answer has the fields `same` as the question has them."""
 
     def fits(found: A) -> bool:
-        return all(getattr(found, field) == getattr(question, field) for field in same)
+        equal = all(getattr(found, field) == getattr(question, field) for field in same)
+        return equal and is_answer(found)
 
-    about = str(getattr(question, "model", ""))
-    query = RepositoryQuery(repository_node(), question, answer, about, fits)
+    query = RepositoryQuery(repository_node(), question, answer, fits)
     return await run_request(connection, query)

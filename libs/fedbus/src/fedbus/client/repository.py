@@ -17,6 +17,7 @@ from fedbus.core.interface import Core
 from fedbus.core.keys import Key
 from fedbus.wire.blobs import BlobLocation, BlobRef
 from fedbus.wire.messages import PushModel, RequestRefused
+from fedbus.wire.refusals import refuses
 
 if TYPE_CHECKING:
     from fedbus.errors import FedbusError
@@ -58,16 +59,14 @@ class RepositoryRequest(Core, Generic[R]):
 
     Args:
         to: The node that is asked.
-        about: What a refusal of this request names; "" accepts any refusal.
 
     Attributes:
         moved: Called with each number of bytes sent or received; bytes sent twice count twice.
         patience_seconds: How long the node may take to begin its answer.
     """
 
-    def __init__(self, to: str, about: str = "") -> None:
+    def __init__(self, to: str) -> None:
         self.to = to
-        self.about = about
         self.patience_seconds = PATIENCE_SECONDS
         self.finish: Callable[[R | FedbusError], None] = lambda _: None
         self.moved: Callable[[int], None] = lambda _: None
@@ -77,7 +76,7 @@ class RepositoryRequest(Core, Generic[R]):
         self._noted = 0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
-        """Begin on the first connection; end with the result, a refusal, or a timeout."""
+        """Begin on the first connection; end with the result, or a timeout."""
         match event:
             case _ if self._over:
                 pass  # in a simulation the node stays
@@ -87,10 +86,6 @@ class RepositoryRequest(Core, Generic[R]):
                 self._begun = True
                 yield WakeAt(AnswerDeadline(), now + self.patience_seconds)
                 yield from self.begin()
-            case Received(sender, RequestRefused(about=about, reason=reason)) if sender == self.to:
-                # Another client of this account may have asked for something else.
-                if self.about in {"", about}:
-                    self.end(Refused(f"{self.to}: {reason}"))
             case Woke(AnswerDeadline()) if self._progressed > self._noted:
                 self._noted = self._progressed
                 yield WakeAt(AnswerDeadline(), now + STALLED_SECONDS)
@@ -120,13 +115,12 @@ class RepositoryRequest(Core, Generic[R]):
 
 
 class RepositoryQuery(RepositoryRequest[R]):
-    """A message that is answered with one message.
+    """A message that is answered with one message, or refused.
 
     Args:
         to: The node that is asked.
         message: The query.
         answer: The type of its answer.
-        about: What a refusal of this request names; "" accepts any refusal.
         fits: Whether a message of that type answers this query, and not one of another client of
             the same account.
     """
@@ -136,10 +130,9 @@ class RepositoryQuery(RepositoryRequest[R]):
         to: str,
         message: object,
         answer: type[R],
-        about: str = "",
         fits: Callable[[R], bool] = lambda _: True,
     ) -> None:
-        super().__init__(to, about)
+        super().__init__(to)
         self._message = message
         self._answer = answer
         self._fits = fits
@@ -149,8 +142,11 @@ class RepositoryQuery(RepositoryRequest[R]):
         yield Ask(OpenQuery(), self.to, self._message)
 
     def continue_with(self, event: Event) -> Iterator[Action]:
-        """End with the answer."""
+        """End with the answer, or the refusal of this query."""
         match event:
+            case Received(sender, RequestRefused() as refused) if sender == self.to:
+                if refuses(refused, self._message):
+                    self.end(Refused(f"{self.to}: {refused.reason}"))
             case Received(sender, message) if sender == self.to:
                 if isinstance(message, self._answer) and self._fits(message):
                     yield Cancel(OpenQuery())
@@ -186,7 +182,7 @@ class Push(RepositoryQuery[R]):
         blobs: Mapping[str, bytes | bytearray],
         fits: Callable[[R], bool] = lambda _: True,
     ) -> None:
-        super().__init__(to, push, answer, push.model, fits)
+        super().__init__(to, push, answer, fits)
         self._blobs = blobs
 
     def begin(self) -> Iterator[Action]:

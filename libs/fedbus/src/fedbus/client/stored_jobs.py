@@ -8,6 +8,7 @@ from fedbus.client.repository import RepositoryQuery
 from fedbus.client.results import JobOutcome
 from fedbus.client.session_node import run
 from fedbus.client.stored_models import repository_node
+from fedbus.jobs import JobFileError, configuration_id, configuration_of
 from fedbus.wire.messages import (
     Configuration,
     ConfigurationShown,
@@ -43,7 +44,7 @@ async def job_file(connection: ClientConnection, job: str) -> JobFileShown:
         Unreachable: the repository does not answer.
     """
     question = ShowJobFile(job=job)
-    return await _ask(connection, question, JobFileShown, job, lambda answer: answer.job == job)
+    return await _ask(connection, question, JobFileShown, lambda answer: answer.job == job)
 
 
 async def job_result(
@@ -64,7 +65,7 @@ async def job_result(
         def fits(answer: JobResultShown) -> bool:
             return (answer.result.job, answer.before) == (job, before)
 
-        shown = await _ask(connection, question, JobResultShown, job, fits)
+        shown = await _ask(connection, question, JobResultShown, fits)
         results.append(shown.result)
         return shown.rounds, shown.more
 
@@ -89,7 +90,7 @@ async def job_results(
         def fits(answer: JobResultsListed) -> bool:
             return (answer.model, answer.before) == (model, before)
 
-        listed = await _ask(connection, question, JobResultsListed, model, fits)
+        listed = await _ask(connection, question, JobResultsListed, fits)
         return listed.results, listed.more
 
     return await _pages(page, limit)
@@ -112,8 +113,7 @@ async def configurations(
         def fits(answer: ConfigurationsListed) -> bool:
             return (answer.model, answer.before) == (model, before)
 
-        about = model or "configurations"
-        listed = await _ask(connection, question, ConfigurationsListed, about, fits)
+        listed = await _ask(connection, question, ConfigurationsListed, fits)
         return listed.configurations, listed.more
 
     return await _pages(page, limit)
@@ -130,7 +130,6 @@ async def configuration(connection: ClientConnection, name: str) -> Configuratio
         connection,
         ShowConfiguration(configuration=name),
         ConfigurationShown,
-        name,
         lambda answer: answer.configuration.configuration == name,
     )
 
@@ -142,8 +141,15 @@ async def store_configuration(connection: ClientConnection, file: bytes) -> Conf
         Refused: the file has faults, or its model is not stored.
         Unreachable: the repository does not answer.
     """
-    question = StoreConfiguration(file=file)
-    return await _ask(connection, question, ConfigurationStored, "configuration", lambda _: True)
+    try:
+        name = configuration_id(configuration_of(file))
+    except JobFileError:
+        name = ""  # it is refused
+
+    def fits(answer: ConfigurationStored) -> bool:
+        return answer.configuration.configuration == name
+
+    return await _ask(connection, StoreConfiguration(file=file), ConfigurationStored, fits)
 
 
 async def _pages(page: Page[A], limit: int | None) -> tuple[A, ...]:
@@ -162,9 +168,8 @@ async def _ask(
     connection: ClientConnection,
     question: object,
     answer: type[A],
-    about: str,
     fits: Callable[[A], bool],
 ) -> A:
-    request = RepositoryQuery(repository_node(), question, answer, about, fits)
+    request = RepositoryQuery(repository_node(), question, answer, fits)
     request.patience_seconds = connection.answer_seconds
     return await run(connection, request)

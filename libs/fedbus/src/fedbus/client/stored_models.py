@@ -62,7 +62,7 @@ async def models(connection: ClientConnection) -> tuple[StoredModel, ...]:
     documents that the broker retains.
     """
     listed = await run_request(
-        connection, RepositoryQuery(repository_node(), ListModels(), ModelsListed, "models")
+        connection, RepositoryQuery(repository_node(), ListModels(), ModelsListed)
     )
     packets = await connection.retained(connection.login.topic(MODEL_LATEST, model="+"))
     names = await connection.retained(connection.login.topic(MODEL_ALIASES, model="+"))
@@ -139,7 +139,7 @@ async def privacy(connection: ClientConnection, model: str) -> PrivacyShown:
 
     question = ShowPrivacy(model=model)
     return await run_request(
-        connection, RepositoryQuery(repository_node(), question, PrivacyShown, model, fits)
+        connection, RepositoryQuery(repository_node(), question, PrivacyShown, fits)
     )
 
 
@@ -338,13 +338,11 @@ async def _store(
     blobs: Mapping[str, bytes | bytearray],
     progress: Progress,
 ) -> ModelRef:
-    request = Push(
-        repository_node(),
-        wish,
-        ModelPushed,
-        blobs,
-        lambda answer: answer.version.model == wish.model,
-    )
+    def fits(answer: ModelPushed) -> bool:
+        made = answer.version
+        return (made.model, made.weights, made.spec) == (wish.model, wish.weights, wish.spec)
+
+    request = Push(repository_node(), wish, ModelPushed, blobs, fits)
     request.moved = progress
     return (await run_request(connection, request)).version
 
@@ -381,7 +379,7 @@ async def _show(connection: ClientConnection, question: ShowModel) -> ModelShown
         )
 
     return await run_request(
-        connection, RepositoryQuery(repository_node(), question, ModelShown, question.model, fits)
+        connection, RepositoryQuery(repository_node(), question, ModelShown, fits)
     )
 
 

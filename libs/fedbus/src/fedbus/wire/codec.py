@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgpack
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from fedbus.digest import digest_of
 from fedbus.errors import WireError
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.scalars import IDENT, IDENT_SAID
@@ -56,6 +57,16 @@ def pack(message: object) -> bytes:
     # The adapter's own methods cost a microsecond more.
     data: bytes = msgpack.packb(_adapter(type(message)).serializer.to_python(message))
     return data
+
+
+def request_digest(message: object) -> str:
+    """Return the digest that names a request in its refusal, equal at its sender and receiver.
+
+    Fields that have their default values do not count, so that one of the two may know more fields.
+    """
+    kind = type(message)
+    stated = _adapter(kind).serializer.to_python(message, exclude_defaults=True)
+    return digest_of(msgpack.packb([kind.__name__, stated]))
 
 
 def unpack(kind: type[T], payload: bytes) -> T:

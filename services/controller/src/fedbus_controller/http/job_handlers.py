@@ -94,7 +94,8 @@ class JobHandlers:
         for state in self.core.job_states():
             if state.job == job:
                 return json_response(JobStatus.of(state))
-        found = await self.answers.find(ShowJobResult(job=job, limit=1), JobResultShown)
+        without_rounds = ShowJobResult(job=job, before=0)
+        found = await self.answers.find(without_rounds, JobResultShown)
         if found is None:
             return json_response(JobStatus(training_id=job, status="INACTIVE"))
         result = found.result

@@ -27,6 +27,7 @@ from fedbus.wire.messages import (
     ShowJobResult,
     StoreConfiguration,
 )
+from fedbus.wire.refusals import refuses
 from fedbus.wire.topics import CANCEL, SUBMIT
 from fedbus_controller.keys import RepositoryQuestion
 
@@ -86,13 +87,21 @@ class GiveUp:
     deliver: Deliverer
 
 
+@dataclass(frozen=True, slots=True)
+class _OpenQuestion:
+    """A question, and all who wait for its answer."""
+
+    question: Question
+    waiting: list[Deliverer]
+
+
 class HttpRequests:
     """The requests over HTTP that wait for a reply or an answer."""
 
     def __init__(self, repository: str) -> None:
         self._repository = repository
         self._replies: dict[bytes, list[Deliverer]] = {}
-        self._questions: dict[RepositoryQuestion, list[Deliverer]] = {}
+        self._questions: dict[RepositoryQuestion, _OpenQuestion] = {}
 
     def as_requested(self, message: SubmitOverHttp | CancelOverHttp) -> Requested:
         """Return a request as it would have come from the bus; its reply is then waited for."""
@@ -108,32 +117,27 @@ class HttpRequests:
             yield Deliver(deliver, reply.payload)
 
     def ask(self, message: AskRepository) -> Iterator[Action]:
-        """Ask the repository, unless the same question is open."""
+        """Ask the repository, unless the same question is open.
+
+        An answer does not state the size of its page, so all questions of a kind must ask for one.
+        """
         key = _key_of_question(message.question)
-        others = self._questions.get(key)
-        if others is not None:
-            others.append(message.deliver)
-            return
-        storing = any(each.kind == key.kind for each in self._questions)
-        if storing and isinstance(message.question, StoreConfiguration):
-            # A refusal does not say which configuration it is about.
-            busy = RequestRefused(
-                about=key.about, reason="another one is being stored; try again", kind="unreachable"
-            )
-            yield Deliver(message.deliver, busy)
-            return
-        self._questions[key] = [message.deliver]
-        yield Ask(key, self._repository, message.question)
+        if key in self._questions:
+            self._questions[key].waiting.append(message.deliver)
+        else:
+            self._questions[key] = _OpenQuestion(message.question, [message.deliver])
+            yield Ask(key, self._repository, message.question)
 
     def answered(self, answer: Answer) -> Iterator[Action]:
         """Deliver an answer to all that asked; a late or repeated one is ignored."""
         if isinstance(answer, RequestRefused):
-            keys = [key for key in self._questions if key.about == answer.about]
+            open_questions = self._questions.items()
+            keys = [key for key, each in open_questions if refuses(answer, each.question)]
         else:
             keys = [key for key in (_key_of_answer(answer),) if key in self._questions]
         for key in keys:
             yield Cancel(key)
-            for deliver in self._questions.pop(key):
+            for deliver in self._questions.pop(key).waiting:
                 yield Deliver(deliver, answer)
 
     def give_up(self, deliver: Deliverer) -> Iterator[Action]:
@@ -142,9 +146,9 @@ class HttpRequests:
             waiting[:] = [each for each in waiting if each is not deliver]
             if not waiting:
                 del self._replies[request]
-        for key, asking in [*self._questions.items()]:
-            asking[:] = [each for each in asking if each is not deliver]
-            if not asking:
+        for key, question in [*self._questions.items()]:
+            question.waiting[:] = [each for each in question.waiting if each is not deliver]
+            if not question.waiting:
                 del self._questions[key]
                 yield Cancel(key)
 
@@ -152,19 +156,18 @@ class HttpRequests:
 def _key_of_question(question: Question) -> RepositoryQuestion:
     match question:
         case ShowJobFile(job=job):
-            return RepositoryQuestion("file", job, (job,))
+            return RepositoryQuestion("file", (job,))
         case ShowJobResult(job=job, before=before):
-            return RepositoryQuestion("result", job, (job, before))
+            return RepositoryQuestion("result", (job, before))
         case ListJobResults(model=model, before=job_before):
-            return RepositoryQuestion("results", model, (model, job_before))
+            return RepositoryQuestion("results", (model, job_before))
         case StoreConfiguration(file=file):
             name = configuration_id(configuration_of(file))
-            return RepositoryQuestion("storage", "configuration", (name,))
+            return RepositoryQuestion("storage", (name,))
         case ShowConfiguration(configuration=name):
-            return RepositoryQuestion("configuration", name, (name,))
+            return RepositoryQuestion("configuration", (name,))
         case ListConfigurations(model=listed, before=before):
-            about = listed or "configurations"
-            return RepositoryQuestion("configurations", about, (listed, before))
+            return RepositoryQuestion("configurations", (listed, before))
         case _:
             assert_never(question)
 
@@ -179,18 +182,16 @@ def _key_of_answer(
 ) -> RepositoryQuestion:
     match answer:
         case JobFileShown(job=job):
-            return RepositoryQuestion("file", job, (job,))
+            return RepositoryQuestion("file", (job,))
         case JobResultShown(result=result, before=before):
-            return RepositoryQuestion("result", result.job, (result.job, before))
+            return RepositoryQuestion("result", (result.job, before))
         case JobResultsListed(model=model, before=job_before):
-            return RepositoryQuestion("results", model, (model, job_before))
+            return RepositoryQuestion("results", (model, job_before))
         case ConfigurationStored(configuration=stored):
-            return RepositoryQuestion("storage", "configuration", (stored.configuration,))
+            return RepositoryQuestion("storage", (stored.configuration,))
         case ConfigurationShown(configuration=shown):
-            name = shown.configuration
-            return RepositoryQuestion("configuration", name, (name,))
+            return RepositoryQuestion("configuration", (shown.configuration,))
         case ConfigurationsListed(model=listed, before=before):
-            about = listed or "configurations"
-            return RepositoryQuestion("configurations", about, (listed, before))
+            return RepositoryQuestion("configurations", (listed, before))
         case _:
             assert_never(answer)

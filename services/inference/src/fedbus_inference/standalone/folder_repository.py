@@ -17,7 +17,8 @@ from fedbus.core.interface import Core
 from fedbus.core.keys import Key
 from fedbus.text import listed
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.messages import KeptVersion, ModelShown, RequestRefused, ShowModel
+from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel
+from fedbus.wire.refusals import refusal_of_request
 from fedbus.wire.topics import MODEL_LATEST
 from fedbus_inference.model_updater import latest_of
 from fedbus_inference.standalone.model_folders import Fingerprint, ScannedModels, VersionFiles
@@ -115,7 +116,7 @@ class FolderRepository(Core):
         self._seen: dict[tuple[str, int], Fingerprint] = {}
         self._passed_over: dict[str, str] = {}
         self._packing: VersionPacking | None = None
-        self._asked: dict[VersionPacking, set[str]] = {}
+        self._asked: dict[VersionPacking, dict[tuple[str, ShowModel], None]] = {}
         self._fault = ""
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
@@ -202,7 +203,7 @@ class FolderRepository(Core):
         if key.version >= model.announced:
             model.announced = key.version
             yield Announce(MODEL_LATEST, latest_of(self._reference(key, version)))
-        for sender in sorted(self._asked.pop(key, ())):
+        for sender, _ in self._asked.pop(key, ()):
             yield self._shown(sender, key)
 
     def _set_aside(self, key: VersionPacking, reason: str) -> Iterator[Action]:
@@ -212,28 +213,29 @@ class FolderRepository(Core):
             model.put_aside[key.version] = files.fingerprint, reason
         facts = {"model": key.model, "version": key.version, "reason": reason}
         yield Note("model_folder_put_aside", facts)
-        for sender in sorted(self._asked.pop(key, ())):
-            yield self._refused(sender, key.model, f"version {key.version}: {reason}")
+        for sender, message in self._asked.pop(key, ()):
+            yield self._refused(sender, message, f"version {key.version}: {reason}")
 
     def _show(self, sender: str, message: ShowModel) -> Iterator[Action]:
         model = self._models.get(message.model)
         if model is None or not model.files:
             known = listed(self._models) or "none yet"
-            yield self._refused(sender, message.model, f"no such model; the folder has {known}")
+            yield self._refused(sender, message, f"no such model; the folder has {known}")
             return
         number = max(model.files) if message.version is None else message.version
         if message.name is not None:
-            yield self._refused(sender, message.model, "versions of a folder have no aliases")
+            yield self._refused(sender, message, "versions of a folder have no aliases")
         elif number not in model.files:
             known = listed(map(str, sorted(model.files)))
             sentence = f"no version {number}; the folder has {known}"
-            yield self._refused(sender, message.model, sentence)
+            yield self._refused(sender, message, sentence)
         elif reason := model.reason(number):
-            yield self._refused(sender, message.model, f"version {number}: {reason}")
+            yield self._refused(sender, message, f"version {number}: {reason}")
         elif model.is_packed(number):
             yield self._shown(sender, VersionPacking(message.model, number))
         else:
-            self._asked.setdefault(VersionPacking(message.model, number), set()).add(sender)
+            asked = self._asked.setdefault(VersionPacking(message.model, number), {})
+            asked[sender, message] = None
             yield from self._pack_next()
 
     def _shown(self, sender: str, key: VersionPacking) -> Action:
@@ -244,8 +246,8 @@ class FolderRepository(Core):
         shown = ModelShown(version=reference, history=(), versions=len(kept), kept=kept[:1_000])
         return Send(sender, shown)
 
-    def _refused(self, sender: str, model: str, reason: str) -> Action:
-        return Send(sender, RequestRefused(about=model, reason=reason))
+    def _refused(self, sender: str, message: ShowModel, reason: str) -> Action:
+        return Send(sender, refusal_of_request(message, message.model, reason))
 
     def _reference(self, key: VersionPacking, version: PackedVersion) -> ModelRef:
         push = version.packed.push

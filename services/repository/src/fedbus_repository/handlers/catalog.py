@@ -15,11 +15,11 @@ from fedbus.wire.messages import (
     ListModels,
     ModelShown,
     ModelsListed,
-    RequestRefused,
     ShowModel,
     VersionFacts,
 )
 from fedbus.wire.privacy import public_spent
+from fedbus.wire.refusals import refusal_of_request
 from fedbus.wire.round_records import public_record
 from fedbus.wire.strategies import hides_agents
 from fedbus.wire.topics import MODEL_ALIASES, MODEL_LATEST
@@ -124,8 +124,9 @@ class ModelCatalog:
         try:
             versions = yield Call(self._store.latest)
         except StoreError as error:
-            refused = RequestRefused(about="models", reason=str(error), kind=error.fault)
-            return (Send(sender, refused),)
+            return (
+                Send(sender, refusal_of_request(ListModels(), "models", str(error), error.fault)),
+            )
         models = tuple(self.ref(version) for version in versions[:MAX_LISTED_MODELS])
         made = {version.model: version.at for version in versions[:MAX_LISTED_MODELS] if version.at}
         return (Send(sender, ModelsListed(models=models, made=made)),)
@@ -147,8 +148,9 @@ class ModelCatalog:
         except StoreError as error:
             found = StoreRefusal(str(error), kind=error.fault)
         if isinstance(found, StoreRefusal):
-            refused = RequestRefused(about=message.model, reason=found.reason, kind=found.kind)
-            return (Send(sender, refused),)
+            return (
+                Send(sender, refusal_of_request(message, message.model, found.reason, found.kind)),
+            )
         shown = ModelShown(
             version=self.ref(found.version),
             history=tuple(version_facts(each) for each in found.history),

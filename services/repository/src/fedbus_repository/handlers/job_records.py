@@ -24,7 +24,6 @@ from fedbus.wire.messages import (
     JobResultsListed,
     ListConfigurations,
     ListJobResults,
-    RequestRefused,
     RoundOutcome,
     ShowConfiguration,
     ShowJobFile,
@@ -32,6 +31,7 @@ from fedbus.wire.messages import (
     StoreConfiguration,
 )
 from fedbus.wire.privacy import public_spent
+from fedbus.wire.refusals import refusal_of_request
 from fedbus.wire.strategies import hides_agents
 from fedbus_repository.handlers.ledgers import MAX_ANSWER_BYTES
 from fedbus_repository.keys import RequestRun
@@ -74,7 +74,7 @@ class JobRecordHandler:
         except StoreError as error:
             answer = StoreRefusal(str(error), kind=error.fault)
         if isinstance(answer, StoreRefusal):
-            answer = RequestRefused(about=about, reason=answer.reason, kind=answer.kind)
+            answer = refusal_of_request(message, about, answer.reason, answer.kind)
         return (Send(sender, answer),)
 
 

@@ -15,10 +15,10 @@ from fedbus.wire.messages import (
     PlanRefused,
     PrivacyShown,
     RecordNoise,
-    RequestRefused,
     ShowPrivacy,
 )
 from fedbus.wire.privacy import public_spent
+from fedbus.wire.refusals import refusal_of_request
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps
 from fedbus_repository.stores.base import Store
@@ -73,8 +73,9 @@ class LedgerHandler:
         except StoreError as error:
             found = StoreRefusal(str(error), kind=error.fault)
         if isinstance(found, StoreRefusal):
-            refused = RequestRefused(about=message.model, reason=found.reason, kind=found.kind)
-            return (Send(sender, refused),)
+            return (
+                Send(sender, refusal_of_request(message, message.model, found.reason, found.kind)),
+            )
         epsilon, delta = model_spent(found.jobs)
         shown = PrivacyShown(
             model=message.model,

@@ -15,7 +15,8 @@ from fedbus.model.blob_header import check_size
 from fedbus.model.layout import Layout
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
+from fedbus.wire.messages import ModelPushed, PushModel
+from fedbus.wire.refusals import refusal_of_request
 from fedbus.wire.spec_files import files_of
 from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.encrypted_versions import check_encryption_key, check_rotated_size
@@ -60,14 +61,14 @@ class PushHandler:
     def push(self, sender: str, message: PushModel) -> Iterator[Action]:
         """Store a version of a model or refuse it; a repeated push changes nothing."""
         key = RequestRun.of(message, sender, message.model)
-        signed_push = replace(message, derived=signed(message.derived, sender))
-        yield from self._requests.start(key, message, self._push(sender, signed_push))
+        yield from self._requests.start(key, message, self._push(sender, message))
 
     def _push(self, sender: str, message: PushModel) -> RequestSteps:
+        signed_push = replace(message, derived=signed(message.derived, sender))
         uploads: list[Upload] = []
         answer: Version | StoreRefusal
         try:
-            answer = yield from self._steps(message, uploads)
+            answer = yield from self._steps(signed_push, uploads)
         except RequestSuperseded:
             yield Call(partial(discard, uploads))
             return ()
@@ -78,7 +79,7 @@ class PushHandler:
         if uploads:
             yield Call(partial(discard, uploads))
         if isinstance(answer, StoreRefusal):
-            refused = RequestRefused(about=message.model, reason=answer.reason, kind=answer.kind)
+            refused = refusal_of_request(message, message.model, answer.reason, answer.kind)
             facts = {"model": message.model, "reason": answer.reason}
             return Note("model_refused", facts), Send(sender, refused)
         pushed = ModelPushed(version=self._catalog.ref(answer))

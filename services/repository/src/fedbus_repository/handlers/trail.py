@@ -15,11 +15,11 @@ from fedbus.wire.messages import (
     NameChangesListed,
     PromoteVersion,
     RelativesListed,
-    RequestRefused,
     RollBackAlias,
     TagVersion,
     VersionTagged,
 )
+from fedbus.wire.refusals import refusal_of_request
 from fedbus_repository.handlers.catalog import MAX_SHOWN_BYTES, ModelCatalog, version_facts
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps
@@ -66,8 +66,8 @@ class TrailHandler:
         except StoreError as error:
             found = StoreRefusal(str(error), kind=error.fault)
         if isinstance(found, StoreRefusal):
-            refused = RequestRefused(about=message.model, reason=found.reason, kind=found.kind)
             facts = {"model": message.model, "of": sender, "reason": found.reason}
+            refused = refusal_of_request(message, message.model, found.reason, found.kind)
             return Note("request_refused", facts), Send(sender, refused)
         if isinstance(found, NamedVersions):
             return Send(sender, self._named(message, found)), *self._catalog.named(found)

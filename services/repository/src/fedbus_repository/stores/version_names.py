@@ -156,13 +156,18 @@ def roll_back(
     alias = request.alias
     now, last = names.aliases.get(alias), names.last.get(alias)
     is_moved = last is not None and now != request.expected
-    if last is not None and is_moved and (last.kind, last.replaced) == ("roll-back", request.expected):
+    if (
+        last is not None
+        and is_moved
+        and (last.kind, last.replaced) == ("roll-back", request.expected)
+    ):
         return last
     if last is None or now is None:
         return _unknown_alias(names, alias)
     if is_moved:
         return StoreRefusal(_moved(alias, now, request.expected))
-    earlier = tuple(dropwhile(lambda each: each in passed_over, last.earlier))
+    skipped = {*passed_over, now} if request.or_remove else ()
+    earlier = tuple(dropwhile(lambda each: each in skipped, last.earlier))
     if not earlier and not request.or_remove:
         return StoreRefusal(
             f"alias {alias!r} of model {names.model!r} has named no version before {now}; promote "

@@ -7,7 +7,7 @@ from fedbus.errors import RequestRefusalKind
 from fedbus.limits import MAX_ALIASES, MAX_TAGS
 from fedbus.scalars import Bounds, Flag, Ident, Strict, Text, Whole, Word
 from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef
-from fedbus.wire.identifiers import Metrics, Timestamp
+from fedbus.wire.identifiers import Digest, Metrics, Timestamp
 from fedbus.wire.privacy import JobPrivacy, PrivacySpent
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import Strategy
@@ -167,13 +167,17 @@ class PrivacyShown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRefused:
-    """A user's request is refused; `about` is the model or job that it named.
+    """A request is refused; `about` is the model, job or configuration that it named.
 
     Attributes:
         kind: What to correct: the request itself, the name of what it is about, the state of what
             is stored (`conflict`), or what is wrong with the repository's store.
+        request: The digest of the refused request (`codec.request_digest`): a node may wait for
+            answers to several requests about one model, and another process of its account for
+            more. Null is that of a repository of an earlier version.
     """
 
     about: Text
     reason: Text
     kind: RequestRefusalKind = "conflict"
+    request: Digest | None = None

@@ -88,8 +88,8 @@ class RollBackAlias:
     model: Ident
     alias: Ident
     expected: Whole
-    or_remove: Flag = False
     note: Text = ""
+    or_remove: Flag = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
