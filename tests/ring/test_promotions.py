@@ -23,7 +23,7 @@ from fedbus.wire.messages import (
     TagVersion,
     VersionTagged,
 )
-from fedbus_repository.stores.trail_answers import NameChangePage
+from fedbus_repository.stores.trail_answers import NameChangePage, NamedVersions
 from tests.ring.ring_cluster import MODEL, RingCluster, fault_rng
 from tests.ring.storm import kill_at_step
 
@@ -130,7 +130,8 @@ def test_no_fault_shows_a_name_that_is_not_stored(tmp_path: Path, seed: int) -> 
     with named.cluster.store() as store:
         page = store.name_changes(ListNameChanges(model=MODEL, limit=1_000))
         assert isinstance(page, NameChangePage)
-        [stored] = store.named_versions()
+        [stored] = store.named_versions().values()
+        assert isinstance(stored, NamedVersions)
     changes = page.changes[::-1]
     assert [each.number for each in changes] == list(range(1, len(changes) + 1))
     assert all(each.version != each.replaced for each in changes)  # none was stored twice

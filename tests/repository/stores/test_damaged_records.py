@@ -13,23 +13,41 @@ import pytest
 from pymongo import MongoClient
 
 from fedbus.errors import StoreError
-from fedbus.wire.messages import ListNameChanges, ListRelatives, PromoteVersion
+from fedbus.wire.messages import (
+    ListModels,
+    ListNameChanges,
+    ListRelatives,
+    PromoteVersion,
+    ShowModel,
+)
+from fedbus_repository.core import RepositoryCore
+from fedbus_repository.operations.store_check import check_store
 from fedbus_repository.stores.base import Store
-from fedbus_repository.stores.damaged_records import DamagedRecordError, number_of, of_type
+from fedbus_repository.stores.damaged_records import (
+    DamagedModel,
+    DamagedRecordError,
+    number_of,
+    of_type,
+)
 from fedbus_repository.stores.mongo.blobs import GridFsBlobs
 from fedbus_repository.stores.mongo.mongo_settings import MongoSettings
 from fedbus_repository.stores.mongo.mongo_store import MongoStore
+from fedbus_repository.stores.records import Version
+from fedbus_repository.stores.sqlite.sqlite_reader import SqliteReader
 from fedbus_repository.stores.sqlite.store import SqliteStore
-from tests.repository.harness import JOB, MODEL, begin, commit_next, push
+from fedbus_repository.stores.trail_answers import NamedVersions
+from tests.repository.harness import JOB, MODEL, REPOSITORY, Harness, begin, commit_next, push
+
+OTHER = "faces"
 
 Calls: TypeAlias = Mapping[str, Callable[[Store], object]]
 
 CALLS: Calls = {
-    "latest": lambda store: store.latest(),
+    "latest": lambda store: store.latest_or_damage()[MODEL],
     "show": lambda store: store.show(MODEL, None, 10),
     "job": lambda store: store.job_facts(JOB),
     "jobs": lambda store: store.jobs_of_model(MODEL, 10),
-    "names": lambda store: store.named_versions(),
+    "names": lambda store: store.named_versions()[MODEL],
     "changes": lambda store: store.name_changes(ListNameChanges(model=MODEL)),
     "rounds": lambda store: store.rounds_of(JOB, 10),
     "relatives": lambda store: store.relatives(
@@ -66,12 +84,21 @@ EDITS: list[Edit] = [
 
 
 def fill(store: Store) -> None:
-    """Make three versions of a model, two of them by a job, and an alias."""
+    """Make three versions of a model, two of them by a job, and one of another; both are named."""
     push(store, 0.0)
     begin(store)
     for value in (1.0, 2.0):
         commit_next(store, value, metrics={"loss": value})
-    store.promote(PromoteVersion(model=MODEL, alias="production", version=2), "user.a")
+    push(store, 3.0, OTHER)
+    for model, version in ((MODEL, 2), (OTHER, 1)):
+        store.promote(PromoteVersion(model=model, alias="production", version=version), "user.a")
+
+
+def others_are_read(store: Store) -> bool:
+    """Return whether what is announced of the other model can be read."""
+    latest, names = store.latest_or_damage()[OTHER], store.named_versions()[OTHER]
+    listed = OTHER in {each.model for each in store.latest()}
+    return isinstance(latest, Version) and isinstance(names, NamedVersions) and listed
 
 
 def failing(store: Store) -> set[str]:
@@ -79,10 +106,11 @@ def failing(store: Store) -> set[str]:
     found = set()
     for name, call in CALLS.items():
         try:
-            call(store)
+            answer = call(store)
         except DamagedRecordError as error:
-            if "`fedbus store check` names it" in str(error):
-                found.add(name)
+            answer = DamagedModel(str(error))
+        if isinstance(answer, DamagedModel) and "`fedbus store check` names it" in answer.reason:
+            found.add(name)
     return found
 
 
@@ -109,6 +137,7 @@ def test_a_document_that_was_edited_into_nonsense_is_a_store_error(
         else:
             assert documents.update_one(found_by, change).modified_count
     assert failing(store) >= set(damaged.split())
+    assert others_are_read(store)
     store.close()
     mongo_store(mongo_url, tmp_path).close()
 
@@ -120,7 +149,7 @@ def test_a_document_that_was_edited_into_nonsense_is_a_store_error(
         ("UPDATE versions SET strategy = 'x' WHERE version = 3", "latest show job rounds"),
         ("UPDATE jobs SET base = 99", "job jobs"),
         ("UPDATE jobs SET plan = x'93'", "job jobs"),
-        ("UPDATE name_changes SET change = x'00'", "show names changes"),
+        ("UPDATE name_changes SET change = x'00' WHERE model = 'digits'", "show names changes"),
     ],
 )
 def test_a_row_that_was_edited_into_nonsense_is_a_store_error(
@@ -133,6 +162,45 @@ def test_a_row_that_was_edited_into_nonsense_is_a_store_error(
         assert db.execute(statement).rowcount
         db.commit()
     assert failing(store) >= set(damaged.split())
+    assert others_are_read(store)
+    store.close()
+
+
+def test_a_model_whose_latest_version_is_damaged_is_not_announced(tmp_path: Path) -> None:
+    """Nor is the version before it; all others are. It is logged once and reported until then."""
+    store = SqliteStore(tmp_path, keep=3)
+    fill(store)
+    harness = Harness(RepositoryCore(REPOSITORY, store))
+
+    def edit(statement: str) -> None:
+        with closing(sqlite3.connect(next(tmp_path.glob("*.db")))) as db:
+            assert db.execute(statement).rowcount
+            db.commit()
+        harness.latest.clear()
+        harness.aliases.clear()
+        harness.connect()
+
+    edit("UPDATE versions SET metrics = 'x' WHERE version = 3")
+    assert [each.model for each in harness.latest] == [OTHER]
+    assert [each.model for each in harness.aliases] == [MODEL, OTHER]
+    harness.connect()
+    [noted] = [each.facts for each in harness.notes if each.event == "model_not_announced"]
+    assert noted["model"] == MODEL
+    assert harness.trouble.startswith("model 'digits' is not announced: ")
+    assert "`fedbus store check` names it" in harness.trouble
+    [listed] = harness.receive("user.a", ListModels())
+    assert [each.model for each in listed.models] == [OTHER]
+    [refused] = harness.receive("user.a", ShowModel(model=MODEL))
+    assert "is damaged" in refused.reason
+    with closing(SqliteReader(tmp_path)) as reader:
+        assert "version 3" in str(check_store(reader).damage)
+    edit("UPDATE name_changes SET change = x'00' WHERE model = 'digits'")
+    assert [each.model for each in harness.aliases] == [OTHER]
+    edit("UPDATE versions SET metrics = '{}' WHERE version = 3")
+    assert [(each.model, each.version) for each in harness.latest] == [(MODEL, 3), (OTHER, 1)]
+    assert harness.trouble
+    edit("DELETE FROM name_changes WHERE model = 'digits'")
+    assert harness.trouble == ""
     store.close()
 
 

@@ -125,10 +125,12 @@ class NameMachine(StoreMachine):
     @invariant()
     def names_are_what_was_answered(self) -> None:
         """And the history has each change once."""
-        named = self.store.named_versions()
+        named = self.store.named_versions().get(MODEL)
         expected = {alias: self.stacks[alias][-1] for alias in self.alive}
-        assert next((each.names.aliases for each in named), {}) == expected
-        assert next((each.names.tags for each in named), {}) == self.tags
+        if isinstance(named, NamedVersions):
+            assert (named.names.aliases, named.names.tags) == (expected, self.tags)
+        else:
+            assert (named, expected, self.tags) == (None, {}, {})
         page = self.store.name_changes(ListNameChanges(model=MODEL, limit=1_000))
         assert isinstance(page, NameChangePage)
         numbers = [each.number for each in page.changes]

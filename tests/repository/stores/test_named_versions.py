@@ -119,7 +119,8 @@ def test_names_outlive_the_process(reopen: Open) -> None:
     store = reopen()
     view = shown(store)
     assert (view.aliases, view.tags) == ({PRODUCTION: 1}, {"paper": 2})
-    [named] = store.named_versions()
+    [named] = store.named_versions().values()
+    assert isinstance(named, NamedVersions)
     assert (named.names.changes, named.aliased[PRODUCTION].weights) == (4, blob_ref_of(weights(0)))
     page = store.name_changes(ListNameChanges(model=MODEL, name=PRODUCTION, limit=2))
     assert isinstance(page, NameChangePage)
@@ -159,7 +160,8 @@ def test_a_repeated_request_stores_nothing(store: Store) -> None:
         assert aliases(answer) == {PRODUCTION: 1}
     for _ in range(2):
         tag(store, None)
-    [named] = store.named_versions()
+    [named] = store.named_versions().values()
+    assert isinstance(named, NamedVersions)
     assert named.names.changes == 5
     assert named.names.tags == {}
 
@@ -181,7 +183,7 @@ def test_what_does_not_exist_has_no_name(store: Store) -> None:
     assert "versions 1 to 1, no 2" in reason(
         store.relatives(ListRelatives(model=MODEL, version=2, relation="leaves"))
     )
-    assert store.named_versions() == ()
+    assert store.named_versions() == {}
     assert store.name_changes(ListNameChanges(model=MODEL)) == NameChangePage((), more=False)
 
 

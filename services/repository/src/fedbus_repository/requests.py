@@ -62,6 +62,7 @@ class RequestRunner:
         self._running: dict[RequestRun, _RunningRequest] = {}
         self._not_stored: str | None = None  # the first kind of request that could not be stored
         self._failed_since_check = False
+        self._damage = ""
 
     def start(self, key: RequestRun, message: object, steps: RequestSteps) -> Iterator[Action]:
         """Start a request, unless one of this key is in progress."""
@@ -100,6 +101,13 @@ class RequestRunner:
         if self._not_stored is not None and not self._failed_since_check:
             yield from self._withdraw_trouble()
         self._failed_since_check = False
+
+    def report_damage(self, sentence: str) -> Iterator[Action]:
+        """Report a damaged record, unless requests cannot be stored; empty: there is none now."""
+        if sentence != self._damage:
+            self._damage = sentence
+            if self._not_stored is None:
+                yield Trouble(sentence)
 
     def _abort_fetch(
         self, key: RequestRun, request: _RunningRequest, error: TransferError
@@ -151,7 +159,7 @@ class RequestRunner:
 
     def _withdraw_trouble(self) -> Iterator[Action]:
         self._not_stored = None
-        yield Trouble("")
+        yield Trouble(self._damage)
 
 
 def _facts(key: RequestRun, reason: str) -> dict[str, str]:

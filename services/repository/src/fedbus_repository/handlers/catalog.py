@@ -1,6 +1,6 @@
 """Announcements, lists and views of model versions and their names. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -26,6 +26,7 @@ from fedbus.wire.topics import MODEL_ALIASES, MODEL_LATEST
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps
 from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.damaged_records import DamagedModel
 from fedbus_repository.stores.records import ModelView, StoreRefusal, Version
 from fedbus_repository.stores.trail_answers import NamedVersions
 
@@ -43,6 +44,7 @@ class ModelCatalog:
         self._name, self._store, self._requests = name, store, requests
         self._announced: dict[str, int] = {}
         self._announced_names: dict[str, int] = {}
+        self._damaged: Mapping[str, str] = {}
 
     def ref(self, version: Version) -> ModelRef:
         """Return the reference to a version, with this node as its source."""
@@ -85,7 +87,11 @@ class ModelCatalog:
         yield from self._announce_names(found)
 
     def announce_all(self) -> Iterator[Action]:
-        """Announce the latest version of every model, and the names of its versions."""
+        """Announce the latest version of every model, and the names of its versions.
+
+        Of a model whose records are damaged, nothing is announced and the damage is reported:
+        the version before would be served, and trained, in place of the latest.
+        """
         yield from self._requests.start(RequestRun("announce", self._name), None, self._all())
 
     def handle(self, sender: str, message: ListModels | ShowModel) -> Iterator[Action]:
@@ -99,15 +105,31 @@ class ModelCatalog:
             yield from self._requests.start(key, message, self._show(sender, message))
 
     def _all(self) -> RequestSteps:
-        versions, named = yield Call(self._read_all)
-        return [
-            *(action for version in versions for action in self.announce(version)),
-            *(action for each in named for action in self._announce_names(each)),
-        ]
+        found = yield Call(self._read_all)
+        actions: list[Action] = []
+        damaged: dict[str, str] = {}
+        for model, each in found:
+            if isinstance(each, DamagedModel):
+                damaged[model] = each.reason
+            elif isinstance(each, Version):
+                actions += self.announce(each)
+            else:
+                actions += self._announce_names(each)
+        return [*actions, *self._report_damage(damaged)]
 
-    def _read_all(self) -> tuple[tuple[Version, ...], tuple[NamedVersions, ...]]:
-        """Read all that is announced; called in a thread."""
-        return self._store.latest(), self._store.named_versions()
+    def _read_all(self) -> list[tuple[str, Version | NamedVersions | DamagedModel]]:
+        """Read all that is announced, by model; called in a thread."""
+        latest, named = self._store.latest_or_damage(), self._store.named_versions()
+        return [*latest.items(), *named.items()]
+
+    def _report_damage(self, damaged: Mapping[str, str]) -> Iterator[Action]:
+        """Log each damaged model once, and report all of them while they are damaged."""
+        for model, reason in damaged.items():
+            if self._damaged.get(model) != reason:
+                yield Note("model_not_announced", {"model": model, "reason": reason})
+        self._damaged = damaged
+        reasons = (f"model {model!r} is not announced: {each}" for model, each in damaged.items())
+        yield from self._requests.report_damage(next(reasons, ""))
 
     def _announce_names(self, found: NamedVersions) -> Iterator[Action]:
         names = found.names

@@ -6,7 +6,7 @@ several at a time. `RecordStore` implements them once, on the `Records` of a dat
 stores answer alike. A fault of the database raises StoreError; the request may be sent again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from fedbus.core.blob_io import BlobSource
@@ -18,6 +18,7 @@ from fedbus.wire.messages import PushModel
 from fedbus.wire.privacy import LedgerEntry
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.strategies import Strategy
+from fedbus_repository.stores.damaged_records import DamagedModel
 from fedbus_repository.stores.document_records import DocumentStore
 from fedbus_repository.stores.ledger_records import (
     EntryFacts,
@@ -233,7 +234,10 @@ class Store(TrailStore, DocumentStore, Protocol):
         """
 
     def latest(self) -> tuple[Version, ...]:
-        """Return the latest version of every model, by name."""
+        """Return the latest version of every model whose record can be read, by name."""
+
+    def latest_or_damage(self) -> Mapping[str, Version | DamagedModel]:
+        """Return the latest version of every model, or why its record cannot be read, by name."""
 
     def show(
         self,

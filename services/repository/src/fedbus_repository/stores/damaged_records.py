@@ -7,6 +7,7 @@ user gets an answer and an operator is told what to do.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fedbus.errors import StoreDamagedError, WireError
@@ -18,6 +19,16 @@ _DAMAGE = (WireError, LookupError, TypeError, ValueError, AttributeError, Assert
 
 class DamagedRecordError(StoreDamagedError):
     """A record lacks a field, has one of another type, or content that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedModel:
+    """What stands for records of a model that cannot be read, beside those of other models.
+
+    The error itself would keep the cursor that it was raised in, and so SQLite's read transaction.
+    """
+
+    reason: str
 
 
 @contextmanager

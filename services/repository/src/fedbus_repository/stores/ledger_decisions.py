@@ -166,8 +166,7 @@ class LedgerDecisions:
 
 def unknown_model(records: Records, model: str) -> StoreRefusal:
     """Return the refusal of a model that no version exists of."""
-    known = (each.model for each in records.latest_of_all())
-    return StoreRefusal(rules.unknown_model(model, known), "model_name", "unknown")
+    return StoreRefusal(rules.unknown_model(model, records.models()), "model_name", "unknown")
 
 
 def private_job_refusal(records: Records, model: str, private: Strategy) -> StoreRefusal | None:

@@ -5,7 +5,7 @@ A version is read whole before an alias names it, to see that it is intact. That
 large one, so it is done between two blocks: the second one decides again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,6 +18,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.messages.model_trail import NameChange
 from fedbus_repository.stores import rules
+from fedbus_repository.stores.damaged_records import DamagedModel, DamagedRecordError
 from fedbus_repository.stores.job_decisions import JobDecisions
 from fedbus_repository.stores.ledger_decisions import unknown_model
 from fedbus_repository.stores.lineage import Lineage
@@ -79,11 +80,10 @@ class NameDecisions(JobDecisions):
             passed_over if request.or_remove else None,
         )
 
-    def named_versions(self) -> tuple[NamedVersions, ...]:
+    def named_versions(self) -> Mapping[str, NamedVersions | DamagedModel]:
         with self._database.reading("listing tags and aliases") as records:
-            return tuple(
-                _named(records, names_of(records, model)) for model in records.named_models()
-            )
+            models = records.named_models()
+        return {model: self._names_or_damage(model) for model in models}
 
     def name_changes(self, request: ListNameChanges) -> NameChangePage | StoreRefusal:
         with self._database.reading(f"listing changes of model {request.model}") as records:
@@ -115,6 +115,13 @@ class NameDecisions(JobDecisions):
             found = {each.version: each for each in records.versions(model, page)}
             more = len(numbers) > request.limit
             return RelativePage(version, tuple(found[number] for number in page), more)
+
+    def _names_or_damage(self, model: str) -> NamedVersions | DamagedModel:
+        try:
+            with self._database.reading(f"reading the names of model {model}") as records:
+                return _named(records, names_of(records, model))
+        except DamagedRecordError as error:
+            return DamagedModel(str(error))
 
     def _move(
         self, model: str, decide: Decide, passed_over: set[int] | None = None

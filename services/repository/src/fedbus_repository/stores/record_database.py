@@ -69,6 +69,9 @@ class VersionRecords(Protocol):
     def latest(self, model: str) -> Version | None:
         """Read the latest version of a model."""
 
+    def models(self) -> tuple[str, ...]:
+        """Read the names of all models, in order; no version is read."""
+
     def latest_of_all(self) -> tuple[Version, ...]:
         """Read the latest version of every model, by name."""
 

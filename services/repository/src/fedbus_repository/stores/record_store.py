@@ -4,7 +4,8 @@
 Slow work (hashing and storing a blob) is done before a `writing` block, so that these are short.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from fedbus.core.blob_io import BlobSource
 from fedbus.wire.blobs import BlobRef
@@ -14,6 +15,7 @@ from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores import commit_rules, rules
 from fedbus_repository.stores.base import Upload
 from fedbus_repository.stores.blob_storage import BlobStorage
+from fedbus_repository.stores.damaged_records import DamagedModel, DamagedRecordError
 from fedbus_repository.stores.derived_versions import derivation_fault, is_same_push
 from fedbus_repository.stores.document_decisions import DocumentDecisions
 from fedbus_repository.stores.ledger_decisions import Accountant, unknown_model
@@ -127,8 +129,27 @@ class RecordStore(NameDecisions, DocumentDecisions):
             return made
 
     def latest(self) -> tuple[Version, ...]:
+        found = self.latest_or_damage().values()
+        return tuple(each for each in found if isinstance(each, Version))
+
+    def latest_or_damage(self) -> Mapping[str, Version | DamagedModel]:
+        with (
+            suppress(DamagedRecordError),
+            self._database.reading("listing models") as records,
+        ):
+            return {each.model: each for each in records.latest_of_all()}
         with self._database.reading("listing models") as records:
-            return records.latest_of_all()
+            models = records.models()
+        return {model: self._latest_or_damage(model) for model in models}
+
+    def _latest_or_damage(self, model: str) -> Version | DamagedModel:
+        try:
+            with self._database.reading(f"reading the latest version of model {model}") as records:
+                found = records.latest(model)
+                assert found is not None  # noqa: S101 - no version is ever removed
+                return found
+        except DamagedRecordError as error:
+            return DamagedModel(str(error))
 
     def show(
         self,

@@ -1,5 +1,6 @@
 """Protocol of a store: tags, aliases and lineage of versions."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from fedbus.wire.messages import (
@@ -9,6 +10,7 @@ from fedbus.wire.messages import (
     RollBackAlias,
     TagVersion,
 )
+from fedbus_repository.stores.damaged_records import DamagedModel
 from fedbus_repository.stores.records import StoreRefusal
 from fedbus_repository.stores.trail_answers import NameChangePage, NamedVersions, RelativePage
 
@@ -40,8 +42,8 @@ class TrailStore(Protocol):
         be promoted, or is removed.
         """
 
-    def named_versions(self) -> tuple[NamedVersions, ...]:
-        """Return the names of each model that has ever had one, by the model's name."""
+    def named_versions(self) -> Mapping[str, NamedVersions | DamagedModel]:
+        """Return the names of each model that has ever had one, or why they cannot be read."""
 
     def name_changes(self, request: ListNameChanges) -> NameChangePage | StoreRefusal:
         """Return a page of the history of a model's names."""

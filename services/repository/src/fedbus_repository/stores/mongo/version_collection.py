@@ -39,9 +39,11 @@ class VersionCollection:
     def latest(self, model: str) -> Version | None:
         return self._one({"model": model}, NEWEST_FIRST)
 
+    def models(self) -> tuple[str, ...]:
+        return tuple(sorted(self._newest_numbers()))
+
     def latest_of_all(self) -> tuple[Version, ...]:
-        order = (("model", -1), ("version", -1))
-        newest = self._collections.first_of_each(VERSIONS, "model", order, "version")
+        newest = self._newest_numbers()
         wanted = [{"model": model, "version": newest[model]} for model in sorted(newest)]
         found: list[Version] = []
         for at in range(0, len(wanted), MAX_ALTERNATIVES):
@@ -142,6 +144,10 @@ class VersionCollection:
     def mark_deleted(self, version: Version) -> None:
         change = {"$set": {"kept": False, "blobs": []}}
         self._collections.update(VERSIONS, _key(version), change)
+
+    def _newest_numbers(self) -> dict[str, int]:
+        order = (("model", -1), ("version", -1))
+        return self._collections.first_of_each(VERSIONS, "model", order, "version")
 
     def _one(self, found_by: Filter, order: Order) -> Version | None:
         found = self._collections.find_one(VERSIONS, found_by, order=order, fields=WITHOUT_RECORD)

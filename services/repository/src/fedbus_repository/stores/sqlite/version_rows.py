@@ -51,6 +51,10 @@ class VersionRows:
     def latest(self, model: str) -> Version | None:
         return self._one("model = ? ORDER BY version DESC LIMIT 1", model)
 
+    def models(self) -> tuple[str, ...]:
+        rows = self._db.execute("SELECT DISTINCT model FROM versions ORDER BY model")
+        return tuple(model for (model,) in rows)
+
     def latest_of_all(self) -> tuple[Version, ...]:
         newest_of_each = "SELECT model, MAX(version) FROM versions GROUP BY model"
         return self._some(f"(model, version) IN ({newest_of_each}) ORDER BY model")
