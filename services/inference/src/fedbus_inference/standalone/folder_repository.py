@@ -21,6 +21,7 @@ from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel
 from fedbus.wire.refusals import refusal_of_request
 from fedbus.wire.topics import MODEL_LATEST
 from fedbus_inference.model_updater import latest_of
+from fedbus_inference.standalone.folder_model import FolderModel
 from fedbus_inference.standalone.model_folders import Fingerprint, ScannedModels, VersionFiles
 from fedbus_inference.standalone.packed_versions import PackedVersion
 
@@ -62,49 +63,6 @@ class BytesBlob:
         return bytes(self.data[offset : offset + length])
 
 
-class _FolderModel:
-    """Versions of one model, by number."""
-
-    def __init__(self) -> None:
-        self.files: dict[int, VersionFiles] = {}
-        self.packed: dict[int, PackedVersion] = {}
-        self.put_aside: dict[int, tuple[Fingerprint, str]] = {}
-        self.announced = 0
-        self._last_number = 0
-        self._last_print: Fingerprint = ()
-
-    def update(self, found: list[VersionFiles]) -> None:
-        """Take over a scan; a model without folders of versions gets the next number by changes."""
-        files: dict[int, VersionFiles] = {}
-        for each in found:
-            number = each.version
-            if number is None:
-                if each.fingerprint != self._last_print:
-                    self._last_number = max(self._last_number, *self.files, 0) + 1
-                    self._last_print = each.fingerprint
-                number = self._last_number
-            files[number] = each
-        self.files = files
-
-    def is_packed(self, version: int) -> bool:
-        """Return whether a version is packed as its files are now."""
-        return self._is_same(version, self.packed.get(version))
-
-    def reason(self, version: int) -> str:
-        """Return why a version is put aside; empty if it is not."""
-        fingerprint, reason = self.put_aside.get(version, ((), ""))
-        return reason if fingerprint == self.files[version].fingerprint else ""
-
-    def next(self) -> int | None:
-        """Return the newest version that is not put aside, unless it is packed already."""
-        newest = max((each for each in self.files if not self.reason(each)), default=None)
-        return None if newest is None or self.is_packed(newest) else newest
-
-    def _is_same(self, version: int, packed: PackedVersion | None) -> bool:
-        files = self.files.get(version)
-        return bool(packed and files and packed.files.fingerprint == files.fingerprint)
-
-
 class FolderRepository(Core):
     """Announces, shows and serves the versions of a folder."""
 
@@ -112,7 +70,7 @@ class FolderRepository(Core):
         self._name = name
         self._scan = scan
         self._pack = pack
-        self._models: dict[str, _FolderModel] = {}
+        self._models: dict[str, FolderModel] = {}
         self._seen: dict[tuple[str, int], Fingerprint] = {}
         self._passed_over: dict[str, str] = {}
         self._packing: VersionPacking | None = None
@@ -148,7 +106,7 @@ class FolderRepository(Core):
                 yield Note("model_folder_passed_over", {"entry": entry, "reason": reason})
         self._passed_over = dict(found.passed_over)
         for model, versions in found.versions.items():
-            self._models.setdefault(model, _FolderModel()).update(versions)
+            self._models.setdefault(model, FolderModel()).update(versions)
         for model in self._models.keys() - found.versions.keys():
             self._models[model].files = {}  # what is loaded keeps answering
         yield from self._pack_next()
