@@ -21,8 +21,8 @@ from fedbus_inference.keys import (
     WeightsFetch,
 )
 from fedbus_inference.last_good import LastGood
-from fedbus_inference.model_updater import MemorySink
 from fedbus_inference.settings import InferenceSettings
+from fedbus_inference.version_parts import MemorySink
 from tests.inference.harness import Harness, Sums, spec, weights
 
 

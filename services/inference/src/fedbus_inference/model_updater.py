@@ -15,44 +15,26 @@ the repository still has it.
 from collections.abc import Iterator
 from functools import partial
 
-from fedbus.core.actions import Action, Cancel, Fetch, Note, Run, WakeAt
-from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
+from fedbus.core.actions import Action, Cancel, Note, Run, WakeAt
+from fedbus.core.events import Event, FetchFailed, Ran, RunFailed, Woke
 from fedbus.errors import LayoutError, PluginError, TrainingError, TransferError, WireError
 from fedbus.frameworks.file_trial import TrialNotRun
 from fedbus.limits import MAX_SPEC_BYTES
-from fedbus.wire.blobs import BlobLocation, BlobRef, ModelRef
+from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelLatest
 from fedbus_inference import keys
 from fedbus_inference.announced_versions import is_newer, is_same_version
 from fedbus_inference.last_good import LastGood
-from fedbus_inference.loading import (
-    OpenedSpec,
-    Runtime,
-    check_size,
-    encrypted_reason,
-    load_version,
-    open_spec,
-    weights_ref,
-)
+from fedbus_inference.loading import Runtime, check_size, encrypted_reason, load_version
 from fedbus_inference.served_version import ServedVersion
 from fedbus_inference.settings import InferenceSettings
+from fedbus_inference.version_parts import VersionParts
 
 MAX_RETRY_SECONDS = 60.0
 MAX_REUSED_BYTES = 256 * 2**20
 """Weights up to which a replaced model is kept in memory, to be reused for the next version."""
 PERMANENT_ERRORS = (LayoutError, PluginError, TrainingError, WireError)
 """Faults of a version itself or of this installation, which no retry can correct."""
-
-
-class MemorySink:
-    """A blob in memory: a BlobSink."""
-
-    def __init__(self, size: int) -> None:
-        self.data = bytearray(size)
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Write bytes at an offset."""
-        self.data[offset : offset + len(data)] = data
 
 
 class ModelUpdater:
@@ -87,9 +69,7 @@ class ModelUpdater:
         self._reusable: ServedVersion | None = None
         self._loaded: ModelLatest | None = None
         self._failures = 0
-        self._opened: OpenedSpec | None = None
-        self._architecture: bytearray | None = None
-        self._weights: bytearray | None = None
+        self._parts = VersionParts(model, slot, runtime, settings)
 
     def announced(self, latest: ModelLatest, now: float) -> Iterator[Action]:
         """Load the announced version, unless it is loaded or put aside already."""
@@ -101,8 +81,8 @@ class ModelUpdater:
     def loaded(self, now: float) -> Iterator[Action]:
         """Finish the incoming version, and start the newest if it is a later one."""
         self._loaded = self.incoming or self._loaded
-        self.incoming, self._weights = None, None
-        self.problem, self._failures = "", 0
+        self.incoming, self.problem, self._failures = None, "", 0
+        self._parts.loaded()
         yield from self._start_next(now)
 
     def retired(self, served: ServedVersion) -> None:
@@ -132,22 +112,9 @@ class ModelUpdater:
             case RunFailed(_, error) if self.incoming:
                 yield from self._retry_later(self.incoming, str(error) or type(error).__name__, now)
             case _ if self.incoming:
-                yield from self._advance(event, self.incoming)
-
-    def _advance(self, event: Event, incoming: ModelLatest) -> Iterator[Action]:
-        match event:
-            case Fetched(keys.SpecFetch(), MemorySink(data=data)):
-                call = partial(open_spec, data, incoming.spec, self._runtime, self._settings)
-                yield Run(keys.SpecReading(self._model, self._slot), call)
-            case Ran(keys.SpecReading(), OpenedSpec() as opened):
-                self._opened = opened
-                yield from self._fetch_parts(opened, incoming)
-            case Fetched(keys.ArchitectureFetch(), MemorySink(data=data)):
-                self._architecture = data
-                yield from self._load(incoming)
-            case Fetched(keys.WeightsFetch(), MemorySink(data=data)):
-                self._weights = data
-                yield from self._load(incoming)
+                yield from self._parts.advance(event, self.incoming)
+                if self._parts.is_complete:
+                    yield self._load(self.incoming, self._parts)
 
     def _start_next(self, now: float) -> Iterator[Action]:
         latest = self._newest
@@ -171,40 +138,24 @@ class ModelUpdater:
         except TransferError as error:
             yield from self._retry_later(latest, str(error), now)
             return
-        if self._opened and self._opened.digest == latest.spec.digest:
-            yield from self._fetch_parts(self._opened, latest)
-        else:
-            self._opened, self._architecture = None, None
-            yield self._fetch(keys.SpecFetch(self._model, self._slot), latest.spec, latest)
+        yield from self._parts.fetch(latest)
 
-    def _fetch_parts(self, opened: OpenedSpec, incoming: ModelLatest) -> Iterator[Action]:
-        if opened.blob and self._architecture is None:
-            yield self._fetch(
-                keys.ArchitectureFetch(self._model, self._slot), opened.blob, incoming
-            )
-        yield self._fetch(
-            keys.WeightsFetch(self._model, self._slot), weights_ref(incoming), incoming
+    def _load(self, incoming: ModelLatest, parts: VersionParts) -> Action:
+        opened, weights = parts.opened, parts.weights
+        assert opened is not None  # noqa: S101 - the parts are complete
+        assert weights is not None  # noqa: S101 - as above
+        reusable, self._reusable = self._reusable, None
+        call = partial(
+            load_version,
+            opened,
+            incoming,
+            parts.architecture,
+            weights,
+            self._runtime.load,
+            reusable.predictor if reusable and reusable.spec_digest == opened.digest else None,
+            self._last_good.save,
         )
-
-    def _fetch(self, key: keys.ModelKey, blob_ref: BlobRef, incoming: ModelLatest) -> Fetch:
-        location = BlobLocation(blob_ref=blob_ref, source=incoming.source)
-        return Fetch(key, location, MemorySink(blob_ref.size))
-
-    def _load(self, incoming: ModelLatest) -> Iterator[Action]:
-        opened, architecture, weights = self._opened, self._architecture, self._weights
-        if opened and weights is not None and (architecture is not None or not opened.blob):
-            reusable, self._reusable = self._reusable, None
-            call = partial(
-                load_version,
-                opened,
-                incoming,
-                architecture,
-                weights,
-                self._runtime.load,
-                reusable.predictor if reusable and reusable.spec_digest == opened.digest else None,
-                self._last_good.save,
-            )
-            yield Run(keys.VersionLoading(self._model, self._slot), call)
+        return Run(keys.VersionLoading(self._model, self._slot), call)
 
     def _set_aside(self, incoming: ModelLatest, reason: str, now: float) -> Iterator[Action]:
         self.problem = f"version {incoming.version} is put aside: {reason}"
@@ -225,9 +176,8 @@ class ModelUpdater:
             yield from self._start(last, now)
 
     def _abandon(self) -> Iterator[Action]:
-        for fetch in (keys.SpecFetch, keys.ArchitectureFetch, keys.WeightsFetch):
-            yield Cancel(fetch(self._model, self._slot))
-        self.incoming, self._opened, self._architecture, self._weights = None, None, None, None
+        self.incoming = None
+        yield from self._parts.abandon()
 
     def _retry_later(self, incoming: ModelLatest, reason: str, now: float) -> Iterator[Action]:
         self.problem = reason

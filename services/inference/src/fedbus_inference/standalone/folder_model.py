@@ -1,7 +1,11 @@
-"""Versions of one model of a folder: which there are, which are packed, which are put aside. Pure."""
+"""Versions of one model of a folder: found, packed, or put aside. Pure."""
+
+from typing import TYPE_CHECKING
 
 from fedbus_inference.standalone.model_folders import Fingerprint, VersionFiles
-from fedbus_inference.standalone.packed_versions import PackedVersion
+
+if TYPE_CHECKING:
+    from fedbus_inference.standalone.packed_versions import PackedVersion
 
 
 class FolderModel:
