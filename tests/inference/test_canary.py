@@ -111,7 +111,7 @@ def test_the_repository_is_asked_until_the_alias_is_rolled_back(by: str) -> None
     else:
         harness.alias(3, None, **({"canary": 3} if by == "alias moved" else {}))
     assert not harness.asks
-    assert answered(harness, 3) == [1] * 3  # before version 3 is loaded
+    assert answered(harness) == [1]  # before version 3 is loaded
     harness.settle()
     assert answered(harness) == [3 if by == "alias moved" else 1]
 

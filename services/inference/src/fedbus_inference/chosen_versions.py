@@ -158,6 +158,6 @@ class ChosenVersions:
         self, request: Request, choice: str, kind: RefusalKind, reason: str, now: float
     ) -> Action:
         slot = self._open_slot(choice)
-        return slot.refuse(
+        return slot.outcomes.refuse(
             QueuedRequest(request, now, now), kind, self._sentence(choice, reason), now
         )

@@ -81,7 +81,7 @@ class ModelServer:
             yield from self._chosen.aliases_moved(document.aliases, now)
             yield from self._trials.aliases_moved(document.aliases, now)
             yield from self._settle_trials(now)
-            self._default.keeps_answered = self._trials.is_shadowed
+            self._default.outcomes.keeps_answered = self._trials.is_shadowed
 
     def request(self, request: Request, now: float) -> Iterator[Action]:
         """Answer a request, or refuse it with the reason."""
@@ -163,8 +163,8 @@ class ModelServer:
         yield from slot.handle(event, now)
         if self._trials.slots:  # what the default slot answers may prove that the canary failed
             yield from self._settle_trials(now)
-        if slot.answered:
-            answered, slot.answered = slot.answered, []
+        if slot.outcomes.answered:
+            answered, slot.outcomes.answered = slot.outcomes.answered, []
             yield from self._trials.shadow(answered, now)
         for stray in slot.take_strays():
             # It was for the version before, which now needs a slot of its own.
@@ -197,7 +197,7 @@ class ModelServer:
         )
         is_trial = name in {CANARY_SLOT, SHADOW_SLOT}
         slot = VersionServer(self._model, name, updater, context, is_trial=is_trial)
-        slot.hands_over = name == CANARY_SLOT
+        slot.outcomes.hands_over = name == CANARY_SLOT
         return slot
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fedbus_inference.canary import Tally
+from fedbus_inference.local_requests import LocalPrediction
 from fedbus_inference.prediction import Request
 
 MAX_QUEUED_BYTES: Final = 32 * 2**20
@@ -25,6 +26,16 @@ class QueuedRequest:
     deadline: float
     version: int | None = None
     failed_at: Tally | None = None
+
+
+def arriving(
+    request: Request, now: float, own_seconds: float, version: int | None
+) -> QueuedRequest:
+    """Return a request that arrives now; it waits for its own limit, at most `own_seconds`."""
+    seconds = own_seconds if request.timeout is None else request.timeout
+    if not isinstance(request, LocalPrediction):  # a process's own servers check their clients
+        seconds = min(own_seconds, seconds)
+    return QueuedRequest(request, now, now + seconds, version)
 
 
 class PredictionQueue:
@@ -71,6 +82,11 @@ class PredictionQueue:
     def oldest(self) -> float | None:
         """Return when the first request arrived; None if the queue is empty."""
         return self._waiting[0].arrived if self._waiting else None
+
+    def start_of_batch(self, most: int, wait_seconds: float) -> float:
+        """Return when the next batch starts at the latest: at once, if it has `most` requests."""
+        oldest = self.oldest
+        return 0.0 if oldest is None or len(self) >= most else oldest + wait_seconds
 
     def next_deadline(self) -> float | None:
         """Return the first deadline; None if the queue is empty."""

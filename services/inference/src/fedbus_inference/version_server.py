@@ -9,28 +9,25 @@ replaced while none of its batch's clients wait any more hangs: its thread is le
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
-from fedbus.core.actions import Action, Cancel, Note, Reply, Run, WakeAt
+from fedbus.core.actions import Action, Cancel, Note, Run, WakeAt
 from fedbus.core.events import Event, Ran, RunFailed, Woke
 from fedbus.text import without_folders
 from fedbus_inference import keys
 from fedbus_inference.canary import Tally
-from fedbus_inference.local_requests import LocalPrediction, RefusalKind
+from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.model_updater import ModelUpdater
 from fedbus_inference.prediction import (
-    Answer,
     BatchResult,
-    PredictionRequest,
     Request,
-    refuse_request,
 )
 from fedbus_inference.prediction_pace import MIN_BRIEF_REQUESTS, PredictionPace
-from fedbus_inference.prediction_queue import PredictionQueue, QueuedRequest
+from fedbus_inference.prediction_queue import PredictionQueue, QueuedRequest, arriving
 from fedbus_inference.served_version import ServedVersion
 from fedbus_inference.serving_context import ServingContext
 from fedbus_inference.serving_status import VersionStatus
+from fedbus_inference.slot_outcomes import SlotOutcomes
 from fedbus_inference.version_batch import Batch, answer_batch
 
 
@@ -41,8 +38,7 @@ class VersionServer:
         served: The version that answers; None until the first is loaded.
         updater: Loads the next version.
         tally: Requests that the version which answers has answered, or failed at.
-        answered: Requests and answers of the last batch, if `keeps_answered`.
-        failed: Requests that were not answered, if `hands_over`: another slot answers them.
+        outcomes: What became of the requests.
     """
 
     def __init__(
@@ -57,10 +53,7 @@ class VersionServer:
         self.served: ServedVersion | None = None
         self.updater = updater
         self.tally = Tally()
-        self.answered: list[tuple[Request, Answer]] = []
-        self.keeps_answered = False
-        self.failed: list[QueuedRequest] = []
-        self.hands_over = False
+        self.outcomes = SlotOutcomes(model, context)
         self._is_trial = is_trial
         self._model, self._slot = model, slot
         self._settings = settings = context.settings
@@ -74,7 +67,6 @@ class VersionServer:
         self._apart = is_trial
         self._pace = PredictionPace()
         self._expiry: float | None = None
-        self._failed_version = -1
 
     @property
     def is_idle(self) -> bool:
@@ -90,22 +82,24 @@ class VersionServer:
 
     def request(self, request: Request, now: float, version: int | None = None) -> Iterator[Action]:
         """Queue a request, or refuse it with the reason; `version`: no other one may answer it."""
-        queued = QueuedRequest(request, now, now + self._patience(request), version)
-        yield from self.request_again(queued, now)
+        seconds = self._settings.request_timeout_seconds
+        yield from self.request_again(arriving(request, now, seconds, version), now)
 
     def request_again(self, queued: QueuedRequest, now: float) -> Iterator[Action]:
         """Queue a request that has waited in another slot, or refuse it with the reason."""
         expects = self.updater.incoming is not None or self.updater.awaits_version
         if self.served is None and not expects:
             sentence = f"no version could be loaded yet: {self.updater.problem}"
-            yield self.refuse(queued, RefusalKind.LOADING, sentence, now)
+            yield self.outcomes.refuse(queued, RefusalKind.LOADING, sentence, now)
         elif queued.deadline <= now:
             sentence = "no time is left to answer: the request's own time limit is over"
-            yield self.refuse(queued, RefusalKind.DEADLINE, sentence, now)
+            yield self.outcomes.refuse(queued, RefusalKind.DEADLINE, sentence, now)
         elif self._running and not self._queue and self._running.may_join(queued):
             self._running.join(queued)
         elif not self._queue.has_room(queued.request.size):
-            yield self._refuse_overload(queued, now)
+            waiting = len(self._queue)
+            wait = self._pace.wait(waiting + 1)
+            yield self.outcomes.refuse_overload(queued, self._failing(), waiting, wait, now)
         else:
             self._queue.add(queued)
             yield from self._predict(now)
@@ -127,8 +121,8 @@ class VersionServer:
         return [] if self.served is None else self._queue.take_other_versions(self.served.version)
 
     def hand_over_queue(self) -> None:
-        """Move what is queued to `failed`: another slot answers it."""
-        self.failed += self._queue.take(len(self._queue))
+        """Hand what is queued over: another slot answers it."""
+        self.outcomes.failed += self._queue.take(len(self._queue))
         self._count_queue()
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
@@ -136,10 +130,14 @@ class VersionServer:
         match event:
             case Ran(keys.Prediction(number=number), BatchResult() as result):
                 if batch := self._end_batch(number):
-                    yield from self._predicted(batch, result, now)
+                    if result.results:  # none: all were refused before a thread was free
+                        self._pace.measured(result.seconds, len(result.results))
+                    yield from self.outcomes.predicted(batch, result, now)
+                    yield from self._predict(now)
             case RunFailed(keys.Prediction(number=number), error):
                 if batch := self._end_batch(number):
-                    yield from self._prediction_failed(batch, error, now)
+                    yield from self.outcomes.prediction_failed(batch, error, now)
+                    yield from self._predict(now)
             case Ran(keys.VersionLoading(), ServedVersion() as served):
                 yield from self._swap(served, now)
             case Woke(keys.RequestDeadline()):
@@ -153,43 +151,21 @@ class VersionServer:
     def refuse_all(self, kind: RefusalKind, sentence: str, now: float) -> Iterator[Action]:
         """Refuse what is queued: this slot ends."""
         for queued in self._queue.take(len(self._queue)):
-            yield self.refuse(queued, kind, sentence, now)
-
-    def refuse(
-        self,
-        queued: QueuedRequest,
-        kind: RefusalKind,
-        sentence: str,
-        now: float,
-        retry_after: float = 0.0,
-    ) -> Action:
-        """Count a request as refused, and return the reply."""
-        self._stats.refused(self._model, kind, sentence, now - queued.arrived)
-        if isinstance(queued.request, PredictionRequest):
-            self._recent.refused(queued.request.reply)
-        return refuse_request(queued.request, self._model, kind, sentence, retry_after)
-
-    def _patience(self, request: Request) -> float:
-        """Return the seconds that a request waits at most."""
-        own = self._settings.request_timeout_seconds
-        stated = request.timeout
-        if stated is None:
-            return own
-        # A process's own servers have checked what their clients may state.
-        return stated if isinstance(request, LocalPrediction) else min(own, stated)
+            yield self.outcomes.refuse(queued, kind, sentence, now)
 
     def _predict(self, now: float) -> Iterator[Action]:
         """Start the next batch, unless one runs or may wait for more requests."""
         if self.served is None or self._running or not self._queue:
             return
-        if (start := self._start_of_batch()) > now:
+        settings = self._settings
+        start = self._queue.start_of_batch(settings.max_batch_rows, settings.batch_wait_ms / 1000)
+        if start > now:
             yield WakeAt(keys.BatchWait(self._model, self._slot), start)
             return
         for queued in self._queue.take_expired(now):
             yield self._refuse_late(queued, now)
         if not self._queue:
             return
-        settings = self._settings
         brief_requests = 0
         if not self._is_trial and self.served.is_steady:
             brief_requests = min(self._pace.brief_requests(), settings.max_batch_rows)
@@ -210,54 +186,6 @@ class VersionServer:
         key = keys.Prediction(self._model, self._slot, batch.number)
         yield Run(key, call, batch.is_open, self._apart)
         yield from self._set_timer()
-
-    def _start_of_batch(self) -> float:
-        """Return when the next batch starts at the latest."""
-        oldest, wait = self._queue.oldest, self._settings.batch_wait_ms / 1000
-        if oldest is None or len(self._queue) >= self._settings.max_batch_rows:
-            return 0.0
-        return oldest + wait
-
-    def _predicted(self, batch: Batch, result: BatchResult, now: float) -> Iterator[Action]:
-        version = batch.served.version
-        if result.results:  # none: all were refused before a thread was free
-            self._pace.measured(result.seconds, len(result.results))
-            self._stats.batch(self._model, len(result.results))
-        for queued, each in zip(batch.queued, result.results, strict=True):
-            if batch.is_refused(queued):
-                continue
-            if self.hands_over and each.refusal is not None:
-                self.failed.append(replace(queued, failed_at=batch.tally))
-                continue
-            seconds = now - queued.arrived
-            batch.count(queued, each.refusal)
-            if self.keeps_answered and each.refusal is None:
-                self.answered.append((queued.request, each.answer))
-            if each.refusal is None:
-                self._stats.answered(self._model, version, seconds)
-            else:
-                self._stats.refused(self._model, each.refusal, each.error, seconds)
-            if isinstance(each.answer, Reply):
-                if each.refusal is None:
-                    self._recent.answered(each.answer)
-                else:
-                    self._recent.refused(each.answer.to)
-            yield each.answer
-        if result.failure:
-            yield from self._note_failure(version, result.failure)
-        yield from self._predict(now)
-
-    def _prediction_failed(self, batch: Batch, error: Exception, now: float) -> Iterator[Action]:
-        failure = f"{type(error).__name__}: {error}"
-        for queued in batch.waiting():
-            if self.hands_over:
-                self.failed.append(replace(queued, failed_at=batch.tally))
-                continue
-            batch.count(queued, RefusalKind.FAILED)
-            sentence = f"the prediction failed: {failure}"
-            yield self.refuse(queued, RefusalKind.FAILED, sentence, now)
-        yield from self._note_failure(batch.served.version, failure)
-        yield from self._predict(now)
 
     def _count_queue(self) -> None:
         self._stats.queued[self._model, self._slot] = len(self._queue)
@@ -283,13 +211,6 @@ class VersionServer:
         self._apart = True  # that thread is lost to the others
         facts = {"model": self._model, "version": batch.served.version}
         yield Note("prediction_given_up", facts)
-
-    def _note_failure(self, version: int, failure: str) -> Iterator[Action]:
-        # Once for each version: a client could otherwise fill the log.
-        if version != self._failed_version:
-            self._failed_version = version
-            facts = {"model": self._model, "version": version, "reason": failure}
-            yield Note("prediction_failed", facts)
 
     def _swap(self, served: ServedVersion, now: float) -> Iterator[Action]:
         self._old, self.served, self.tally = self.served, served, Tally()
@@ -325,17 +246,9 @@ class VersionServer:
         yield from self._set_timer()
 
     def _refuse_late(self, queued: QueuedRequest, now: float) -> Action:
-        (queued.failed_at or self.tally).failed += self.served is not None
         why = self.updater.problem or "the model is still loading, or busy"
-        seconds = f"{queued.deadline - queued.arrived:g} s"
-        sentence = f"no answer within {seconds}: {why}; ask again"
-        return self.refuse(queued, RefusalKind.DEADLINE, sentence, now)
+        return self.outcomes.refuse_late(queued, self._failing(), why, now)
 
-    def _refuse_overload(self, queued: QueuedRequest, now: float) -> Action:
-        (queued.failed_at or self.tally).failed += self.served is not None
-        wait = self._pace.wait(len(self._queue) + 1)
-        sentence = (
-            f"overloaded: requests that wait for this model: {len(self._queue)}; "
-            f"ask again in about {max(round(wait * 1000), 1)} ms"
-        )
-        return self.refuse(queued, RefusalKind.OVERLOADED, sentence, now, wait)
+    def _failing(self) -> Tally | None:
+        """Return the tally of the version that did not answer; None if there is no version."""
+        return None if self.served is None else self.tally

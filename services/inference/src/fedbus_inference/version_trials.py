@@ -140,7 +140,7 @@ class VersionTrials:
         canary = self.slots.get(CANARY_SLOT)
         if canary is None:
             return []
-        failed, canary.failed = canary.failed, []
+        failed, canary.outcomes.failed = canary.outcomes.failed, []
         return failed
 
     def close_ended(self) -> Iterator[Action]:
@@ -196,7 +196,7 @@ class VersionTrials:
 
     def _end_trial(self, slot: VersionServer, now: float) -> Iterator[Action]:
         """Take the requests out of the slot of an alias that is removed."""
-        if slot.hands_over:
+        if slot.outcomes.hands_over:
             slot.hand_over_queue()
             self._judged = None
         else:
