@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -226,6 +227,16 @@ TASKS: dict[str, Task] = {
         copy_holds("backup"),
     ),
 }
+
+
+def warm_up() -> None:
+    """Use every command and kind of record once, so that each forked process has them ready."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare_backup(folder)
+        for task in (TASKS["backup"], TASKS["migrate"]):
+            task.act(folder)
+            task.holds(folder, True)
 
 
 def killed(act: Callable[[], object]) -> bool:

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,19 @@ def killing_at(step: str, after: int) -> Callable[[str], None]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return at
+
+
+def warm_up() -> None:
+    """Commit a round once, so that each forked process has messages and records ready."""
+    from fedbus_repository.stores.sqlite.store import SqliteStore
+    from tests.repository.harness import PRIVATE, begin, commit_private, commit_state
+
+    for strategy, commit in ((None, commit_state), (PRIVATE, commit_private)):
+        with tempfile.TemporaryDirectory() as name:
+            store = SqliteStore(Path(name), durable=False)
+            begin(store, strategy=strategy)
+            commit(store, 1.0)
+            store.close()
 
 
 def die_while_committing(folder: str, step: str, after: int) -> None:

@@ -1,6 +1,8 @@
 """Calls in processes of their own, which may be killed: forked from one that imports once.
 
-To start Python and import the repository takes a second of processor time, the commands two.
+To start Python and import the repository takes a second of processor time, the commands two, and
+the first use of each message and command some more: a module's `warm_up`, if it has one, is called
+before the first fork.
 
     python -m tests.repository.forked_calls        reads calls, a JSON list each, from stdin
 """
@@ -61,9 +63,14 @@ def forked_calls(environ: Mapping[str, str] | None = None) -> Iterator[ForkedCal
 
 def serve() -> None:
     """Answer every call of stdin."""
+    warm: set[str] = set()
     for line in sys.stdin:
-        module, function, values = json.loads(line)
-        ended = fork_and_wait(getattr(importlib.import_module(module), function), values)
+        name, function, values = json.loads(line)
+        module = importlib.import_module(name)
+        if name not in warm and hasattr(module, "warm_up"):
+            module.warm_up()
+        warm.add(name)
+        ended = fork_and_wait(getattr(module, function), values)
         sys.stdout.write(json.dumps(asdict(ended)) + "\n")
         sys.stdout.flush()
 
