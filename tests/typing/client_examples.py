@@ -54,6 +54,14 @@ def copy(source: str, target: str, model: str) -> int:
         return there.push(f"{model}.json", weights=f"{model}.npz", reset=True).version
 
 
+def phases(url: str, job: str) -> list[str]:
+    """Collect the phases of a job that was just submitted."""
+    with fedbus.connect_sync(url) as fed:
+        fed.job_result(job, limit="all")  # type: ignore[arg-type]  # arguments are checked
+        fed.forget(job, now=True)  # type: ignore[call-arg]  # and so are their names
+        return [state.phase for state in fed.watch(job, submitted=True)]
+
+
 def likely(url: str, rows: list[list[float]]) -> tuple[str, ...]:
     """Return the most likely class of each row."""
     with fedbus.connect_sync(url) as fed:
