@@ -23,7 +23,7 @@ import fedbus
 from benchmarks.digits_cluster import digits_cluster
 from benchmarks.measure import cpu_seconds, middle, publish
 from fedbus.client import RoundState
-from fedbus.client.packing import PackedModel, packed
+from fedbus.client.packed_model import PackedModel, packed
 from fedbus.cluster.registry import RunningCluster
 from fedbus.encryption.parameters import choose_parameters
 from fedbus.frameworks.torch import TorchTrainer

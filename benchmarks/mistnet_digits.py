@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from sklearn.datasets import load_digits
 
-from fedbus.client.packing import PackedModel, packed
+from fedbus.client.packed_model import PackedModel, packed
 from fedbus.data import Dataset, from_arrays
 from fedbus.frameworks.torch import TorchTrainer
 from fedbus.simulation.run import SimulationResult, simulate

@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from fedbus.cli import cluster_start
-from fedbus.cli.commands import demo, up
-from fedbus.cli.commands import job as jobs
+from fedbus.cli.commands import demo, job_submit, up
 from fedbus.cli.main import app
+from fedbus.cli.output import job_view
 from fedbus.client.failures import JobRefused
-from fedbus.client.results import Submission
+from fedbus.client.job_reports import Submission
 from fedbus.cluster.local import LocalCluster
 from fedbus.errors import SettingsError
 from fedbus.mqtt.mosquitto import free_port
@@ -264,7 +264,7 @@ def test_a_job_is_submitted_with_a_warning(
         assert payload == file.read_bytes()
         return Submission("s")
 
-    monkeypatch.setattr(jobs, "submit_job", taken)
+    monkeypatch.setattr(job_submit, "submit_job", taken)
     result = RUNNER.invoke(app, ["--broker", "mqtt://127.0.0.1:1", "job", "submit", str(file)])
     assert (result.exit_code, result.stdout[:15]) == (0, "accepted: job s")
     assert result.stderr.startswith("warning: scheduler_config: steplr") is warned
@@ -344,7 +344,7 @@ def test_a_refused_job_is_json_for_programs(
     async def refuse(*_: object) -> None:
         raise JobRefused(answer)
 
-    monkeypatch.setattr(jobs, "submit_job", refuse)
+    monkeypatch.setattr(job_submit, "submit_job", refuse)
     line = ["--broker", "mqtt://127.0.0.1:1", "job", "submit", str(tmp_path / "job.json"), *more]
     said = RUNNER.invoke(app, [*line, "--json"])
     assert (said.exit_code, json.loads(said.stdout)) == (4, answer)
@@ -368,8 +368,8 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(
         raise KeyboardInterrupt
 
     (tmp_path / "job.json").write_text("{}")
-    monkeypatch.setattr(jobs, "submit_job", accept)
-    monkeypatch.setattr(jobs, "watch", interrupted)
+    monkeypatch.setattr(job_submit, "submit_job", accept)
+    monkeypatch.setattr(job_view, "watch", interrupted)
     line = ["--broker", "mqtt://127.0.0.1:1", "job"]
     for words in (["submit", str(tmp_path / "job.json"), "--watch"], ["watch", "s"]):
         left = RUNNER.invoke(app, [*line, *words])

@@ -11,7 +11,7 @@ from fedbus.cli import submission
 from fedbus.cli.main import app
 from fedbus.client.failures import JobRefused
 from fedbus.client.job_files import job_payload
-from fedbus.client.results import Submission
+from fedbus.client.job_reports import Submission
 from fedbus.wire.documents import JobState
 
 RUNNER = CliRunner()

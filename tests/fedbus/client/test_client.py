@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from fedbus.client import (
     SyncClient,
     Unreachable,
 )
-from fedbus.client.results import JobNews
+from fedbus.client.job_reports import JobNews
 from fedbus.errors import BusError, SettingsError
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
@@ -526,6 +527,21 @@ def test_the_sync_client_has_the_methods_of_the_asyncio_client() -> None:
         }
 
     assert methods(SyncClient) == methods(Client)
+
+
+def test_the_sync_client_describes_its_methods_without_await() -> None:
+    """`help` and notebooks show examples that run as they are, and what a loop gets."""
+    described = {
+        name: inspect.getdoc(method) or ""
+        for name, method in inspect.getmembers(SyncClient, inspect.isfunction)
+        if not name.startswith("_") and name != "close"
+    }
+    assert not [name for name, text in described.items() if re.search(r"\b(await|async)\b", text)]
+    assert "    job = fed.submit(" in described["submit"]
+    assert "    for state in fed.watch(" in described["watch"]
+    assert all("Raises:" in text for text in described.values())
+    assert inspect.signature(SyncClient.watch).return_annotation is Iterator
+    assert inspect.signature(SyncClient.submit).return_annotation is str
 
 
 async def test_the_sync_client_works_inside_a_running_loop(broker: LocalBroker) -> None:

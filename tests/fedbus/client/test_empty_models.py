@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedbus.client.empty_models import ZEROS_WARNING, empty_model, spec_of_layout
-from fedbus.client.packing import PackedModel
+from fedbus.client.packed_model import PackedModel
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.model.blob import decode
 from fedbus.model.first_weights import Init

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fedbus.client.failures import Refused
-from fedbus.client.stored_models import blobs_of, check_readable
+from fedbus.client.model_downloads import blobs_of, check_readable
 from fedbus.encryption.key_files import SecretKey
 from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef
 from tests.sample_encryption import sample_key

@@ -8,7 +8,7 @@ from fedbus.client import job_requests
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.connection import ClientConnection
-from fedbus.client.results import Awaiting, JobNews
+from fedbus.client.job_reports import Awaiting, JobNews
 from fedbus.core import clock
 from fedbus.errors import BusError
 from fedbus.mqtt.bus import BrokerAddress, Packet

@@ -13,7 +13,7 @@ import pytest
 
 from fedbus.cli.inputs.model_argument import ModelOptions, packed_model
 from fedbus.client.model_factory import make_model
-from fedbus.client.packing import PackedModel
+from fedbus.client.packed_model import PackedModel
 from fedbus.data import from_arrays
 from fedbus.data.digits import digits
 from fedbus.errors import SettingsError, TrainingError

@@ -190,7 +190,9 @@ def test_an_onnx_file_answers_as_the_framework_that_trains_the_model(framework: 
     trainer = pytest.importorskip(f"fedbus.frameworks.{framework}.trainer")
     demo = json.loads(files("fedbus.demo_data").joinpath("model.json").read_text())
     demo["architectures"] = {framework: demo["architectures"][framework]}
-    spec = codec.from_json(ModelSpec, json.dumps({**demo, "classes": list("0123456789")}).encode())
+    steps = [{"id": "normalize", "parameters": {"high": 16}}]
+    said = {"classes": list("0123456789"), "preprocessing": steps, "raw_input": {"shape": [64]}}
+    spec = codec.from_json(ModelSpec, json.dumps({**demo, **said}).encode())
     net = getattr(trainer, f"{framework.title()}Trainer")(spec.architectures[framework])
     rng = np.random.default_rng(7)
     weights = {
@@ -206,5 +208,5 @@ def test_an_onnx_file_answers_as_the_framework_that_trains_the_model(framework: 
     about = onnx_file.read_metadata(file)
     assert about["model"] == "net"
     assert about["version"] == "5"
-    assert json.loads(about["classes"])[3] == "3"
+    assert {key: json.loads(about[key]) for key in said} == said
     assert b"/site-packages/" not in file  # no stack of this machine

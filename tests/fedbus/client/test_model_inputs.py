@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedbus.client.model_inputs import InputTerms, complete_input
+from fedbus.client.model_inputs import InputTerms, complete_input, describe_inputs
 from fedbus.client.model_source import prepare_model
 from fedbus.errors import FedbusError, SettingsError, TrainingError
 from fedbus.wire.documents import ModelSpec
@@ -121,3 +121,42 @@ def test_a_pushed_file_has_them_in_its_spec() -> None:
     assert packed.spec().raw_input["range"] == [0, 16]
     assert packed.push.spec.digest in packed.blobs
     assert len(packed.blobs) == 3
+
+
+@pytest.mark.parametrize(
+    ("stated", "lines"),
+    [
+        ({}, ("[64] float32, normalized",)),
+        ({"input": {}}, ("rows of a shape that the spec does not state",)),
+        ({"input": {"dtype": "int64"}}, ("any shape int64",)),
+        (
+            {"input": {"x": {"shape": [64], "range": [0, 16]}}},
+            ("[64] float32, 0 to 16; inference refuses other numbers",),
+        ),
+        (
+            {"input": {"shape": [2], "range": [-0.5, 0.5], "out_of_range": "warn"}},
+            ("[2] float32, -0.5 to 0.5; inference answers other numbers with a warning",),
+        ),
+        (
+            {"input": {"inputs": {"image": {"shape": [8, 8, 1]}, "age": {"shape": []}}}},
+            ("image: [8, 8, 1] float32", "age: [] float32"),
+        ),
+        ({"input": {"shape": "any"}}, ('{"shape": "any"}',)),
+    ],
+)
+def test_what_a_model_takes_is_described(stated: dict[str, Any], lines: tuple[str, ...]) -> None:
+    """In a line for each input; a spec that cannot be read is shown as it is."""
+    assert describe_inputs(spec(**stated)) == lines
+
+
+def test_raw_rows_are_described_before_their_preprocessing() -> None:
+    """A range is checked on raw rows only; without `raw_input` they have the model's shape."""
+    steps = (*STEPS, {"id": "grey"})
+    raw = {"shape": [8, 8, 3], "dtype": "uint8", "range": [0, 255]}
+    own = {"x": {"shape": [64], "dtype": "float64", "range": [0, 1]}}
+    then = ('then normalize {"high": 16}', "then grey", "then [64] float64")
+    assert describe_inputs(spec(input=own, raw_input=raw, preprocessing=steps)) == (
+        "[8, 8, 3] uint8, 0 to 255; inference refuses other numbers",
+        *then,
+    )
+    assert describe_inputs(spec(input=own, preprocessing=steps)) == ("[64] float32", *then)

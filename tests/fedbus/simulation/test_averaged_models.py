@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.client.packing import packed
+from fedbus.client.packed_model import packed
 from fedbus.data import Dataset, from_arrays
 from fedbus.model.layout import Array, Role, Weights
 from fedbus.plugins import DescribesRoles, Trainer

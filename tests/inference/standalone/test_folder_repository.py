@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedbus.client.packing import PackedModel
+from fedbus.client.packed_model import PackedModel
 from fedbus.core.actions import Action, Announce, Note, Run, Send, Serve, Unserve, WakeAt
 from fedbus.core.events import Connected, Event, Ran, Received, RunFailed, Stopping, Woke
 from fedbus.errors import SettingsError

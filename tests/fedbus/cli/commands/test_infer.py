@@ -9,8 +9,9 @@ import msgpack
 import numpy as np
 import pytest
 
-from fedbus.cli.commands.infer import encode_file, print_answer
+from fedbus.cli.commands.infer import encode_file
 from fedbus.cli.inputs.infer_rows import normalized_in, read_images, read_rows
+from fedbus.cli.output.prediction_text import print_answer
 from fedbus.client.failures import Failed
 from fedbus.client.inference import JSON, MSGPACK, array_of, decode, raw
 from fedbus.errors import SettingsError

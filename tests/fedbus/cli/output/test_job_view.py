@@ -9,15 +9,9 @@ import pytest
 from rich.console import Console
 
 from fedbus.cli.output import display, job_view
-from fedbus.cli.output.job_view import (
-    JsonView,
-    LinesView,
-    ProgressBarView,
-    format_traffic_sum,
-    report_end,
-    round_line,
-)
-from fedbus.client.results import Awaiting, JobNews
+from fedbus.cli.output.job_lines import format_traffic_sum, report_end, round_line
+from fedbus.cli.output.job_view import JsonView, LinesView, ProgressBarView
+from fedbus.client.job_reports import Awaiting, JobNews
 from fedbus.wire import codec
 from fedbus.wire.documents import JobPhase, JobState, RoundState
 from fedbus.wire.round_traffic import RoundTraffic

@@ -17,6 +17,7 @@ from fedbus.client.stored_models import show
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.training.params import PluginChoice
 from fedbus.wire.blobs import BlobRef, EncryptedVersion, ModelRef
+from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel, VersionFacts
 from fedbus.wire.messages.model_requests import Derivation
 from fedbus.wire.round_records import Contributor, Refusal, RoundRecord
@@ -26,6 +27,9 @@ from tests.fedbus.cli.output.spent_privacy import spent
 
 HERE = BrokerLogin(BrokerAddress("h"), "user.cli")
 BLOB = BlobRef(digest="a" * 64, size=10)
+SPEC = ModelSpec(
+    model="m", layout=(), architectures={}, input={"shape": [64]}, answers="probabilities"
+)
 LATEST = 242
 KEPT = (
     KeptVersion(version=242, why="newest"),
@@ -118,7 +122,7 @@ def printed(call: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> lis
 
 def test_what_is_left_off_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """The newest stands last, beside the prompt; the best is marked."""
-    lines = printed(lambda: print_history(shown(count=30), "probabilities"), capsys)
+    lines = printed(lambda: print_history(shown(count=30), SPEC), capsys)
     assert lines[0].startswith("30 of 242 versions; 1 to 212 are hidden: --limit N shows")
     assert [line.split("\t")[0] for line in (lines[2], lines[31])] == ["213", "242"]
     (best,) = [line for line in lines if "kept, best" in line]
@@ -143,7 +147,7 @@ def test_encrypted_versions_name_their_key_and_anchor(capsys: pytest.CaptureFixt
     )
     kept = (KeptVersion(version=4, why="pushed"), KeptVersion(version=1, why="anchor"))
     encrypted = replace(whole, history=history, kept=kept)
-    lines = printed(lambda: print_history(encrypted, "anything"), capsys)
+    lines = printed(lambda: print_history(encrypted, SPEC), capsys)
     assert lines[0].endswith("METRICS\tENCRYPTED")
     assert lines[1].startswith("1\t\tpushed\t\t\t")
     assert "\tkept, anchor\t" not in lines[2]
@@ -152,7 +156,7 @@ def test_encrypted_versions_name_their_key_and_anchor(capsys: pytest.CaptureFixt
     assert "derived  released from 3 by ana (user.cli)" in lines
     assert lines[-1] == "kept     4 (pushed); 1 (anchor)"
     ref = replace(whole.version, version=3, encryption=encryption)
-    lines = printed(lambda: print_history(replace(encrypted, version=ref), "anything"), capsys)
+    lines = printed(lambda: print_history(replace(encrypted, version=ref), SPEC), capsys)
     assert "         encrypted with bfv, key 1a1a1a1a1a1a, distances from version 1" in lines
     assert not [line for line in lines if line.startswith("derived")]
 
@@ -176,7 +180,7 @@ def test_versions_of_private_jobs_have_an_epsilon(capsys: pytest.CaptureFixture[
         privacy=spent(),
     )
     answer = replace(whole, history=(private, *whole.history[1:]), record=record)
-    lines = printed(lambda: print_history(answer, "quantities", contributors=True), capsys)
+    lines = printed(lambda: print_history(answer, SPEC, contributors=True), capsys)
     assert lines[0].endswith("\tMETRICS\tEPSILON")
     assert lines[1].endswith("\taccuracy 50.0 %\t")
     assert lines[2].split("\t")[4] == "3"
@@ -192,7 +196,7 @@ def test_versions_of_private_jobs_have_an_epsilon(capsys: pytest.CaptureFixture[
 
 def test_a_whole_trail_leaves_nothing_off(capsys: pytest.CaptureFixture[str]) -> None:
     """And the one of an old version says that there are newer ones."""
-    lines = printed(lambda: print_history(shown(3, 3), "probabilities"), capsys)
+    lines = printed(lambda: print_history(shown(3, 3), SPEC), capsys)
     assert lines[0].startswith("VERSION\t")
     assert lines[1].split("\t")[2:5] == ["pushed", "", ""]
     assert "kept, pushed" in lines[1]
@@ -250,7 +254,7 @@ def test_each_strategy_is_shown_once_with_its_versions(capsys: pytest.CaptureFix
     history = shown(5, 5).history
     by_version = {5: MEDIAN, 4: MEAN, 3: MEDIAN, 2: MEDIAN, 1: None}
     history = tuple(replace(each, strategy=by_version[each.version]) for each in history)
-    lines = printed(lambda: print_history(replace(shown(5), history=history), "scores"), capsys)
+    lines = printed(lambda: print_history(replace(shown(5), history=history), SPEC), capsys)
     assert lines[-2:] == [
         "strategy fedmedian: median; versions 2-3, 5",
         "strategy fedavg: mean(weighted=True); version 4",
@@ -261,10 +265,10 @@ def test_the_numbers_that_a_strategy_keeps_are_shown(capsys: pytest.CaptureFixtu
     """The clipping norms of dp-adaptive are public, and nowhere else to be seen."""
     kept = StrategyState(rounds=2, numbers={"clipping_norm": 0.7314159, "used_clipping_norm": 1.0})
     report = replace(shown(3, 3), record=replace(RECORD, state=kept))
-    lines = printed(lambda: print_history(report, "scores"), capsys)
+    lines = printed(lambda: print_history(report, SPEC), capsys)
     assert lines[-1] == "state    clipping_norm 0.731416, used_clipping_norm 1"
     report = replace(report, record=replace(RECORD, state=StrategyState(rounds=2)))
-    lines = printed(lambda: print_history(report, "scores"), capsys)
+    lines = printed(lambda: print_history(report, SPEC), capsys)
     assert not any(line.startswith("state") for line in lines)
 
 
@@ -273,7 +277,7 @@ def test_the_contributors_of_a_version_are_shown_with_their_coefficients(
 ) -> None:
     """And the facts that its strategy weighed them by, and who is not in it."""
     report = replace(shown(3, 3), record=RECORD)
-    lines = printed(lambda: print_history(report, "scores", contributors=True), capsys)
+    lines = printed(lambda: print_history(report, SPEC, contributors=True), capsys)
     assert lines[-5:] == [
         "round 2 of job j:",
         "AGENT\tEXAMPLES\tCOEFFICIENT\tSTEPS",
@@ -286,12 +290,12 @@ def test_the_contributors_of_a_version_are_shown_with_their_coefficients(
         RECORD, strategy=MEDIAN, contributors=counted, refusals=(), base_coefficient=1.0
     )
     report = replace(shown(3, 3), record=median)
-    lines = printed(lambda: print_history(report, "scores", contributors=True), capsys)
+    lines = printed(lambda: print_history(report, SPEC, contributors=True), capsys)
     assert lines[-2:] == [
         "agent.a\t10\t",
         "the aggregator combines updates number by number, without coefficients",
     ]
-    assert "round 2 of job j:" not in printed(lambda: print_history(report, "scores"), capsys)
+    assert "round 2 of job j:" not in printed(lambda: print_history(report, SPEC), capsys)
 
 
 def test_deleted_weights_are_refused_with_those_that_are_kept() -> None:

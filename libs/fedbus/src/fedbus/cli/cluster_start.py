@@ -11,7 +11,8 @@ from fedbus.client.address import BrokerLogin, node_of
 from fedbus.client.asyncio_client import Client
 from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Failed
-from fedbus.client.packing import PackedModel, read_model
+from fedbus.client.packed_model import PackedModel
+from fedbus.client.packing import read_model
 from fedbus.client.task_group_errors import one_error
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.process import Process, cause_of

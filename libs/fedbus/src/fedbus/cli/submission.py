@@ -6,7 +6,7 @@ from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.failures import Failed, JobRefused
 from fedbus.client.job_files import next_id, with_id
-from fedbus.client.results import Submission
+from fedbus.client.job_reports import Submission
 
 MAX_RUNS = 1000
 """Highest number that `--again` appends to a job id."""

@@ -8,18 +8,14 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
-from fedbus.client import (
-    inference,
-    nodes,
-)
+from fedbus.client import inference, nodes
 from fedbus.client.address import BrokerLogin, find_login
 from fedbus.client.connection import ANSWER_SECONDS, ClientConnection
 from fedbus.client.job_methods import JobMethods
+from fedbus.client.key_holder_methods import KeyHolderMethods
 from fedbus.client.model_methods import ModelMethods
-from fedbus.client.results import (
-    InferenceResult,
-    NodeStatus,
-)
+from fedbus.client.push_methods import PushMethods
+from fedbus.client.results import InferenceResult, NodeStatus
 from fedbus.client.version_name_methods import VersionNameMethods
 from fedbus.errors import SettingsError
 
@@ -67,7 +63,7 @@ def login_for(url: str | None, cluster: str | Path | None) -> BrokerLogin:
     return find_login(environ, None if cluster is None else Path(cluster).resolve())
 
 
-class Client(JobMethods, ModelMethods, VersionNameMethods):
+class Client(JobMethods, ModelMethods, PushMethods, KeyHolderMethods, VersionNameMethods):
     """Jobs, agents, models and inference of one deployment, over one MQTT connection.
 
     `fedbus.connect` returns one. Methods may run at the same time; clients of one account share a

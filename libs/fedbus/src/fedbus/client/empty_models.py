@@ -17,10 +17,11 @@ from fedbus.client.failures import Refused
 from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, complete_spec, row_of
 from fedbus.client.model_rehearsal import rehearse
 from fedbus.client.names import model_name
-from fedbus.client.packing import PackedModel, first_trainer, packed, with_files
+from fedbus.client.packed_model import PackedModel, packed
+from fedbus.client.packing import with_files
 from fedbus.client.repository import Pull
-from fedbus.client.session_node import run
-from fedbus.client.stored_models import IN_MEMORY_BYTES, history, models
+from fedbus.client.spec_trainers import first_trainer
+from fedbus.client.stored_models import IN_MEMORY_BYTES, history, models, run_request
 from fedbus.errors import SettingsError, WireError
 from fedbus.frameworks.exported import probe_output
 from fedbus.frameworks.tensorflow_logs import suppressed_logs
@@ -54,8 +55,7 @@ async def spec_like(
     if not wanted:
         return plain, {}
     request = Pull(found.ref.source, wanted, Spools(IN_MEMORY_BYTES))
-    request.patience_seconds = connection.answer_seconds
-    got = await run(connection, request)
+    got = await run_request(connection, request)
     return plain, {digest: bytes(spool.read(0, spool.size)) for digest, spool in got.items()}
 
 

@@ -9,15 +9,10 @@ from fedbus.client import (
 )
 from fedbus.client.client_part import ClientPart
 from fedbus.client.job_files import JobSource, job_content, job_payload
+from fedbus.client.job_reports import JobHistory, JobNews, JobOutcome, Submission
 from fedbus.client.job_requests import AWAY_SECONDS
 from fedbus.client.names import configuration_name, model_name
 from fedbus.client.names import job_id as checked_job
-from fedbus.client.results import (
-    JobHistory,
-    JobNews,
-    JobOutcome,
-    Submission,
-)
 from fedbus.client.stored_jobs import RECORDS
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import (

@@ -9,8 +9,8 @@ from typing import Any
 
 from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import JobRefused, Refused
+from fedbus.client.job_reports import Awaiting, JobHistory, JobNews, Submission
 from fedbus.client.missing_services import MissingServices
-from fedbus.client.results import Awaiting, JobHistory, JobNews, Submission
 from fedbus.core import clock
 from fedbus.errors import BusError, WireError
 from fedbus.mqtt.bus import Packet

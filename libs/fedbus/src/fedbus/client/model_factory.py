@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from fedbus import plugins
 from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions, complete_spec
-from fedbus.client.packing import PackedModel, packed
+from fedbus.client.packed_model import PackedModel, packed
 from fedbus.errors import SettingsError
 from fedbus.frameworks.exported import ExportedModel
 from fedbus.model.layout import Layout, Weights

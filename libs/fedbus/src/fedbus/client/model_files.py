@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions
 from fedbus.client.names import model_name
-from fedbus.client.packing import PackedModel, pack
+from fedbus.client.packed_model import PackedModel
+from fedbus.client.packing import pack
 from fedbus.errors import SettingsError
 from fedbus.frameworks.onnx.trial import ONNX
 from fedbus.frameworks.onnx.verify import verify as verify_onnx

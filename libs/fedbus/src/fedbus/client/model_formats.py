@@ -51,7 +51,8 @@ class VersionContents:
 
     Attributes:
         ref: The version.
-        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
+        spec: The layout of the weights, the frameworks it is for, what it takes (`input`,
+            `preprocessing`, `raw_input`), and what its outputs mean.
         weights: Arrays by name, of the layout's shapes and dtypes; `fedbus.load_into` takes them.
         updates: Updates in the sum of an encrypted version, as its header says; 0: it was plain.
         facts: The job, the round and the metrics of the version; None if it was fetched by its ref.
@@ -217,6 +218,9 @@ def _onnx_file(pulled: VersionContents) -> bytes:
             about["answers"] = spec.answers
         if spec.classes:
             about["classes"] = json.dumps(spec.classes)
+        if spec.preprocessing:  # the file takes what these make of raw rows
+            about["preprocessing"] = json.dumps(spec.preprocessing)
+            about["raw_input"] = json.dumps(spec.raw_input)
         data: bytes = onnx_file.with_metadata(file, about)
         return data
     there = ", ".join(sorted(spec.architectures)) or "none"

@@ -1,17 +1,20 @@
-"""Statements of a caller about a pushed model's input: its preprocessing, its range of numbers."""
+"""Input of a model: what a caller states of it at a push, and the description of a stored one."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from fedbus.data.json_or_file import error_prefix, read_json_or_file
-from fedbus.data.model_input import OUT_OF_RANGE, read_inputs
+from fedbus.data.model_input import ONLY_INPUT, OUT_OF_RANGE, ModelInput, read_inputs
 from fedbus.datasource.preprocessing import read_preprocessing
 from fedbus.errors import SettingsError, TrainingError, WireError
 from fedbus.wire.documents import ModelSpec
 
 _SHAPE_KEYS: Final = ("shape", "data_types", "x")
+_OWN_KEYS: Final = ("dtype", "normalized", "range", "out_of_range")
+"""Keys of the model's input that say nothing of raw rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,7 @@ def _with_range(spec: ModelSpec, said: InputTerms) -> ModelSpec:
     raw = bool(spec.preprocessing)
     before = spec.raw_input if raw else spec.input
     if raw and not before:  # the raw rows have the shape of the model's input
-        before = _not_normalized({k: v for k, v in spec.input.items() if k in _SHAPE_KEYS})
+        before = _raw_of(spec.input)
     half = before["x"] if isinstance(before.get("x"), Mapping) else before
     if said.range is None and "range" not in half:
         raise SettingsError("--out-of-range: of which range? --range states it")
@@ -80,12 +83,17 @@ def _with_range(spec: ModelSpec, said: InputTerms) -> ModelSpec:
     return replace(spec, raw_input=whole) if raw else replace(spec, input=whole)
 
 
-def _not_normalized(stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a format without what is true of the model's input alone: dtype and normalization."""
+def _raw_of(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the format of raw rows that have the shape of the model's input, and no more of it."""
+    return _without_own({key: value for key, value in stated.items() if key in _SHAPE_KEYS})
+
+
+def _without_own(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a format without what is true of the model's input alone."""
     return {
-        key: _not_normalized(value) if isinstance(value, Mapping) else value
+        key: _without_own(value) if isinstance(value, Mapping) else value
         for key, value in stated.items()
-        if key not in {"dtype", "normalized"}
+        if key not in _OWN_KEYS
     }
 
 
@@ -103,3 +111,56 @@ def _read_object(given: str | Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise TrainingError(f'{error_prefix(given)}expected an object, as {{"shape": [28, 28, 1]}}')
     return plain
+
+
+def describe_inputs(spec: ModelSpec) -> tuple[str, ...]:
+    """Format what a model takes, in lines: raw rows, the preprocessing, and the model's own rows.
+
+        [64] float32, 0 to 16; inference refuses other numbers
+        then normalize {"high": 16}
+        then [64] float32, normalized
+
+    Without preprocessing there is one line for each input. An input that this version of fedbus
+    cannot read is formatted as JSON.
+    """
+    if not spec.preprocessing:
+        return tuple(_described(spec.input))
+    # Inference compares raw rows with their range, and not what the steps make of them.
+    own = tuple(_described(spec.input, with_range=False))
+    return (
+        *(_described(spec.raw_input) if spec.raw_input else _described(_raw_of(spec.input))),
+        *(f"then {_step_text(step)}" for step in spec.preprocessing),
+        *(f"then {line}" for line in own),
+    )
+
+
+def _described(stated: Mapping[str, Any], *, with_range: bool = True) -> Iterator[str]:
+    """Format the inputs that a spec's `input` or `raw_input` states, in a line each."""
+    if not stated:
+        yield "rows of a shape that the spec does not state"
+        return
+    try:
+        read = read_inputs(stated)
+    except WireError:
+        yield json.dumps(stated, ensure_ascii=False)
+        return
+    for name, each in read.items():
+        text = _input_text(each if with_range else replace(each, range=None))
+        yield text if name == ONLY_INPUT else f"{name}: {text}"
+
+
+def _input_text(taken: ModelInput) -> str:
+    text = f"{'any shape' if taken.row is None else list(taken.row.size)} {taken.dtype}"
+    if taken.normalized:
+        text += ", normalized"
+    if taken.range is not None:
+        low, high = taken.range
+        action = "answers other numbers with a warning" if taken.warns else "refuses other numbers"
+        text += f", {low:g} to {high:g}; inference {action}"
+    return text
+
+
+def _step_text(step: Mapping[str, Any]) -> str:
+    parameters = step.get("parameters")
+    name = str(step.get("id"))
+    return f"{name} {json.dumps(parameters, ensure_ascii=False)}" if parameters else name

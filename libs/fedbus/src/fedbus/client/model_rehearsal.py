@@ -13,7 +13,7 @@ import numpy as np
 
 from fedbus import plugins
 from fedbus.client.model_outputs import row_of
-from fedbus.client.packing import PackedModel
+from fedbus.client.packed_model import PackedModel
 from fedbus.data import Dataset, from_arrays
 from fedbus.data.model_input import has_several_inputs
 from fedbus.errors import FedbusError, LayoutError, PluginError, TrainingError

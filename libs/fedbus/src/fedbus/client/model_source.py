@@ -13,7 +13,8 @@ from fedbus.client.model_files import is_model_file, read_model_file
 from fedbus.client.model_inputs import NO_INPUT_TERMS, InputTerms, complete_input
 from fedbus.client.model_outputs import OutputOptions
 from fedbus.client.model_rehearsal import rehearse
-from fedbus.client.packing import PackedModel, read_model, read_weights
+from fedbus.client.packed_model import PackedModel
+from fedbus.client.packing import read_model, read_weights
 from fedbus.errors import SettingsError
 from fedbus.frameworks.tensorflow_logs import suppressed_logs
 

@@ -13,11 +13,10 @@ names of the outputs. A file name is one beside the spec, and `{"digest": blake3
 the file beside the spec with that content. Without `layout`, that of the weights is taken.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 
@@ -25,19 +24,16 @@ from fedbus import plugins
 from fedbus.client.model_file_check import check_files
 from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions, complete_spec, row_of
 from fedbus.client.names import model_name
+from fedbus.client.packed_model import PackedModel, packed
+from fedbus.client.spec_trainers import built, first_trainer, initial_weights
 from fedbus.data.model_input import has_several_inputs
 from fedbus.digest import digest_of
-from fedbus.errors import FedbusError, LayoutError, SettingsError, WireError
+from fedbus.errors import LayoutError, SettingsError, WireError
 from fedbus.frameworks.exported import probe_output
 from fedbus.model import weight_files
-from fedbus.model.blob import encode
-from fedbus.model.layout import Layout, Role, Weights
-from fedbus.plugins import Trainer
-from fedbus.wire import codec
+from fedbus.model.layout import Layout, Role
 from fedbus.wire.blobs import blob_ref_of
-from fedbus.wire.documents import ModelSpec
 from fedbus.wire.json_reader import read_json
-from fedbus.wire.messages import PushModel
 
 _TFLITE = b"TFL3"
 """Identifier at byte 4 of every .tflite file."""
@@ -45,43 +41,6 @@ _TAKEN = (
     'given is a spec, JSON, which names its .tflite file as "architectures": {"tflite": {"blob": '
     '"FILE.tflite"}}, or package.module:factory, code that makes a Keras or torch model'
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PackedModel:
-    """A model ready to be pushed.
-
-    Attributes:
-        push: The request to the repository.
-        blobs: Every blob that the request names, by digest.
-        warnings: What the caller should know: a file that was not run, and why.
-    """
-
-    push: PushModel
-    blobs: Mapping[str, bytes | bytearray]
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """The bytes of all blobs."""
-        return sum(map(len, self.blobs.values()))
-
-    def spec(self) -> ModelSpec:
-        """Read the spec from its blob, as other nodes will."""
-        return codec.from_json(ModelSpec, bytes(self.blobs[self.push.spec.digest]))
-
-    def with_classes(self, classes: tuple[str, ...]) -> "PackedModel":
-        """Return the model with these names of classes in its spec."""
-        return self.with_spec(replace(self.spec(), classes=classes))
-
-    def with_spec(self, changed: ModelSpec) -> "PackedModel":
-        """Return the model with another spec."""
-        blobs = {name: blob for name, blob in self.blobs.items() if name != self.push.spec.digest}
-        spec_blob = codec.to_json(changed)
-        spec = blob_ref_of(spec_blob)
-        return replace(
-            self, push=replace(self.push, spec=spec), blobs={**blobs, spec.digest: spec_blob}
-        )
 
 
 def read_model(
@@ -128,7 +87,7 @@ def pack(
     several = has_several_inputs(plain.get("input"))
     trainer, reasons = first_trainer(plain["architectures"], files, several=several)
     complete_spec(plain, probe_output(trainer, row_of(plain.get("input"))), said)
-    weights = read_weights(weights_file) if weights_file else _initial(trainer, reasons)
+    weights = read_weights(weights_file) if weights_file else initial_weights(trainer, reasons)
     roles: Mapping[str, Role] = {}
     if isinstance(trainer, plugins.DescribesRoles):
         roles = trainer.roles()
@@ -173,41 +132,10 @@ def _pack_runnable(
             f"an empty layout is that of a model whose file holds its weights, and here {wrong}"
         )
     warning = check_files(architectures, files, Layout((), may_be_empty=True))
-    runtime, _ = _built("runtimes", architectures, files)
+    runtime, _ = built("runtimes", architectures, files)
     complete_spec(plain, probe_output(runtime, row_of(plain.get("input"))), said)
     made = packed(plain, {}, files)
     return replace(made, warnings=(warning,) if warning else ())
-
-
-def packed(
-    plain: dict[str, Any],
-    weights: Mapping[str, np.ndarray[Any, Any]],
-    files: Mapping[str, bytes],
-    roles: Mapping[str, Role] | None = None,
-) -> PackedModel:
-    """Pack a spec, its files by digest, and weights, whose layout is taken where it has none."""
-    if "layout" not in plain:
-        plain["layout"] = [
-            {"name": t.name, "shape": t.shape, "dtype": t.dtype, "role": t.role}
-            for t in Layout.of(weights, roles).tensors
-        ]
-    spec = codec.from_json(ModelSpec, json.dumps(plain).encode())
-    spec_blob = codec.to_json(spec)
-    layout = Layout.read(spec.layout, may_be_empty=True)
-    for name, array in weights.items():
-        _check_finite(name, array)
-    weights_blob = encode(weights, layout)
-    warning = check_files(spec.architectures, files, layout)
-    blob_refs = {"spec": blob_ref_of(spec_blob), "weights": blob_ref_of(weights_blob)}
-    blobs: dict[str, bytes | bytearray] = {
-        **files,
-        blob_refs["spec"].digest: spec_blob,
-        blob_refs["weights"].digest: weights_blob,
-    }
-    push = PushModel(
-        model=spec.model, spec=blob_refs["spec"], weights=blob_refs["weights"], reset=False
-    )
-    return PackedModel(push, blobs, (warning,) if warning else ())
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -220,12 +148,6 @@ def read_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         return weight_files.read_weights(path)
     except LayoutError as error:
         raise SettingsError(str(error)) from error
-
-
-def _check_finite(name: str, array: np.ndarray[Any, Any]) -> None:
-    if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
-        odd, count = array[~finite][0], int(array.size - np.count_nonzero(finite))
-        raise LayoutError(f"the weights, {name!r}: {count} of its numbers are not finite: {odd}")
 
 
 def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -> dict[str, Any]:
@@ -261,47 +183,3 @@ def _others(folder: Path, where: str) -> str:
     found = [path for path in sorted(folder.glob(f"*.{kind}")) if path.is_file()]
     sizes = ", ".join(f"{path.name} has {path.stat().st_size} bytes" for path in found[:4])
     return f"; {sizes}: it is truncated, changed, or another file" if found else ""
-
-
-def first_trainer(
-    architectures: Mapping[str, Any], files: Mapping[str, bytes], *, several: bool = False
-) -> tuple[Trainer | None, list[str]]:
-    """Return a trainer of the first framework that is installed here, or the reasons for none.
-
-    A model with `several` inputs is built by its runtime, which makes initial weights as well.
-    """
-    check_files(architectures, files)  # before native code of this process opens one
-    made, reasons = _built("runtimes" if several else "trainers", architectures, files)
-    return cast("Trainer | None", made), reasons
-
-
-def _built(
-    group: Literal["trainers", "runtimes"],
-    architectures: Mapping[str, Any],
-    files: Mapping[str, bytes],
-) -> tuple[object, list[str]]:
-    """Build an architecture with the first plug-in that can, or return None and the reasons."""
-    reasons: list[str] = []
-    for name, architecture in architectures.items():
-        ready = {
-            key: files[value["digest"]] if key == "blob" else value
-            for key, value in architecture.items()
-        }
-        try:
-            here = group if name in plugins.installed_names(group) else "trainers"
-            factory = cast("Callable[[Mapping[str, Any]], object]", plugins.load(here, name))
-            return factory(ready), reasons
-        except FedbusError as error:
-            reasons.append(f"{name}: {error}")
-    return None, reasons
-
-
-def _initial(trainer: Trainer | None, reasons: Sequence[str]) -> Weights:
-    """Return the initial weights that a trainer makes."""
-    if trainer is not None:
-        return trainer.initial()
-    why = "; ".join(reasons) or "the spec names no architecture"
-    raise SettingsError(
-        f"no framework here can make initial weights ({why}); give a file of weights "
-        "(--weights FILE.npz, in Python weights=)"
-    )

@@ -1,4 +1,7 @@
-"""Results of a client's methods: immutable, typed, and free of I/O but for `PulledModel.save`."""
+"""Results of a client's methods for nodes, models and inference: immutable and typed.
+
+They are free of I/O, but for `PulledModel.save`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,83 +11,14 @@ from typing import Any
 from fedbus.client.model_formats import VersionContents, save_model
 from fedbus.model.layout import Array
 from fedbus.wire.blobs import ModelRef
-from fedbus.wire.documents import (
-    ENDED_PHASES,
-    AgentFacts,
-    JobState,
-    ModelSpec,
-    NodeState,
-    RoundState,
-)
+from fedbus.wire.documents import AgentFacts, ModelSpec, NodeState
 from fedbus.wire.identifiers import role_of
-from fedbus.wire.messages import JobResult, ModelShown, RoundOutcome, VersionFacts
+from fedbus.wire.messages import ModelShown, VersionFacts
 from fedbus.wire.privacy import PrivacySpent
-from fedbus.wire.result_record import result_record
 from fedbus.wire.round_records import RoundRecord
 
 Outputs = Array | dict[str, Array]
 """The output of a model, or its outputs by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The controller's answer to a job that it accepted.
-
-    Attributes:
-        job: The job's id.
-        known: Whether the same job was submitted before, so that no new one runs.
-        phase: The phase of a known job; empty for a new one.
-        warnings: Settings of the job that have no effect.
-        answer: The whole answer, as in its JSON.
-    """
-
-    job: str
-    known: bool = False
-    phase: str = ""
-    warnings: tuple[str, ...] = ()
-    answer: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def over(self) -> bool:
-        """Whether the job had ended before it was submitted this time."""
-        return self.known and self.phase in ENDED_PHASES
-
-
-@dataclass(frozen=True, slots=True)
-class JobHistory:
-    """A job's state, and its finished rounds in order: the last 1,000 of the last seven days."""
-
-    state: JobState
-    rounds: tuple[RoundState, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class JobOutcome:
-    """What a job has come to, by the repository's records: never deleted, and for any job.
-
-    Attributes:
-        result: Phase, last version and metrics, strategy, what was spent and used.
-        rounds: The rounds, oldest first.
-    """
-
-    result: JobResult
-    rounds: tuple[RoundOutcome, ...]
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The result record as JSON has it: model, version, ids, and `results` with the rounds."""
-        return result_record(self.result, self.rounds)
-
-
-@dataclass(frozen=True, slots=True)
-class Awaiting:
-    """What a job cannot go on without, `a collector: none has ever been online`; "" is nothing."""
-
-    what: str
-
-
-JobNews = JobState | RoundState | Awaiting
-"""An item that `follow` yields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +93,8 @@ class ModelHistory:
 
     Attributes:
         shown: The repository's answer: the version, its history, and which versions have weights.
-        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
+        spec: The layout of the weights, the frameworks it is for, what it takes (`input`,
+            `preprocessing`, `raw_input`), and what its outputs mean.
     """
 
     shown: ModelShown
@@ -187,7 +122,8 @@ class PushedModel:
 
     Attributes:
         ref: The version.
-        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
+        spec: The layout of the weights, the frameworks it is for, what it takes (`input`,
+            `preprocessing`, `raw_input`), and what its outputs mean.
         warnings: What the caller should know: with which framework the model was not tried, whether
             the names of classes of the version before are kept.
     """

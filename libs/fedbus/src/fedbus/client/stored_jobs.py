@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
 
 from fedbus.client.connection import ClientConnection
+from fedbus.client.job_reports import JobOutcome
 from fedbus.client.repository import RepositoryQuery
-from fedbus.client.results import JobOutcome
 from fedbus.client.session_node import run
 from fedbus.client.stored_models import repository_node
 from fedbus.jobs import JobFileError, configuration_id, configuration_of

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from fedbus.client.packing import PackedModel, packed
+from fedbus.client.packed_model import PackedModel, packed
 from fedbus.data import Dataset
 from fedbus.interruption import temporary_folder
 from fedbus.plugins import DescribesRoles, TrainerFactory

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.client.packing import PackedModel
+from fedbus.client.packed_model import PackedModel
 from fedbus.client.repository import Push
 from fedbus.cluster.members import NOISE_KEY
 from fedbus.data import Dataset

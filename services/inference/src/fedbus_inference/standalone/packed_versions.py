@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from fedbus.client import model_files, packing
-from fedbus.client.packing import PackedModel
+from fedbus.client.packed_model import PackedModel
 from fedbus.errors import SettingsError
 from fedbus_inference.standalone.assist_iot_model import (
     MODEL_FILE,

@@ -31,14 +31,14 @@ from fedbus.cli.inputs.simulation_data import read_partitions
 from fedbus.cli.inputs.split_option import Split, check_split
 from fedbus.cli.interruptible import run_interruptible
 from fedbus.cli.output import display
+from fedbus.cli.output.job_lines import report_end, round_line
 from fedbus.cli.output.job_refusal import refused_before_start
-from fedbus.cli.output.job_view import report_end, round_line
 from fedbus.cli.output_files import check_writable, write_weights
 from fedbus.cli.signals import PROCESS_END
 from fedbus.client.failures import Failed
 from fedbus.client.model_factory import is_factory
 from fedbus.client.model_outputs import OutputOptions
-from fedbus.client.packing import PackedModel
+from fedbus.client.packed_model import PackedModel
 from fedbus.errors import SettingsError
 from fedbus.frameworks.outputs import loss_contradiction
 from fedbus.interruption import temporary_folder

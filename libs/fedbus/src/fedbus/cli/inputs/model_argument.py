@@ -11,7 +11,7 @@ from fedbus.cli.output import display
 from fedbus.client.model_inputs import NO_INPUT_TERMS, InputTerms
 from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions
 from fedbus.client.model_source import prepare_model
-from fedbus.client.packing import PackedModel
+from fedbus.client.packed_model import PackedModel
 from fedbus.frameworks.outputs import ANSWERS
 
 WeightsFile = Annotated[

@@ -29,3 +29,6 @@ ModelVersion = Annotated[
         callback=check_version,
     ),
 ]
+VersionNumber = Annotated[
+    int | None, typer.Option("--version", help="The number of a version, in place of the @.")
+]

@@ -1,7 +1,8 @@
 """Views of a job's progress: a bar on a terminal, lines in a pipe, JSON for programs."""
 
+import asyncio
 import sys
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable
 from contextlib import aclosing, nullcontext
 from typing import Protocol, Self
 
@@ -16,13 +17,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.output import display
-from fedbus.cli.output.epsilon_text import format_epsilon, format_spent, format_sum, is_alone
+from fedbus.cli.output.epsilon_text import format_epsilon
+from fedbus.cli.output.job_lines import report_end, round_line
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
-from fedbus.client.failures import Failed
-from fedbus.client.results import Awaiting, JobNews
-from fedbus.energy.energy_sums import format_energy
+from fedbus.client.job_reports import Awaiting, JobNews
 from fedbus.text import counted
 from fedbus.wire import codec
 from fedbus.wire.documents import ENDED_PHASES, JobState, RoundState
@@ -159,78 +160,6 @@ class JsonView:
         display.err().print(f"awaiting {what}" if what else "nothing is awaited any more")
 
 
-def round_line(done: RoundState) -> str:
-    """Format one finished round."""
-    metrics = display.format_held_out(done.metrics) or "no metrics"
-    if done.privacy is not None:
-        return f"round {done.round:>3}  {metrics}  {format_spent(done.privacy)}"
-    left_out = f", {len(done.refusals)} left out" if done.refusals else ""
-    energy = "" if done.energy is None else f", {format_energy(done.energy, phases=False)}"
-    return (
-        f"round {done.round:>3}  {metrics}  "
-        f"{counted(len(done.contributors), 'agent')}{left_out}, {counted(done.examples, 'example')}"
-        f"{energy}{_traffic_text(done)}"
-    )
-
-
-def _traffic_text(done: RoundState) -> str:
-    """Format what a round has sent, if it is not the weights of the model as they are."""
-    moved, agents = done.traffic, len(done.contributors)
-    if moved is None or not moved.plain or not agents:
-        return ""
-    made = ""
-    up, down = moved.updates / (agents * moved.plain), moved.version / moved.plain
-    if round(100 * up) != 100:  # noqa: PLR2004 - per cent
-        made += f", updates: {display.format_size(moved.updates)}, {100 * up:.0f} % of plain"
-    if moved.version != moved.plain:
-        made += f", version: {display.format_size(moved.version)}, {100 * down:.0f} %"
-    return made
-
-
-def format_traffic_sum(rounds: Sequence[RoundState]) -> str:
-    """Format the bytes of all rounds that tell them, and what steps have saved; "" if none does.
-
-    Each contributor downloads the version and sends an update; without steps both have the bytes of
-    the plain weights. Agents whose updates were refused are not counted.
-    """
-    told = [done for done in rounds if done.traffic is not None and done.contributors]
-    if not told:
-        return ""
-    updates = sum(done.traffic.updates for done in told if done.traffic)
-    versions = sum(done.traffic.version * len(done.contributors) for done in told if done.traffic)
-    plain = sum(done.traffic.plain * len(done.contributors) for done in told if done.traffic)
-    share = 100 * (updates + versions) / (2 * plain) if plain else 100
-    saved = f", {share:.0f} % of plain" if round(share) != 100 else ""  # noqa: PLR2004 - per cent
-    missing = f", in {len(told)} of {len(rounds)} rounds" if len(told) < len(rounds) else ""
-    return (
-        f"updates {display.format_size(updates)}, versions {display.format_size(versions)}"
-        f"{saved}{missing}"
-    )
-
-
-def report_end(end: JobState, *, as_json: bool) -> None:
-    """Print how a finished job ended, unless its states were printed as JSON.
-
-    Raises:
-        Failed: the job failed or was cancelled.
-    """
-    if end.phase != "finished":
-        raise Failed(f"job {end.job} {end.phase}: {end.reason}")
-    if not as_json:
-        display.show(f"job {end.job} finished: {end.reason}")
-        metrics = display.format_metrics(end.metrics) or "no metrics"
-        display.show(f"{end.model} version {end.version}: {metrics}")
-        if end.energy is not None:
-            display.show(f"job {end.job} has used {format_energy(end.energy)}")
-        if end.privacy is not None:
-            display.show(f"job {end.job} has spent {format_spent(end.privacy)}")
-        if end.privacy is not None and not is_alone(end.privacy):
-            display.show(
-                f"all jobs on {end.model} have spent {format_sum(end.privacy)}; "
-                f"`fedbus privacy show {end.model}` explains it"
-            )
-
-
 async def watch(
     here: BrokerLogin, job: str, *, as_json: bool = False, submitted: bool = False
 ) -> JobState:
@@ -262,3 +191,21 @@ async def show_news(news: AsyncIterable[JobNews], view: View) -> JobState:
             case Awaiting(what):
                 view.awaiting(what)
     raise AssertionError  # the stream of news ends with the job
+
+
+def watch_to_end(here: BrokerLogin, job: str, *, as_json: bool, submitted: bool = False) -> None:
+    """Show a job's progress until it has ended, and report its end; Ctrl-C leaves the job running.
+
+    Raises:
+        Interrupted: Ctrl-C was pressed.
+        Failed: the job failed or was cancelled.
+        BusError, Refused: as for `watch`.
+    """
+    try:
+        end = asyncio.run(watch(here, job, as_json=as_json, submitted=submitted))
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"job {job} continues; `fedbus job watch {job}` shows it, `fedbus job cancel {job}` "
+            "cancels it"
+        ) from None
+    report_end(end, as_json=as_json)

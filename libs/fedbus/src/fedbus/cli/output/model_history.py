@@ -6,14 +6,13 @@ from types import MappingProxyType
 from typing import Final
 
 from fedbus.cli.output import display
-from fedbus.cli.output.encryption_text import (
-    format_derivation,
-    format_encryption,
-)
+from fedbus.cli.output.encryption_text import format_derivation, format_encryption
 from fedbus.cli.output.epsilon_text import format_epsilon, format_model_epsilon
 from fedbus.cli.output.name_history import format_named, names_by_version
+from fedbus.cli.output.spec_text import spec_lines
 from fedbus.cli.output.times import format_age, format_time
 from fedbus.client.kept_versions import kept_line, spans
+from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import KeptVersion, ModelShown, VersionFacts
 from fedbus.wire.round_records import RoundRecord
 from fedbus.wire.strategies import TrainingFacts
@@ -24,7 +23,7 @@ DEFAULT_VERSIONS = 20
 TRAINING_FACTS: Final = tuple(field.name for field in fields(TrainingFacts))
 
 
-def print_history(shown: ModelShown, answers: str, *, contributors: bool = False) -> None:
+def print_history(shown: ModelShown, spec: ModelSpec, *, contributors: bool = False) -> None:
     """Print the versions of a model, the newest last, and the facts of the one asked for.
 
     Its `contributors` are the agents whose updates its round combined, with their coefficients.
@@ -51,7 +50,8 @@ def print_history(shown: ModelShown, answers: str, *, contributors: bool = False
     if ref.encryption is not None:
         display.show(f"         encrypted with {format_encryption(ref.encryption)}")
     display.show(f"spec     blake3 {ref.spec.digest}")
-    display.show(f"answers  {answers}")
+    for line in spec_lines(spec):
+        display.show(line)
     display.show(f"kept     {kept_line(shown.kept)}")
     if shown.aliases:
         display.show(f"aliases  {format_named(shown.aliases)}")
