@@ -4,22 +4,27 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 
-from fedbus.mqtt.mosquitto import free_port
+import fedbus
+from fedbus.client import Refused, SyncClient
+from fedbus.mqtt.mosquitto import LocalBroker, free_port
 from fedbus.runtime.settings import ServiceSettings
 from fedbus_inference.settings import InferenceSettings
-from tests.page_commands import ROOT, blocks_of, commands_of, run_line
-from tests.system.fedbus_up import FedbusUp
+from tests.page_commands import ROOT, blocks_of, commands_of, run_block, run_here
+from tests.system.fedbus_up import until
+from tests.system.fork_server import fork_server
 
 PAGE = "inference.md"
 HTTP, GRPC = "127.0.0.1:9080", "127.0.0.1:9081"
@@ -92,25 +97,18 @@ def test_the_service_alone_runs_as_printed(tmp_path: Path) -> None:
         return text
 
     lines = [moved(line) for line in commands_of(PAGE, "Try it alone")]
-    said = [run_line(line, FOLDER=str(tmp_path), PATH=BIN) for line in lines[:5]]
+    said = [run_here(line, FOLDER=str(tmp_path)) for line in lines[:5]]
     assert [row.split()[1] for row in said[4].splitlines()[1:]] == ["0", "1"]
     (start,) = re.findall(r"^FEDBUS_BROKER=none .+$", page_text(), re.MULTILINE)
     with served_alone(moved(start), ports[HTTP], tmp_path):
-        answer, metadata, metrics = (
-            run_line(line, FOLDER=str(tmp_path), PATH=BIN) for line in lines[5:]
-        )
-        programs = [
-            subprocess.run(
-                [sys.executable, "-c", moved(block)], capture_output=True, text=True, check=False
-            )
-            for block in blocks_of(PAGE, "python")
-        ]
+        answer, metadata, metrics = (run_here(line, FOLDER=str(tmp_path)) for line in lines[5:])
+        printed = [run_block(moved(block)) for block in blocks_of(PAGE, "python")]
     assert json.loads(answer)["classes"] == [0, 1]
     assert json.loads(metadata)["inputs"][0]["name"] == "inputs"
     assert named_metrics() <= set(
         re.findall(r"^(fedbus_inference_\w+?)(?:_bucket|_count|_sum)?[{ ]", metrics, re.MULTILINE)
     )
-    assert [done.stdout for done in programs] == ["[0 1]\n[0 1]\n", "0 [1, 10]\n1 [1, 10]\n"]
+    assert printed == ["[0 1]\n[0 1]\n", "0 [1, 10]\n1 [1, 10]\n"]
 
 
 def page_text() -> str:
@@ -123,19 +121,49 @@ def named_metrics() -> set[str]:
     return set(re.findall(r"^\| `(fedbus_inference_\w+)` \|", page_text(), re.MULTILINE))
 
 
+@contextmanager
+def serving_cluster(folder: Path) -> Iterator[str]:
+    """Run what answers on a cluster, a broker, a repository and inference; yield a user's URL."""
+    accounts = {"repository.1": "r", "inference.1": "i", "user.me": "u"}
+    with LocalBroker(folder / "broker", accounts=accounts) as broker:
+        started = []
+        for service, own in (
+            ("repository", {"FEDBUS_DATA": str(folder / "data")}),
+            ("inference", {"FEDBUS_HOME": str(folder / "home")}),
+        ):
+            login = {"FEDBUS_BROKER": broker.address(f"{service}.1").url, "OMP_NUM_THREADS": "1"}
+            log, module = folder / f"{service}.log", f"fedbus_{service}"
+            started.append(fork_server().fork(module, {**os.environ, **login, **own}, log))
+        try:
+            yield broker.address("user.me").url
+        finally:
+            for process in started:
+                process.signal(signal.SIGTERM)
+            for process in started:
+                process.reap()
+
+
+def is_served(fed: SyncClient, rows: list[list[float]]) -> bool:
+    """Return whether the inference service knows the model."""
+    with suppress(Refused):
+        return fed.infer("digits", rows).version == 1
+    return False
+
+
 @pytest.mark.system
 def test_a_cluster_answers_as_printed(tmp_path: Path) -> None:
     """The command and a foreign client, without and with the choice of a version."""
-    for needed in ("sklearn", "tflite_runtime"):
-        pytest.importorskip(needed)
+    pytest.importorskip("tflite_runtime")
     if shutil.which("mosquitto_rr") is None:
         pytest.skip("mosquitto_rr is not installed")
     rows = {"inputs": [[0.5] * 64]}
     (tmp_path / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
-    state = str(tmp_path / "state")
-    with FedbusUp(tmp_path, "--agents", "1"):
+    with serving_cluster(tmp_path) as url:
+        with fedbus.connect_sync(url) as fed:
+            fed.push(ROOT / "libs/fedbus/src/fedbus/demo_data/model.json")
+            until("the model is served", partial(is_served, fed, rows["inputs"]))
         said = [
-            run_line(line, FOLDER=str(tmp_path), PATH=BIN, XDG_STATE_HOME=state)
+            run_here(line, FOLDER=str(tmp_path), FEDBUS_BROKER=url)
             for line in commands_of(PAGE, "Try it on a cluster")
         ]
     assert said[0].startswith("digits version 1, probabilities\n")
