@@ -36,9 +36,12 @@ print(hashlib.sha256 is _hashlib.openssl_sha256, sys.modules["_hashlib"] is _has
 """
 UNUSED = {
     "_ctypes",
+    "_bz2",
     "_hashlib",
     "_ssl",
     "email.message",
+    "fedbus.data.loaders.npz_rows",
+    "fedbus.plugins.strategy_protocols",
     "fedbus.wire.messages.job_storage",
     "fedbus.wire.messages.rounds",
     "http.client",

@@ -1,6 +1,7 @@
 """Data of agents: data sets in batches, and their formats."""
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from fedbus.data.dataset import (
     SHUFFLE_BUFFER_BYTES,
@@ -11,7 +12,9 @@ from fedbus.data.dataset import (
     shuffled,
 )
 from fedbus.data.format import Field, Format, format_of
-from fedbus.data.loaders.npz_rows import npz
+
+if TYPE_CHECKING:
+    from fedbus.data.loaders.npz_rows import npz
 
 __all__ = [
     "SHUFFLE_BUFFER_BYTES",
@@ -36,4 +39,15 @@ def describe(data: Dataset | str) -> dict[str, Any]:
     Raises:
         TrainingError: there are no rows; for a path, see `npz`.
     """
-    return format_of(npz(data) if isinstance(data, str) else data).plain()
+    if isinstance(data, str):
+        from fedbus.data.loaders.npz_rows import npz  # noqa: PLC0415 - as in __getattr__
+
+        return format_of(npz(data)).plain()
+    return format_of(data).plain()
+
+
+def __getattr__(name: str) -> object:
+    if name != "npz":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # With zipfile and what reads archives, which no service needs for predictions.
+    return import_module("fedbus.data.loaders.npz_rows").npz

@@ -9,6 +9,9 @@ The plug-ins of fedbus are registered in the same way. A job chooses among insta
 name and never brings code; the settings of each process limit the choice (`FEDBUS_PLUGINS`).
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
 from fedbus.plugins.discovery import (
     BUILTIN_PACKAGE,
     GROUPS,
@@ -21,23 +24,6 @@ from fedbus.plugins.discovery import (
     load,
 )
 from fedbus.plugins.model_factories import check_model
-from fedbus.plugins.objective_protocols import (
-    AfterTraining,
-    LocalEnd,
-    LocalStart,
-    Objective,
-    ObjectiveFactory,
-)
-from fedbus.plugins.privacy_protocols import (
-    PrivacyMechanism,
-    PrivateTraining,
-    PrivateUpdate,
-    ProtectsCombined,
-    ProtectsUpdate,
-    RoundNoise,
-    SecretNoise,
-    StatesBound,
-)
 from fedbus.plugins.protocols import (
     AgentInfo,
     Loader,
@@ -45,25 +31,6 @@ from fedbus.plugins.protocols import (
     Selector,
     Transform,
     TransformFactory,
-)
-from fedbus.plugins.strategy_protocols import (
-    Aggregator,
-    AggregatorFactory,
-    Block,
-    Coefficients,
-    Combined,
-    Combines,
-    KeepsNumbers,
-    Preset,
-    ServerOptimizer,
-    ServerOptimizerFactory,
-    TransformsCombined,
-    TransformsUpdate,
-    UpdateFacts,
-    UpdateTransform,
-    UpdateTransformFactory,
-    WeighsAll,
-    WeighsOne,
 )
 from fedbus.plugins.trainer_protocols import (
     CutsModel,
@@ -78,6 +45,44 @@ from fedbus.plugins.trainer_protocols import (
     UsesDpSgd,
     UsesLocalTerms,
 )
+
+if TYPE_CHECKING:
+    from fedbus.plugins.objective_protocols import (
+        AfterTraining,
+        LocalEnd,
+        LocalStart,
+        Objective,
+        ObjectiveFactory,
+    )
+    from fedbus.plugins.privacy_protocols import (
+        PrivacyMechanism,
+        PrivateTraining,
+        PrivateUpdate,
+        ProtectsCombined,
+        ProtectsUpdate,
+        RoundNoise,
+        SecretNoise,
+        StatesBound,
+    )
+    from fedbus.plugins.strategy_protocols import (
+        Aggregator,
+        AggregatorFactory,
+        Block,
+        Coefficients,
+        Combined,
+        Combines,
+        KeepsNumbers,
+        Preset,
+        ServerOptimizer,
+        ServerOptimizerFactory,
+        TransformsCombined,
+        TransformsUpdate,
+        UpdateFacts,
+        UpdateTransform,
+        UpdateTransformFactory,
+        WeighsAll,
+        WeighsOne,
+    )
 
 __all__ = [
     "BUILTIN_PACKAGE",
@@ -138,3 +143,18 @@ __all__ = [
     "installed_names",
     "load",
 ]
+
+_SEARCHED: Final = (
+    "fedbus.plugins.objective_protocols",
+    "fedbus.plugins.privacy_protocols",
+    "fedbus.plugins.strategy_protocols",
+)
+"""Modules that are imported once a name of theirs is used: inference runs no strategy."""
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for module in map(import_module, _SEARCHED):
+            if name in vars(module):
+                return vars(module)[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

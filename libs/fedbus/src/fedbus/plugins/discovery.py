@@ -6,22 +6,24 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final, Literal, TypeAlias, cast, get_args, overload
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast, get_args, overload
 
 from fedbus.distributions import name_and_version
 from fedbus.errors import PluginError
-from fedbus.plugins.objective_protocols import ObjectiveFactory
-from fedbus.plugins.protocols import Loader, ModelFactory, Selector
-from fedbus.plugins.strategy_protocols import (
-    AggregatorFactory,
-    Preset,
-    ServerOptimizerFactory,
-    UpdateTransformFactory,
-)
-from fedbus.plugins.trainer_protocols import RuntimeFactory, TrainerFactory
 from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.text import listed, nearest
 from fedbus.training.options import extra_of
+
+if TYPE_CHECKING:
+    from fedbus.plugins.objective_protocols import ObjectiveFactory
+    from fedbus.plugins.protocols import Loader, ModelFactory, Selector
+    from fedbus.plugins.strategy_protocols import (
+        AggregatorFactory,
+        Preset,
+        ServerOptimizerFactory,
+        UpdateTransformFactory,
+    )
+    from fedbus.plugins.trainer_protocols import RuntimeFactory, TrainerFactory
 
 Group = Literal[
     "trainers",
@@ -119,31 +121,33 @@ def error_message(error: BaseException) -> str:
 
 
 @overload
-def load(group: Literal["trainers"], name: str, allowed: Allowed = None) -> TrainerFactory: ...
+def load(group: Literal["trainers"], name: str, allowed: Allowed = None) -> "TrainerFactory": ...
 @overload
-def load(group: Literal["models"], name: str, allowed: Allowed = None) -> ModelFactory: ...
+def load(group: Literal["models"], name: str, allowed: Allowed = None) -> "ModelFactory": ...
 @overload
-def load(group: Literal["loaders"], name: str, allowed: Allowed = None) -> Loader: ...
+def load(group: Literal["loaders"], name: str, allowed: Allowed = None) -> "Loader": ...
 @overload
-def load(group: Literal["strategies"], name: str, allowed: Allowed = None) -> Preset: ...
+def load(group: Literal["strategies"], name: str, allowed: Allowed = None) -> "Preset": ...
 @overload
 def load(
     group: Literal["aggregators"], name: str, allowed: Allowed = None
-) -> AggregatorFactory: ...
+) -> "AggregatorFactory": ...
 @overload
 def load(
     group: Literal["server_optimizers"], name: str, allowed: Allowed = None
-) -> ServerOptimizerFactory: ...
+) -> "ServerOptimizerFactory": ...
 @overload
-def load(group: Literal["objectives"], name: str, allowed: Allowed = None) -> ObjectiveFactory: ...
+def load(
+    group: Literal["objectives"], name: str, allowed: Allowed = None
+) -> "ObjectiveFactory": ...
 @overload
 def load(
     group: Literal["update_transforms"], name: str, allowed: Allowed = None
-) -> UpdateTransformFactory: ...
+) -> "UpdateTransformFactory": ...
 @overload
-def load(group: Literal["selectors"], name: str, allowed: Allowed = None) -> Selector: ...
+def load(group: Literal["selectors"], name: str, allowed: Allowed = None) -> "Selector": ...
 @overload
-def load(group: Literal["runtimes"], name: str, allowed: Allowed = None) -> RuntimeFactory: ...
+def load(group: Literal["runtimes"], name: str, allowed: Allowed = None) -> "RuntimeFactory": ...
 @overload
 def load(group: Group, name: str, allowed: Allowed = None) -> object: ...
 def load(group: Group, name: str, allowed: Allowed = None) -> object:
@@ -154,8 +158,13 @@ def load(group: Group, name: str, allowed: Allowed = None) -> object:
             name, its import fails, or it is a strategy and not a `Preset`.
     """
     plugin = find(group, name, allowed).import_object()
-    if group == "strategies" and not isinstance(plugin, Preset):
-        raise PluginError(f"strategy {name!r}: expected a Preset, got a {type(plugin).__name__}")
+    if group == "strategies":
+        # Its module has all protocols of strategies, which an inference service never needs.
+        from fedbus.plugins.strategy_protocols import Preset  # noqa: PLC0415
+
+        if not isinstance(plugin, Preset):
+            kind = type(plugin).__name__
+            raise PluginError(f"strategy {name!r}: expected a Preset, got a {kind}")
     return plugin
 
 

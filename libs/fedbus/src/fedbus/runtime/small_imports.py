@@ -8,6 +8,7 @@ e-mails. Each is loaded when it is used (`lazy_modules`): TLS by the first conne
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from fedbus.runtime.lazy_modules import load_on_first_use
@@ -25,11 +26,13 @@ SELDOM_USED: Final = frozenset(
         "numpy.ma",
         "numpy.polynomial",
         "numpy.random",
+        "shutil",
         "ssl",
         "structlog.stdlib",
         "structlog.threadlocal",
         "tempfile",
         "urllib.request",
+        "zipfile",
     }
 )
 _OPENSSL_HASHES: Final = "_hashlib"
@@ -38,6 +41,9 @@ _OPENSSL_HASHES: Final = "_hashlib"
 def import_little() -> None:
     """Prepare this process for imports; call it before anything imports asyncio or numpy."""
     load_on_first_use(SELDOM_USED)
+    # Python's library as an archive, which most installations lack: entry points are searched with
+    # zipfile in every entry of the path that is no folder.
+    sys.path[:] = [each for each in sys.path if not each.endswith(".zip") or Path(each).exists()]
     modules: dict[str, Any] = sys.modules
     if "hashlib" in modules or _OPENSSL_HASHES in modules:
         return
