@@ -135,6 +135,28 @@ def test_a_canary_that_hangs_is_rolled_back(most: int) -> None:
     assert harness.answer()["version"] == 1
 
 
+def test_a_late_answer_of_a_slot_that_was_closed_is_not_taken_for_one_of_its_successor() -> None:
+    """The canary is removed while a batch of it hangs, and another version is tried."""
+    harness = Harness(settings=InferenceSettings(canary_percent=100, request_timeout_seconds=1))
+    harness.serve(1)
+    harness.alias(1, canary=2)
+    harness.settle()
+    harness.ask()
+    late = hang(harness, "+canary")
+    harness.wait(1.1)
+    harness.alias(2, canary=3)
+    harness.settle()
+    harness.alias(3)
+    harness.alias(4, canary=4)
+    harness.settle()
+    harness.answers()
+    harness.ask([1, 2, 4])
+    harness.handle(Ran(late.key, late.call()))
+    assert harness.answers() == []
+    harness.settle()
+    assert harness.answer()["version"] == 4
+
+
 def test_trials_have_threads_of_their_own() -> None:
     """A canary and a shadow that hang leave those of the stable version free, however slow."""
     harness = Harness(settings=InferenceSettings(canary_percent=50, shadow=True))

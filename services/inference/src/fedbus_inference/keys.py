@@ -18,7 +18,7 @@ class ModelKey(Key):
 
 @dataclass(frozen=True, slots=True)
 class Prediction(ModelKey):
-    """Run that answers the queued requests; the number tells runs of a slot apart."""
+    """Run that answers the queued requests; the number tells all runs apart."""
 
     number: int = 0
 

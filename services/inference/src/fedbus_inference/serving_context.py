@@ -1,7 +1,8 @@
 """Parts that the servers of all models and versions of a process share. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TypeAlias
 
 from fedbus_inference.last_good import LastGood
@@ -16,7 +17,12 @@ Clock: TypeAlias = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class ServingContext:
-    """Frameworks, settings, counts, files and clock."""
+    """Frameworks, settings, counts, files and clock.
+
+    Attributes:
+        batch_numbers: Numbers of batches, each given once: a slot may be closed while a batch of it
+            hangs, and opened again.
+    """
 
     runtime: Runtime
     settings: InferenceSettings
@@ -24,3 +30,4 @@ class ServingContext:
     clock: Clock
     stats: ServingStats = field(default_factory=ServingStats)
     recent: RecentReplies = field(default_factory=RecentReplies)
+    batch_numbers: Iterator[int] = field(default_factory=count)

@@ -15,7 +15,7 @@ class Batch:
     """Requests of one run. Others may join one that runs in the event loop until it begins.
 
     Attributes:
-        number: Of the run, among those of its slot.
+        number: Of the run, among all of the process.
         served: The version that answers.
         tally: Of that version.
         queued: The requests, in order.

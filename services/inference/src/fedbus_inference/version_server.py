@@ -63,7 +63,7 @@ class VersionServer:
         self._old: ServedVersion | None = None  # may still compute the running batch
         self._queue = PredictionQueue(settings.max_queued_requests)
         self._running: Batch | None = None
-        self._batches = 0
+        self._batch_numbers = context.batch_numbers
         self._apart = is_trial
         self._pace = PredictionPace()
         self._expiry: float | None = None
@@ -173,8 +173,8 @@ class VersionServer:
         if brief_requests and brief_requests >= min(MIN_BRIEF_REQUESTS, len(self._queue)):
             count = brief_requests
         taken = self._queue.take(count)
-        self._batches += 1
-        batch = Batch(self._batches, self.served, self.tally, taken, brief_requests=brief_requests)
+        number = next(self._batch_numbers)
+        batch = Batch(number, self.served, self.tally, taken, brief_requests=brief_requests)
         self._running = batch
         call = partial(
             answer_batch,
