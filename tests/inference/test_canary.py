@@ -12,7 +12,7 @@ from fedbus.wire.messages import AliasMoved, RollBackAlias
 from fedbus_inference import version_trials
 from fedbus_inference.canary import ShadowComparison, Tally, is_canary_request, is_worse
 from fedbus_inference.encoding import Encoding
-from fedbus_inference.local_requests import LocalPrediction, PredictionOutcome
+from fedbus_inference.local_requests import LocalPrediction, PredictionOutcome, RefusalKind
 from fedbus_inference.prediction import PredictionRequest, Request
 from fedbus_inference.settings import InferenceSettings
 from tests.inference.harness import FAULTY, Harness, Sums, spec
@@ -219,6 +219,23 @@ def test_requests_that_are_wrong_are_no_fault_of_a_canary() -> None:
     harness = trial(ALL)
     answered(harness, 20, [1, 2])
     assert answered(harness) == [2]
+
+
+def test_rows_that_the_transforms_of_both_versions_refuse_are_no_fault_of_a_canary() -> None:
+    """They are wrong, as rows of another shape are; and no error of a model is logged."""
+    harness = Harness(settings=ALL)
+    stated = spec(
+        input={"shape": [3], "dtype": "float32", "normalized": True},
+        preprocessing=({"id": "normalize", "parameters": {"high": 16}},),
+    )
+    harness.serve(1, spec=harness.store(stated))
+    harness.alias(1, harness.store(stated), canary=2)
+    harness.settle()
+    assert answered(harness, 20, [32, 0, 0]) == [0] * 20
+    assert harness.core.stats.refusals == {RefusalKind.INVALID: 20}
+    assert not harness.noted("canary_rolled_back")
+    assert not harness.noted("prediction_failed")
+    assert answered(harness, 1, [16, 0, 0]) == [2]
 
 
 def test_a_canary_is_compared_with_the_version_beside_it() -> None:

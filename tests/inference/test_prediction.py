@@ -1,13 +1,15 @@
 """Predictions in a worker thread: each request gets an answer or a refusal."""
 
 import json
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import msgpack
 import numpy as np
 import pytest
 
 from fedbus.core.actions import Reply
+from fedbus.errors import TrainingError
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.model.layout import Array
 from fedbus_inference.batch_prediction import PredictedOutputs, predict_batch
@@ -21,6 +23,9 @@ from fedbus_inference.prediction import (
 )
 from fedbus_inference.served_version import NamedArrays, Predictor, ServedVersion
 from tests.inference.harness import FAULTY, REPLY, Sums
+
+if TYPE_CHECKING:
+    from fedbus.datasource.preprocessing import Preprocessing
 
 MAX_ELEMENTS = 1000
 ROW = {"inputs": InputSpec((3,))}
@@ -126,6 +131,40 @@ def test_values_that_the_model_cannot_take_fail_alone() -> None:
     }
     assert answers.refused == 1
     assert answers.failure == "ValueError: thirteen"
+
+
+class Transforms:
+    """Stands for a preprocessing that cannot transform a row that begins with 13."""
+
+    max_row_bytes = 1
+
+    def __init__(self, cause: Exception) -> None:
+        self.cause = cause
+
+    def apply(self, rows: Array) -> Array:
+        if (rows[:, 0] == FAULTY).any():
+            raise TrainingError(f"transform 1 (t): {self.cause}") from self.cause
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "failure"),
+    [
+        (TrainingError("x holds 2"), "invalid", ""),
+        (ZeroDivisionError("by 0"), "failed", "transform 1 (t): by 0"),
+    ],
+)
+def test_a_row_that_a_transform_refuses_is_wrong_and_an_error_of_its_code_is_a_failure(
+    cause: Exception, kind: str, failure: str
+) -> None:
+    """Whether the caller must change the request decides; the others are answered."""
+    made = replace(served(Sums(0, {})), preprocessing=cast("Preprocessing", Transforms(cause)))
+    answers = answer_requests(made, [request([1, 1, 1]), request([FAULTY, 0, 0])], MAX_ELEMENTS)
+    good, bad = map(said, answers.replies)
+    assert good["outputs"] == [[3]]
+    assert bad["kind"] == kind
+    assert bool(answers.failure) == bool(failure)
+    assert failure in answers.failure
 
 
 def test_batches_that_are_large_together_go_one_by_one() -> None:

@@ -126,6 +126,7 @@ def test_rows_that_a_transform_refuses_are_the_requests_fault() -> None:
     assert (result.refused, result.failure) == (1, "")
     good, bad = (json.loads(reply.payload) for reply in result.replies if isinstance(reply, Reply))
     assert "outputs" in good
+    assert bad["kind"] == "invalid"
     assert bad["error"].startswith(
         "the model's preprocessing: transform 1 (normalize): x holds 1.875"
     )

@@ -111,10 +111,10 @@ def _predict_together(
 
 def _predict_alone(served: ServedVersion, request: Inputs) -> PredictionResult:
     try:
-        prepared = served.prepare(request.arrays)
-    except WireError as error:
-        return PredictionFailure(str(error))
-    try:
+        try:
+            prepared = served.prepare(request.arrays)
+        except WireError as error:
+            return PredictionFailure(str(error))
         found = served.predict(prepared)
         rows = slice(0, request.rows)
         return _prediction(served, found, _derive(served, found), rows, request.warnings)

@@ -188,7 +188,8 @@ def _build_reply(
     """Return the reply; it is a refusal after a failure, and if the answer is too large."""
     request = one.request
     if isinstance(result, PredictionFailure):
-        return _refuse(served, request, result.sentence, RefusalKind.FAILED)
+        kind = RefusalKind.FAILED if result.reason else RefusalKind.INVALID
+        return _refuse(served, request, result.sentence, kind)
     if isinstance(request, LocalPrediction):
         try:
             outcome = to_outcome(result, request.outputs)

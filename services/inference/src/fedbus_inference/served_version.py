@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from fedbus.errors import TrainingError, WireError
+from fedbus.errors import FedbusError, TrainingError, WireError
 from fedbus.frameworks.outputs import OutputActivation, to_probabilities
 from fedbus.model.layout import DTYPES, Array, dtype_name
 from fedbus.plugins import PredictsNamed
@@ -93,7 +93,13 @@ class ServedVersion:
         return bool(getattr(self.predictor, "is_steady", True))
 
     def prepare(self, inputs: NamedArrays) -> NamedArrays:
-        """Return checked inputs as the model takes them; raise WireError if a transform cannot."""
+        """Return checked inputs as the model takes them.
+
+        Raises:
+            WireError: A transform refuses the inputs, or they are too large for it.
+            TrainingError: A transform of a plug-in is at fault: it raised another error than
+                FedbusError, or returned another number of rows.
+        """
         if self.preprocessing is None:
             return inputs
         ((name, rows),) = inputs.items()
@@ -106,7 +112,9 @@ class ServedVersion:
         try:
             return {name: self.preprocessing.apply(rows)}
         except TrainingError as error:
-            raise WireError(f"the model's preprocessing: {error}") from error
+            inputs_at_fault = isinstance(error.__cause__, FedbusError)
+            kind = WireError if inputs_at_fault else TrainingError
+            raise kind(f"the model's preprocessing: {error}") from error
 
     def predict(self, inputs: NamedArrays) -> ModelOutputs:
         """Return outputs for prepared inputs of (rows, …).
