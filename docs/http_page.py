@@ -170,7 +170,9 @@ A document (a strategy, a transformation, a collector, a result, a draft or the 
 `/model/{{name}}/{{version}}`: no names of models or jobs are in metrics. Paths that are no endpoint are counted as
 `other`, and clients that closed their connection before the end with the status 499.
 
-Every refusal is JSON, `{{"error": …, "faults": […]}}`, and states what was expected. What a private job hides from
+A key of a JSON body that would not be stored is refused with 400, and the sentence names the keys that were expected;
+anything goes in `meta`, `results` and other free parts. What an answer has beside the document that was stored
+(`created`, `changed`, the digest and size of the file) may be sent back with it. Every refusal is JSON, `{{"error": …, "faults": […]}}`, and states what was expected. What a private job hides from
 users of the bus is hidden here as well: reports of its versions and results have the ε, and no figure of its agents.
 
 ## Faults of the store
@@ -193,7 +195,9 @@ SECTIONS: Sequence[tuple[str, ApiDescription, str]] = (
         """The paths and status codes of ASSIST-IoT's FL repository: 201 created, 204 changed or deleted, 400 for a
 duplicate, 404 for what is missing. A version of a model is a number here, which counts from 1; where one is read it may
 also be `latest`, an alias or a tag. `POST /model` takes a model spec, as `fedbus models push` reads it; `PUT` sends the
-weights (`.npz`, or a blob of the encoding `plain`) and the files of the spec, and is checked like a push.
+weights (`.npz`, or a blob of the encoding `plain`) and the files of the spec, and is checked like a push. A model that
+only runs, such as a plain `.tflite` or `.onnx` file, has `"layout": []` and its file in `architectures`; its form has
+no `weights`.
 
 Tags and aliases are changed by the rules of the bus, and announced there. The author of a change is the name of its
 token, as `http.NAME`. With `expected` an alias is moved only if it names this version now (0: none), else the answer is

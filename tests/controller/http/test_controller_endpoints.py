@@ -133,6 +133,13 @@ async def test_a_repository_that_does_not_answer_is_not_waited_for_without_end(
         ("POST", "/job/config/x", "[]", 400, "expected a JSON object"),
         ("POST", "/trainingModel", "{bad", 400, "not JSON"),
         ("POST", "/trainingModel", '{"configuration_id": 3}', 400, "configuration_id"),
+        (
+            "POST",
+            "/trainingModel",
+            '{"configuration_id": "c", "num_rounds": 5}',
+            400,
+            "num_rounds: no such key",
+        ),
         ("POST", "/job", " " * 300_000, 413, "300000 bytes, at most 262144"),
         ("POST", "/configurations", "{bad", 400, "not JSON"),
         ("POST", "/showConfigurationModel", "{}", 400, "ModelQuestion.model_name"),

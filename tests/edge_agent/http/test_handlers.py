@@ -331,6 +331,8 @@ async def test_models_are_uploaded_and_listed(agent: Agent) -> None:
     )
     status, response = await agent.ask("POST", "/model/", data=b"[]")
     assert status == 400
+    status, response = await agent.ask("POST", "/model/", json={**json.loads(SPEC), "wat": 1})
+    assert (status, "wat: no such key; expected model, " in response["error"]) == (400, True)
     status, response = await agent.ask("POST", "/model/", data=SPEC)
     assert (status, response["weights"], len(response["missing"])) == (201, False, 1)
     assert (await agent.ask("POST", "/model", data=SPEC))[0] == 200

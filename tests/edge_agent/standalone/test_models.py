@@ -1,6 +1,7 @@
 """Uploaded models: stored whole or not at all."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
 from fedbus.wire import codec
 from fedbus.wire.blobs import blob_ref_of
-from fedbus.wire.documents import TensorSpec
+from fedbus.wire.documents import ModelSpec, TensorSpec
 from fedbus_edge_agent.standalone import models as local_models
 from fedbus_edge_agent.standalone.models import UploadedModels
 from fedbus_edge_agent.standalone.schemas import ModelMetadata
@@ -47,6 +48,27 @@ def upload(models: UploadedModels, content: bytes, what: str = "file") -> None:
         take = models.store_weights if what == "weights" else models.store_file
         take(model, path)
     assert not path.exists()
+
+
+def test_every_field_of_a_spec_is_stored(tmp_path: Path) -> None:
+    """Also those that decide how the agent trains: the meaning of the outputs, the least batch."""
+    stated: dict[str, Any] = {
+        "model": "m",
+        "layout": SPECS,
+        "architectures": {"torch": {}},
+        "input": {"data_type": {"image": {"size": [2]}}},
+        "preprocessing": ({"id": "scale"},),
+        "raw_input": {"shape": [2]},
+        "answers": "probabilities",
+        "classes": ("a", "b"),
+        "least_batch": 2,
+    }
+    assert stated.keys() == {each.name for each in fields(ModelSpec)}
+    models = UploadedModels(tmp_path / "models")
+    models.add(ModelMetadata(model_version="7", **stated))
+    found = models.find("m", "7")
+    assert found is not None
+    assert found.spec == ModelSpec(**stated)
 
 
 def test_a_model_is_uploaded_part_by_part(tmp_path: Path) -> None:

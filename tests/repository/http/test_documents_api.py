@@ -50,6 +50,26 @@ async def service(tmp_path: Path) -> AsyncIterator[RepositoryService]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_a_key_that_is_not_stored_is_refused(service: RepositoryService, kind: str) -> None:
+    """In a new document and in a change; what an answer has beside the document may come back."""
+    content, path, _ = KINDS[kind]
+    status, body = await service.ask("POST", f"/{kind}", json={**content, "wat": 1})
+    assert (status, "wat: no such key; expected " in body["error"]) == (400, True), body
+    _, described = await service.ask("POST", f"/{kind}", json=content)
+    assert (await service.ask("PUT", f"/{kind}/meta{path}", json=described))[0] == 204
+    changed = {**described, "descripton": "x"}
+    status, body = await service.ask("PUT", f"/{kind}/meta{path}", json=changed)
+    assert (status, "did you mean " in body["error"]) == (400, True), body
+
+
+async def test_a_key_inside_a_part_of_a_document_is_refused(service: RepositoryService) -> None:
+    """As a need of a transformation."""
+    needs = {"id": "scale", "needs": {"GPUs": 1}}
+    status, body = await service.ask("POST", "/transformation", json=needs)
+    assert (status, "needs.GPUs: no such key" in body["error"]) == (400, True), body
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_document_is_created_changed_and_deleted(
     service: RepositoryService, kind: str
 ) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from fedbus.digest import digest_of
 from fedbus.model import safetensors
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
+from fedbus.wire import codec
 from fedbus.wire.blobs import blob_ref_of
+from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import TagVersion
 from fedbus_repository.stores.records import Version
 from tests.fedbus.frameworks.model_files_data import model_file
@@ -107,6 +110,68 @@ async def test_a_version_is_created_uploaded_and_fetched(service: RepositoryServ
     assert (await service.ask("GET", "/model?trained=true"))[1] == []
     available = (await service.ask("GET", "/models/available"))[1]
     assert [each["filename"] for each in available] == ["model/digits/1", "model/digits/2"]
+    assert service.files() == []
+
+
+EVERY_FIELD: dict[str, Any] = {
+    **stated(),
+    "input": {"data_type": {"image": {"size": [6]}}},
+    "preprocessing": [{"id": "scale", "parameters": {"factor": 0.5}}],
+    "raw_input": {"shape": [6], "dtype": "uint8"},
+    "answers": "probabilities",
+    "classes": ["a", "b", "c"],
+    "least_batch": 2,
+}
+
+
+async def test_every_field_of_a_spec_reaches_the_version(service: RepositoryService) -> None:
+    """Of the draft and of the version after the upload, as of a push over the bus."""
+    plain_spec = codec.to_plain(codec.from_json(ModelSpec, json.dumps(EVERY_FIELD).encode()))
+    for each in fields(ModelSpec):
+        assert plain_spec[each.name] == EVERY_FIELD[each.name] != each.default, each.name
+    await add(service, 1.0, **EVERY_FIELD)
+    assert (await service.ask("POST", "/model", json=EVERY_FIELD))[0] == 201
+    for number in (1, 2):
+        _, body = await service.ask("GET", f"/model/meta/{MODEL}/{number}")
+        assert body["spec"] == plain_spec
+        assert (body["weights"] is None) == (number == 2)
+
+
+async def test_a_key_that_would_be_dropped_is_refused(service: RepositoryService) -> None:
+    """With the keys that are near it; anything goes in `meta`."""
+    layout = stated()["layout"]
+    for wrong, said in (
+        ({"clases": ["a"]}, "clases: no such key; did you mean classes? expected model_name, "),
+        ({"model_name": MODEL}, "model: no such key; did you mean model_name?"),
+        ({"layout": [layout[0], {**layout[1], "rol": "local"}]}, "layout[1].rol: no such key"),
+    ):
+        status, body = await service.ask("POST", "/model", json=stated(**wrong))
+        assert (status, said in body["error"]) == (400, True), body
+    await add(service, 1.0, meta={"anything": {"goes": 1}})
+    change = f"/models/{MODEL}/tags/first"
+    status, body = await service.ask("PUT", change, json={"version": 1, "not": "why"})
+    assert (status, body["error"]) == (
+        400,
+        "not: no such key; did you mean note? expected version, note",
+    )
+
+
+@pytest.mark.parametrize("with_weights", [True, False])
+async def test_a_model_that_only_runs_is_uploaded(
+    service: RepositoryService, *, with_weights: bool
+) -> None:
+    """Its layout is empty, and its form needs no weights."""
+    file = model_file("plain.tflite")
+    runs = {"tflite": {"blob": plain(blob_ref_of(file))}}
+    only_runs = stated(layout=[], architectures=runs)
+    assert (await service.ask("POST", "/model", json=only_runs))[0] == 201
+    empty = bytes(encode({}, Layout((), may_be_empty=True)))
+    parts = {"weights": empty} if with_weights else {}
+    form = form_of(file=file, **parts)
+    status, body = await service.ask("PUT", f"/model/{MODEL}/1", data=form)
+    assert status == 204, body
+    assert await service.ask("GET", f"/model/{MODEL}/1") == (200, empty)
+    assert await service.ask("GET", f"/models/download/shell/model_{MODEL}_1") == (200, file)
     assert service.files() == []
 
 

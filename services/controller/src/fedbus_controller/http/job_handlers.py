@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from fedbus.http_api.json_documents import read_document
 from fedbus.http_api.request_bodies import read_body
 from fedbus.http_api.request_parameters import read_name, read_query_name, read_query_number
 from fedbus.http_api.responses import ApiError, json_response
@@ -65,7 +66,7 @@ class JobHandlers:
         tree = _object(body)
         if "configuration_id" not in tree or "model_name" in tree:
             return await self._submit(request, body, None)
-        wanted = codec.from_foreign_json(ConfiguredTraining, body)
+        wanted = read_document(ConfiguredTraining, body)
         question = ShowConfiguration(configuration=wanted.configuration_id)
         shown = await self.answers.ask(question, ConfigurationShown)
         return await self._submit(request, shown.file, wanted.training_id)

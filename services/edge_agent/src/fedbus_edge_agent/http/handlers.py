@@ -12,6 +12,7 @@ from aiohttp import BodyPartReader, web
 from fedbus.atomic_write import os_errors_as_store_errors
 from fedbus.distributions import version_of
 from fedbus.errors import FedbusError
+from fedbus.http_api.json_documents import read_document
 from fedbus.http_api.request_bodies import checked_length, part_blocks, read_body
 from fedbus.http_api.request_parameters import read_name
 from fedbus.http_api.responses import ApiError, json_response
@@ -136,7 +137,7 @@ class Handlers:
 
     async def add_model(self, request: web.Request) -> web.Response:
         """Store an uploaded spec."""
-        metadata = codec.from_foreign_json(ModelMetadata, await read_body(request, MAX_SPEC_BYTES))
+        metadata = read_document(ModelMetadata, await read_body(request, MAX_SPEC_BYTES))
         found = await asyncio.to_thread(self.models.add, metadata)
         name, label = metadata.model, metadata.model_version
         model = await asyncio.to_thread(self.models.find, name, label)

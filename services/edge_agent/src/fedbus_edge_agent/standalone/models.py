@@ -9,7 +9,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -107,12 +107,7 @@ class UploadedModels:
         Raises:
             FedbusError: The spec cannot be used, or the disk is full.
         """
-        spec = ModelSpec(
-            model=metadata.model,
-            layout=metadata.layout,
-            architectures=metadata.architectures,
-            input=metadata.input,
-        )
+        spec = ModelSpec(**{each.name: getattr(metadata, each.name) for each in fields(ModelSpec)})
         Layout.read(spec.layout)
         files_of(spec)
         known = self.find(metadata.model, metadata.model_version)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fedbus.limits import MAX_STRUCTURES, MAX_TENSORS
 from fedbus.scalars import Bounds, Flag, Ident, Number, Text, Whole
-from fedbus.wire.documents import TensorSpec
+from fedbus.wire.documents import ModelSpec, TensorSpec
 from fedbus.wire.identifiers import Metrics
 
 JobPhase = Literal["WAITING", "TRAINING", "FINISHED", "INTERRUPTED", "FAILED"]
@@ -42,16 +42,17 @@ class JobReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelMetadata:
-    """A model's spec, as `fedbus models push` reads it, with the name of this version."""
+class ModelMetadata(ModelSpec):
+    """A model's spec, as `fedbus models push` reads it, with the name of this version.
 
-    model: Ident
+    The agent trains it, so it has a layout and an architecture.
+    """
+
     model_version: Ident = "1"
     layout: Annotated[tuple[TensorSpec, ...], Bounds(min_length=1, max_length=MAX_TENSORS)]
     architectures: Annotated[
         dict[Ident, dict[str, Any]], Bounds(min_length=1, max_length=MAX_STRUCTURES)
     ]
-    input: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

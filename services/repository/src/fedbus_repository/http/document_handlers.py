@@ -7,12 +7,13 @@ by fedbus.
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from fedbus.errors import StoreDamagedError
 from fedbus.http_api.blob_responses import BlobDownload
+from fedbus.http_api.json_documents import read_document
 from fedbus.http_api.request_bodies import read_body
 from fedbus.http_api.request_parameters import read_name
 from fedbus.http_api.responses import ApiError
@@ -27,6 +28,9 @@ from fedbus_repository.stores.document_records import (
     DocumentKind,
     StoredDocument,
 )
+
+_OF_THE_STORE: Final = ("file_size", "created", "changed")
+"""What an answer says beside the document and its file: a client may send it back, unread."""
 
 
 def too_many(kind: DocumentKind, consequence: str = "") -> ApiError:
@@ -155,5 +159,5 @@ class DocumentHandlers:
         return ApiError(404, f"there is no {self.kind} {name}")
 
     def _read(self, body: bytes) -> tuple[str, bytes]:
-        read = codec.from_foreign_json(self.schema, body)
+        read = read_document(self.schema, body, (self.file_key, *_OF_THE_STORE))
         return "/".join(getattr(read, key) for key in self.keys), codec.to_json(read)

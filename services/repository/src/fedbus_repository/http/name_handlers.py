@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeVar, get_args
 from aiohttp import web
 
 from fedbus.http_api.access import TokenFileAccess
+from fedbus.http_api.json_documents import read_document
 from fedbus.http_api.request_bodies import read_body
 from fedbus.http_api.request_parameters import (
     read_name,
@@ -21,7 +22,6 @@ from fedbus.http_api.request_parameters import (
 )
 from fedbus.http_api.responses import ApiError, json_response
 from fedbus.runtime.shell import Shell
-from fedbus.wire import codec
 from fedbus.wire.identifiers import HTTP_AUTHOR
 from fedbus.wire.messages import (
     ListNameChanges,
@@ -159,4 +159,4 @@ class NameHandlers:
 
 
 async def _read(kind: type[T], request: web.Request) -> T:
-    return codec.from_foreign_json(kind, await read_body(request, MAX_CHANGE_BYTES))
+    return read_document(kind, await read_body(request, MAX_CHANGE_BYTES))

@@ -19,6 +19,7 @@ from fedbus.errors import LayoutError
 from fedbus.http_api.blob_uploads import write_blocks
 from fedbus.http_api.request_bodies import body_blocks, checked_length, form_files, part_blocks
 from fedbus.http_api.responses import ApiError
+from fedbus.model.blob import encode
 from fedbus.model.blob_header import blob_size
 from fedbus.model.layout import Layout
 from fedbus.model.npz import ZIP_MAGIC, read_blob
@@ -41,6 +42,8 @@ async def received_version(
 ) -> AsyncIterator[UploadedVersion]:
     """Receive a form with weights and files, or weights alone as the body.
 
+    A model that only runs has no tensors: its form may leave out `weights`.
+
     What was not made part of a version when the block ends is deleted.
 
     Raises:
@@ -59,7 +62,7 @@ async def received_version(
 
 def largest_upload(spec: ModelSpec) -> int:
     """Return the most bytes of a form with the weights and all files of a spec."""
-    weights = blob_size(Layout.read(spec.layout), "plain")
+    weights = blob_size(Layout.read(spec.layout, may_be_empty=True), "plain")
     return weights + sum(file.size for file in files_of(spec)) + FORM_OVERHEAD_BYTES
 
 
@@ -100,6 +103,8 @@ class VersionReceiver:
                 given = await self._receive_weights(part_blocks(part))
             else:
                 raise ApiError(400, "expected one file `weights` in the form, got two")
+        if given is None and not self._spec.layout:
+            given = await asyncio.to_thread(self._write_no_weights)
         if given is None:
             raise ApiError(400, "the form has no file `weights`: curl -F weights=@weights.npz")
         return UploadedVersion(self._spec, given, files)
@@ -117,6 +122,15 @@ class VersionReceiver:
         sink = _WeightsSink(self._store, upload, self._spec, self.uploads)
         await self._write(blocks, sink, upload, content_digest)
         return await asyncio.to_thread(sink.finish)
+
+    def _write_no_weights(self) -> Upload:
+        """Return the blob of a layout without tensors. Called in a thread."""
+        blob = encode({}, Layout((), may_be_empty=True))
+        upload = self._store.receive(len(blob))
+        self.uploads.append(upload)
+        upload.write(0, memoryview(blob))
+        upload.finish()
+        return upload
 
     async def _write(
         self,
@@ -145,7 +159,7 @@ class _WeightsSink:
         self, store: Store, upload: Upload, spec: ModelSpec, uploads: list[Upload]
     ) -> None:
         self._store, self._upload, self._uploads = store, upload, uploads
-        self._layout = Layout.read(spec.layout)
+        self._layout = Layout.read(spec.layout, may_be_empty=True)
         self._converted: Upload | None = None
 
     def write(self, offset: int, data: bytes | memoryview) -> None:

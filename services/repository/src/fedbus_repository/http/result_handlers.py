@@ -37,7 +37,7 @@ class ResultHandlers(DocumentHandlers):
     async def create(self, request: web.Request) -> web.Response:
         """Store a result; 400 if there is one, or a job of this id."""
         body = await read_body(request, MAX_DOCUMENT_BYTES)
-        job = codec.from_foreign_json(self.schema, body).training_id
+        job = codec.from_foreign_json(self.schema, body).training_id  # store_new reads all of it
         if await asyncio.to_thread(self._facts, job) is not None:
             raise ApiError(400, f"training_id: job {job} has a result of its own")
         return await self.store_new(body)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fedbus.limits import MAX_CLASS_NAMES, MAX_STRUCTURES, MAX_TENSORS
+from fedbus.limits import MAX_CLASS_NAMES, MAX_STRUCTURES, MAX_TENSORS, MAX_TRANSFORMS
 from fedbus.scalars import Bounds, Flag, Ident, Strict, Text, Whole, Word
 from fedbus.wire.documents import TensorSpec
 from fedbus.wire.messages.model_trail import NameChange, Relation
@@ -18,17 +18,20 @@ class ModelUpload:
     """A new version of a model, before its weights: a model spec, and what to say about it.
 
     Attributes:
+        layout: Empty for a model that only runs: its file holds the tensors.
         model_version: The number that it will have; by default the next one.
         meta: Anything; it is stored and returned, and read by no service.
     """
 
     model_name: Ident
     model_version: Ident | None = None
-    layout: Annotated[tuple[TensorSpec, ...], Bounds(min_length=1, max_length=MAX_TENSORS)]
+    layout: Annotated[tuple[TensorSpec, ...], Bounds(max_length=MAX_TENSORS)]
     architectures: Annotated[
         dict[Ident, dict[str, Any]], Bounds(min_length=1, max_length=MAX_STRUCTURES)
     ]
     input: dict[str, Any] = field(default_factory=dict)
+    preprocessing: Annotated[tuple[dict[str, Any], ...], Bounds(max_length=MAX_TRANSFORMS)] = ()
+    raw_input: dict[str, Any] = field(default_factory=dict)
     answers: OutputKind | None = None
     classes: Annotated[tuple[Word, ...], Bounds(max_length=MAX_CLASS_NAMES)] = ()
     least_batch: Annotated[int, Strict(ge=1, lt=2**31)] = 1

@@ -4,7 +4,7 @@ Everything here is called in a thread.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from fedbus.http_api.responses import ApiError
 from fedbus.model.layout import Layout
@@ -30,16 +30,9 @@ def spec_of(upload: ModelUpload) -> ModelSpec:
     Raises:
         FedbusError: The layout, a file or a statement of it cannot be used.
     """
-    spec = ModelSpec(
-        model=upload.model_name,
-        layout=upload.layout,
-        architectures=upload.architectures,
-        input=upload.input,
-        answers=upload.answers,
-        classes=upload.classes,
-        least_batch=upload.least_batch,
-    )
-    Layout.read(spec.layout)
+    names = [each.name for each in fields(ModelSpec) if each.name != "model"]
+    spec = ModelSpec(model=upload.model_name, **{name: getattr(upload, name) for name in names})
+    Layout.read(spec.layout, may_be_empty=True)
     files_of(spec)
     check_statements(spec)
     return spec

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from fedbus.http_api.json_documents import read_document
 from fedbus.http_api.responses import ApiError
 from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.wire import codec
@@ -29,7 +30,7 @@ class VersionDrafts:
 
     def create(self, body: bytes) -> VersionReport:
         """Store the draft of a new version; raise ApiError 400 if there is one of this number."""
-        upload = codec.from_foreign_json(ModelUpload, _with_model_name(body))
+        upload = read_document(ModelUpload, _with_model_name(body))
         spec_of(upload)
         model, next_number = upload.model_name, self.next_number(upload.model_name)
         number = upload.model_version or str(next_number)

@@ -20,7 +20,8 @@ VERSION_FORM = {
         "weights": {
             "type": "string",
             "format": "binary",
-            "description": "an .npz file, or a blob of the encoding `plain`",
+            "description": "an .npz file, or a blob of the encoding `plain`; none if the layout is "
+            "empty",
         },
         "file": {"type": "string", "format": "binary", "description": "a file of the spec"},
     },
@@ -43,7 +44,8 @@ VERSION_ENDPOINTS: Sequence[Endpoint] = (
         "PUT",
         f"/model{_VERSION}",
         "drafts.upload",
-        "Upload the weights and files of a draft in one form: it becomes a version.",
+        "Upload the weights and files of a draft in one form: it becomes a version. A model that "
+        "only runs has no weights.",
         DONE,
         {
             **UPLOAD_ERRORS,
