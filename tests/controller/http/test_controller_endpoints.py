@@ -19,6 +19,7 @@ from fedbus.http_api.openapi import document
 from fedbus.http_api.scopes import SCOPES
 from fedbus.http_api.token_file import change_tokens
 from fedbus.http_api.tokens import HttpToken, token_of
+from fedbus.jobs import parse
 from fedbus.runtime.http import make_app
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
@@ -168,6 +169,15 @@ async def test_a_request_that_cannot_be_used_is_refused(
     """With the reason, before anything is asked."""
     found, answer, _ = await service.ask(method, path, data=body)
     assert (found, sentence in answer["error"]) == (status, True), answer
+
+
+async def test_the_defaults_of_job_files_are_shown(service: ControllerService) -> None:
+    """A file that states them means the same as one that leaves them out."""
+    status, defaults, _ = await service.ask("GET", "/getPersistConfig")
+    assert (status, defaults["optimizer_config"]) == (200, {"optimizer": "sgd"})
+    assert (defaults["energy"], defaults["stopping_target"]) == (False, {})
+    assert "null" not in json.dumps(defaults)
+    assert parse(json.dumps({**defaults, **JOB}).encode()) == parse(json.dumps(JOB).encode())
 
 
 async def test_the_key_of_a_request_has_a_length(service: ControllerService) -> None:

@@ -130,6 +130,7 @@ class Served:
     session: ClientSession
     handlers: BlobHandlers
     tokens: Path
+    shell: Shell
 
 
 class PrivateCollector:
@@ -169,7 +170,7 @@ async def served(
     headers = {"Authorization": f"Bearer {READER}"}
     try:
         async with ClientSession(headers=headers) as session:
-            yield Served(f"http://127.0.0.1:{port}", port, session, handlers, tokens)
+            yield Served(f"http://127.0.0.1:{port}", port, session, handlers, tokens, shell)
     finally:
         await runner.cleanup()
         shell.close()

@@ -20,14 +20,16 @@ import pytest
 pytest.importorskip("aiohttp")
 
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession
+from aiohttp.test_utils import TestServer
 
 from fedbus.digest import digest_of
 from fedbus.errors import SettingsError, StoreError
 from fedbus.http_api import blob_responses, blob_uploads, request_bodies, swagger_ui
+from fedbus.http_api.routes import TOKENS_FILE, api_off
 from fedbus.http_api.token_file import change_tokens
 from fedbus.http_api.tokens import HttpToken
 from fedbus.runtime import http, http_connections
-from fedbus.runtime.http import HttpAddress
+from fedbus.runtime.http import HttpAddress, make_app
 from tests.fedbus.http_api.served_api import READER, WRITER, Served, served
 
 DATA = b"0123456789"
@@ -375,6 +377,46 @@ async def test_names_in_a_path_are_checked(api: Served) -> None:
     for name in ("..", "%2e%2e", "a%2fb", "%00", "-a", "x" * 65, "a%0d%0ab"):
         async with api.session.post(f"{api.url}/echo/{name}", data=b"") as answer:
             assert answer.status in {400, 404}, name
+
+
+async def test_a_method_that_a_path_does_not_have_is_refused_with_those_that_it_has(
+    api: Served,
+) -> None:
+    """Of endpoints, of the pages and of the paths of every service; a token is needed first."""
+    for method, path, allowed in (
+        ("PATCH", "/blob", "GET, HEAD, PUT"),
+        ("DELETE", "/echo/a", "POST"),
+        ("POST", "/docs", "GET, HEAD"),
+        ("POST", "/fail/api", "GET, HEAD"),
+        ("PUT", "/metrics", "GET, HEAD"),
+        ("OPTIONS", "/healthz", "GET, HEAD"),
+    ):
+        status, body, headers = await ask(api, method, path)
+        assert (status, headers["Allow"]) == (405, allowed), path
+        assert body["error"] == f"{path} takes {allowed}; not {method}"
+    assert (await ask(api, "PATCH", "/nothing"))[0] == 404
+    assert (await ask(api, "PATCH", "/blob", headers={"Authorization": "Bearer x"}))[0] == 401
+
+
+async def test_an_api_that_is_off_says_so(api: Served) -> None:
+    """404 for each of its paths; 405 only for what is served without it."""
+    app = make_app(api.shell, api_off())
+    async with TestServer(app) as server, ClientSession() as session:
+        for method, path, status, said in (
+            ("GET", "/blob", 404, f"this service's API is off; set {TOKENS_FILE}"),
+            ("PUT", "/metrics", 405, "/metrics takes GET, HEAD; not PUT"),
+        ):
+            async with session.request(method, server.make_url(path)) as answer:
+                assert (answer.status, (await answer.json())["error"]) == (status, said)
+
+
+async def test_the_path_of_assist_iot_leads_to_the_description(api: Served) -> None:
+    """Without a token, as the page."""
+    for path in ("/docs", "/api/docs"):
+        status, _, headers = await ask(api, "GET", path, headers={"Authorization": ""})
+        assert (status, "Content-Security-Policy" in headers) == (200, True)
+    status, _, headers = await ask(api, "GET", "/api/docs", allow_redirects=False)
+    assert (status, headers["Location"]) == (308, "../docs")
 
 
 async def test_the_description_is_served_with_swagger_ui(

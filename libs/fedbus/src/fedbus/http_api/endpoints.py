@@ -105,5 +105,13 @@ PAGES: Sequence[Endpoint] = (
     Endpoint(
         "GET", "/docs", "docs", "This description, as a page.", (200, "text/html", {}), public=True
     ),
+    Endpoint(
+        "GET",
+        "/api/docs",
+        "docs_redirect",
+        "ASSIST-IoT's path of this page: leads to `/docs`.",
+        (308, "", {}),
+        public=True,
+    ),
 )
 """The endpoints of the description, which the table of each API ends with."""

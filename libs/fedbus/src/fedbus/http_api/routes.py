@@ -1,9 +1,13 @@
-"""Routes of an HTTP API: access is checked before a body is read, errors become sentences."""
+"""Routes of an HTTP API: access is checked before a body is read, errors become sentences.
+
+A path that no endpoint has gets 404, and a path of an endpoint with another method 405.
+"""
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from operator import attrgetter
+from typing import Final
 
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPException
@@ -20,13 +24,14 @@ from fedbus.runtime.http import HttpApi
 
 TOKENS_FILE = "FEDBUS_HTTP_TOKENS_FILE"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_ALL_PATHS: Final = "/{tail:.*}"
 _PAGES = frozenset(endpoint.handler for endpoint in PAGES)
 
 
 def routes_of(
     api: ApiDescription, handlers: object, access: Access
 ) -> Sequence[web.AbstractRouteDef]:
-    """Return the routes of an API, with HEAD beside each GET, and 404 for all other paths.
+    """Return the routes of an API, with HEAD beside each GET, and one for all other requests.
 
     `handlers` has a coroutine method for each endpoint, under its name; `models.show` is the method
     `show` of its attribute `models`.
@@ -45,17 +50,35 @@ def routes_of(
         # aiohttp adds HEAD to GET.
         routes.extend(web.route(endpoint.method, path, handler) for path in paths)
     routes.append(web.route("GET", "/docs/{file}", guard(pages.docs_file, None)))
-    routes.append(web.route("*", "/{tail:.*}", guard(pages.not_found, access)))
+    routes.append(web.route("*", _ALL_PATHS, guard(pages.not_found, access)))
     return routes
 
 
 def api_off(setting: str = TOKENS_FILE) -> HttpApi:
     """Return the API of a service without tokens: 404 for all paths but `/healthz`, `/metrics`."""
+    return HttpApi((off_route(f"this service's API is off; set {setting}"),))
 
-    async def off(_: web.Request) -> web.Response:
-        return error_response(ApiError(404, f"this service's API is off; set {setting}"))
 
-    return HttpApi((web.route("*", "/{tail:.*}", off),))
+def off_route(reason: str) -> web.AbstractRouteDef:
+    """Return the route of all paths of an API that is off: 404 with the reason."""
+
+    async def off(request: web.Request) -> web.Response:
+        return error_response(await _refusal(request, reason))
+
+    return web.route("*", _ALL_PATHS, off)
+
+
+async def _refusal(request: web.Request, unknown: str) -> ApiError:
+    """Return 405 with the methods of the request's path; 404 `unknown` without others than its."""
+    methods = set[str]()
+    for resource in request.app.router.resources():
+        methods |= (await resource.resolve(request))[1]
+    methods -= {"*"}  # the route of all paths, which has led here
+    if not methods or request.method in methods:
+        return ApiError(404, unknown)
+    allowed = ", ".join(sorted(methods))
+    said = f"{request.path[:200]} takes {allowed}; not {request.method[:20]}"
+    return ApiError(405, said, Allow=allowed)
 
 
 def guard(handle: Handler, access: Access | None, scope: Scope | None = None) -> Handler:
@@ -96,6 +119,10 @@ class DescriptionPages:
         headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
         return web.Response(text=text, content_type="text/html", headers=headers)
 
+    async def docs_redirect(self, _: web.Request) -> web.Response:
+        """Lead from ASSIST-IoT's path `/api/docs` to the page, also behind a path prefix."""
+        return web.Response(status=308, headers={"Location": "../docs"})
+
     async def docs_file(self, request: web.Request) -> web.Response:
         """Return a file that the page of Swagger UI loads."""
         name = request.match_info["file"]
@@ -110,7 +137,6 @@ class DescriptionPages:
         return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
 
     async def not_found(self, request: web.Request) -> web.Response:
-        """Reject a request for an unknown path."""
-        raise ApiError(
-            404, f"{request.method} {request.path[:200]} is no endpoint of this service; see /docs"
-        )
+        """Reject a request for an unknown path, or with a method that its path does not have."""
+        path = f"{request.method[:20]} {request.path[:200]}"
+        raise await _refusal(request, f"{path} is no endpoint of this service; see /docs")

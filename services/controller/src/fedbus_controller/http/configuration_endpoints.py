@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from fedbus.http_api.endpoints import (
+    ANYTHING,
     Endpoint,
     json_of,
     list_of,
@@ -64,6 +65,12 @@ CONFIGURATION_ENDPOINTS: Sequence[Endpoint] = (
         _CONFIGURATIONS,
         _NO_CONFIGURATION,
         query=_BEFORE,
+    ),
+    _read(
+        "/getPersistConfig",
+        "configurations.defaults",
+        "What keys of a job file are that it leaves out, where that does not depend on others.",
+        json_of(ANYTHING),
     ),
     _read(
         "/models",

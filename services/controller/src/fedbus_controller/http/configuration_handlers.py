@@ -2,14 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from fedbus.http_api.request_bodies import read_body
 from fedbus.http_api.request_parameters import read_name, read_query_name, read_query_number
 from fedbus.http_api.responses import ApiError, json_response
-from fedbus.jobs import configuration_of
+from fedbus.jobs import configuration_of, schema
 from fedbus.limits import MAX_JOB_FILE_BYTES
 from fedbus.wire import codec
 from fedbus.wire.messages import (
@@ -53,6 +53,15 @@ class ConfigurationHandlers:
         listed = await self._list(model, read_query_number(request, "before"))
         return web.json_response([codec.to_plain(each) for each in listed])
 
+    async def defaults(self, _: web.Request) -> web.Response:
+        """Return the default values of job files."""
+        stated = {
+            key: described["default"]
+            for key, described in schema()["properties"].items()
+            if "default" in described
+        }
+        return web.json_response(_without_nulls(stated))
+
     async def show(self, request: web.Request) -> web.Response:
         """Return a configuration by its id."""
         return await self._configuration(read_name(request, "configuration_id"))
@@ -80,6 +89,16 @@ class ConfigurationHandlers:
         question = ListConfigurations(model=model, limit=MAX_LISTED_CONFIGURATIONS, before=before)
         listed = await self.answers.ask(question, ConfigurationsListed)
         return [_configuration_report(each) for each in listed.configurations]
+
+
+def _without_nulls(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return a tree without keys that are null, and without parts that have no others."""
+    kept: dict[str, Any] = {}
+    for key, value in tree.items():
+        found = _without_nulls(value) if isinstance(value, dict) else value
+        if found is not None and (found or found == value):
+            kept[key] = found
+    return kept
 
 
 def _configuration_report(

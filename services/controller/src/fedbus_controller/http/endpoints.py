@@ -49,7 +49,6 @@ _WITHOUT_MEANING: Sequence[Endpoint] = tuple(
         ("GET", "/databases"),
         ("GET", "/addModelData"),
         ("GET", "/modelData"),
-        ("GET", "/getPersistConfig"),
         ("POST", "/updateConfigurationModel"),
     )
 )

@@ -14,7 +14,6 @@ NO_MEANING: Final = {
     "repository's HTTP API",
     "/modelData": "what a job needs beside its file is in the model spec: GET /model/meta of the "
     "repository's HTTP API",
-    "/getPersistConfig": "defaults are those of job files: GET /openapi.json, schema JobFile",
     "/updateConfigurationModel": "a configuration is named by what it means, so it never changes: "
     "POST /storeConfigurationModel stores another one",
 }

@@ -1,11 +1,13 @@
 """HTTP API of the inference service: routes, metrics, and who may ask for predictions."""
 
+from typing import Final
+
 from aiohttp import web
 
 from fedbus.http_api.access import Access, TokenFileAccess
 from fedbus.http_api.loopback_hosts import is_loopback
-from fedbus.http_api.responses import ApiError, error_response
-from fedbus.http_api.routes import routes_of
+from fedbus.http_api.responses import ApiError
+from fedbus.http_api.routes import off_route, routes_of
 from fedbus.http_api.scopes import Scope
 from fedbus.runtime.http import HttpApi
 from fedbus_inference.http.inference_endpoints import description
@@ -14,6 +16,11 @@ from fedbus_inference.metrics import InferenceMetrics
 from fedbus_inference.prediction_gateway import PredictionGateway
 from fedbus_inference.serving_stats import ServingStats
 from fedbus_inference.settings import InferenceSettings
+
+_OFF: Final = (
+    "predictions over HTTP are off; set FEDBUS_HTTP_TOKENS_FILE, or on a loopback address "
+    "FEDBUS_HTTP_OPEN=true"
+)
 
 
 class LoopbackAccess:
@@ -45,20 +52,10 @@ def inference_api(
     """
     metrics = InferenceMetrics(stats)
     if settings.http_tokens_file is None and not settings.http_open:
-        return HttpApi((web.route("*", "/{tail:.*}", _off),), (metrics,), metrics_at_root=True)
+        return HttpApi((off_route(_OFF),), (metrics,), metrics_at_root=True)
     access: Access = LoopbackAccess()
     if settings.http_tokens_file is not None:
         access = TokenFileAccess(settings.http_tokens_file)
     handlers = InferenceHandlers(gateway, settings.max_request_mb)
     routes = routes_of(description(), handlers, access)
     return HttpApi(routes, (metrics,), is_authorized=access.admits, metrics_at_root=True)
-
-
-async def _off(_: web.Request) -> web.Response:
-    return error_response(
-        ApiError(
-            404,
-            "predictions over HTTP are off; set FEDBUS_HTTP_TOKENS_FILE, or on a loopback address "
-            "FEDBUS_HTTP_OPEN=true",
-        )
-    )
