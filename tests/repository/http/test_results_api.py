@@ -90,8 +90,7 @@ async def test_results_of_jobs_are_read_from_their_records(tmp_path: Path) -> No
         for path in ("/training-results", f"/training-results/{MODEL}/3"):
             found = (await service.ask("GET", path))[1]
             assert [each["training_id"] for each in found] == ["t-1", JOB]
-        found = (await service.ask("GET", f"/training-results/{MODEL}/3?limit=1"))[1]
-        assert [each["training_id"] for each in found] == ["t-1", JOB]
+            assert [len(page) for page in await pages(service, path)] == [1, 1]
         for other in ("2", "1", "4", "0", "9" * 30):
             assert (await service.ask("GET", f"/training-results/{MODEL}/{other}"))[1] == []
         assert (await service.ask("GET", "/training-results/none/2"))[1] == []
@@ -115,6 +114,45 @@ async def test_results_of_jobs_are_read_from_their_records(tmp_path: Path) -> No
             status, body = await service.ask(method, path, data=data)
             assert (status, "is a record and stays" in body["error"]) == (409, True), path
         assert (await service.ask("GET", f"/training-results/weights/{MODEL}/2/{JOB}"))[0] == 404
+
+
+async def pages(service: RepositoryService, path: str, limit: int = 1) -> list[list[str]]:
+    """Return the names on each page until an empty one comes."""
+    found: list[list[str]] = []
+    after = ""
+    while len(found) < 10:
+        query = {"limit": str(limit), "after": after}
+        _, listed = await service.ask("GET", path, params=query)
+        if not listed:
+            break
+        found.append(["{model_name}/{model_version}/{training_id}".format(**e) for e in listed])
+        after = found[-1][-1]
+    return found
+
+
+async def test_pages_go_on_from_stored_results_to_those_of_jobs(tmp_path: Path) -> None:
+    """Each is on one page: of a job without a round, of another model, of a repeated id."""
+    store = store_in(tmp_path)
+    earlier = {**RESULT, "model_name": MODEL, "model_version": "9", "training_id": "first"}
+    assert store.create_document(  # by another program, before there was a job of this id
+        "training-result", f"{MODEL}/9/first", json.dumps(earlier).encode()
+    )
+    for job in ("first", "second", "third"):
+        begin(store, job)
+        assert store.end_job(0, job, "cancelled", "") is not None
+    begin(store, "last", model="other")
+    store.close()
+    async with repository_service(tmp_path) as service:
+        for training in ("t-1", "t-2"):
+            stored = {**RESULT, "model_name": "zeta", "training_id": training}
+            assert (await service.ask("POST", "/training-results", json=stored))[0] == 201
+        expected = [f"{MODEL}/9/first", "zeta/base2/t-1", "zeta/base2/t-2"]
+        expected += [f"{MODEL}/None/{job}" for job in ("third", "second", "first")]
+        expected += ["other/None/last"]
+        for limit in (1, 2, 5, 7):
+            found = await pages(service, "/training-results", limit)
+            assert [name for page in found for name in page] == expected
+            assert len(found[0]) == limit
 
 
 async def test_results_of_private_jobs_name_no_agent(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Table of the repository's endpoints of documents: what ASSIST-IoT's other programs store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from fedbus.http_api.endpoints import Endpoint, json_of, list_of, schema_of
 from fedbus.http_api.scopes import Scope
@@ -22,6 +22,7 @@ def endpoints_of_documents(  # noqa: PLR0913 - what the kinds differ in
     *,
     read: Scope = "documents:read",
     write: Scope = "documents:write",
+    query: Mapping[str, str] = PAGE_QUERY,
 ) -> Iterator[Endpoint]:
     """Yield the endpoints of one kind of documents."""
     none = {404: f"no such {what}"}
@@ -42,7 +43,7 @@ def endpoints_of_documents(  # noqa: PLR0913 - what the kinds differ in
         "A page of them, by name.",
         json_of(list_of(schema)),
         scope=read,
-        query=PAGE_QUERY,
+        query=query,
     )
     yield Endpoint(
         "GET",

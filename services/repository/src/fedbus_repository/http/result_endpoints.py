@@ -15,6 +15,11 @@ from fedbus_repository.http.file_answers import (
 from fedbus_repository.http.pages import PAGE_QUERY
 from fedbus_repository.http.schemas import ResultDocument
 
+RESULT_PAGE_QUERY = {
+    **PAGE_QUERY,
+    "after": "the last one of the page before, as `MODEL/VERSION/TRAINING`; those of jobs are "
+    "behind those that were stored",
+}
 _RESULT = "/{model_name}/{model_version}/{training_id}"
 RESULT_ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
@@ -39,6 +44,7 @@ RESULT_ENDPOINTS: Sequence[Endpoint] = (
         "result",
         read="results:read",
         write="results:write",
+        query=RESULT_PAGE_QUERY,
     ),
     Endpoint(
         "GET",
@@ -47,7 +53,7 @@ RESULT_ENDPOINTS: Sequence[Endpoint] = (
         "Results of the trainings of one version, also those of jobs.",
         json_of(list_of(ResultDocument)),
         scope="results:read",
-        query=PAGE_QUERY,
+        query=RESULT_PAGE_QUERY,
     ),
     Endpoint(
         "PUT",

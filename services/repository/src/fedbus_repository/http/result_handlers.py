@@ -18,7 +18,7 @@ from fedbus.http_api.result_reports import results_of
 from fedbus.wire import codec
 from fedbus_repository.handlers.job_records import job_result
 from fedbus_repository.http.document_handlers import DocumentHandlers
-from fedbus_repository.http.pages import read_page
+from fedbus_repository.http.pages import ListPage, read_page
 from fedbus_repository.http.weight_downloads import WEIGHT_FORMATS, WeightDownloads
 from fedbus_repository.stores.document_records import MAX_DOCUMENT_BYTES
 from fedbus_repository.stores.records import JobFacts, ModelView, StoreRefusal
@@ -43,26 +43,14 @@ class ResultHandlers(DocumentHandlers):
         return await self.store_new(body)
 
     async def list_all(self, request: web.Request) -> web.Response:
-        """Return stored results by name; those of each model's last jobs are on the first page."""
-        page = read_page(request)
-        found = await asyncio.to_thread(self.store.documents, self.kind, page.limit, "", page.after)
-        listed = [self.describe(each) for each in found]
-        if not page.after:
-            listed += await asyncio.to_thread(self._of_jobs, page.limit)
-        return web.json_response(listed)
+        """Return a page: stored results by name, then those of jobs, of each model newest first."""
+        return web.json_response(await asyncio.to_thread(self._page, read_page(request)))
 
     async def of_version(self, request: web.Request) -> web.Response:
-        """Return the results of the trainings of one version."""
-        page = read_page(request)
+        """Return a page of the results of the trainings of one version, a job's at the end."""
         model, version = (read_name(request, key) for key in self.keys[:2])
-        prefix = f"{model}/{version}/"
-        found = await asyncio.to_thread(
-            self.store.documents, self.kind, page.limit, prefix, page.after
-        )
-        listed = [self.describe(each) for each in found]
-        if not page.after:
-            listed += await asyncio.to_thread(self._of_version, model, version)
-        return web.json_response(listed)
+        page = read_page(request)
+        return web.json_response(await asyncio.to_thread(self._page_of, page, model, version))
 
     async def show(self, request: web.Request) -> web.Response:
         """Return a result without its weights."""
@@ -131,18 +119,44 @@ class ResultHandlers(DocumentHandlers):
         found = self.store.job_facts(job)
         return None if isinstance(found, StoreRefusal) else found
 
-    def _of_jobs(self, limit: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+    def _page(self, page: ListPage) -> list[dict[str, Any]]:
+        last = self._job_at(page.after)
+        model, job = ("", None) if last is None else (last.job.model, last.job.job)
+        found = self._stored(page, "") if last is None else []
         for latest in self.store.latest():
-            if len(found) >= limit:
-                break
-            found += self._of_model(latest.model, limit - len(found))
+            left = page.limit - len(found)
+            if left and latest.model >= model:
+                before = job if latest.model == model else None
+                found += self._of_model(latest.model, left, before)
         return found
 
-    def _of_model(self, model: str, limit: int) -> list[dict[str, Any]]:
-        if not isinstance(self.store.show(model, None, 0), ModelView):
+    def _page_of(self, page: ListPage, model: str, version: str) -> list[dict[str, Any]]:
+        if self._job_at(page.after):
             return []
-        found = self.store.jobs_of_model(model, limit)
+        found = self._stored(page, f"{model}/{version}/")
+        return found + self._of_version(model, version)[: page.limit - len(found)]
+
+    def _stored(self, page: ListPage, prefix: str) -> list[dict[str, Any]]:
+        found = self.store.documents(self.kind, page.limit, prefix, page.after)
+        return [self.describe(each) for each in found]
+
+    def _job_at(self, name: str) -> JobFacts | None:
+        """Return the job whose result has this name; None: it is one that was stored, or none.
+
+        The version of a job grows while it runs, and it has none before its first round, so the
+        name's version counts only where a result was stored under this name.
+        """
+        model, _, rest = name.partition("/")
+        version, _, job = rest.partition("/")
+        facts = self._facts(job) if job else None
+        if facts is None or facts.job.model != model:
+            return None
+        if facts.last is not None and str(facts.last.version) == version:
+            return facts
+        return None if self.store.document(self.kind, name) is not None else facts
+
+    def _of_model(self, model: str, limit: int, before: str | None) -> list[dict[str, Any]]:
+        found = self.store.jobs_of_model(model, limit, before)
         return [] if isinstance(found, StoreRefusal) else list(map(self._described_job, found))
 
     def _of_version(self, model: str, version: str) -> list[dict[str, Any]]:
