@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-from fedbus.http_api.endpoints import ApiDescription, Endpoint
+from endpoint_tables import endpoint_table
+
+from fedbus.http_api.endpoints import ApiDescription
 from fedbus.http_api.failed_logins import FAILED_LOGINS_SECONDS, MAX_FAILED_LOGINS
 from fedbus.http_api.request_bodies import STALLED_BODY_SECONDS
 from fedbus.http_api.responses import REFUSAL_STATUSES, RETRY_STORE_SECONDS
 from fedbus.http_api.scopes import SCOPE_MEANINGS
+from fedbus.limits import MAX_BLOB_BYTES, MAX_JOB_FILE_BYTES, MAX_SPEC_BYTES
 from fedbus.runtime.http_connections import FIRST_REQUEST_SECONDS, MAX_HTTP_CONNECTIONS
 from fedbus_controller.http.awaited_answers import ANSWER_SECONDS
 from fedbus_controller.http.endpoints import description as controller
@@ -15,6 +18,7 @@ from fedbus_edge_agent.http.endpoints import description as agent
 from fedbus_inference.http.inference_endpoints import description as inference
 from fedbus_repository.http.endpoints import description as repository
 from fedbus_repository.http.received_files import MAX_UPLOADS_AT_ONCE
+from fedbus_repository.http.received_versions import MAX_CONVERTED_BYTES
 from fedbus_repository.stores.document_records import MAX_DOCUMENT_BYTES, MAX_DOCUMENTS
 
 HEAD = f"""# HTTP beside the topics
@@ -91,18 +95,19 @@ FEDBUS_HTTP=127.0.0.1:9052 python -m fedbus_controller &
 ```
 
 With `REPOSITORY=http://127.0.0.1:9051`, `CONTROLLER=http://127.0.0.1:9052`,
-`AUTH="Authorization: Bearer $(cat token)"` and `FOLDER=$(mktemp -d)`, a first version of the digits model, with weights
-that are all zero; the first line writes them:
+`AUTH="Authorization: Bearer $(cat token)"` and `FOLDER=$(mktemp -d)`, a first version of the digits model, with random
+weights; the first line writes them. `POST` stores a draft, which is a version without weights, and `PUT` makes it a
+version:
 
 ```
-$ python -c "import json, numpy as np; t = json.load(open('libs/fedbus/src/fedbus/demo_data/model.json'))['layout']; np.savez('$FOLDER/weights.npz', **{{x['name']: np.zeros(x['shape'], x['dtype']) for x in t}})"
+$ python -c "import json, numpy as np; r = np.random.default_rng(); t = json.load(open('libs/fedbus/src/fedbus/demo_data/model.json'))['layout']; np.savez('$FOLDER/weights.npz', **{{x['name']: r.normal(0, 0.1, x['shape']).astype(x['dtype']) for x in t}})"
 $ curl -fsS -H "$AUTH" $REPOSITORY/model --data-binary @libs/fedbus/src/fedbus/demo_data/model.json
 $ curl -fsS -H "$AUTH" -X PUT $REPOSITORY/model/digits/1 -F weights=@$FOLDER/weights.npz -F file=@libs/fedbus/src/fedbus/demo_data/digits.tflite
 $ curl -fsS -H "$AUTH" $REPOSITORY/model
 $ curl -fsS -H "$AUTH" $REPOSITORY/model/digits/latest -o $FOLDER/digits.blob
 $ curl -fsS -H "$AUTH" $REPOSITORY/model/digits/latest -r 0-99 | wc -c
 $ curl -fsS -H "$AUTH" $REPOSITORY/models/download/shell/model_digits_1 -o $FOLDER/digits.tflite
-$ curl -fsS -H "$AUTH" -X PUT $REPOSITORY/models/digits/tags/first -d '{{"version": 1, "note": "the zeros"}}'
+$ curl -fsS -H "$AUTH" -X PUT $REPOSITORY/models/digits/tags/first -d '{{"version": 1, "note": "random weights"}}'
 $ curl -fsS -H "$AUTH" -X PUT $REPOSITORY/models/digits/aliases/production -d '{{"version": 1, "expected": 0}}'
 $ curl -fsS -H "$AUTH" $REPOSITORY/models/digits/names/changes
 $ curl -fsS -H "$AUTH" $REPOSITORY/models/digits/lineage?relation=leaves
@@ -131,10 +136,10 @@ $ curl -fsS -H "$AUTH" -X DELETE $REPOSITORY/transformation/scale
 
 ## Downloads and uploads
 
-Both are streamed, for any size of file, with a few blocks in memory. A download has the BLAKE3 digest of its bytes as
-strong `ETag`, and takes one range (`Range: bytes=0-99`, `100-`, `-100`) with `If-Range`; a range that begins beyond the
-end is answered with 416 and the size in `Content-Range`. `HEAD`, `If-Match` and `If-None-Match` work as usual. So
-`curl -C -` continues a download.
+Both are streamed, for files of up to {MAX_BLOB_BYTES // 2**30} GiB, with a few blocks in memory. A download has the
+BLAKE3 digest of its bytes as strong `ETag`, and takes one range (`Range: bytes=0-99`, `100-`, `-100`) with
+`If-Range`; a range that begins beyond the end is answered with 416 and the size in `Content-Range`. `HEAD`,
+`If-Match` and `If-None-Match` work as usual. So `curl -C -` continues a download.
 
 An upload needs a `Content-Length`, is a form with one file or the file itself as the body, and leaves nothing if it
 breaks off. A compressed body (`Content-Encoding`) is refused with 415. Its space is reserved first: one that does not
@@ -146,15 +151,12 @@ At most {MAX_UPLOADS_AT_ONCE} uploads are received at a time, further ones get 5
 
 With `?format=npz` or `?format=safetensors` the weights of a version, or of the result of a job, are sent as a file of
 named arrays, which NumPy and the package safetensors read without fedbus. Such a file is put together from ranges of
-the stored weights while it is sent: it needs no space, may have any size, and takes ranges as well. Encrypted versions
-have no readable arrays, and a model that only runs has none: 409.
+the stored weights while it is sent: it needs no space, has no limit of size of its own, and takes ranges as well.
+Encrypted versions have no readable arrays, and a model that only runs has none: 409.
 
 **Files are never executed.** The files of strategies, transformations, collectors and results are stored and sent back
 byte for byte. No service of fedbus loads, unpickles or runs one, whatever a client claims that it is. A program that
 downloads such a file and unpickles it runs what its uploader wrote; use formats without code.
-
-A document (a strategy, a transformation, a collector, a result, a draft or the `meta` of a version) has at most
-{MAX_DOCUMENT_BYTES // 1024} KiB of JSON, a draft of a version a spec's size; there are at most {MAX_DOCUMENTS} of each kind.
 
 ## Limits
 
@@ -162,6 +164,13 @@ A document (a strategy, a transformation, a collector, a result, a draft or the 
 |---|---|
 | connections of a service | {MAX_HTTP_CONNECTIONS}; further ones are closed at once |
 | time from the connection to the end of the first request's headers | {FIRST_REQUEST_SECONDS:g} s |
+| an uploaded file, or the weights of a version | {MAX_BLOB_BYTES // 2**30} GiB; a form or a file that is larger gets 413 before it is read |
+| weights in an `.npz` file | {MAX_CONVERTED_BYTES // 2**30} GiB of numbers, then 413: they are converted in memory. Larger ones are sent as a blob of the encoding `plain`, as `fedbus models push` sends them |
+| a model spec with its `meta` | {MAX_SPEC_BYTES // 2**20} MiB of JSON |
+| another document: a strategy, a transformation, a collector, a result, the `meta` of a version | {MAX_DOCUMENT_BYTES // 1024} KiB of JSON |
+| documents of each kind, and drafts | {MAX_DOCUMENTS}, then 507 |
+| a job file | {MAX_JOB_FILE_BYTES // 1024} KiB |
+| uploads of files at a time | {MAX_UPLOADS_AT_ONCE}; further ones get 503 |
 | time without a byte of a body | {STALLED_BODY_SECONDS:g} s, then 408 |
 | time that the controller waits for the repository | {ANSWER_SECONDS:g} s, then 504 |
 
@@ -172,8 +181,9 @@ A document (a strategy, a transformation, a collector, a result, a draft or the 
 
 A key of a JSON body that would not be stored is refused with 400, and the sentence names the keys that were expected;
 anything goes in `meta`, `results` and other free parts. What an answer has beside the document that was stored
-(`created`, `changed`, the digest and size of the file) may be sent back with it. Every refusal is JSON, `{{"error": …, "faults": […]}}`, and states what was expected. What a private job hides from
-users of the bus is hidden here as well: reports of its versions and results have the ε, and no figure of its agents.
+(`created`, `changed`, the digest and size of the file) may be sent back with it. Every refusal is JSON,
+`{{"error": …, "faults": […]}}`, and states what was expected. What a private job hides from users of the bus is hidden
+here as well: reports of its versions and results have the ε, and no figure of its agents.
 
 ## Faults of the store
 
@@ -194,10 +204,11 @@ SECTIONS: Sequence[tuple[str, ApiDescription, str]] = (
         repository(),
         """The paths and status codes of ASSIST-IoT's FL repository: 201 created, 204 changed or deleted, 400 for a
 duplicate, 404 for what is missing. A version of a model is a number here, which counts from 1; where one is read it may
-also be `latest`, an alias or a tag. `POST /model` takes a model spec, as `fedbus models push` reads it; `PUT` sends the
-weights (`.npz`, or a blob of the encoding `plain`) and the files of the spec, and is checked like a push. A model that
-only runs, such as a plain `.tflite` or `.onnx` file, has `"layout": []` and its file in `architectures`; its form has
-no `weights`.
+also be `latest`, an alias or a tag. `POST /model` takes a model spec, as `fedbus models push` reads it, and stores a
+draft: a version without weights, which no job and no inference service sees. `PUT` sends the weights (`.npz`, or a blob
+of the encoding `plain`) and the files of the spec; it is checked like a push, and makes the draft a version. A model
+that only runs, such as a plain `.tflite` or `.onnx` file, has `"layout": []` and its file in `architectures`; its form
+has no `weights`.
 
 Tags and aliases are changed by the rules of the bus, and announced there. The author of a change is the name of its
 token, as `http.NAME`. With `expected` an alias is moved only if it names this version now (0: none), else the answer is
@@ -211,6 +222,10 @@ token, as `http.NAME`. With `expected` an alias is moved only if it names this v
 [that of fedbus](job-file.md), and takes the same way as one on the bus. With the header `Idempotency-Key`, equal
 requests are one job; so are equal files of one `training_id`. A controller without the lease answers 503. Statuses are
 `WAITING`, `TRAINING`, `FINISHED`, `INTERRUPTED` (failed or cancelled) and `INACTIVE` (not known).
+
+`GET /job/status/{training_id}` says where a job is now, for polling: its status, how many rounds are done, the metrics
+of the last one. `GET /job/result/{training_id}` is the repository's record of the job, which stays: strategy, privacy,
+energy, and its rounds with their metrics, of which the last ones come first and `?before=` gets earlier ones.
 """,
     ),
     (
@@ -236,28 +251,10 @@ def http_page() -> str:
     scopes = "".join(f"| `{scope}` | {what} |\n" for scope, what in SCOPE_MEANINGS.items())
     parts = [HEAD, scopes, EXAMPLES]
     for title, api, text in SECTIONS:
-        parts += [f"## {title}\n\n{text}\n", *_table(api)]
+        parts += [f"## {title}\n\n{text}\n", *endpoint_table(api)]
         if title == "Controller":
             parts += _without_meaning()
     return "".join(parts).rstrip() + "\n"
-
-
-def _table(api: ApiDescription) -> Iterator[str]:
-    yield "| request | scope | meaning | answers |\n|---|---|---|---|\n"
-    for endpoint in api.endpoints:
-        if endpoint.handler != "no_meaning":
-            yield _row(endpoint)
-    yield "\n"
-
-
-def _row(endpoint: Endpoint) -> str:
-    scope = "none" if endpoint.public else f"`{endpoint.scope}`"
-    query = "".join(f"; `?{name}=`: {what}" for name, what in endpoint.query.items())
-    refusals = (f"{status}: {why}" for status, why in endpoint.errors.items())
-    answers = "; ".join([str(endpoint.response[0]), *refusals])
-    meaning = (endpoint.summary.rstrip(".") + query).replace("|", "\\|")
-    answers = answers.replace("|", "\\|")
-    return f"| `{endpoint.method} {endpoint.path}` | {scope} | {meaning} | {answers} |\n"
 
 
 def _without_meaning() -> Iterator[str]:
