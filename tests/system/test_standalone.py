@@ -221,7 +221,7 @@ def test_wrong_requests_are_refused_with_the_reason(agent: AgentProcess) -> None
         (agent.curl("/model/digits/1", *put, "-F", "weights=@" + str(big)), 413, "at most"),
         (agent.curl("/job/stop/unknown", "-X", "POST"), 404, "unknown"),
         (agent.curl("/job/result/unknown/weights"), 404, "unknown"),
-        (agent.curl("/job/config/solo/"), 404, "see /docs"),
+        (agent.curl("/job/config/solo/"), 405, "takes POST; not GET"),
     ):
         assert (status, mend in said["error"]) == (expected, True), said
     assert agent.curl("/job/total")[1] == 0
