@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from fedbus.cluster.caller_settings import PASSED_ON
 from fedbus.runtime.settings import PREFIX, ServiceSettings
 from fedbus_collector.app import CollectorSettings
 from fedbus_controller.app import ControllerSettings
@@ -27,8 +28,7 @@ COMMAND = {
     "password_file": "the password for FEDBUS_BROKER",
     "root": "the root of FEDBUS_BROKER's topics",
     "repository": "the repository that `fedbus models` asks",
-    "plugins": "`fedbus plugins` marks the plug-ins that it allows; `fedbus up` passes it on",
-    "log_level": "`fedbus up` passes it on to its services",
+    "plugins": "`fedbus plugins` marks the plug-ins that it allows",
 }
 """Settings that the `fedbus` command reads, with their effect."""
 OTHERS = {
@@ -93,9 +93,18 @@ def write() -> str:
         parts += [f"\n## Service `{service}`\n\n", TABLE, *(setting.row() for setting in own)]
     parts.append("\n## The `fedbus` command\n\n| setting | effect |\n|---|---|\n")
     parts += [f"| `{PREFIX}{name.upper()}` | {what} |\n" for name, what in COMMAND.items()]
+    parts += ["\n", textwrap.fill(_passed_on(), 100, break_on_hyphens=False), "\n"]
     parts.append("\n## Elsewhere\n\n| variable | reader and purpose |\n|---|---|\n")
     parts += [f"| `{PREFIX}{name}` | {what} |\n" for name, what in OTHERS.items()]
     return "".join(parts)
+
+
+def _passed_on() -> str:
+    names = ", ".join(f"`{PREFIX}{name}`" for name in sorted(PASSED_ON))
+    return (
+        f"`fedbus up` passes these on to the services of its cluster: {names}. It sets the others "
+        "itself, and warns of each that has no effect."
+    )
 
 
 def write_names() -> str:

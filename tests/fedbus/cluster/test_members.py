@@ -63,12 +63,19 @@ def test_only_the_evaluator_sees_what_is_held_out() -> None:
 def test_a_member_hears_nothing_of_what_its_caller_was_told() -> None:
     """The user's FEDBUS_BROKER must not send a local cluster to another broker."""
     (repository, *_) = members(ClusterPlan(home=HOME), [], HOME)
-    caller = {"PATH": "/bin", "FEDBUS_ROOT": "elsewhere", "FEDBUS_LOG_LEVEL": "debug"}
+    caller = {
+        "PATH": "/bin",
+        "FEDBUS_ROOT": "elsewhere",
+        "FEDBUS_DATA": "/other",
+        "FEDBUS_LOG_LEVEL": "debug",
+        "FEDBUS_CANARY_PERCENT": "5",
+    }
     environment = repository.environment(caller, AT.url, first=True)
     assert environment == {
         "PATH": "/bin",
         "OMP_NUM_THREADS": "1",
         "FEDBUS_LOG_LEVEL": "debug",
+        "FEDBUS_CANARY_PERCENT": "5",
         "FEDBUS_NAME": "1",
         "FEDBUS_DATA": "/home/of/it/repository",
         "FEDBUS_BROKER": "mqtt://127.0.0.1:1883",

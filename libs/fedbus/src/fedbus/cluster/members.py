@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from fedbus.cluster.caller_settings import inherited
 from fedbus.encryption.key_files import PUBLIC_NAME, SECRET_NAME
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.mosquitto_config import new_password
@@ -20,8 +21,6 @@ NOISE_KEY = "noise.key"
 """File of the collectors' noise key in the cluster's home."""
 UP_USER = "user.up"
 """Account of `fedbus up`, which clears the retained node states of a killed cluster."""
-PASSED_ON = ("FEDBUS_LOG_LEVEL", "FEDBUS_PLUGINS")
-"""The only FEDBUS_ variables that members inherit from the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +56,11 @@ class Member:
     """Additional environment of the first start: faults of tests."""
 
     def environment(self, caller: Mapping[str, str], broker: str, *, first: bool) -> dict[str, str]:
-        """Return the environment of the process; `caller` is the starting process's own."""
-        kept = {
-            name: value
-            for name, value in caller.items()
-            if name in PASSED_ON or not name.startswith("FEDBUS_")
-        }
+        """Return the environment of the process; `caller` is the starting process's own.
+
+        Settings of the plan and of this member replace those that are inherited.
+        """
+        kept = inherited(caller)
         # All members share this machine: more threads would slow each other down.
         kept.setdefault("OMP_NUM_THREADS", "1")
         own = {f"FEDBUS_{name.upper()}": value for name, value in self.settings.items()}

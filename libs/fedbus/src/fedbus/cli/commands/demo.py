@@ -65,7 +65,14 @@ def demo(
     check_framework(framework)
     home = Path(tempfile.mkdtemp(prefix="fedbus-demo-"))
     PROCESS_END.folders.append(str(home))
-    plan = ClusterPlan(home=home, agents=agents, framework=framework, port=free_port())
+    plan = ClusterPlan(
+        home=home,
+        agents=agents,
+        framework=framework,
+        port=free_port(),
+        # The demo sends plain updates, and asks for the newest version.
+        settings={"require_protection": "", "serve_alias": ""},
+    )
     try:
         end = asyncio.run(_demo(plan))
     except Failed as error:

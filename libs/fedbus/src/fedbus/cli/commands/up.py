@@ -20,6 +20,7 @@ from fedbus.cli.signals import PROCESS_END
 from fedbus.client.failures import Failed
 from fedbus.client.task_group_errors import one_error
 from fedbus.cluster import registry
+from fedbus.cluster.caller_settings import ignored
 from fedbus.cluster.local import STOP_SECONDS, LocalCluster
 from fedbus.cluster.members import ENCRYPTION_KEYS, ClusterPlan
 from fedbus.cluster.partitions import left_out
@@ -100,7 +101,8 @@ def up(
     again. Ctrl-C ends all in order, a second Ctrl-C at once. HOME keeps jobs, models, passwords
     and ports for the next `fedbus up`, and logs in HOME/logs; it is DIR of --home DIR, else
     $XDG_STATE_HOME/fedbus/local (~/.local/state/fedbus/local). FEDBUS_HOME does not change it. Keys
-    that `fedbus keys generate` has made in HOME/keys are those of encrypted jobs.
+    that `fedbus keys generate` has made in HOME/keys are those of encrypted jobs. Limits and
+    choices of services, such as FEDBUS_CANARY_PERCENT, are passed on to them.
     Exits 1 if a process did not end in time and was killed.
     """
     check_framework(framework)
@@ -117,6 +119,8 @@ def up(
         http=http,
         http_tokens=http_tokens(os.environ) if http else None,
     )
+    for sentence in ignored(os.environ):
+        display.warn(sentence)
     with HomeLock(chosen) as lock:
         try:
             asyncio.run(_run(plan, lock))
