@@ -179,11 +179,13 @@ downloads such a file and unpickles it runs what its uploader wrote; use formats
 `/model/{{name}}/{{version}}`: no names of models or jobs are in metrics. Paths that are no endpoint are counted as
 `other`, and clients that closed their connection before the end with the status 499.
 
-A key of a JSON body that would not be stored is refused with 400, and the sentence names the keys that were expected;
-anything goes in `meta`, `results` and other free parts. What an answer has beside the document that was stored
-(`created`, `changed`, the digest and size of the file) may be sent back with it. Every refusal is JSON,
-`{{"error": …, "faults": […]}}`, and states what was expected. What a private job hides from users of the bus is hidden
-here as well: reports of its versions and results have the ε, and no figure of its agents.
+A key of a JSON body that would not be stored is refused with 400, and so is an unknown parameter in the address of a
+request that changes something; the sentence names what was expected. Anything goes in `meta`, `results` and other free
+parts. What an answer has beside the document that was stored (`created`, `changed`, the digest and size of the file)
+may be sent back with it.
+
+Every refusal is JSON, `{{"error": …, "faults": […]}}`, and states what was expected. What a private job hides from
+users of the bus is hidden here as well: reports of its versions and results have the ε, and no figure of its agents.
 
 ## Faults of the store
 

@@ -398,6 +398,15 @@ async def test_a_method_that_a_path_does_not_have_is_refused_with_those_that_it_
     assert (await ask(api, "PATCH", "/blob", headers={"Authorization": "Bearer x"}))[0] == 401
 
 
+async def test_a_parameter_that_is_not_read_is_refused_where_something_changes(api: Served) -> None:
+    """It may be a condition, misspelled; before the body is read. Reads ignore it."""
+    writer = {"Authorization": f"Bearer {WRITER}"}
+    status, body, _ = await ask(api, "PUT", "/blob?if=new", data=b"x", headers=writer)
+    assert (status, body["error"]) == (400, "'if': no such parameter; known: none")
+    assert api.handlers.sink.parts == {}
+    assert (await ask(api, "GET", "/blob?if=new"))[0] == 200
+
+
 async def test_an_api_that_is_off_says_so(api: Served) -> None:
     """404 for each of its paths; 405 only for what is served without it."""
     app = make_app(api.shell, api_off())

@@ -81,6 +81,9 @@ async def test_an_alias_is_moved_only_from_the_expected_version(service: Reposit
     assert (await service.ask("POST", back, json={"expected": 2}))[0] == 409, "none before"
     gone = f"{NAMES}/aliases/production"
     assert (await service.ask("DELETE", f"{gone}?expected=3"))[0] == 409
+    status, refused = await service.ask("DELETE", f"{gone}?expcted=3")
+    said = "'expcted': no such parameter; did you mean expected? known: expected"
+    assert (status, refused["error"]) == (400, said)
     status, names = await service.ask("DELETE", f"{gone}?expected=2")
     assert (status, names["aliases"]) == (200, {})
 

@@ -1,12 +1,14 @@
 """Parameters of HTTP requests, in the path and in the query: checked where they are read."""
 
 import re
+from collections.abc import Collection
 from typing import Final, TypeVar
 
 from aiohttp import web
 
 from fedbus.http_api.responses import ApiError
 from fedbus.scalars import IDENT, IDENT_SAID
+from fedbus.text import listed, nearest
 
 MAX_QUERY_DIGITS: Final = 15
 T = TypeVar("T", bound=str)
@@ -18,6 +20,17 @@ def read_name(request: web.Request, what: str) -> str:
     if not re.fullmatch(IDENT, name):
         raise ApiError(400, f"{what}: not {IDENT_SAID}")
     return name
+
+
+def refuse_other_parameters(request: web.Request, known: Collection[str]) -> None:
+    """Raise ApiError 400 for a parameter in the query that is not a known one."""
+    for name in request.query:
+        if name not in known:
+            near = nearest(name, known)
+            meant = f"did you mean {near}? " if near else ""
+            raise ApiError(
+                400, f"{name[:40]!a}: no such parameter; {meant}known: {listed(known) or 'none'}"
+            )
 
 
 def read_query_name(request: web.Request, what: str) -> str | None:

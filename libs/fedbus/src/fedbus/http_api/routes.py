@@ -5,7 +5,7 @@ A path that no endpoint has gets 404, and a path of an endpoint with another met
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -18,6 +18,7 @@ from fedbus.http_api.access import Access
 from fedbus.http_api.endpoints import PAGES, ApiDescription, Endpoint
 from fedbus.http_api.plain_page import PLAIN_PAGE_POLICY, plain_page
 from fedbus.http_api.request_bodies import refuse_coding
+from fedbus.http_api.request_parameters import refuse_other_parameters
 from fedbus.http_api.responses import ApiError, error_response, response_of
 from fedbus.http_api.scopes import Scope
 from fedbus.runtime.http import HttpApi
@@ -41,7 +42,11 @@ def routes_of(
     def handler_of(endpoint: Endpoint) -> Handler:
         place = pages if endpoint.handler in _PAGES else handlers
         handler: Handler = attrgetter(endpoint.handler)(place)
-        return guard(handler, None if endpoint.public else access, endpoint.scope)
+        writes = endpoint.scope is not None and endpoint.scope.endswith(":write")
+        query = (
+            endpoint.query if writes else None
+        )  # a parameter that is not read may be a condition
+        return guard(handler, None if endpoint.public else access, endpoint.scope, query)
 
     routes: list[web.AbstractRouteDef] = []
     for endpoint in api.endpoints:
@@ -81,14 +86,24 @@ async def _refusal(request: web.Request, unknown: str) -> ApiError:
     return ApiError(405, said, Allow=allowed)
 
 
-def guard(handle: Handler, access: Access | None, scope: Scope | None = None) -> Handler:
-    """Check a request before its body is read, and convert errors to responses."""
+def guard(
+    handle: Handler,
+    access: Access | None,
+    scope: Scope | None = None,
+    query: Collection[str] | None = None,
+) -> Handler:
+    """Check a request before its body is read, and convert errors to responses.
+
+    `query` has the parameters that are known; None: others are not refused.
+    """
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         if access is not None and (refused := await access.refusal(request, scope)):
             return error_response(refused)
         try:
             refuse_coding(request)
+            if query is not None:
+                refuse_other_parameters(request, query)
             return await handle(request)
         except HTTPException:
             raise
