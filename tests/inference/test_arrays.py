@@ -349,6 +349,16 @@ def test_a_spec_says_whether_numbers_are_normalized() -> None:
     assert "(float32, normalized to -1 to 1)" in NORMALIZED.expected
 
 
+@pytest.mark.parametrize(("stated", "range_"), [({}, (-1, 1)), ({"range": [0, 1]}, (0, 1))])
+def test_normalized_numbers_may_be_warned_of_only(
+    stated: dict[str, Any], range_: tuple[float, float]
+) -> None:
+    """`out_of_range` decides; without a range, -1 to 1 is warned of."""
+    half = {"shape": [2], "normalized": True, "out_of_range": "warn", **stated}
+    found = only_spec(half, MAX_ELEMENTS)
+    assert found == InputSpec((2,), range=range_, warns=True)
+
+
 @pytest.mark.parametrize(
     ("shape", "row", "hint"),
     [

@@ -110,8 +110,9 @@ def test_raw_readings_are_answered_as_prepared_ones(kind: str) -> None:
     )
     np.testing.assert_allclose(np.array(found["outputs"]), np.array(wanted["outputs"]), atol=1e-6)
     assert "warnings" not in found
-    far = answer(made, (pixels * -1).tolist())
-    assert "in training all were from 0 to 16" in str(far["warnings"])
+    for times in (-1, 2):
+        far = answer(made, (pixels * times).tolist())
+        assert "in training all were from 0 to 16" in str(far["warnings"])
     refusing = served(f"plain.{kind}", InputTerms(preprocessing=STEPS, range=(0, 16)))
     assert "this model takes numbers from 0 to 16" in str(answer(refusing, (pixels * 2).tolist()))
 

@@ -33,9 +33,9 @@ def test_steps_come_from_a_file_or_as_json(tmp_path: Path) -> None:
 
 def test_a_range_is_that_of_raw_rows_where_there_are_steps() -> None:
     """Else of the model's own input."""
-    said = InputTerms(range=(0, 16), out_of_range="warn")
+    said = InputTerms(range=(0, 1), out_of_range="warn")
     made = complete_input(spec(), said)
-    assert made.input == {**spec().input, "range": [0, 16], "out_of_range": "warn"}
+    assert made.input == {**spec().input, "range": [0, 1], "out_of_range": "warn"}
     raw = complete_input(
         spec(),
         InputTerms(preprocessing=json.dumps(STEPS), range=(0, 16), out_of_range="warn"),
@@ -78,6 +78,11 @@ def test_a_stated_range_may_be_given_another_consequence() -> None:
             InputTerms(range=(0, 1)),
             {"input": {"inputs": {"a": {}}}},
             "--range: the model has several inputs",
+        ),
+        (
+            InputTerms(range=(0, 16), out_of_range="warn"),
+            {},
+            "input is normalized to -1 to 1, and its range is 0 to 16; a range of raw rows needs",
         ),
         (
             InputTerms(preprocessing="{}"),

@@ -27,6 +27,20 @@ def test_raw_rows_become_the_models_input() -> None:
     assert made.max_row_bytes == 4 * 4 + 8
 
 
+def test_numbers_that_are_only_warned_of_may_leave_the_normalized_range() -> None:
+    """The others may not: then the range does not fit the steps."""
+    stated = {"shape": [4], "range": [0, 17], "out_of_range": "warn"}
+    warned = Preprocessing([NORMALIZE], stated, INPUT)
+    np.testing.assert_array_equal(warned.apply(RAW * 2), RAW / 8)
+    for made, rows in (
+        (warned, RAW + 1),
+        (Preprocessing([NORMALIZE], {"shape": [4], "out_of_range": "warn"}, INPUT), RAW * 2),
+        (Preprocessing([NORMALIZE], {"shape": [4], "range": [0, 16]}, INPUT), RAW * 2),
+    ):
+        with pytest.raises(TrainingError, match="declared as normalized"):
+            made.apply(rows)
+
+
 def test_raw_rows_may_have_another_shape_and_dtype() -> None:
     """A camera's bytes, say."""
     steps: list[dict[str, Any]] = [

@@ -63,8 +63,13 @@ def read_input_specs(stated: Mapping[str, Any], max_elements: int) -> dict[str, 
 
 
 def spec_of(found: ModelInput) -> InputSpec:
-    """Return the spec of an input that a model spec states."""
+    """Return the spec of an input that a model spec states.
+
+    Where inference warns only, of normalized numbers too: -1 to 1 is then their range.
+    """
     shape = None if found.row is None else found.row.size
+    if found.normalized and found.warns:
+        return InputSpec(shape, found.dtype, range=found.range or (-1.0, 1.0), warns=True)
     return InputSpec(shape, found.dtype, found.normalized, found.range, found.warns)
 
 

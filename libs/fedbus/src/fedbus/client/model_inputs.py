@@ -57,11 +57,23 @@ def complete_input(spec: ModelSpec, said: InputTerms) -> ModelSpec:
         spec = _with_range(spec, said)
     for where, stated in (("input", spec.input), ("raw_input", spec.raw_input)):
         try:
-            read_inputs(stated)
+            inputs = read_inputs(stated)
         except WireError as error:
             raise SettingsError(f"{where}: {error}") from error
+        for each in inputs.values():
+            _check_normalized_range(where, each)
     read_preprocessing(spec.preprocessing, spec.raw_input, spec.input)
     return spec
+
+
+def _check_normalized_range(where: str, found: ModelInput) -> None:
+    """Reject a range that goes beyond the numbers that an input states it has."""
+    if found.normalized and found.range and not -1 <= found.range[0] < found.range[1] <= 1:
+        low, high = found.range
+        raise SettingsError(
+            f"{where} is normalized to -1 to 1, and its range is {low:g} to {high:g}; a range of "
+            "raw rows needs the steps that normalize them: --preprocessing"
+        )
 
 
 def _with_range(spec: ModelSpec, said: InputTerms) -> ModelSpec:

@@ -6,7 +6,7 @@ the declaration, so an error names the step that caused it.
 
 import inspect
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -147,8 +147,11 @@ class Pipeline:
         """Largest size of a row (x and y) between two steps, in bytes."""
         return max(form.bytes for form in self.formats)
 
-    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+    def apply(self, batch: Batch, rng: np.random.Generator, *, may_exceed: bool = False) -> Batch:
         """Apply all steps to a batch; the number of rows stays.
+
+        Args:
+            may_exceed: Numbers of x may be beyond -1 to 1 where they are declared normalized.
 
         Raises:
             TrainingError: a step fails, or its output differs from its declared format.
@@ -157,7 +160,7 @@ class Pipeline:
         for step, form in zip(self.steps, self.formats[1:], strict=True):
             try:
                 batch = step.transform.transform_data(batch, rng)
-                check_batch(batch, form)
+                check_batch(batch, _any_numbers(form) if may_exceed else form)
             except FedbusError as error:
                 raise TrainingError(f"{step.name}: {error}") from error
             except (Exception, SystemExit) as error:  # any exception of a third-party transform
@@ -177,6 +180,10 @@ class Pipeline:
         for step, form in zip(self.steps, self.formats[1:], strict=True):
             parts.append(f"{step.name} makes {form.x}")
         return ", ".join(parts)
+
+
+def _any_numbers(form: Format) -> Format:
+    return replace(form, x=replace(form.x, normalized=False))
 
 
 def _declared(step: PipelineStep, form: Format) -> Format:

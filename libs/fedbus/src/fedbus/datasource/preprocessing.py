@@ -60,9 +60,23 @@ class Preprocessing:
         return self._pipeline.max_row_bytes
 
     def apply(self, rows: Array) -> Array:
-        """Transform raw rows of (rows, …); raise TrainingError, which names the step."""
-        targets = np.zeros(len(rows), np.int64)
-        return self._pipeline.apply((rows, targets), np.random.default_rng(0))[0]
+        """Transform raw rows of (rows, …).
+
+        Raw numbers outside a range of which inference warns only may be outside -1 to 1 after a
+        step that normalizes.
+
+        Raises:
+            TrainingError: A step cannot transform the rows; the message names it.
+        """
+        batch = rows, np.zeros(len(rows), np.int64)
+        rng = np.random.default_rng(0)
+        return self._pipeline.apply(batch, rng, may_exceed=self._is_warned_of(rows))[0]
+
+    def _is_warned_of(self, rows: Array) -> bool:
+        if not self.raw.warns or self.raw.range is None:
+            return False
+        low, high = self.raw.range
+        return bool(rows.min() < low or rows.max() > high)
 
 
 def read_preprocessing(
