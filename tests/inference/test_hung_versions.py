@@ -3,8 +3,9 @@
 import pytest
 
 from fedbus.core.actions import Run
-from fedbus.core.events import Ran
+from fedbus.core.events import Ran, RunFailed
 from fedbus.wire.messages import RollBackAlias
+from fedbus_inference.hung_predictions import MAX_HUNG
 from fedbus_inference.keys import ModelKey, Prediction
 from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.settings import InferenceSettings
@@ -78,7 +79,8 @@ def test_another_version_replaces_one_that_hangs() -> None:
     harness.wait(1.1)
     assert {answer["kind"] for answer in harness.answers()} == {"deadline"}
     (given_up,) = harness.noted("prediction_given_up")
-    assert given_up == {"model": "sum", "version": 1}
+    assert given_up == {"model": "sum", "version": 1, "hung": 1}
+    assert len(harness.core.stats.hung) == 1
     harness.ask()
     (next_run,) = [each for each in harness.runs if isinstance(each.key, Prediction)]
     assert next_run.apart  # the thread of the other is lost
@@ -86,10 +88,38 @@ def test_another_version_replaces_one_that_hangs() -> None:
     assert harness.answer()["version"] == 2
     harness.handle(Ran(run.key, run.call()))
     assert harness.answers() == []
+    assert len(harness.core.stats.hung) == 0
     harness.serve(3)
     assert harness.reloaded == 0  # 1 belongs to its thread
     harness.serve(4)
     assert harness.reloaded == 1
+
+
+def test_threads_of_predictions_that_hang_are_bounded() -> None:
+    """At the bound the service states that it must be restarted; one that ends makes room."""
+    harness = Harness(settings=QUICK)
+    hung = []
+    for version in range(1, MAX_HUNG + 2):
+        harness.serve(version)
+        harness.ask()
+        hung.append(hang(harness))
+        harness.wait(1.1)
+    assert len(harness.core.stats.hung) == MAX_HUNG
+    harness.serve(MAX_HUNG + 2)
+    for _ in range(2):
+        harness.answers()
+        harness.ask()
+        harness.wait(1.1)
+        assert "16 predictions hang in this process; restart" in str(harness.answer()["error"])
+    (kept,) = harness.noted("prediction_not_given_up")
+    assert (kept["model"], kept["version"]) == ("sum", MAX_HUNG + 1)
+    harness.handle(RunFailed(hung[0].key, MemoryError("no memory")))
+    harness.ask()
+    harness.wait(1.1)
+    harness.answers()
+    harness.ask()
+    harness.settle()
+    assert harness.answer()["version"] == MAX_HUNG + 2
 
 
 def test_a_version_that_is_loaded_after_the_deadline_answers_at_once() -> None:
@@ -151,7 +181,9 @@ def test_a_late_answer_of_a_slot_that_was_closed_is_not_taken_for_one_of_its_suc
     harness.settle()
     harness.answers()
     harness.ask([1, 2, 4])
+    assert len(harness.core.stats.hung) == 1
     harness.handle(Ran(late.key, late.call()))
+    assert len(harness.core.stats.hung) == 0
     assert harness.answers() == []
     harness.settle()
     assert harness.answer()["version"] == 4

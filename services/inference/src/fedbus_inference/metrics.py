@@ -62,6 +62,11 @@ class InferenceMetrics(Collector):
         for (model, slot), count in list(self._stats.queued.items()):
             queued.add_metric([model, slot], count)
         yield queued
+        yield GaugeMetricFamily(
+            "fedbus_inference_hung_predictions",
+            "predictions that were given up and still keep a thread, until they end or a restart",
+            len(self._stats.hung),
+        )
 
     def _counters(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(

@@ -19,7 +19,7 @@ from fedbus.wire.version_choice import LATEST
 from fedbus_inference.announced_versions import is_newer
 from fedbus_inference.canary import CANARY
 from fedbus_inference.chosen_versions import ChosenVersions
-from fedbus_inference.keys import CanaryRollBack, LookupTimeout, ModelKey
+from fedbus_inference.keys import CanaryRollBack, LookupTimeout, ModelKey, Prediction
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.model_updater import ModelUpdater, latest_of
@@ -158,8 +158,10 @@ class ModelServer:
             yield from self._settle_trials(now)
             return
         slot = self._default if name == DEFAULT_SLOT else self._chosen.slots.get(name)
-        if slot is None:
-            return  # it was closed
+        if slot is None:  # it was closed
+            if isinstance(key, Prediction):
+                self._context.stats.hung.ended(key.number)
+            return
         yield from slot.handle(event, now)
         if self._trials.slots:  # what the default slot answers may prove that the canary failed
             yield from self._settle_trials(now)
@@ -186,7 +188,9 @@ class ModelServer:
         context = self._context
         if name == SHADOW_SLOT:
             # Its requests are copies: they are no requests of clients.
-            context = replace(context, stats=ServingStats(), recent=RecentReplies())
+            context = replace(
+                context, stats=ServingStats(context.stats.hung), recent=RecentReplies()
+            )
         updater = ModelUpdater(
             self._model,
             context.runtime,

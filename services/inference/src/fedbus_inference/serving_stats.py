@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fedbus.core.actions import Note
+from fedbus_inference.hung_predictions import HungPredictions
 from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.unanswered import UnansweredLog
 
@@ -60,9 +61,11 @@ class ServingStats:
         refusals: Number of refused requests by kind.
         batches: Requests of one run, by model.
         queued: Requests that wait now, by model and slot.
+        hung: Predictions that were given up, of all models.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hung: HungPredictions | None = None) -> None:
+        self.hung = HungPredictions() if hung is None else hung
         self.counts: Counter[str] = Counter()
         self.refusals: Counter[RefusalKind] = Counter()
         self._latencies: dict[tuple[str, str], dict[int | None, Histogram]] = {}

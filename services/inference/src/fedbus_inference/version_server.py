@@ -5,7 +5,8 @@ that arrive meanwhile form the next batch. A batch is answered by the version th
 with. Short batches are computed in the event loop, others in a thread (`prediction_pace.py`).
 
 A request is refused at its deadline, also while a thread computes its batch. A version that is
-replaced while none of its batch's clients wait any more hangs: its thread is left to itself.
+replaced while none of its batch's clients wait any more hangs: its thread is left to itself, as
+long as there are few such threads (`hung_predictions.py`).
 """
 
 from collections.abc import Iterator
@@ -192,6 +193,7 @@ class VersionServer:
 
     def _end_batch(self, number: int) -> Batch | None:
         """End the running batch; None: this is one that was given up."""
+        self._stats.hung.ended(number)
         batch = self._running
         if batch is None or batch.number != number:
             return None
@@ -204,13 +206,16 @@ class VersionServer:
         batch = self._running
         if batch is None or batch.served is self.served or any(batch.waiting()):
             return
+        hung, facts = self._stats.hung, (batch.number, self._model, batch.served.version)
+        if hung.problem:
+            yield from hung.keep(*facts)
+            return
         self._running = None
         if self._old is batch.served:
             self._old = None  # its thread still uses it
         self._retire_old()
         self._apart = True  # that thread is lost to the others
-        facts = {"model": self._model, "version": batch.served.version}
-        yield Note("prediction_given_up", facts)
+        yield from hung.give_up(*facts)
 
     def _swap(self, served: ServedVersion, now: float) -> Iterator[Action]:
         self._old, self.served, self.tally = self.served, served, Tally()
@@ -246,7 +251,8 @@ class VersionServer:
         yield from self._set_timer()
 
     def _refuse_late(self, queued: QueuedRequest, now: float) -> Action:
-        why = self.updater.problem or "the model is still loading, or busy"
+        problem = self.updater.problem or self._stats.hung.problem
+        why = problem or "the model is still loading, or busy"
         return self.outcomes.refuse_late(queued, self._failing(), why, now)
 
     def _failing(self) -> Tally | None:
