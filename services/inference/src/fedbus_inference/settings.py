@@ -43,7 +43,7 @@ class InferenceSettings(ServiceSettings):
         str,
         Field(
             pattern=rf"^({IDENT})?$",
-            description="alias of the version that answers a request without a choice, such as "
+            description="alias of the version that answers a request which names none, such as "
             "production; without it, the newest version does",
         ),
     ] = ""
@@ -52,7 +52,7 @@ class InferenceSettings(ServiceSettings):
         Field(
             ge=0,
             le=100,
-            description="requests without a choice, in percent, that the alias canary answers",
+            description="requests that name no version, in percent, that the alias canary answers",
         ),
     ] = 0.0
     canary_min_requests: Annotated[
