@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+import pytest
+
 from fedbus.core.actions import Ask
-from fedbus.core.events import Received, Woke
+from fedbus.core.events import Ran, Received, RunFailed, Woke
 from fedbus.wire.documents import ModelAliases
 from fedbus_inference.chosen_versions import MAX_REFUSED, TAG_SECONDS
-from fedbus_inference.keys import RequestDeadline
+from fedbus_inference.keys import RequestDeadline, SpecReading
 from fedbus_inference.settings import InferenceSettings
 from fedbus_inference.version_lookup import VersionLookup
-from tests.inference.harness import Harness, weights
+from tests.inference.harness import Harness, spec, weights
 
 
 def versions(harness: Harness) -> list[int]:
@@ -86,6 +88,39 @@ def test_an_alias_that_moves_to_what_is_too_large_keeps_answering_with_the_versi
     assert status is not None
     assert [each.version for each in status.versions] == [1]
     assert status.aliases == {"production": 2}
+
+
+@pytest.mark.parametrize("late", ["loaded", "failed", "spec"])
+def test_what_was_begun_for_a_closed_slot_is_not_taken_for_its_successor(late: str) -> None:
+    """The slot of an alias is closed while a thread loads for it, and opened for another version.
+
+    The late version answered for good, recorded as the one that the alias names.
+    """
+    harness = Harness()
+    harness.serve(9)
+    harness.alias(1, live=3)
+    harness.ask(model="sum@live")
+    harness.fetch()
+    if late != "spec":
+        harness.run(SpecReading)
+        harness.fetch()
+    begun = harness.runs.popleft()
+    large = harness.version(4)
+    large = replace(large, weights=replace(large.weights, size=2**40))
+    harness.handle(Received("", ModelAliases(model="sum", aliases={"live": large}, changes=2)))
+    assert harness.answer()["kind"] == "not_found"
+    harness.alias(3, harness.store(spec(architectures={"sums": {"depth": 5}})), live=5)
+    harness.ask(model="sum@live")
+    event = (
+        RunFailed(begun.key, MemoryError()) if late == "failed" else Ran(begun.key, begun.call())
+    )
+    harness.handle(event)
+    harness.settle()
+    harness.ask(model="sum@live")
+    harness.settle()
+    assert versions(harness) == [5, 5]
+    assert harness.loaded[-1].architecture == {"depth": 5}
+    assert not harness.noted("model_not_loaded")
 
 
 def test_a_choice_is_looked_up_once_at_a_time() -> None:

@@ -338,8 +338,9 @@ def test_refusals_name_no_folder_of_the_machine() -> None:
     harness.fetch()
     harness.run()
     harness.fetch()
+    (loading,) = harness.runs
     fault = OSError(28, "No space left on device", "/srv/fedbus/home/trials/abc.json")
-    harness.fail(VersionLoading("sum"), fault)
+    harness.fail(loading.key, fault)
     harness.ask()
     harness.wait(30)
     error = harness.answer()["error"]

@@ -478,6 +478,40 @@ def test_the_last_good_version_is_not_brought_beside_a_newer_one(tmp_path: Path)
     assert [sums.bias for sums in harness.loaded] == [3]
 
 
+def test_a_lookup_without_a_result_starts_no_second_load() -> None:
+    """It was loaded twice, and the second was recorded as the version announced meanwhile."""
+    harness = Harness()
+    harness.announce(1, spec=harness.store(spec(architectures={"other": {}})))
+    while not any(isinstance(run.key, LastGoodLookup) for run in harness.runs):
+        assert harness.fetch() or harness.run()
+    harness.announce(2)
+    while harness.fetch() or harness.run(SpecReading):
+        pass
+    harness.run(LastGoodLookup)
+    assert [type(run.key) for run in harness.runs] == [VersionLoading]
+    harness.announce(3)
+    harness.settle()
+    assert harness.core.versions == {"sum": 3}
+    harness.ask([1, 1, 1])
+    harness.settle()
+    assert harness.answer()["outputs"] == [[6]]
+
+
+def test_a_failed_lookup_of_the_last_good_version_fails_no_other() -> None:
+    """It is another run than that of the version that is being loaded."""
+    harness = Harness()
+    harness.announce(1, spec=harness.store(spec(architectures={"other": {}})))
+    while not any(isinstance(run.key, LastGoodLookup) for run in harness.runs):
+        assert harness.fetch() or harness.run()
+    harness.announce(2)
+    lookup = next(run for run in harness.runs if isinstance(run.key, LastGoodLookup))
+    harness.runs.remove(lookup)
+    harness.fail(lookup.key, MemoryError())
+    assert not harness.noted("model_not_loaded")
+    harness.settle()
+    assert harness.core.versions == {"sum": 2}
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]"])
 def test_a_note_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     """A disk that was full, another model's note; without a folder there is none."""

@@ -17,10 +17,17 @@ class ModelKey(Key):
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction(ModelKey):
-    """Run that answers the queued requests; the number tells all runs apart."""
+class NumberedKey(ModelKey):
+    """Base of the keys of runs that may end after their slot was closed and opened again.
+
+    The number tells all attempts and batches of the process apart.
+    """
 
     number: int = 0
+
+
+class Prediction(NumberedKey):
+    """Run that answers the queued requests."""
 
 
 class RequestDeadline(ModelKey):
@@ -43,11 +50,11 @@ class WeightsFetch(ModelKey):
     """Fetch of a version's weights."""
 
 
-class SpecReading(ModelKey):
+class SpecReading(NumberedKey):
     """Run that reads a fetched model spec."""
 
 
-class VersionLoading(ModelKey):
+class VersionLoading(NumberedKey):
     """Run that loads a version into the framework."""
 
 

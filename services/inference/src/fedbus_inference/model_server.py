@@ -193,8 +193,7 @@ class ModelServer:
             )
         updater = ModelUpdater(
             self._model,
-            context.runtime,
-            context.settings,
+            context,
             LastGood() if name else context.last_good,
             name,
             may_go_back=bool(name or self._alias),

@@ -1,10 +1,13 @@
 """Fetching and loading of a model's newest version: spec, architecture, weights. Pure.
 
-One version is loaded at a time, and after it the version that is then the newest: so every version
-that is started is loaded, however fast versions follow each other. A version that failed is tried
-again after 1, 2, 4 … 60 s, or when the repository announces it again. An older version never
-replaces a newer one, unless the updater follows an alias, which may name an older one again. What
-is older is decided in `announced_versions.py`.
+One version is loaded at a time, and after it the version that is then the newest, so newer
+announcements never end the loading of a version. A version that failed is tried again after
+1, 2, 4 … 60 s, or when the repository announces it again. An older version never replaces a newer
+one, unless the updater follows an alias, which may name an older one again. What is older is
+decided in `announced_versions.py`.
+
+Each attempt to load a version has a number. What a thread reads or loads for an attempt that has
+ended, also one of a slot that was closed and opened again, is dropped.
 
 A version that can never be loaded, because its file is damaged, its weights do not fit, or it is
 encrypted, is put aside: it is not tried again, and the version before keeps answering. After a
@@ -16,7 +19,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from fedbus.core.actions import Action, Cancel, Note, Run, WakeAt
-from fedbus.core.events import Event, FetchFailed, Ran, RunFailed, Woke
+from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.errors import LayoutError, PluginError, TrainingError, TransferError, WireError
 from fedbus.frameworks.file_trial import TrialNotRun
 from fedbus.limits import MAX_SPEC_BYTES
@@ -25,9 +28,9 @@ from fedbus.wire.documents import ModelLatest
 from fedbus_inference import keys
 from fedbus_inference.announced_versions import is_newer, is_same_version
 from fedbus_inference.last_good import LastGood
-from fedbus_inference.loading import Runtime, check_size, encrypted_reason, load_version
+from fedbus_inference.loading import check_size, encrypted_reason, load_version
 from fedbus_inference.served_version import ServedVersion
-from fedbus_inference.settings import InferenceSettings
+from fedbus_inference.serving_context import ServingContext
 from fedbus_inference.version_parts import VersionParts
 
 MAX_RETRY_SECONDS = 60.0
@@ -46,11 +49,10 @@ class ModelUpdater:
         problem: Why the last version was not loaded; empty once one is.
     """
 
-    def __init__(  # noqa: PLR0913 - what all slots of a process share, and how this one differs
+    def __init__(
         self,
         model: str,
-        runtime: Runtime,
-        settings: InferenceSettings,
+        context: ServingContext,
         last_good: LastGood,
         slot: str = "",
         *,
@@ -61,15 +63,17 @@ class ModelUpdater:
         self.awaits_version = False
         self._may_go_back = may_go_back
         self._model, self._slot = model, slot
-        self._runtime = runtime
-        self._settings = settings
+        self._runtime = context.runtime
+        self._settings = context.settings
+        self._numbers = context.run_numbers
+        self._number: int | None = None  # of the attempt that is under way
         self._last_good = last_good
         self._newest: ModelLatest | None = None
         self._put_aside: ModelLatest | None = None
         self._reusable: ServedVersion | None = None
         self._loaded: ModelLatest | None = None
         self._failures = 0
-        self._parts = VersionParts(model, slot, runtime, settings)
+        self._parts = VersionParts(model, slot, context.runtime, context.settings)
 
     def announced(self, latest: ModelLatest, now: float) -> Iterator[Action]:
         """Load the announced version, unless it is loaded or put aside already."""
@@ -80,8 +84,9 @@ class ModelUpdater:
 
     def loaded(self, now: float) -> Iterator[Action]:
         """Finish the incoming version, and start the newest if it is a later one."""
-        self._loaded = self.incoming or self._loaded
-        self.incoming, self.problem, self._failures = None, "", 0
+        self._loaded = self.incoming
+        self.incoming, self._number = None, None
+        self.problem, self._failures = "", 0
         self._parts.loaded()
         yield from self._start_next(now)
 
@@ -98,11 +103,22 @@ class ModelUpdater:
         yield from self._abandon()
         yield Cancel(keys.LoadRetry(self._model, self._slot))
 
+    def is_current(self, number: int) -> bool:
+        """Return whether a run belongs to the attempt that is under way."""
+        return number == self._number
+
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Continue with the incoming version."""
         match event:
-            case Ran(keys.LastGoodLookup(), ModelLatest() as last):
-                yield from self._start_last_good(last, now)
+            case Ran(keys.LastGoodLookup(), last):
+                if last is not None:
+                    yield from self._start_last_good(last, now)
+            case RunFailed(keys.LastGoodLookup()):
+                pass  # as without a stored version
+            case Ran(keys.NumberedKey(number=number)) | RunFailed(
+                keys.NumberedKey(number=number)
+            ) if not self.is_current(number):
+                pass  # the attempt has ended
             case RunFailed(_, error) if self.incoming and _is_permanent(error):
                 yield from self._set_aside(self.incoming, str(error), now)
             case Woke(keys.LoadRetry()):
@@ -111,7 +127,9 @@ class ModelUpdater:
                 yield from self._retry_later(self.incoming, reason, now)
             case RunFailed(_, error) if self.incoming:
                 yield from self._retry_later(self.incoming, str(error) or type(error).__name__, now)
-            case _ if self.incoming:
+            case Ran() if self.incoming:
+                yield from self._parts.advance(event, self.incoming)
+            case Fetched() if self.incoming:
                 yield from self._parts.advance(event, self.incoming)
                 if self._parts.is_complete:
                     yield self._load(self.incoming, self._parts)
@@ -128,7 +146,7 @@ class ModelUpdater:
             yield from self._start(latest, now)
 
     def _start(self, latest: ModelLatest, now: float) -> Iterator[Action]:
-        self.incoming = latest
+        self.incoming, self._number = latest, next(self._numbers)
         if latest.encryption is not None:
             yield from self._set_aside(latest, encrypted_reason(latest), now)
             return
@@ -138,7 +156,7 @@ class ModelUpdater:
         except TransferError as error:
             yield from self._retry_later(latest, str(error), now)
             return
-        yield from self._parts.fetch(latest)
+        yield from self._parts.fetch(latest, self._number)
 
     def _load(self, incoming: ModelLatest, parts: VersionParts) -> Action:
         opened, weights = parts.opened, parts.weights
@@ -155,7 +173,7 @@ class ModelUpdater:
             reusable.predictor if reusable and reusable.spec_digest == opened.digest else None,
             self._last_good.save,
         )
-        return Run(keys.VersionLoading(self._model, self._slot), call)
+        return Run(keys.VersionLoading(self._model, self._slot, parts.number), call)
 
     def _set_aside(self, incoming: ModelLatest, reason: str, now: float) -> Iterator[Action]:
         self.problem = f"version {incoming.version} is put aside: {reason}"
@@ -176,7 +194,7 @@ class ModelUpdater:
             yield from self._start(last, now)
 
     def _abandon(self) -> Iterator[Action]:
-        self.incoming = None
+        self.incoming, self._number = None, None
         yield from self._parts.abandon()
 
     def _retry_later(self, incoming: ModelLatest, reason: str, now: float) -> Iterator[Action]:

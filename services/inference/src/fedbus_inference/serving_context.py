@@ -20,8 +20,8 @@ class ServingContext:
     """Frameworks, settings, counts, files and clock.
 
     Attributes:
-        batch_numbers: Numbers of batches, each given once: a slot may be closed while a batch of it
-            hangs, and opened again.
+        run_numbers: Numbers of batches and of attempts to load a version, each given once: a slot
+            may be closed while a thread computes or loads for it, and opened again.
     """
 
     runtime: Runtime
@@ -30,4 +30,4 @@ class ServingContext:
     clock: Clock
     stats: ServingStats = field(default_factory=ServingStats)
     recent: RecentReplies = field(default_factory=RecentReplies)
-    batch_numbers: Iterator[int] = field(default_factory=count)
+    run_numbers: Iterator[int] = field(default_factory=count)

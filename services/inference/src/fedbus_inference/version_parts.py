@@ -30,6 +30,7 @@ class VersionParts:
         opened: The spec, once it is read.
         architecture: The architecture file, if the spec names one and it has arrived.
         weights: The weights, once they have arrived.
+        number: Of the attempt for which they are fetched.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class VersionParts:
         self.architecture: bytearray | None = None
         self.weights: bytearray | None = None
         self._of = model, slot
+        self.number = 0
         self._runtime, self._settings = runtime, settings
 
     @property
@@ -48,8 +50,9 @@ class VersionParts:
             return False
         return self.architecture is not None or not self.opened.blob
 
-    def fetch(self, version: ModelLatest) -> Iterator[Action]:
-        """Fetch the parts of a version that are not here."""
+    def fetch(self, version: ModelLatest, number: int) -> Iterator[Action]:
+        """Fetch the parts of a version that are not here; `number`: of this attempt."""
+        self.number = number
         if self.opened and self.opened.digest == version.spec.digest:
             yield from self._fetch_rest(self.opened, version)
         else:
@@ -61,7 +64,7 @@ class VersionParts:
         match event:
             case Fetched(keys.SpecFetch(), MemorySink(data=data)):
                 call = partial(open_spec, data, version.spec, self._runtime, self._settings)
-                yield Run(keys.SpecReading(*self._of), call)
+                yield Run(keys.SpecReading(*self._of, self.number), call)
             case Ran(keys.SpecReading(), OpenedSpec() as opened):
                 self.opened = opened
                 yield from self._fetch_rest(opened, version)

@@ -64,7 +64,7 @@ class VersionServer:
         self._old: ServedVersion | None = None  # may still compute the running batch
         self._queue = PredictionQueue(settings.max_queued_requests)
         self._running: Batch | None = None
-        self._batch_numbers = context.batch_numbers
+        self._run_numbers = context.run_numbers
         self._apart = is_trial
         self._pace = PredictionPace()
         self._expiry: float | None = None
@@ -139,7 +139,9 @@ class VersionServer:
                 if batch := self._end_batch(number):
                     yield from self.outcomes.prediction_failed(batch, error, now)
                     yield from self._predict(now)
-            case Ran(keys.VersionLoading(), ServedVersion() as served):
+            case Ran(keys.VersionLoading(number=number), ServedVersion() as served) if (
+                self.updater.is_current(number)
+            ):
                 yield from self._swap(served, now)
             case Woke(keys.RequestDeadline()):
                 yield from self._refuse_expired(now)
@@ -174,7 +176,7 @@ class VersionServer:
         if brief_requests and brief_requests >= min(MIN_BRIEF_REQUESTS, len(self._queue)):
             count = brief_requests
         taken = self._queue.take(count)
-        number = next(self._batch_numbers)
+        number = next(self._run_numbers)
         batch = Batch(number, self.served, self.tally, taken, brief_requests=brief_requests)
         self._running = batch
         call = partial(
