@@ -6,6 +6,7 @@ changed or deleted here.
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from fedbus_repository.handlers.job_records import job_result
 from fedbus_repository.http.document_handlers import DocumentHandlers
 from fedbus_repository.http.pages import ListPage, read_page
 from fedbus_repository.http.weight_downloads import WEIGHT_FORMATS, WeightDownloads
+from fedbus_repository.stores.damaged_records import DamagedRecordError
 from fedbus_repository.stores.document_records import MAX_DOCUMENT_BYTES
 from fedbus_repository.stores.records import JobFacts, ModelView, StoreRefusal
 
@@ -123,11 +125,12 @@ class ResultHandlers(DocumentHandlers):
         last = self._job_at(page.after)
         model, job = ("", None) if last is None else (last.job.model, last.job.job)
         found = self._stored(page, "") if last is None else []
-        for latest in self.store.latest():
+        for each in self.store.latest_or_damage():
             left = page.limit - len(found)
-            if left and latest.model >= model:
-                before = job if latest.model == model else None
-                found += self._of_model(latest.model, left, before)
+            if left and each >= model:
+                before = job if each == model else None
+                with suppress(DamagedRecordError):  # results of other models are listed
+                    found += self._of_model(each, left, before)
         return found
 
     def _page_of(self, page: ListPage, model: str, version: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ and the store inserts it as it inserts a push.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from fedbus_repository.http.schemas import ModelUpload, VersionReport
 from fedbus_repository.http.uploaded_versions import missing_files, spec_of
 from fedbus_repository.http.version_reports import draft_name, draft_report, read_draft
 from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.damaged_records import DamagedRecordError
 from fedbus_repository.stores.document_records import StoredDocument
 from fedbus_repository.stores.records import ModelView
 
@@ -75,6 +77,18 @@ class VersionDrafts:
         """Return whether the version of a draft does not exist yet."""
         model, _, number = draft.name.partition("/")
         return int(number) >= self.next_number(model)
+
+    def listed(self, limit: int) -> list[StoredDocument]:
+        """Return the drafts, `limit` at most, whose versions do not exist yet.
+
+        A draft of a model with a damaged record is left out, so that the others are listed.
+        """
+        found: list[StoredDocument] = []
+        for draft in self.store.documents("model-draft", limit):
+            with suppress(DamagedRecordError):
+                if self.is_awaited(draft):
+                    found.append(draft)
+        return found
 
     def report(self, model: str, number: str) -> VersionReport:
         """Return the report of a draft; raise ApiError 404 if there is none."""

@@ -79,8 +79,7 @@ class VersionHandlers:
         else:
             every = [each for each in self.store.latest() if each.model > after]
             versions = tuple(every[:limit])
-            stored = () if after else self.store.documents("model-draft", limit)
-            drafts = list(filter(self.drafts.is_awaited, stored))
+            drafts = [] if after else self.drafts.listed(limit)
         reports = [
             version_report(self.store, each)
             for each in versions

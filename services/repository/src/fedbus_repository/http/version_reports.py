@@ -5,6 +5,7 @@ They go through the functions that remove what users may not read of private rou
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from fedbus.wire import codec
@@ -19,6 +20,7 @@ from fedbus_repository.http.schemas import (
 )
 from fedbus_repository.http.uploaded_versions import spec_of
 from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.damaged_records import DamagedRecordError
 from fedbus_repository.stores.document_records import StoredDocument
 from fedbus_repository.stores.records import ModelView, Version
 
@@ -79,7 +81,8 @@ def version_report(store: Store, version: Version, spec: ModelSpec | None = None
 def available_files(store: Store, limit: int, after: str) -> list[AvailableFile]:
     """Return the weights that can be fetched, by model and version, behind the file name `after`.
 
-    A model's name is taken as `after` as well: then no version of it is returned.
+    A model's name is taken as `after` as well: then no version of it is returned. A model with a
+    damaged record is left out, so that the others are listed.
     """
     parts = after.removeprefix(FILE_PREFIX).split("/")
     after_model, last = parts[0], int(parts[1]) if parts[1:] and parts[1].isdigit() else None
@@ -87,15 +90,18 @@ def available_files(store: Store, limit: int, after: str) -> list[AvailableFile]
     for model in sorted(each.model for each in store.latest() if each.model >= after_model):
         if len(found) >= limit or (model == after_model and last is None):
             continue
-        view = store.show(model, None, 0)
-        kept = sorted(number for number, _ in view.kept) if isinstance(view, ModelView) else []
-        if model == after_model and last is not None:
-            kept = [number for number in kept if number > last]
-        for number in kept[: limit - len(found)]:
-            shown = store.show(model, number, 0)
-            if isinstance(shown, ModelView):
-                found.append(_available(shown.version))
+        first = last + 1 if model == after_model and last is not None else 1
+        with suppress(DamagedRecordError):
+            found += _available_versions(store, model, first, limit - len(found))
     return found
+
+
+def _available_versions(store: Store, model: str, first: int, limit: int) -> list[AvailableFile]:
+    view = store.show(model, None, 0)
+    kept = sorted(number for number, _ in view.kept) if isinstance(view, ModelView) else []
+    numbers = [number for number in kept if number >= first][:limit]
+    shown = [store.show(model, number, 0) for number in numbers]
+    return [_available(each.version) for each in shown if isinstance(each, ModelView)]
 
 
 def _available(version: Version) -> AvailableFile:

@@ -38,13 +38,14 @@ class JobRecordDecisions(JobDecisions):
         self, model: str, limit: int, before: str | None = None
     ) -> tuple[JobFacts, ...] | StoreRefusal:
         with self._database.reading(f"reading the results of model {model}") as records:
-            if records.latest(model) is None:
+            earlier = None if before is None else records.job(before)
+            is_known = before is None or (earlier is not None and earlier.model == model)
+            names = records.jobs_of(model, limit, before) if is_known else ()
+            if not names and records.latest(model) is None:  # read only then: it may be damaged
                 return unknown_model(records, model)
-            if before is not None:
-                earlier = records.job(before)
-                if earlier is None or earlier.model != model:
-                    return StoreRefusal(rules.unknown_job(before), kind="unknown")
-            found = [_facts(records, name) for name in records.jobs_of(model, limit, before)]
+            if before is not None and not is_known:
+                return StoreRefusal(rules.unknown_job(before), kind="unknown")
+            found = [_facts(records, name) for name in names]
         return tuple(_configured(each) for each in found if each is not None)
 
     def store_configuration(self, file: bytes) -> ConfigurationEntry | StoreRefusal:
