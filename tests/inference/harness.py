@@ -22,6 +22,7 @@ from fedbus.core.events import (
     Woke,
 )
 from fedbus.core.keys import Key
+from fedbus.errors import RequestRefusalKind
 from fedbus.model.blob import decode, encode
 from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Array, Layout
@@ -199,10 +200,10 @@ class Harness:
         shown = ModelShown(version=self.version(number), history=(), kept=versions, tags=tags)
         self.handle(Received("repository.1", shown))
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, kind: RequestRefusalKind = "conflict") -> None:
         """Refuse the only request that is open at the repository."""
         (asked,) = self.asks.values()
-        self.handle(Received(asked.to, refusal_of_request(asked.message, "sum", reason)))
+        self.handle(Received(asked.to, refusal_of_request(asked.message, "sum", reason, kind)))
 
     def serve(self, version: int = 1, *, model: str = "sum", **changes: object) -> None:
         """Announce a version and load it."""

@@ -3,6 +3,7 @@
 import pytest
 
 from fedbus.core.events import Received
+from fedbus.errors import StoreFault
 from fedbus.wire.documents import ModelAliases
 from fedbus.wire.messages import ShowModel
 from fedbus.wire.refusals import refusal_of_request
@@ -121,6 +122,23 @@ def test_a_silent_repository_is_said_and_asked_again() -> None:
     assert harness.core.stats.refusals[RefusalKind.LOADING] == 1
     harness.ask(model="sum@2")
     assert asked(harness).version == 2
+
+
+@pytest.mark.parametrize("kind", ["full", "unreachable", "unusable", "damaged", "other"])
+def test_a_fault_of_the_store_is_no_missing_version(kind: StoreFault) -> None:
+    """The request may be repeated, and asks the repository again."""
+    harness = Harness()
+    harness.serve(5)
+    harness.ask(model="sum@3")
+    harness.refuse("the database does not answer", kind)
+    assert "sum@3: the database does not answer" in harness.answer()["error"]
+    assert harness.core.stats.refusals[RefusalKind.LOADING] == 1
+    harness.ask(model="sum@3")
+    assert asked(harness).version == 3
+    harness.refuse("model sum has versions 4 and 5", "unknown")
+    assert harness.core.stats.refusals[RefusalKind.NOT_FOUND] == 1
+    harness.ask(model="sum@3")
+    assert not harness.asks
 
 
 def test_versions_are_looked_up_one_after_the_other() -> None:

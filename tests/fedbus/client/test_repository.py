@@ -79,10 +79,12 @@ def test_others_answers_are_not_ours() -> None:
 
 def test_a_refusal_says_who_refused_and_why() -> None:
     """Exit code 4."""
-    refusal = Received(HERE, refusal_of_request(ListModels(), "models", "the disk is broken"))
+    refused = refusal_of_request(ListModels(), "models", "the disk is broken", "unusable")
+    refusal = Received(HERE, refused)
     _, (end,) = told(query(), Connected(), refusal)
     assert isinstance(end, Refused)
     assert str(end) == "repository.1: the disk is broken"
+    assert end.answer == {"reason": "the disk is broken", "kind": "unusable"}
 
 
 def test_silence_ends_with_who_was_silent() -> None:

@@ -249,8 +249,9 @@ def test_what_the_folder_does_not_have_is_refused() -> None:
     folder.show(model="nothing")
     folder.show(model="digits", version=9)
     folder.show(model="digits", name="production")
-    reasons = [each.reason for each in folder.sent if isinstance(each, RequestRefused)]
-    assert reasons == [
+    refused = [each for each in folder.sent if isinstance(each, RequestRefused)]
+    assert [each.kind for each in refused] == ["unknown"] * 3
+    assert [each.reason for each in refused] == [
         "no such model; the folder has digits",
         "no version 9; the folder has 1",
         "versions of a folder have no aliases",

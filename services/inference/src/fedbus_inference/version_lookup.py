@@ -12,6 +12,8 @@ from fedbus.wire.messages import ModelShown, RequestRefused, ShowModel
 from fedbus.wire.refusals import refuses
 from fedbus_inference.keys import LookupTimeout, VersionQuestion
 
+_OF_THE_REQUEST: Final = frozenset({"invalid", "unknown", "conflict"})
+"""Kinds of refusals that a repetition of the request would get again; all others pass."""
 LOOKUP_SECONDS: Final = 5.0
 """How long the repository may take to answer."""
 MAX_LOOKUPS: Final = 64
@@ -22,7 +24,8 @@ MAX_LOOKUPS: Final = 64
 class FoundVersion:
     """Answer to a lookup: a version, or the reason why there is none.
 
-    `is_final` tells a refusal of the repository from its silence.
+    `is_final` tells a refusal of the request from the repository's silence, and from a fault of its
+    store: the next request asks again after these.
     """
 
     choice: str
@@ -65,7 +68,8 @@ class VersionLookup:
     def refused(self, message: RequestRefused, now: float) -> Iterator[Action | FoundVersion]:
         """Take the repository's refusal, if it is one of the current question."""
         if self._asked and refuses(message, self._question):
-            yield FoundVersion(self._asked, None, message.reason)
+            is_final = message.kind in _OF_THE_REQUEST
+            yield FoundVersion(self._asked, None, message.reason, is_final=is_final)
             yield from self._end(now)
 
     def timed_out(self, now: float) -> Iterator[Action | FoundVersion]:

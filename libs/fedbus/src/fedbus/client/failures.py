@@ -19,7 +19,8 @@ class Refused(FedbusError):  # noqa: N818 - as above
     """A service refused a request and said why, or what was named does not exist.
 
     Attributes:
-        answer: The service's answer as its JSON has it; empty where there is none.
+        answer: The service's answer as its JSON has it; of a repository, `reason` and `kind` of its
+            `RequestRefused`; empty where there is none.
     """
 
     def __init__(self, said: str, answer: Mapping[str, Any] | None = None) -> None:

@@ -146,7 +146,8 @@ class RepositoryQuery(RepositoryRequest[R]):
         match event:
             case Received(sender, RequestRefused() as refused) if sender == self.to:
                 if refuses(refused, self._message):
-                    self.end(Refused(f"{self.to}: {refused.reason}"))
+                    answer = {"reason": refused.reason, "kind": refused.kind}
+                    self.end(Refused(f"{self.to}: {refused.reason}", answer))
             case Received(sender, message) if sender == self.to:
                 if isinstance(message, self._answer) and self._fits(message):
                     yield Cancel(OpenQuery())

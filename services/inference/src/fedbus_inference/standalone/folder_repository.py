@@ -15,6 +15,7 @@ from fedbus.core.actions import Action, Announce, Note, Run, Send, Serve, Unserv
 from fedbus.core.events import Connected, Event, Ran, Received, RunFailed, Woke
 from fedbus.core.interface import Core
 from fedbus.core.keys import Key
+from fedbus.errors import RequestRefusalKind
 from fedbus.text import listed
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel
@@ -178,15 +179,18 @@ class FolderRepository(Core):
         model = self._models.get(message.model)
         if model is None or not model.files:
             known = listed(self._models) or "none yet"
-            yield self._refused(sender, message, f"no such model; the folder has {known}")
+            yield self._refused(
+                sender, message, f"no such model; the folder has {known}", "unknown"
+            )
             return
         number = max(model.files) if message.version is None else message.version
         if message.name is not None:
-            yield self._refused(sender, message, "versions of a folder have no aliases")
+            sentence = "versions of a folder have no aliases"
+            yield self._refused(sender, message, sentence, "unknown")
         elif number not in model.files:
             known = listed(map(str, sorted(model.files)))
             sentence = f"no version {number}; the folder has {known}"
-            yield self._refused(sender, message, sentence)
+            yield self._refused(sender, message, sentence, "unknown")
         elif reason := model.reason(number):
             yield self._refused(sender, message, f"version {number}: {reason}")
         elif model.is_packed(number):
@@ -204,8 +208,14 @@ class FolderRepository(Core):
         shown = ModelShown(version=reference, history=(), versions=len(kept), kept=kept[:1_000])
         return Send(sender, shown)
 
-    def _refused(self, sender: str, message: ShowModel, reason: str) -> Action:
-        return Send(sender, refusal_of_request(message, message.model, reason))
+    def _refused(
+        self,
+        sender: str,
+        message: ShowModel,
+        reason: str,
+        kind: RequestRefusalKind = "conflict",
+    ) -> Action:
+        return Send(sender, refusal_of_request(message, message.model, reason, kind))
 
     def _reference(self, key: VersionPacking, version: PackedVersion) -> ModelRef:
         push = version.packed.push
