@@ -384,6 +384,9 @@ async def test_meta_is_changed(service: RepositoryService) -> None:
     assert (await service.ask("PUT", path, json={"b": 2}))[0] == 204
     assert (await service.ask("GET", path))[1]["meta"] == {"b": 2}
     assert (await service.ask("PUT", f"/model/meta/{MODEL}/2", json={}))[0] == 404
+    status, body = await service.ask("PUT", path, json={"meta": {"a": 1}, "note": "lost"})
+    assert (status, "note: not stored beside `meta`" in body["error"]) == (400, True)
+    assert (await service.ask("GET", path))[1]["meta"] == {"b": 2}
     assert (await service.ask("PUT", path, json={"meta": 1}))[0] == 400
     assert (await service.ask("PUT", path, json=1))[0] == 400
     assert (await service.ask("PUT", path, data=b" " * 70_000))[0] == 413

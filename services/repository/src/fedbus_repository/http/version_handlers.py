@@ -37,11 +37,15 @@ class VersionHandlers:
     drafts: VersionDrafts
 
     async def change_meta(self, request: web.Request) -> web.Response:
-        """Replace the `meta` of a version or a draft."""
+        """Replace the `meta` of a version or a draft: the body, or its only key `meta`."""
         body = await read_body(request, MAX_DOCUMENT_BYTES)
         tree = read_json(body)
         if not isinstance(tree, dict):
             raise ApiError(400, "expected a JSON object")
+        if "meta" in tree and (others := sorted(tree.keys() - {"meta"})):
+            raise ApiError(
+                400, f"{others[0]:.80}: not stored beside `meta`; move it into `meta`, or omit it"
+            )
         model, number = read_name(request, "name"), read_name(request, "version")
         await asyncio.to_thread(self._change_meta, model, number, tree.get("meta", tree))
         return web.Response(status=204)
