@@ -1,7 +1,9 @@
 """Whole stores are checked, backed up, restored and migrated, and prove what was copied."""
 
 import json
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +144,12 @@ def _flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+def _make_socket(path: Path) -> None:
+    """Put a file in place of a blob that no user can open, whatever its rights."""
+    path.unlink()
+    os.mknod(path, stat.S_IFSOCK | 0o600)
+
+
 def _cut_last_record(path: Path) -> None:
     unpacker = msgpack.Unpacker()
     unpacker.feed(path.read_bytes())
@@ -172,6 +180,7 @@ def _cut_last_record(path: Path) -> None:
         (_blob(_flip), "is damaged"),
         (_blob(lambda path: path.unlink()), "is missing"),
         (_blob(lambda path: path.write_bytes(b"short")), "has 5 bytes, expected"),
+        (_blob(_make_socket), "cannot be read: opening a blob"),
     ],
     ids=[
         *(
@@ -197,6 +206,7 @@ def _cut_last_record(path: Path) -> None:
             "flipped-bit",
             "no-blob",
             "half-a-blob",
+            "unopened-blob",
         ),
     ],
 )
@@ -239,18 +249,23 @@ def test_a_backup_whose_manifest_is_damaged_is_reported_as_such(folder: Path, da
     """As JSON too."""
     backup = folder.with_name("backup")
     json_of("backup", folder, backup)
+    blobs = json_of("check", backup)["blobs"]
     (backup / MANIFEST).write_text(damage)
+    blob = max((backup / "blobs").glob("??/*"))
+    _flip(blob)
     found = json_of("check", backup, code=1)
-    assert not found["intact"]
+    assert (found["intact"], found["records"], found["blobs"]) == (False, {}, blobs - 1)
+    assert f"blob {blob.name} is damaged" in found["damage"][1]
     assert "not the manifest of a backup" in found["damage"][0]
     assert "use another backup" in found["damage"][0]
 
 
 def test_a_file_that_is_no_database_is_reported_as_json(folder: Path) -> None:
-    """Nothing of it can be read."""
+    """No record can be read; its blobs are verified."""
+    blobs = json_of("check", folder)["blobs"]
     _overwrite_page(folder, 1)
     found = json_of("check", folder, code=1)
-    assert (found["intact"], found["records"]) == (False, {})
+    assert (found["intact"], found["records"], found["blobs"]) == (False, {}, blobs)
     assert "`fedbus store restore`" in found["damage"][0]
 
 
@@ -411,6 +426,16 @@ def test_a_migrated_store_is_the_same(folder: Path) -> None:
     assert isinstance(ended, StoredJob)
     assert ended.ended is not None
     store.close()
+
+
+def test_a_damaged_store_leaves_nothing_in_the_target(folder: Path) -> None:
+    """Another source may be migrated there."""
+    _sql("UPDATE jobs SET base = 9")(folder)
+    target = folder.with_name("target")
+    result = run("migrate", folder, target)
+    assert result.exit_code == 1, result.output
+    assert "store check` lists all damage" in " ".join(result.output.split())
+    assert not target.exists()
 
 
 def test_an_interrupted_migration_is_continued(folder: Path) -> None:

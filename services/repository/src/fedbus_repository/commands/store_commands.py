@@ -20,7 +20,11 @@ from fedbus_repository.operations.backup_folder import (
     is_backup,
 )
 from fedbus_repository.operations.restored_records import RestoredRecords, ledger_warning
-from fedbus_repository.operations.store_check import StoreFindings, check_store
+from fedbus_repository.operations.store_check import (
+    StoreFindings,
+    check_blobs_alone,
+    check_store,
+)
 from fedbus_repository.operations.store_copy import CopyResult, StoreCopy
 from fedbus_repository.operations.store_places import open_reader, open_writer
 from fedbus_repository.stores.sqlite.database_faults import DamagedDatabaseError
@@ -55,7 +59,8 @@ def check(store: Store, as_json: AsJson = False) -> None:
         ):
             place, found = reader.place, check_store(reader, begin, advance)
     except (DamagedDatabaseError, DamagedManifestError) as error:
-        place, found = store, StoreFindings(damage=[str(error)])
+        with display.growing_progress("checking blobs") as (begin, advance):
+            place, found = store, check_blobs_alone(Path(store), str(error), begin, advance)
     _show_findings(place, found, as_json=as_json)
     if found.damage:
         raise typer.Exit(exit_codes.FAILED)
@@ -173,8 +178,8 @@ def migrate(
         raise SettingsError(f"{source} is a backup: `fedbus store restore` makes a store of it")
     with (
         closing(open_reader(source, exclusive=True)) as reader,
+        closing(StoreCopy(reader)) as copy,  # before the target: damage leaves nothing there
         closing(open_writer(target, of=reader.place)) as writer,
-        closing(StoreCopy(reader)) as copy,
         display.growing_progress("copying blobs") as (begin, advance),
     ):
         result = copy.write(writer, begin, advance)

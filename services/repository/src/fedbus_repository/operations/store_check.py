@@ -5,14 +5,18 @@ as a blob that retention deletes, is not reported.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import Final, Protocol
 
+from fedbus.core.blob_io import BlobSource
 from fedbus.digest import hasher
-from fedbus.errors import StoreError
+from fedbus.errors import StoreError, StoreUnreachableError
 from fedbus_repository.operations.record_checks import NeededBlob, RecordChecks
 from fedbus_repository.stores.blob_storage import DamagedBlobError
+from fedbus_repository.stores.files import find_blob, stored_blobs
 from fedbus_repository.stores.store_reader import StoreReader
 
 _BLOCK_BYTES = 1024 * 1024
@@ -64,16 +68,58 @@ def check_store(
     return found
 
 
+def check_blobs_alone(
+    folder: Path,
+    reason: str,
+    on_blobs: Callable[[int], None] = lambda _: None,
+    on_bytes: Callable[[int], None] = lambda _: None,
+) -> StoreFindings:
+    """Check the blobs of a store's folder, or a backup's, whose records cannot be read.
+
+    `reason` says why they cannot be, and becomes the first damage that is found.
+    """
+    blobs, found = _FolderBlobs(folder), StoreFindings(damage=[reason])
+    suspects = _check_blobs(blobs, _stored(blobs), found, on_blobs, on_bytes)
+    stored = dict(blobs.blobs())
+    found.damage += [sentence for digest, sentence in suspects.items() if digest in stored]
+    return found
+
+
+class _Blobs(Protocol):
+    """The blobs of a store, as `StoreReader` has them."""
+
+    def blobs(self) -> Iterator[tuple[str, int]]: ...
+
+    def open_blob(self, digest: str) -> BlobSource | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _FolderBlobs:
+    """The blobs of a folder, whatever else it has."""
+
+    folder: Path
+
+    def blobs(self) -> Iterator[tuple[str, int]]:
+        for path in sorted(stored_blobs(self.folder)):
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                yield path.name, path.stat().st_size
+
+    def open_blob(self, digest: str) -> BlobSource | None:
+        return find_blob(self.folder, digest)
+
+
+def _stored(store: _Blobs) -> dict[str, NeededBlob]:
+    where = "a blob that no readable record needs"
+    return {digest: NeededBlob(size, where) for digest, size in store.blobs()}
+
+
 def _needed(store: StoreReader, checks: RecordChecks) -> dict[str, NeededBlob]:
     """Return the blobs that records need; if one cannot be read, it may need any that is stored."""
-    if not checks.unreadable:
-        return checks.needed
-    where = "a blob that no readable record needs"
-    return {digest: NeededBlob(size, where) for digest, size in store.blobs()} | checks.needed
+    return _stored(store) | checks.needed if checks.unreadable else checks.needed
 
 
 def _check_blobs(
-    store: StoreReader,
+    store: _Blobs,
     needed: dict[str, NeededBlob],
     found: StoreFindings,
     on_blobs: Callable[[int], None],
@@ -95,19 +141,26 @@ def _check_blobs(
 
 
 def _blob_fault(
-    store: StoreReader, digest: str, size: int | None, on_bytes: Callable[[int], None]
+    store: _Blobs, digest: str, size: int | None, on_bytes: Callable[[int], None]
 ) -> str | None:
-    source = store.open_blob(digest)
-    if source is None:
-        return f"is missing; {_MEND}"
-    if size is not None and source.size != size:
-        return f"has {source.size} bytes, expected {size}; {_MEND}"
+    """Read a blob; return what is wrong with it.
+
+    Raises:
+        StoreError: The store does not answer, or too many files are open: no blob can be read now.
+    """
     content = hasher()
     try:
+        source = store.open_blob(digest)
+        if source is None:
+            return f"is missing; {_MEND}"
+        if size is not None and source.size != size:
+            return f"has {source.size} bytes, expected {size}; {_MEND}"
         for offset in range(0, source.size, _BLOCK_BYTES):
             block = source.read(offset, _BLOCK_BYTES)
             content.update(block)
             on_bytes(len(block))
+    except StoreUnreachableError:
+        raise
     except DamagedBlobError as error:
         return f"cannot be read: {error}"
     except StoreError as error:

@@ -36,11 +36,18 @@ def blob_path(store: Path, digest: str) -> Path:
 
 
 def find_blob(store: Path, digest: str) -> FileBlob | None:
-    """Open a blob in a store's folder; None if it cannot be opened."""
+    """Open a blob in a store's folder; None if it is missing.
+
+    Raises:
+        StoreError: It cannot be opened, as with too many open files: that does not say it is lost.
+    """
+    path = blob_path(store, digest)
     try:
-        return open_blob(blob_path(store, digest))
-    except OSError:
+        return open_blob(path)
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise store_error_of(path, error, "opening a blob") from error
 
 
 def blob_files(store: Path) -> Iterator[Path]:
@@ -134,14 +141,9 @@ class BlobFolder:
         if (source := self.opened(digest)) is not None:
             return source
         changes = self._changes
-        try:
-            source = open_blob(blob_path(self._folder, digest))  # without the lock: it may wait
-        except FileNotFoundError:
+        source = find_blob(self._folder, digest)  # without the lock: it may wait
+        if source is None:
             return None
-        except OSError as error:  # as too many open files: it is not missing
-            raise store_error_of(
-                blob_path(self._folder, digest), error, "opening a blob"
-            ) from error
         with self._lock:
             if changes == self._changes:  # else it may be deleted or replaced by now
                 self._open[digest] = source

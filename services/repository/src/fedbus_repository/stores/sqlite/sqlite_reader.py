@@ -141,8 +141,9 @@ class SqliteReader:
                 (MAX_HELD_BLOBS,),
             )
             for (digest,) in rows:
-                if isinstance(digest, str) and (blob := find_blob(self._folder, digest)):
-                    found[digest] = blob
+                with suppress(StoreError):  # reported as it is read
+                    if isinstance(digest, str) and (blob := find_blob(self._folder, digest)):
+                        found[digest] = blob
         return found
 
     def _wal_exists(self) -> bool:
