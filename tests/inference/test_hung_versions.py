@@ -6,7 +6,7 @@ from fedbus.core.actions import Run
 from fedbus.core.events import Ran, RunFailed
 from fedbus.wire.messages import RollBackAlias
 from fedbus_inference.hung_predictions import MAX_HUNG
-from fedbus_inference.keys import ModelKey, Prediction
+from fedbus_inference.keys import ModelKey, Prediction, SpecReading, VersionLoading
 from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.settings import InferenceSettings
 from tests.inference.harness import Harness
@@ -14,10 +14,15 @@ from tests.inference.harness import Harness
 QUICK = InferenceSettings(request_timeout_seconds=1)
 
 
-def hang(harness: Harness, slot: str = "") -> Run:
-    """Take the running prediction of a slot out of the harness, so that it does not end."""
+def hang(harness: Harness, slot: str = "", *, begun: bool = True) -> Run:
+    """Take the running prediction of a slot out of the harness, so that it does not end.
+
+    Unless it has begun, it waits for a thread.
+    """
     (run,) = [each for each in harness.runs if each.key == Prediction("sum", slot, _number(each))]
     harness.runs.remove(run)
+    if begun:
+        run.call()
     return run
 
 
@@ -204,3 +209,93 @@ def test_trials_have_threads_of_their_own() -> None:
                     apart[run.key.slot] = run.apart
             harness.run()
     assert apart == {"": False, "+canary": True, "+shadow": True}
+
+
+def test_a_chosen_version_that_hangs_makes_room_for_another() -> None:
+    """Once no client waits for it; its late end is counted, and its number can be chosen again."""
+    harness = Harness(settings=InferenceSettings(max_chosen_versions=1, request_timeout_seconds=1))
+    harness.serve(9)
+    harness.ask(model="sum@3")
+    harness.show(3)
+    while harness.fetch() or harness.run(SpecReading) or harness.run(VersionLoading):
+        pass
+    late = hang(harness, "3")
+    result = late.call()
+    harness.ask(model="sum@4")
+    assert harness.answer()["kind"] == "overloaded"  # a client waits for version 3
+    harness.wait(1.1)
+    assert harness.answer()["kind"] == "deadline"
+    harness.ask(model="sum@4")
+    assert harness.noted("prediction_given_up") == [{"model": "sum", "version": 3, "hung": 1}]
+    harness.show(4)
+    while harness.fetch() or harness.run(SpecReading) or harness.run(VersionLoading):
+        pass
+    assert [run.apart for run in harness.runs] == [True]  # those that hang may have all others
+    harness.settle()
+    assert harness.answer()["version"] == 4
+    harness.ask(model="sum@3")
+    harness.show(3)
+    harness.handle(Ran(late.key, result))
+    assert len(harness.core.stats.hung) == 0
+    harness.settle()
+    assert harness.answer()["version"] == 3
+
+
+def test_chosen_versions_that_hang_are_bounded() -> None:
+    """At the bound none is closed, and the refusal says what to do."""
+    harness = Harness(settings=InferenceSettings(max_chosen_versions=1, request_timeout_seconds=1))
+    harness.serve(99)
+    for version in range(1, MAX_HUNG + 2):
+        harness.ask(model=f"sum@{version}")
+        harness.show(version)
+        while harness.fetch() or harness.run(SpecReading) or harness.run(VersionLoading):
+            pass
+        hang(harness, str(version))
+        harness.wait(1.1)
+    harness.answers()
+    harness.ask(model="sum@50")
+    refused = harness.answer()
+    assert refused["kind"] == "overloaded"
+    assert "16 predictions hang in this process; restart" in refused["error"]
+    assert len(harness.core.stats.hung) == MAX_HUNG
+
+
+def test_a_canary_that_hangs_is_closed_when_its_alias_is_removed() -> None:
+    """Its memory is free but for what the thread uses; promoted again, the version is loaded."""
+    harness = Harness(settings=InferenceSettings(canary_percent=100, request_timeout_seconds=1))
+    harness.serve(1)
+    harness.alias(1, canary=2)
+    harness.settle()
+    harness.ask()
+    hang(harness, "+canary")
+    harness.alias(2)
+    assert not harness.noted("prediction_given_up")  # a client waits for it
+    harness.wait(1.1)
+    assert harness.answer()["kind"] == "deadline"
+    assert harness.noted("prediction_given_up") == [{"model": "sum", "version": 2, "hung": 1}]
+    harness.alias(3, canary=2)
+    harness.settle()
+    harness.ask()
+    harness.settle()
+    assert harness.answer()["version"] == 2
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_only_a_batch_that_a_thread_computes_counts_as_hung(*, begun: bool) -> None:
+    """One that waits for a thread has none; at the bound it is dropped all the same."""
+    harness = Harness(settings=QUICK)
+    for number in range(MAX_HUNG - begun):
+        list(harness.core.stats.hung.give_up(-1 - number, "other", 1))
+    harness.serve(1)
+    harness.ask()
+    run = hang(harness, begun=begun)
+    harness.wait(1.1)
+    harness.answers()
+    harness.serve(2)
+    assert len(harness.core.stats.hung) == MAX_HUNG
+    assert len(harness.noted("prediction_given_up")) == begun
+    harness.ask()
+    harness.settle()
+    assert harness.answer()["version"] == 2
+    harness.handle(Ran(run.key, run.call()))
+    assert len(harness.core.stats.hung) == MAX_HUNG - begun

@@ -14,7 +14,7 @@ from fedbus_inference.local_requests import RefusalKind
 from fedbus_inference.model_updater import latest_of
 from fedbus_inference.prediction import Request
 from fedbus_inference.prediction_queue import QueuedRequest
-from fedbus_inference.settings import InferenceSettings
+from fedbus_inference.serving_context import ServingContext
 from fedbus_inference.version_lookup import FoundVersion, VersionLookup
 from fedbus_inference.version_server import VersionServer
 
@@ -34,13 +34,14 @@ class ChosenVersions:
     """
 
     def __init__(
-        self, model: str, open_slot: Callable[[str], VersionServer], settings: InferenceSettings
+        self, model: str, open_slot: Callable[[str], VersionServer], context: ServingContext
     ) -> None:
         self.slots: dict[str, VersionServer] = {}
         self.lookup = VersionLookup(model)
         self._model = model
         self._open_slot = open_slot
-        self._settings = settings
+        self._settings = context.settings
+        self._hung = context.stats.hung
         self._refs: dict[str, ModelLatest] = {}
         self._looked_up: dict[str, float] = {}
         self._refused: dict[str, tuple[float, str]] = {}
@@ -63,7 +64,8 @@ class ChosenVersions:
                 yield self._refuse(request, choice, RefusalKind.NOT_FOUND, reason, now)
                 return
             if self.lookup.is_full or not (yield from self._make_room(0)):
-                reason = f"{len(self.slots)} chosen versions are busy; ask again in a moment"
+                busy = f"{len(self.slots)} chosen versions are busy; ask again in a moment"
+                reason = self._hung.problem or busy
                 yield self._refuse(request, choice, RefusalKind.OVERLOADED, reason, now)
                 return
             slot = self._open_slot(choice)
@@ -108,7 +110,8 @@ class ChosenVersions:
             )
             yield from self._give_up(choice, RefusalKind.NOT_FOUND, reason, now)
         elif not (yield from self._make_room(ref.size, choice)):
-            reason = "the memory for chosen versions is in use; ask again in a moment"
+            busy = "the memory for chosen versions is in use; ask again in a moment"
+            reason = self._hung.problem or busy
             yield from self._give_up(choice, RefusalKind.OVERLOADED, reason, now)
         else:
             self._refs[choice] = ref
@@ -117,12 +120,13 @@ class ChosenVersions:
     def _make_room(self, size: int, choice: str = "") -> Generator[Action, None, bool]:
         """Close idle slots until one of this size fits beside the others; return whether it does.
 
+        A slot whose prediction hangs is idle once no client waits for it.
         `choice` is the slot that is to be loaded, if it is open already.
         """
         for name in list(self.slots):
             if self._has_room(size, choice):
                 return True
-            if name != choice and self.slots[name].is_idle:
+            if name != choice and (yield from self.slots[name].become_idle()):
                 yield from self._close(name)
         return self._has_room(size, choice)
 

@@ -56,7 +56,7 @@ class ModelServer:
                 f"the model has no alias {self._alias!r}: `fedbus models promote {model} VERSION "
                 f"--to {self._alias}`"
             )
-        self._chosen = ChosenVersions(model, self._open, context.settings)
+        self._chosen = ChosenVersions(model, self._open, context)
         self._trials = VersionTrials(model, self._open, context)
 
     @property

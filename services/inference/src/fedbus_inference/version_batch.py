@@ -21,6 +21,7 @@ class Batch:
         queued: The requests, in order.
         size: Bytes that they hold.
         is_open: Whether others may join.
+        has_begun: Whether a thread, or the event loop, computes it or has computed it.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Batch:
         self._most = brief_requests
         self.is_open = len(queued) <= brief_requests and self.size <= MAX_BRIEF_BYTES
         self._is_brief = self.is_open
+        self.has_begun = False
 
     def may_join(self, queued: QueuedRequest) -> bool:
         """Return whether the batch has not begun, and stays brief with this request."""
@@ -62,6 +64,7 @@ class Batch:
         A thread calls this, once it is free to compute them.
         """
         self.is_open = False
+        self.has_begun = True
         self.queued = list(self.waiting())
         return [each.request for each in self.queued]
 

@@ -4,12 +4,13 @@ One prediction runs at a time, since a framework's model is used by one thread a
 that arrive meanwhile form the next batch. A batch is answered by the version that it was started
 with. Short batches are computed in the event loop, others in a thread (`prediction_pace.py`).
 
-A request is refused at its deadline, also while a thread computes its batch. A version that is
-replaced while none of its batch's clients wait any more hangs: its thread is left to itself, as
-long as there are few such threads (`hung_predictions.py`).
+A request is refused at its deadline, also while a thread computes its batch. If the batch of a
+replaced version, or of a slot that is to be closed, still runs when all its clients were refused,
+it counts as hung: its thread is left to itself, as long as there are few such threads
+(`hung_predictions.py`). A batch that still waits for a thread has none, and is dropped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 
 from fedbus.core.actions import Action, Cancel, Note, Run, WakeAt
@@ -73,6 +74,15 @@ class VersionServer:
     def is_idle(self) -> bool:
         """Return whether no request is queued or being answered, and no version being loaded."""
         return self._running is None and not self._queue and self.updater.incoming is None
+
+    def become_idle(self) -> Generator[Action, None, bool]:
+        """Leave a batch that hangs, because the slot is to be closed; return whether it is idle.
+
+        It is not while a client waits, while a version is loaded, or while too many threads hang.
+        """
+        if self._running and not self._queue and self.updater.incoming is None:
+            yield from self._give_up(self._running)
+        return self.is_idle
 
     def close(self) -> Iterator[Action]:
         """End timers and fetches of an idle slot, which is not used any more."""
@@ -187,7 +197,8 @@ class VersionServer:
             self._clock,
         )
         key = keys.Prediction(self._model, self._slot, batch.number)
-        yield Run(key, call, batch.is_open, self._apart)
+        apart = self._apart or len(self._stats.hung) > 0  # those that hang may have all the others
+        yield Run(key, call, batch.is_open, apart)
         yield from self._set_timer()
 
     def _count_queue(self) -> None:
@@ -203,21 +214,26 @@ class VersionServer:
         self._retire_old()
         return batch
 
-    def _give_up_hung(self) -> Iterator[Action]:
-        """Leave a batch of a replaced version to its thread, once no client waits for it."""
-        batch = self._running
-        if batch is None or batch.served is self.served or any(batch.waiting()):
+    def _give_up_replaced(self) -> Iterator[Action]:
+        """Leave the batch of a replaced version, once no client waits for it."""
+        if self._running and self._running.served is not self.served:
+            yield from self._give_up(self._running)
+
+    def _give_up(self, batch: Batch) -> Iterator[Action]:
+        """Leave the running batch to its thread, if it has one and no client waits for it."""
+        if any(batch.waiting()):
             return
         hung, facts = self._stats.hung, (batch.number, self._model, batch.served.version)
-        if hung.problem:
+        if batch.has_begun and hung.problem:
             yield from hung.keep(*facts)
             return
         self._running = None
-        if self._old is batch.served:
-            self._old = None  # its thread still uses it
+        self._apart = True  # its thread, or the one that it waited for, is lost to the others
+        if batch.has_begun:
+            if self._old is batch.served:
+                self._old = None  # its thread still uses it
+            yield from hung.give_up(*facts)
         self._retire_old()
-        self._apart = True  # that thread is lost to the others
-        yield from hung.give_up(*facts)
 
     def _swap(self, served: ServedVersion, now: float) -> Iterator[Action]:
         self._old, self.served, self.tally = self.served, served, Tally()
@@ -225,7 +241,7 @@ class VersionServer:
             self._retire_old()
         self._recent.versions_changed(self._model)
         yield Note("model_swapped", {"model": self._model, "version": served.version})
-        yield from self._give_up_hung()
+        yield from self._give_up_replaced()
         yield from self.updater.loaded(now)
         yield from self._predict(now)
 
@@ -248,7 +264,7 @@ class VersionServer:
             yield self._refuse_late(queued, now)
         for queued in self._running.refuse_expired(now) if self._running else ():
             yield self._refuse_late(queued, now)
-        yield from self._give_up_hung()
+        yield from self._give_up_replaced()
         yield from self._predict(now)
         yield from self._set_timer()
 

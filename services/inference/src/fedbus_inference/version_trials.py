@@ -144,9 +144,10 @@ class VersionTrials:
         return failed
 
     def close_ended(self) -> Iterator[Action]:
-        """Close the idle slots of aliases that are removed."""
+        """Close the idle slots of aliases that are removed; a batch that hangs is given up."""
         for name, slot in list(self.slots.items()):
-            if name.removeprefix("+") not in self._refs and slot.is_idle:
+            is_ended = name.removeprefix("+") not in self._refs
+            if is_ended and (yield from slot.become_idle()):
                 del self.slots[name]
                 yield from slot.close()
 
