@@ -178,13 +178,18 @@ class Harness:
         return latest
 
     def version(
-        self, number: int, *, model: str = "sum", stated: BlobRef | None = None
+        self,
+        number: int,
+        *,
+        model: str = "sum",
+        stated: BlobRef | None = None,
+        stored: BlobRef | None = None,
     ) -> ModelRef:
-        """Store a version, and return it as the repository names it."""
+        """Store a version, and return it as the repository names it; `stored`: its weights."""
         return ModelRef(
             model=model,
             version=number,
-            weights=self.store(weights(number)),
+            weights=stored or self.store(weights(number)),
             spec=stated or self.store(spec()),
             source="repository.1",
         )
@@ -194,10 +199,14 @@ class Harness:
         named = {alias: self.version(number, stated=stated) for alias, number in aliases.items()}
         self.handle(Received("", ModelAliases(model="sum", aliases=named, changes=changes)))
 
-    def show(self, number: int, *, kept: bool = True, **tags: int) -> None:
+    def show(
+        self, number: int, *, kept: bool = True, stored: BlobRef | None = None, **tags: int
+    ) -> None:
         """Answer the question which version was chosen."""
         versions = (KeptVersion(version=number, why="newest"),) if kept else ()
-        shown = ModelShown(version=self.version(number), history=(), kept=versions, tags=tags)
+        shown = ModelShown(
+            version=self.version(number, stored=stored), history=(), kept=versions, tags=tags
+        )
         self.handle(Received("repository.1", shown))
 
     def refuse(self, reason: str, kind: RequestRefusalKind = "conflict") -> None:

@@ -14,6 +14,16 @@ def is_same_version(one: ModelLatest, other: ModelLatest) -> bool:
     return (one.version, one.digest) == (other.version, other.digest)
 
 
+def shows_restoration(announced: ModelLatest, known: ModelLatest | None) -> bool:
+    """Return whether a version that takes the place of a known one was made by a restored store.
+
+    It has a lower number, or the same number and other content.
+    """
+    if known is None or not is_newer(announced, known) or is_same_version(announced, known):
+        return False
+    return announced.version <= known.version
+
+
 def is_newer(announced: ModelLatest, known: ModelLatest | None) -> bool:
     """Return whether an announced version takes the place of a known one, which it may equal."""
     if known is None or announced.version >= known.version:

@@ -83,6 +83,17 @@ class ChosenVersions:
         for alias in [name for name in self.slots if name in aliases]:
             yield from self._load(alias, latest_of(aliases[alias]), now)
 
+    def repository_restored(self) -> Iterator[Action]:
+        """Look versions and tags up again: what they name may have other content.
+
+        Idle slots are closed; one that answers now is looked up again at its next request. Slots of
+        aliases follow these.
+        """
+        for choice in [name for name in self.slots if name in self._looked_up]:
+            if (yield from self.slots[choice].become_idle()):
+                yield from self._close(choice)
+        self._looked_up.clear()
+
     def found(self, found: FoundVersion, aliases: str, now: float) -> Iterator[Action]:
         """Load the version that a lookup has found, or refuse the requests that wait for it."""
         slot = self.slots.get(found.choice)

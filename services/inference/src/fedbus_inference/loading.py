@@ -124,6 +124,7 @@ def load_version(  # noqa: PLR0913, PLR0917 - the parts of a version, and what l
         spec.classes,
         spec_digest=opened.digest,
         weights_bytes=latest.size,
+        weights_digest=latest.digest,
         preprocessing=opened.preprocessing,
     )
     served = replace(served, outputs=_predict_zeros(served, opened.inputs))

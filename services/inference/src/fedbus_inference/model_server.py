@@ -16,7 +16,7 @@ from fedbus.text import listed, without_folders
 from fedbus.wire.documents import ModelAliases, ModelLatest
 from fedbus.wire.messages import AliasMoved, ModelShown, RequestRefused
 from fedbus.wire.version_choice import LATEST
-from fedbus_inference.announced_versions import is_newer
+from fedbus_inference.announced_versions import is_newer, shows_restoration
 from fedbus_inference.canary import CANARY
 from fedbus_inference.chosen_versions import ChosenVersions
 from fedbus_inference.keys import CanaryRollBack, LookupTimeout, ModelKey, Prediction
@@ -48,6 +48,7 @@ class ModelServer:
         self._alias = context.settings.serve_alias
         self._aliases: Mapping[str, ModelRef] = {}
         self._changes = -1
+        self._ignored_aliases: ModelAliases | None = None  # late, or of a restored repository
         self._latest: ModelLatest | None = None
         self._source = ""
         self._default = self._open(DEFAULT_SLOT)
@@ -67,21 +68,17 @@ class ModelServer:
     def announced(self, document: ModelLatest | ModelAliases, now: float) -> Iterator[Action]:
         """Load the newest version, or those that the model's aliases name now."""
         if isinstance(document, ModelLatest):
+            is_restored = shows_restoration(document, self._latest)
             if is_newer(document, self._latest):
                 self._latest, self._source = document, document.source
             if not self._alias:
                 yield from self._default.updater.announced(document, now)
+            if is_restored:
+                yield from self._repository_restored(now)
         elif document.changes >= self._changes:
-            self._changes, self._aliases = document.changes, document.aliases
-            for named in document.aliases.values():
-                self._source = named.source
-            if self._alias in document.aliases:
-                followed = latest_of(document.aliases[self._alias])
-                yield from self._default.updater.announced(followed, now)
-            yield from self._chosen.aliases_moved(document.aliases, now)
-            yield from self._trials.aliases_moved(document.aliases, now)
-            yield from self._settle_trials(now)
-            self._default.outcomes.keeps_answered = self._trials.is_shadowed
+            yield from self._aliases_moved(document, now)
+        else:
+            self._ignored_aliases = document
 
     def request(self, request: Request, now: float) -> Iterator[Action]:
         """Answer a request, or refuse it with the reason."""
@@ -133,6 +130,26 @@ class ModelServer:
             problem = without_folders(self._default.updater.problem)
             reason = problem or "the first version is being loaded"
         return ModelStatus(self._model, self.version, versions, reason, aliases)
+
+    def _aliases_moved(self, document: ModelAliases, now: float) -> Iterator[Action]:
+        self._changes, self._aliases = document.changes, document.aliases
+        self._ignored_aliases = None
+        for named in document.aliases.values():
+            self._source = named.source
+        if self._alias in document.aliases:
+            followed = latest_of(document.aliases[self._alias])
+            yield from self._default.updater.announced(followed, now)
+        yield from self._chosen.aliases_moved(document.aliases, now)
+        yield from self._trials.aliases_moved(document.aliases, now)
+        yield from self._settle_trials(now)
+        self._default.outcomes.keeps_answered = self._trials.is_shadowed
+
+    def _repository_restored(self, now: float) -> Iterator[Action]:
+        """Follow the restored aliases, whose changes count again from the backup."""
+        self._changes = -1
+        if self._ignored_aliases is not None:
+            yield from self._aliases_moved(self._ignored_aliases, now)
+        yield from self._chosen.repository_restored()
 
     def _choose(self, request: Request, choice: str, now: float) -> Iterator[Action]:
         known = self._aliases.get(choice)

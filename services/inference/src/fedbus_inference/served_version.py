@@ -68,6 +68,7 @@ class ServedVersion:
         classes: Names of the classes or labels; () means numbers.
         spec_digest: Digest of the model spec.
         weights_bytes: Size of the weights.
+        weights_digest: Digest of the weights.
         preprocessing: The model's own transforms, from what a device reads to the model's input.
     """
 
@@ -79,6 +80,7 @@ class ServedVersion:
     classes: tuple[str, ...] = ()
     spec_digest: str = ""
     weights_bytes: int = 0
+    weights_digest: str = ""
     outputs: Mapping[str, OutputSpec] = field(default_factory=dict)
     preprocessing: "Preprocessing | None" = None
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from fedbus.core.actions import Action, Ask, Cancel, Deliver, Note, WakeAt
 from fedbus.core.events import Event
@@ -27,6 +27,8 @@ from fedbus_inference.version_server import VersionServer
 
 CANARY_SLOT, SHADOW_SLOT = f"+{CANARY}", f"+{SHADOW}"
 """Slots with names that no choice can have."""
+NumberAndDigest: TypeAlias = tuple[int, str]
+"""A version's number and the digest of its weights: a restored store gives numbers again."""
 REFUSED_SECONDS: Final = 60.0
 """Time after which the repository is asked again for a roll-back that it has refused."""
 MAX_COMPARED_BYTES: Final = 2**18
@@ -50,7 +52,8 @@ class VersionTrials:
         self._stats = context.stats
         self._refs: dict[str, ModelRef] = {}
         self._roll_back: RollBackAlias | None = None  # of the canary that is stopped
-        self._judged: int | None = None
+        self._stopped: NumberAndDigest | None = None  # that canary
+        self._judged: NumberAndDigest | None = None
         self._stable_before = Tally()
         self._drawn = 0
 
@@ -71,7 +74,7 @@ class VersionTrials:
                 yield from self.slots[slot].updater.announced(latest_of(aliases[alias]), now)
             elif self._refs.pop(alias, None) is not None:
                 yield from self._end_trial(self.slots[slot], now)
-        if self._roll_back is not None and self._named_canary() != self._roll_back.expected:
+        if self._roll_back is not None and self._named_canary() != self._stopped:
             self._roll_back = None
             yield from self.rolled_back()
 
@@ -99,8 +102,8 @@ class VersionTrials:
             beside = beside.since(self._stable_before)
         settings = self._settings
         limits = settings.canary_min_requests, settings.canary_error_percent
-        version = self._refs[CANARY].version
-        if version != self._judged or not is_worse(canary.tally, beside, *limits):
+        named, version = self._named_canary(), self._refs[CANARY].version
+        if named != self._judged or not is_worse(canary.tally, beside, *limits):
             return
         canary.hand_over_queue()
         self._stats.counts["canary_roll_backs"] += 1
@@ -109,6 +112,7 @@ class VersionTrials:
             f"beside it at {beside.failed} of {beside.requests}"
         )
         yield Note("canary_rolled_back", {"model": self._model, "version": version, "reason": note})
+        self._stopped = named
         self._roll_back = RollBackAlias(
             model=self._model, alias=CANARY, expected=version, note=note, or_remove=True
         )
@@ -184,14 +188,16 @@ class VersionTrials:
             else:
                 self._stats.counts["shadow_skipped"] += 1
 
-    def _named_canary(self) -> int | None:
+    def _named_canary(self) -> NumberAndDigest | None:
         ref = self._refs.get(CANARY)
-        return None if ref is None else ref.version
+        return None if ref is None else (ref.version, ref.weights.digest)
 
     def _canary(self) -> VersionServer | None:
         """Return the slot of the version that the alias names, if it may answer."""
         canary, named = self.slots.get(CANARY_SLOT), self._named_canary()
-        if canary is None or canary.served is None or canary.served.version != named:
+        if canary is None or canary.served is None:
+            return None
+        if (canary.served.version, canary.served.weights_digest) != named:
             return None
         return canary if self._roll_back is None else None
 
