@@ -26,6 +26,7 @@ FLOORS = (
         "distributions",
         "errors",
         "interruption",
+        "lazy_names",
         "lent_memory",
         "limits",
         "number_text",

@@ -4,8 +4,9 @@ What authors of programs and of plug-ins need is here by name, and imported only
 agent on a small device pays for no more than it uses.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from fedbus.lazy_names import names_on_first_use
 
 if TYPE_CHECKING:
     from fedbus.client.asyncio_client import connect
@@ -61,40 +62,43 @@ __all__ = [
     "load_into",
 ]
 
-_MODULES = {
-    "AgentInfo": "fedbus.plugins",
-    "Architecture": "fedbus.training.params",
-    "Array": "fedbus.model.layout",
-    "Batch": "fedbus.data",
-    "Block": "fedbus.plugins",
-    "Coefficients": "fedbus.plugins",
-    "Combined": "fedbus.plugins",
-    "Dataset": "fedbus.data",
-    "FedbusError": "fedbus.errors",
-    "Format": "fedbus.data",
-    "LocalEnd": "fedbus.plugins",
-    "LocalStart": "fedbus.plugins",
-    "LocalTerms": "fedbus.training.local_terms",
-    "Metrics": "fedbus.training.params",
-    "PluginChoice": "fedbus.training.params",
-    "Preset": "fedbus.plugins",
-    "Stopped": "fedbus.errors",
-    "TrainingError": "fedbus.errors",
-    "TrainingParams": "fedbus.training.params",
-    "Update": "fedbus.training.params",
-    "UpdateFacts": "fedbus.plugins",
-    "Weights": "fedbus.model.layout",
-    "connect": "fedbus.client.asyncio_client",
-    "connect_sync": "fedbus.client.sync_client",
-    "load_into": "fedbus.model.load_into",
+_NAMES: Final = {
+    "fedbus.client.asyncio_client": ("connect",),
+    "fedbus.client.sync_client": ("connect_sync",),
+    "fedbus.data": (
+        "Batch",
+        "Dataset",
+        "Format",
+    ),
+    "fedbus.errors": (
+        "FedbusError",
+        "Stopped",
+        "TrainingError",
+    ),
+    "fedbus.model.layout": (
+        "Array",
+        "Weights",
+    ),
+    "fedbus.model.load_into": ("load_into",),
+    "fedbus.plugins": (
+        "AgentInfo",
+        "Block",
+        "Coefficients",
+        "Combined",
+        "LocalEnd",
+        "LocalStart",
+        "Preset",
+        "UpdateFacts",
+    ),
+    "fedbus.training.local_terms": ("LocalTerms",),
+    "fedbus.training.params": (
+        "Architecture",
+        "Metrics",
+        "PluginChoice",
+        "TrainingParams",
+        "Update",
+    ),
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = names_on_first_use(globals(), _NAMES)

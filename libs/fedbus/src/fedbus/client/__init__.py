@@ -26,8 +26,9 @@ methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
     missing_services  what a job waits for outside of itself; pure
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from fedbus.lazy_names import names_on_first_use
 
 if TYPE_CHECKING:
     from fedbus.client.address import BrokerLogin
@@ -48,7 +49,16 @@ if TYPE_CHECKING:
     from fedbus.client.sync_client import SyncClient, connect_sync
     from fedbus.wire.blobs import ModelRef
     from fedbus.wire.documents import AgentFacts, JobFault, JobState, ModelSpec, RoundState
-    from fedbus.wire.messages import Configuration, JobResult, PrivacyShown, RoundOutcome
+    from fedbus.wire.messages import (
+        AliasMoved,
+        Configuration,
+        JobResult,
+        PrivacyShown,
+        RoundOutcome,
+        VersionFacts,
+        VersionTagged,
+    )
+    from fedbus.wire.messages.model_trail import NameChange
     from fedbus.wire.privacy import PrivacySpent
 
 __all__ = [
@@ -91,52 +101,59 @@ __all__ = [
     "prepare_model",
 ]
 
-_MODULES = {
-    "AgentFacts": "fedbus.wire.documents",
-    "AliasMoved": "fedbus.wire.messages",
-    "Awaiting": "fedbus.client.job_reports",
-    "Client": "fedbus.client.asyncio_client",
-    "BrokerLogin": "fedbus.client.address",
-    "Failed": "fedbus.client.failures",
-    "JobFault": "fedbus.wire.documents",
-    "JobRefused": "fedbus.client.failures",
-    "JobHistory": "fedbus.client.job_reports",
-    "JobState": "fedbus.wire.documents",
-    "ModelSpec": "fedbus.wire.documents",
-    "ModelRef": "fedbus.wire.blobs",
-    "ModelHistory": "fedbus.client.results",
-    "Configuration": "fedbus.wire.messages",
-    "JobOutcome": "fedbus.client.job_reports",
-    "JobResult": "fedbus.wire.messages",
-    "RoundOutcome": "fedbus.wire.messages",
-    "NameChange": "fedbus.wire.messages.model_trail",
-    "NodeStatus": "fedbus.client.results",
-    "PackedModel": "fedbus.client.packed_model",
-    "InferenceResult": "fedbus.client.results",
-    "InputTerms": "fedbus.client.model_inputs",
-    "PrivacyShown": "fedbus.wire.messages",
-    "PrivacySpent": "fedbus.wire.privacy",
-    "PulledModel": "fedbus.client.results",
-    "PushedModel": "fedbus.client.results",
-    "Refused": "fedbus.client.failures",
-    "RoundState": "fedbus.wire.documents",
-    "StoredModel": "fedbus.client.results",
-    "Submission": "fedbus.client.job_reports",
-    "SyncClient": "fedbus.client.sync_client",
-    "Unreachable": "fedbus.client.failures",
-    "VersionFacts": "fedbus.wire.messages",
-    "VersionTagged": "fedbus.wire.messages",
-    "connect": "fedbus.client.asyncio_client",
-    "connect_sync": "fedbus.client.sync_client",
-    "prepare_model": "fedbus.client.model_source",
+_NAMES: Final = {
+    "fedbus.client.address": ("BrokerLogin",),
+    "fedbus.client.asyncio_client": (
+        "Client",
+        "connect",
+    ),
+    "fedbus.client.failures": (
+        "Failed",
+        "JobRefused",
+        "Refused",
+        "Unreachable",
+    ),
+    "fedbus.client.job_reports": (
+        "Awaiting",
+        "JobHistory",
+        "JobOutcome",
+        "Submission",
+    ),
+    "fedbus.client.model_inputs": ("InputTerms",),
+    "fedbus.client.model_source": ("prepare_model",),
+    "fedbus.client.packed_model": ("PackedModel",),
+    "fedbus.client.results": (
+        "InferenceResult",
+        "ModelHistory",
+        "NodeStatus",
+        "PulledModel",
+        "PushedModel",
+        "StoredModel",
+    ),
+    "fedbus.client.sync_client": (
+        "SyncClient",
+        "connect_sync",
+    ),
+    "fedbus.wire.blobs": ("ModelRef",),
+    "fedbus.wire.documents": (
+        "AgentFacts",
+        "JobFault",
+        "JobState",
+        "ModelSpec",
+        "RoundState",
+    ),
+    "fedbus.wire.messages": (
+        "AliasMoved",
+        "Configuration",
+        "JobResult",
+        "PrivacyShown",
+        "RoundOutcome",
+        "VersionFacts",
+        "VersionTagged",
+    ),
+    "fedbus.wire.messages.model_trail": ("NameChange",),
+    "fedbus.wire.privacy": ("PrivacySpent",),
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = names_on_first_use(globals(), _NAMES)

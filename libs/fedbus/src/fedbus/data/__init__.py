@@ -1,7 +1,6 @@
 """Data of agents: data sets in batches, and their formats."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fedbus.data.dataset import (
     SHUFFLE_BUFFER_BYTES,
@@ -12,6 +11,7 @@ from fedbus.data.dataset import (
     shuffled,
 )
 from fedbus.data.format import Field, Format, format_of
+from fedbus.lazy_names import names_on_first_use
 
 if TYPE_CHECKING:
     from fedbus.data.loaders.npz_rows import npz
@@ -30,6 +30,9 @@ __all__ = [
     "shuffled",
 ]
 
+_NAMES: Final = {"fedbus.data.loaders.npz_rows": ("npz",)}
+"""With zipfile and what reads archives, which no service needs for predictions."""
+
 
 def describe(data: Dataset | str) -> dict[str, Any]:
     """Return the format of a row in aerOS's notation: `{"x": {"data_types": {…}}, "y": …}`.
@@ -40,14 +43,11 @@ def describe(data: Dataset | str) -> dict[str, Any]:
         TrainingError: there are no rows; for a path, see `npz`.
     """
     if isinstance(data, str):
-        from fedbus.data.loaders.npz_rows import npz  # noqa: PLC0415 - as in __getattr__
+        from fedbus.data.loaders.npz_rows import npz  # noqa: PLC0415 - as in _NAMES
 
         return format_of(npz(data)).plain()
     return format_of(data).plain()
 
 
-def __getattr__(name: str) -> object:
-    if name != "npz":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # With zipfile and what reads archives, which no service needs for predictions.
-    return import_module("fedbus.data.loaders.npz_rows").npz
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = names_on_first_use(globals(), _NAMES)

@@ -9,9 +9,9 @@ The plug-ins of fedbus are registered in the same way. A job chooses among insta
 name and never brings code; the settings of each process limit the choice (`FEDBUS_PLUGINS`).
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from fedbus.lazy_names import names_on_first_use
 from fedbus.plugins.discovery import (
     BUILTIN_PACKAGE,
     GROUPS,
@@ -144,17 +144,45 @@ __all__ = [
     "load",
 ]
 
-_SEARCHED: Final = (
-    "fedbus.plugins.objective_protocols",
-    "fedbus.plugins.privacy_protocols",
-    "fedbus.plugins.strategy_protocols",
-)
-"""Modules that are imported once a name of theirs is used: inference runs no strategy."""
+_NAMES: Final = {
+    "fedbus.plugins.objective_protocols": (
+        "AfterTraining",
+        "LocalEnd",
+        "LocalStart",
+        "Objective",
+        "ObjectiveFactory",
+    ),
+    "fedbus.plugins.privacy_protocols": (
+        "PrivacyMechanism",
+        "PrivateTraining",
+        "PrivateUpdate",
+        "ProtectsCombined",
+        "ProtectsUpdate",
+        "RoundNoise",
+        "SecretNoise",
+        "StatesBound",
+    ),
+    "fedbus.plugins.strategy_protocols": (
+        "Aggregator",
+        "AggregatorFactory",
+        "Block",
+        "Coefficients",
+        "Combined",
+        "Combines",
+        "KeepsNumbers",
+        "Preset",
+        "ServerOptimizer",
+        "ServerOptimizerFactory",
+        "TransformsCombined",
+        "TransformsUpdate",
+        "UpdateFacts",
+        "UpdateTransform",
+        "UpdateTransformFactory",
+        "WeighsAll",
+        "WeighsOne",
+    ),
+}
+"""Names whose modules are imported once one is used: inference runs no strategy."""
 
-
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        for module in map(import_module, _SEARCHED):
-            if name in vars(module):
-                return vars(module)[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = names_on_first_use(globals(), _NAMES)

@@ -8,8 +8,9 @@ A module of messages is imported by the first use of one of its names: 89 classe
 each service sends and receives only some of them.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
+
+from fedbus.lazy_names import names_on_first_use
 
 if TYPE_CHECKING:
     from fedbus.wire.documents import JobFault
@@ -222,16 +223,5 @@ _NAMES: Final = {
         "UseUnicast",
     ),
 }
-_MODULES: Final = {name: module for module, names in _NAMES.items() for name in names}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = names_on_first_use(globals(), _NAMES)
