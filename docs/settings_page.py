@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from fedbus.cluster.caller_settings import PASSED_ON
+from fedbus.cluster.caller_settings import OF_THE_COMMAND, PASSED_ON, TOKENS_FILE
 from fedbus.runtime.settings import PREFIX, ServiceSettings
 from fedbus_collector.app import CollectorSettings
 from fedbus_controller.app import ControllerSettings
@@ -100,10 +100,15 @@ def write() -> str:
 
 
 def _passed_on() -> str:
-    names = ", ".join(f"`{PREFIX}{name}`" for name in sorted(PASSED_ON))
+    passed_on, unwarned = (
+        ", ".join(f"`{PREFIX}{name}`" for name in sorted(names))
+        for names in (PASSED_ON, OF_THE_COMMAND - {TOKENS_FILE})
+    )
     return (
-        f"`fedbus up` passes these on to the services of its cluster: {names}. It sets the others "
-        "itself, and warns of each that has no effect."
+        f"`fedbus up` passes these on to the services of its cluster: {passed_on}. It passes on no "
+        "other, and warns of each other setting of a service that has a value. It does not warn of "
+        f"those by which other `fedbus` commands choose what they ask ({unwarned}), and of "
+        f"`{PREFIX}{TOKENS_FILE}` only without `--http`."
     )
 
 

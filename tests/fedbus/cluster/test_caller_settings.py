@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from fedbus.cluster.caller_settings import (
+    NOT_PASSED_ON,
     OF_THE_COMMAND,
     PASSED_ON,
-    SET_BY_THE_CLUSTER,
     ignored,
     inherited,
 )
@@ -28,7 +28,7 @@ SERVICES = (
 
 def test_each_setting_of_a_service_is_in_one_list() -> None:
     """A new one must be passed on, or have a reason not to be."""
-    lists = [*PASSED_ON, *OF_THE_COMMAND, *SET_BY_THE_CLUSTER]
+    lists = [*PASSED_ON, *OF_THE_COMMAND, *NOT_PASSED_ON]
     fields = {name.upper() for service in SERVICES for name in service.model_fields}
     assert sorted(lists) == sorted(fields)
 
@@ -61,10 +61,14 @@ def test_the_caller_is_warned_of_settings_without_an_effect() -> None:
         "FEDBUS_BROKER": "mqtt://elsewhere",
         "FEDBUS_GRPC": "",
         "FEDBUS_HOME": "/other",
+        "FEDBUS_HTTP_TOKENS_FILE": "/of/them",
         "FEDBUS_SHADOW": "true",
         "FEDBUS_STORE": "mongodb://elsewhere/db",
     }
-    assert list(ignored(caller)) == [
+    without_effect = [
         "FEDBUS_HOME has no effect on a local cluster; use --home",
         "FEDBUS_STORE has no effect on a local cluster",
     ]
+    assert list(ignored(caller, http=True)) == without_effect
+    without_http = "FEDBUS_HTTP_TOKENS_FILE has no effect on a local cluster without --http"
+    assert list(ignored(caller, http=False)) == [without_http, *without_effect]

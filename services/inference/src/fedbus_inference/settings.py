@@ -63,8 +63,8 @@ class InferenceSettings(ServiceSettings):
         Field(
             ge=0,
             le=100,
-            description="how many percent of its requests more than the version beside it a canary "
-            "may fail at",
+            description="percentage points by which more requests of a canary may fail than of the "
+            "version beside it",
         ),
     ] = 5.0
     shadow: Annotated[

@@ -41,11 +41,10 @@ PASSED_ON: Final = frozenset({
     "WATTS_PER_CORE",
 })  # fmt: skip
 """Limits and choices that members inherit; each service ignores those of the others."""
-OF_THE_COMMAND: Final = frozenset(
-    {"BROKER", "HTTP_TOKENS_FILE", "PASSWORD_FILE", "REPOSITORY", "ROOT"}
-)
+TOKENS_FILE: Final = "HTTP_TOKENS_FILE"
+OF_THE_COMMAND: Final = frozenset({"BROKER", TOKENS_FILE, "PASSWORD_FILE", "REPOSITORY", "ROOT"})
 """Settings that the `fedbus` command reads itself; members never inherit them."""
-SET_BY_THE_CLUSTER: Final[Mapping[str, str]] = {
+NOT_PASSED_ON: Final[Mapping[str, str]] = {
     "DATA": "--data",
     "ENCRYPTION_KEY": "the folder `keys` of the cluster's home",
     "FORMAT": "",
@@ -94,9 +93,15 @@ def inherited(caller: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def ignored(caller: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each setting of the caller that no member gets."""
-    for name, instead in SET_BY_THE_CLUSTER.items():
+def ignored(caller: Mapping[str, str], *, http: bool) -> Iterator[str]:
+    """Yield a sentence for each setting of the caller that no member gets.
+
+    There is none for OF_THE_COMMAND, which other commands in the same shell may need, except for
+    TOKENS_FILE of a cluster without HTTP (`http`), where the APIs were probably wanted.
+    """
+    if not http and caller.get(_PREFIX + TOKENS_FILE):
+        yield f"{_PREFIX}{TOKENS_FILE} has no effect on a local cluster without --http"
+    for name, instead in NOT_PASSED_ON.items():
         if caller.get(_PREFIX + name):
             hint = f"; use {instead}" if instead else ""
             yield f"{_PREFIX}{name} has no effect on a local cluster{hint}"

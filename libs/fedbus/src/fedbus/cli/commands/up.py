@@ -119,7 +119,7 @@ def up(
         http=http,
         http_tokens=http_tokens(os.environ) if http else None,
     )
-    for sentence in ignored(os.environ):
+    for sentence in ignored(os.environ, http=http):
         display.warn(sentence)
     with HomeLock(chosen) as lock:
         try:
