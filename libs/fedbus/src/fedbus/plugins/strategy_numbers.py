@@ -34,13 +34,14 @@ def with_changes(
     if not isinstance(found, Mapping):
         kind = type(found).__name__
         raise caller.error(f"{method} returned a {kind}; expected numbers by name")
+    # First, because converting a number of a third party may start a thread.
+    if (count := len({*numbers, *found})) > MAX_STATE_NUMBERS:
+        raise caller.error(
+            f"{method}: {count} numbers in all; a state has at most {MAX_STATE_NUMBERS}"
+        )
     changed = dict(numbers)
     for name, value in found.items():
         if not is_part_name(name):
             raise caller.error(f"{method}: {str(name)[:80]!r} is no name of a number")
         changed[name] = caller.number(value, f"{method}: {name}")
-    if len(changed) > MAX_STATE_NUMBERS:
-        raise caller.error(
-            f"{method}: {len(changed)} numbers in all; a state has at most {MAX_STATE_NUMBERS}"
-        )
     return changed
