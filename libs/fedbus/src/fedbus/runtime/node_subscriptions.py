@@ -3,7 +3,7 @@
 A core follows, for example, the identity of another agent.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from fedbus.core.actions import Follow, Unfollow
 from fedbus.runtime.effects import Subscribe, Unsubscribe
@@ -15,7 +15,7 @@ from fedbus.wire.topics import Topic
 class NodeSubscriptions:
     """The names of the topics; `listens` are the public topics that the core always receives."""
 
-    def __init__(self, identity: Identity, listens: Iterable[Topic]) -> None:
+    def __init__(self, identity: Identity, listens: Sequence[Topic]) -> None:
         root, name = identity.root, identity.name
         self._root = root
         wanted = [topic for topic in listens if not topic.kept]
