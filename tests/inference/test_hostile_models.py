@@ -99,7 +99,7 @@ def test_a_model_that_loops_delays_no_other(service: LiveService) -> None:
         assert ask("loop", [1.0]) == 200
     refused: list[int] = []
     endless = threading.Thread(
-        target=lambda: refused.append(ask("loop", [FOREVER], Request_Timeout="2"))
+        target=lambda: refused.append(ask("loop", [FOREVER], Request_Timeout="5"))
     )
     endless.start()
     time.sleep(0.5)
