@@ -1,6 +1,7 @@
 """Test settings for all folders, and the fixture that several of them use."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from tests.plugin_package import Install
 # share a core wait for each other, which made tests with PyTorch take ten times as long.
 for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(variable, "1")
+
+# A shell's background turns Ctrl-C off, and tests send it to this process and to those it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The duration of an example depends on the machine more than on the code under test.
 settings.register_profile("fedbus", deadline=None)

@@ -33,4 +33,3 @@ async def test_files_and_versions_are_uploaded_and_fetched(tmp_path: Path, mongo
         assert await service.ask("GET", f"/model/{MODEL}/latest") == (200, weights(1.0))
         assert (await service.ask("DELETE", "/strategy/fedx"))[0] == 204
         assert await service.ask("GET", "/strategy") == (200, [])
-        assert list(service.data.rglob("*.upload")) == []

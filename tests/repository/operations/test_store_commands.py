@@ -234,7 +234,6 @@ def test_damage_of_a_page_is_listed_with_how_to_mend_it(folder: Path) -> None:
         assert found["damage"], number
         if found["records"]:
             assert "restore the store from a backup" in found["damage"][0]
-            assert "the table " in found["damage"][0]
             assert found["blobs"] == blobs
             assert found["unneeded_blobs"] == 0
             lost = {kind for kind in intact if found["records"].get(kind, 0) < intact[kind]}

@@ -89,8 +89,9 @@ class ModelCatalog:
     def announce_all(self) -> Iterator[Action]:
         """Announce the latest version of every model, and the names of its versions.
 
-        Of a model whose records are damaged, nothing is announced and the damage is reported:
-        the version before would be served, and trained, in place of the latest.
+        Where the latest version of a model is damaged, no version of it is announced: the one
+        before would be served, and trained, in its place. Where its names are, no names are. The
+        other of both is announced, and the damage is reported.
         """
         yield from self._requests.start(RequestRun("announce", self._name), None, self._all())
 
@@ -123,7 +124,7 @@ class ModelCatalog:
         return [*latest.items(), *named.items()]
 
     def _report_damage(self, damaged: Mapping[str, str]) -> Iterator[Action]:
-        """Log each damaged model once, and report all of them while they are damaged."""
+        """Log each damaged model once, and report the first while there is one."""
         for model, reason in damaged.items():
             if self._damaged.get(model) != reason:
                 yield Note("model_not_announced", {"model": model, "reason": reason})

@@ -167,7 +167,7 @@ class BackupReader:
         return str(self._folder)
 
     def records(self) -> Iterator[DumpedRecord | UnreadableRecord]:
-        """Read every record; the first that is damaged is the last that can be read.
+        """Read every record, and name each that is damaged.
 
         After the last one they are compared with the manifest.
         """

@@ -62,8 +62,9 @@ def pull(
     `keras.models.load_model(FILE)`, tflite with a TFLite interpreter.
 
     onnx is the whole model for any runtime, with one input, `inputs`, of any number of rows, and
-    one output, `outputs`. It is exported by torch or Keras, and written only if its answers equal
-    theirs. safetensors and onnx files say in their metadata which version they hold.
+    one output, `outputs`, or several with the names that inference answers with. It is exported by
+    torch or Keras, and written only if its answers equal theirs. safetensors and onnx files say in
+    their metadata which version they hold.
     """
     kind = choose_format(form, output)
     if output != STDOUT:

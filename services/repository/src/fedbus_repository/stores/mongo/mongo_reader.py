@@ -33,6 +33,7 @@ from fedbus_repository.stores.mongo.documents import (
 from fedbus_repository.stores.mongo.driver_errors import (
     DatabaseCertificateError,
     DatabaseLoginError,
+    DatabaseRightsError,
     DatabaseTimeoutError,
     DatabaseUnreachableError,
 )
@@ -55,10 +56,11 @@ _CACHE_BYTES = 16 * 2**20
 _UNANSWERED: Final = (
     DatabaseCertificateError,
     DatabaseLoginError,
+    DatabaseRightsError,
     DatabaseTimeoutError,
     DatabaseUnreachableError,
 )
-"""Errors after which no other collection can be read either."""
+"""Errors that say nothing of the records: an operator must correct the access to them first."""
 _BY_NUMBER = (("number", 1),)
 _BY_MODEL = (("model", 1), ("version", 1))
 
