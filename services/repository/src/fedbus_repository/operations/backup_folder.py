@@ -187,15 +187,8 @@ class BackupReader:
             is_readable = False
             yield UnreadableRecord(str(path), f"{type(error).__name__}: {error}")
         stated = self.manifest
-        if (
-            is_readable
-            and stated
-            and (found.counts, found.digests)
-            != (
-                stated.counts,
-                stated.digests,
-            )
-        ):
+        matches = not stated or (found.counts, found.digests) == (stated.counts, stated.digests)
+        if is_readable and not matches:
             yield UnreadableRecord(str(path), f"its records are not what {MANIFEST} states")
 
     def damage(self) -> Iterator[str]:
